@@ -1,0 +1,1 @@
+"""ikd: hyperparameter search that distils big object detectors into small ones."""

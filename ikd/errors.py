@@ -1,0 +1,85 @@
+"""Every error ikd raises on purpose.
+
+Two families matter to a caller: `BadInput` (the person gave something wrong; exit status 2, nothing was started) and
+`JobError` (the input was fine, the work failed; exit status 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+
+class IkdError(Exception):
+    """Root of all errors raised by ikd."""
+
+    exit_status = 1
+
+
+class BadInput(IkdError, ValueError):
+    """Something a person wrote or named is wrong; nothing was started and nothing was written."""
+
+    exit_status = 2
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One fault in an input file.
+
+    Attributes:
+        file: the file that holds the fault.
+        field: dotted name of the field.
+        value: what was found there, as written.
+        rule: what would be right.
+        line: 1-based line in `file`, or None where the format has no lines.
+    """
+
+    file: str
+    field: str
+    value: object
+    rule: str
+    line: int | None = None
+
+    def __str__(self) -> str:
+        where = self.file if self.line is None else f"{self.file}:{self.line}"
+        got = "" if self.value is None else f", but got {self.value!r}"
+        return f"{where}: {self.field}: {self.rule}{got}"
+
+
+class ConfigError(BadInput):
+    """A recipe, search space or runner file is wrong; lists every fault found, not only the first."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+    def __reduce__(self) -> tuple[type[ConfigError], tuple[tuple[Problem, ...]]]:
+        return type(self), (self.problems,)  # crosses process borders whole
+
+
+class DataError(BadInput):
+    """A data set is unreadable, empty or inconsistent."""
+
+
+class CheckpointError(BadInput):
+    """A checkpoint is unreadable, unsafe, or belongs to another architecture or class list."""
+
+
+class JobError(IkdError):
+    """The input was fine, the work failed."""
+
+
+class NonFiniteLoss(JobError):
+    """A loss became NaN or infinite; raised before the optimiser step, so the weights are still finite."""
+
+    def __init__(self, terms: Mapping[str, float], epoch: int, step: int) -> None:
+        self.terms, self.epoch, self.step = dict(terms), epoch, step
+        bad = ", ".join(f"{name}={value}" for name, value in self.terms.items())
+        super().__init__(f"non-finite loss in epoch {epoch}, step {step}: {bad}; lower its weight or the learning rate")
+
+    def __reduce__(self) -> tuple[type[NonFiniteLoss], tuple[dict[str, float], int, int]]:
+        return type(self), (self.terms, self.epoch, self.step)
+
+
+class UnsupportedKernel(IkdError, NotImplementedError):
+    """A detector asks for an mmcv kernel that only the compiled mmcv has."""
