@@ -1,0 +1,59 @@
+"""Typed, strict configuration: recipe, search space, runner."""
+
+from ikd.config._home import home
+from ikd.config._loading import (
+    SweepFiles,
+    field_names,
+    load_recipe,
+    load_runner,
+    load_sweep,
+    parse_sets,
+    recipe_names,
+)
+from ikd.config._recipe import (
+    DRAWN,
+    STUDENT_ALONE,
+    Attack,
+    Data,
+    Detector,
+    Distill,
+    Recipe,
+    Reference,
+    Schedule,
+    Split,
+    Student,
+    Teacher,
+)
+from ikd.config._runner import Runner
+from ikd.config._section import Section
+from ikd.config._space import Asha, Budget, Domain, SearchSpace, Tpe
+
+__all__ = [
+    "DRAWN",
+    "STUDENT_ALONE",
+    "Asha",
+    "Attack",
+    "Budget",
+    "Data",
+    "Detector",
+    "Distill",
+    "Domain",
+    "Recipe",
+    "Reference",
+    "Runner",
+    "Schedule",
+    "SearchSpace",
+    "Section",
+    "Split",
+    "Student",
+    "SweepFiles",
+    "Teacher",
+    "Tpe",
+    "field_names",
+    "home",
+    "load_recipe",
+    "load_runner",
+    "load_sweep",
+    "parse_sets",
+    "recipe_names",
+]

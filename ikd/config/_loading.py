@@ -1,0 +1,239 @@
+"""From files and `--set` to checked recipes, search spaces and runners."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+from ikd.config._checks import check_recipe, check_space
+from ikd.config._recipe import DRAWN, Recipe
+from ikd.config._runner import Runner
+from ikd.config._section import Section, validate
+from ikd.config._space import SearchSpace
+from ikd.config._yaml import Document, Location, parse_scalar, read_yaml
+from ikd.errors import BadInput, ConfigError, Problem
+
+SHIPPED = Path(__file__).resolve().parent.parent / "recipes"
+
+
+@dataclass(frozen=True)
+class SweepFiles:
+    """The three files of a sweep, checked."""
+
+    space: SearchSpace
+    recipe: Recipe
+    runner: Runner
+
+
+def recipe_names() -> list[str]:
+    """Return the names of the shipped recipes."""
+    return sorted(path.stem for path in SHIPPED.glob("*.yaml"))
+
+
+def load_recipe(name: str | Path, values: Mapping[str, Any] | None = None) -> Recipe:
+    """Load a shipped recipe by name, or a recipe file by path, then replace dotted fields.
+
+    A recipe file may start from another one: `base: NAME` (shipped, or a path beside the file), then only what differs.
+    Relative paths inside are taken from the current folder, as mmdet does.
+
+    Raises:
+        ConfigError: lists every fault with file, line, field, value and what would be right.
+    """
+    document = _recipe_document(_recipe_path(str(name)))
+    recipe = _checked_recipe(document)
+    return recipe.with_values(values) if values else recipe
+
+
+def load_runner(path: str | Path) -> Runner:
+    """Load a runner file.
+
+    Raises:
+        ConfigError: lists every fault.
+    """
+    return validate(Runner, read_yaml(Path(path)))
+
+
+def load_sweep(
+    space: str | Path, runner: str | Path | None = None, values: Mapping[str, Any] | None = None
+) -> SweepFiles:
+    """Load the three files of a sweep and check them against each other.
+
+    Args:
+        space: search-space file; it names the recipe.
+        runner: runner file; None is one trial at a time on this machine.
+        values: recipe fields fixed from outside (`--set`); they win over the space's own `set` and must not be searched.
+
+    Raises:
+        ConfigError: lists every fault.
+    """
+    document = read_yaml(Path(space))
+    parsed = validate(SearchSpace, document)
+    loaded_runner = load_runner(runner) if runner is not None else Runner()
+    clash = sorted(set(values or {}) & set(parsed.parameters))
+    if clash:
+        raise ConfigError(
+            [Problem("--set", name, None, f"is searched by {space}; remove it there to fix it") for name in clash]
+        )
+    try:
+        recipe = load_recipe(parsed.recipe)
+        recipe = recipe.with_values(parsed.set) if parsed.set else recipe
+    except ConfigError as error:
+        raise ConfigError([_seen_from(document, problem) for problem in error.problems]) from error
+    recipe = recipe.with_values(values) if values else recipe
+    problems = check_space(parsed, recipe, document)
+    if problems:
+        raise ConfigError(problems)
+    return SweepFiles(parsed, recipe, loaded_runner)
+
+
+def parse_sets(assignments: Sequence[str]) -> dict[str, Any]:
+    """Parse `field=value` texts of the command line.
+
+    Raises:
+        BadInput: no `=`, or a value that is no YAML.
+    """
+    values: dict[str, Any] = {}
+    for text in assignments:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip():
+            raise BadInput(f"--set: must be field=value, but got {text!r}")
+        try:
+            values[name.strip()] = parse_scalar(value)
+        except Exception as error:
+            raise BadInput(f"--set: {name.strip()}: the value must be YAML, but got {value!r}") from error
+    return values
+
+
+def replaced(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
+    """Return `recipe` with dotted fields replaced and everything checked again (see `Recipe.with_values`)."""
+    data, problems = recipe.as_dict(), []
+    for name, value in values.items():
+        rule = unknown_field(name)
+        if rule is None:
+            _assign(data, name, _plain(value))
+        else:
+            problems.append(Problem("(values)", name, None, rule))
+    if problems:
+        raise ConfigError(problems)
+    return _checked_recipe(Document("(values)", data))
+
+
+def unknown_field(name: str) -> str | None:
+    """Return why `name` is no dotted recipe field, or None when it is one."""
+    owner: Any = Recipe
+    parts = name.split(".")
+    for index, part in enumerate(parts):
+        fields = getattr(owner, "model_fields", None)
+        if fields is None:
+            return f"{'.'.join(parts[:index])} has no fields below it"
+        if part not in fields:
+            near = difflib.get_close_matches(name, field_names(), n=1, cutoff=0.6)
+            hint = f"did you mean {near[0]!r}?" if near else f"the fields there are {', '.join(fields)}"
+            return f"is no recipe field; {hint}"
+        owner = _below(fields[part].annotation)
+        if owner is dict:
+            return None  # free keys below: arguments, overrides, teachers by name
+    return None
+
+
+def field_names(owner: type[Section] = Recipe, prefix: str = "") -> list[str]:
+    """Return the dotted names of all recipe fields."""
+    names: list[str] = []
+    for name, field in owner.model_fields.items():
+        below = _below(field.annotation)
+        inside = isinstance(below, type) and issubclass(below, Section)
+        names += field_names(below, f"{prefix}{name}.") if inside else [prefix + name]
+    return names
+
+
+def _below(annotation: Any) -> Any:
+    """Return the section class of a field, `dict` for free keys, or None for a plain value."""
+    members = get_args(annotation) or (annotation,)
+    if getattr(annotation, "__origin__", None) is dict:
+        return dict
+    return next((member for member in members if isinstance(member, type) and issubclass(member, Section)), None)
+
+
+def _recipe_path(name: str) -> Path:
+    if name.endswith((".yaml", ".yml")) or "/" in name:
+        return Path(name)
+    path = SHIPPED / f"{name}.yaml"
+    if not path.is_file():
+        near = difflib.get_close_matches(name, recipe_names(), n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"the shipped ones are {', '.join(recipe_names())}"
+        raise ConfigError(
+            [Problem(name, "recipe", name, f"must be a shipped recipe or a path ending in .yaml; {hint}")]
+        )
+    return path
+
+
+def _recipe_document(path: Path, seen: tuple[Path, ...] = ()) -> Document:
+    document = read_yaml(path)
+    base = document.data.pop("base", None)
+    if base is None:
+        return document
+    if not isinstance(base, str):
+        raise ConfigError([document.problem(("base",), base, "must be a recipe name or a path")])
+    beside = path.parent / base
+    parent = beside if base.endswith((".yaml", ".yml")) and beside.is_file() else _recipe_path(base)
+    if parent.resolve() in [*(one.resolve() for one in seen), path.resolve()]:
+        raise ConfigError([document.problem(("base",), base, "must not lead back to this recipe")])
+    merged = _merge(_recipe_document(parent, (*seen, path)).data, document.data)
+    return Document(document.file, merged, document.lines)
+
+
+def _merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    """Lay `change` over `base`; mappings merge, everything else replaces."""
+    merged = dict(base)
+    for key, value in change.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged
+
+
+def _checked_recipe(document: Document) -> Recipe:
+    recipe = validate(Recipe, _with_absolute_paths(document))
+    problems = check_recipe(recipe, document)
+    if problems:
+        raise ConfigError(problems)
+    return recipe
+
+
+def _with_absolute_paths(document: Document) -> Document:
+    """Make `data.root` absolute, so that a worker in another folder finds the same data."""
+    data = dict(document.data)
+    section = data.get("data")
+    root = section.get("root") if isinstance(section, dict) else None
+    if isinstance(root, str) and root != DRAWN:
+        data["data"] = {**section, "root": str(Path(root).expanduser().absolute())}
+    return Document(document.file, data, document.lines)
+
+
+def _assign(data: dict[str, Any], name: str, value: Any) -> None:
+    *parents, last = name.split(".")
+    for index, part in enumerate(parents):
+        if not isinstance(data.get(part), dict):
+            data[part] = {}
+        data = data[part]
+        if part in ("arguments", "overrides"):  # below these a key is dotted itself, as in `bbox_head.stacked_convs`
+            last = ".".join([*parents[index + 1 :], last])
+            break
+    data[last] = value
+
+
+def _plain(value: Any) -> Any:
+    return json.loads(json.dumps(value))
+
+
+def _seen_from(document: Document, problem: Problem) -> Problem:
+    """Give a fault in the space's `recipe` or `set` entry its place in the space file."""
+    if problem.file == "(values)":
+        location: Location = ("set", problem.field)
+        return document.problem(location, problem.value, problem.rule)
+    if problem.field == "recipe" and problem.file == problem.value:
+        return document.problem(("recipe",), problem.value, problem.rule)
+    return problem

@@ -1,0 +1,405 @@
+"""The recipe: one complete, fixed training set-up. Published defaults are those of one-stage detectors (methods: IKD)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from ikd.config._section import Section
+
+Probability = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[float, Field(gt=0.0)]
+NonNegative = Annotated[float, Field(ge=0.0)]
+Count = Annotated[int, Field(ge=1)]
+
+DRAWN = "ikd::drawn"
+"""Data root that stands for the data set ikd draws itself."""
+
+
+class Split(Section):
+    """One part of the data set."""
+
+    annotations: str
+    """COCO json, relative to `data.root`."""
+    images: str = "images"
+    """Image folder, relative to `data.root`."""
+
+
+class Data(Section):
+    """The data set, in COCO format."""
+
+    root: str
+    """Folder of the data set (relative to where the command is run), or `ikd::drawn` for the built-in drawn one."""
+    train: Split = Split(annotations="train.json")
+    """Training part."""
+    val: Split = Split(annotations="val.json")
+    """Validation part: decides which trial is best."""
+
+
+class Detector(Section):
+    """A student or teacher: any mmdet detector."""
+
+    config: str | dict[str, Any]
+    """`mmdet::family/name.py` (zoo), `ikd::name` (shipped small ones), a config file, or an inline mapping."""
+    arguments: dict[str, Any] = {}
+    """Arguments of a shipped detector, e.g. `base_channels: 16`. Only for `ikd::` names."""
+    overrides: dict[str, Any] = {}
+    """Dotted keys into the model config, e.g. `bbox_head.stacked_convs: 2`."""
+    checkpoint: str | None = None
+    """Path or URL of trained weights; null starts from scratch."""
+    pretrained_backbone: bool = False
+    """Keep the zoo config's ImageNet weights for the backbone (downloads them on first use)."""
+
+
+class Student(Detector):
+    """The detector that goes to production."""
+
+    inherit: bool = False
+    """Copy neck and head from the teacher before training (the papers' inheriting strategy; same-head pairs only)."""
+
+
+class Teacher(Detector):
+    """A frozen detector the student learns from."""
+
+    recipe: str | None = None
+    """Recipe that trains this teacher once when it has no checkpoint; cached by content."""
+
+
+class Teachers(Section):
+    """Who teaches, in which order."""
+
+    available: dict[str, Teacher] = {}
+    """Teachers by short name."""
+    sequence: tuple[str, ...] = ()
+    """Names in the order of teaching; empty trains the student alone. One teacher for now."""
+
+
+class Input(Section):
+    """Geometry of the images the network sees."""
+
+    scale: tuple[Count, Count] = (1333, 800)
+    """Largest long and short side in pixels, as mmdet's Resize takes it."""
+    keep_ratio: bool = True
+    """Keep the aspect ratio when resizing."""
+    flip: Probability = 0.5
+    """Probability of a horizontal flip."""
+    order: Literal["flip_crop", "crop_flip"] = "flip_crop"
+    """Order of flip and adaptive crop: flip first for RetinaNet and RepPoints, crop first for Mask R-CNN."""
+
+
+class Noise(Section):
+    """AdpHFC: Gaussian noise on images whose objects are all small."""
+
+    enabled: bool = True
+    """Switch."""
+    sigma: NonNegative = 0.08
+    """Standard deviation, in units of the 0..1 pixel range."""
+    probability: Probability = 0.3
+    """Probability for an image that qualifies."""
+
+
+class Crop(Section):
+    """AdpCrop: random crop of images that hold an object that is not small."""
+
+    enabled: bool = True
+    """Switch."""
+    min_ratio: Annotated[float, Field(gt=0.0, le=1.0)] = 0.8
+    """Smallest side of the window relative to the image's; each axis is drawn from [min_ratio, 1]."""
+    probability: Probability = 1.0
+    """Probability for an image that qualifies."""
+
+
+class Augment(Section):
+    """Sample-specific augmentation of IKD."""
+
+    enabled: bool = True
+    """Switch for noise and crop together."""
+    area_threshold: Positive = 1024.0
+    """An image is small when every box is below this area, in px^2 of the original image."""
+    noise: Noise = Noise()
+    """AdpHFC."""
+    crop: Crop = Crop()
+    """AdpCrop."""
+    stop_fraction: Probability = 2 / 3
+    """Share of the schedule after which noise, crop and adversarial term stop."""
+    published: bool = False
+    """Reproduce the authors' pipeline where ours differs (integer areas, one crop window per branch)."""
+
+
+class Diversity(Section):
+    """Input diversity of DI-FGSM."""
+
+    probability: Probability = 0.5
+    """Probability of the random resize-and-pad at each attack step."""
+    min_scale: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.9
+    """Smallest scale factor."""
+
+
+class Attack(Section):
+    """How adversarial copies are made against the teacher (DI-FGSM, MI-FGSM)."""
+
+    eps: NonNegative = 8.0
+    """Largest change of a pixel, in grey levels of 0..255."""
+    step: Positive = 2.0
+    """Change per step, in grey levels; at most eps."""
+    steps: Count = 5
+    """Number of steps."""
+    momentum: NonNegative = 1.0
+    """Decay of the accumulated gradient; 0 is plain iterative FGSM."""
+    diversity: Diversity = Diversity()
+    """Random resize-and-pad."""
+    loss: Literal["cls", "cls+reg", "feature_distance"] = "cls"
+    """What the attack maximises."""
+    batch_size: Count = 8
+    """Images attacked at once; changes speed only."""
+    published: bool = False
+    """Reproduce the authors' attack where ours differs (range-scaled eps, square diversity, unmoved boxes)."""
+
+
+class Adversarial(Section):
+    """IKD's feature loss on adversarial copies."""
+
+    enabled: bool = True
+    """Switch."""
+    weight: NonNegative = 1e-5
+    """alpha_adv (reduction R1: sum over elements, divided by the batch)."""
+    distance: Literal["mse", "l1", "cwd", "pkd"] = "mse"
+    """Distance between student and teacher features."""
+
+
+class Fgd(Section):
+    """Focal and Global KD."""
+
+    temperature: Positive = 0.5
+    """Temperature of the attention maps."""
+    alpha: NonNegative = 1e-3
+    """Weight of the foreground term."""
+    beta: NonNegative = 5e-4
+    """Weight of the background term."""
+    gamma: NonNegative = 5e-4
+    """Weight of the attention term."""
+    lambda_: NonNegative = 5e-6
+    """Weight of the global (relation) term."""
+
+
+class Mgd(Section):
+    """Masked Generative Distillation."""
+
+    alpha: NonNegative = 2e-5
+    """Weight."""
+    mask_ratio: Probability = 0.65
+    """Probability of a masked position (lambda)."""
+
+
+class Pkd(Section):
+    """Pearson KD."""
+
+    weight: NonNegative = 10.0
+    """Weight."""
+
+
+class Cwd(Section):
+    """Channel-wise distillation."""
+
+    tau: Positive = 1.0
+    """Temperature."""
+    weight: NonNegative = 5.0
+    """Weight."""
+
+
+class Reference(Section):
+    """Padded input and channels at which the weights were tuned."""
+
+    width: Count = 1088
+    """Padded width in pixels."""
+    height: Count = 800
+    """Padded height in pixels."""
+    channels: Count = 256
+    """Channels of the pyramid."""
+
+
+class Distill(Section):
+    """Feature distillation."""
+
+    host: Literal["none", "fgd", "mgd", "pkd", "cwd"] = "none"
+    """The feature loss on clean images."""
+    fgd: Fgd = Fgd()
+    """Used when host is fgd."""
+    mgd: Mgd = Mgd()
+    """Used when host is mgd."""
+    pkd: Pkd = Pkd()
+    """Used when host is pkd."""
+    cwd: Cwd = Cwd()
+    """Used when host is cwd."""
+    reduction: Literal["published", "mean"] = "published"
+    """Published normaliser of each loss, or a mean over elements."""
+    rescale_from: Reference | None = None
+    """Rescale sum-reduced weights from this input to the recipe's own; null uses the weights as written."""
+
+
+class Optimizer(Section):
+    """Optimiser of student and loss modules."""
+
+    type: Literal["sgd", "adamw"] = "sgd"
+    """Family."""
+    lr: Positive = 0.01
+    """Learning rate for `base_batch_size` images."""
+    base_batch_size: Count | None = None
+    """Scale lr by batch_size / base_batch_size; null uses lr as written."""
+    momentum: Probability = 0.9
+    """SGD momentum."""
+    weight_decay: NonNegative = 1e-4
+    """Weight decay."""
+
+
+class Policy(Section):
+    """Learning-rate schedule over the whole training."""
+
+    type: Literal["step", "cosine", "one_cycle", "constant"] = "step"
+    """Shape."""
+    milestones: tuple[Probability, ...] = (2 / 3, 11 / 12)
+    """For step: shares of the schedule at which the rate falls by `gamma`."""
+    gamma: Positive = 0.1
+    """For step: factor at each milestone."""
+
+
+class Warmup(Section):
+    """Linear warm-up."""
+
+    iterations: Annotated[int, Field(ge=0)] = 500
+    """Length in optimiser steps; 0 is off."""
+    ratio: Annotated[float, Field(gt=0.0, le=1.0)] = 0.001
+    """Learning-rate factor at the first step."""
+
+
+class Schedule(Section):
+    """How long and how training runs."""
+
+    epochs: Count = 24
+    """Length."""
+    batch_size: Count = 16
+    """Images per step."""
+    optimizer: Optimizer = Optimizer()
+    """Optimiser."""
+    policy: Policy = Policy()
+    """Learning-rate schedule."""
+    warmup: Warmup = Warmup()
+    """Warm-up."""
+    clip: Positive | None = 35.0
+    """Largest gradient norm (L2); null is off."""
+    amp: bool = False
+    """Mixed precision: float16 on GPU, bfloat16 on CPU."""
+    workers: Annotated[int, Field(ge=0)] = 2
+    """Data-loading processes; changes speed only."""
+    val_interval: Count = 1
+    """Epochs between validations; the last epoch is always validated."""
+
+
+class Recipe(Section):
+    """One complete, fixed training set-up: data, student, teachers, distillation terms, schedule."""
+
+    name: str = "recipe"
+    """Name shown in tables."""
+    description: str = ""
+    """One line for people."""
+    data: Data
+    """Data set."""
+    student: Student
+    """Student."""
+    teachers: Teachers = Teachers()
+    """Teachers."""
+    input: Input = Input()
+    """Image geometry."""
+    augment: Augment = Augment(enabled=False)
+    """Sample-specific augmentation."""
+    attack: Attack = Attack()
+    """How perturbations are made."""
+    adversarial: Adversarial = Adversarial(enabled=False)
+    """Adversarial feature term."""
+    distill: Distill = Distill()
+    """Feature distillation on clean images."""
+    schedule: Schedule = Schedule()
+    """Schedule."""
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    """Seed of everything random."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to train; auto takes the GPU where there is one."""
+
+    @property
+    def teacher(self) -> Teacher | None:
+        """The teacher in use, or None when the student trains alone."""
+        return self.teachers.available[self.teachers.sequence[0]] if self.teachers.sequence else None
+
+    def with_values(self, values: Mapping[str, Any]) -> Recipe:
+        """Return a copy with dotted fields replaced; the whole is validated again.
+
+        Raises:
+            ConfigError: a name is no field, or a value does not fit it.
+        """
+        from ikd.config._loading import replaced  # the loader knows this class
+
+        return replaced(self, values)
+
+    def student_alone(self) -> Recipe:
+        """Return the same training without any distillation: no teacher, no inheriting, no sample-specific augmentation."""
+        return self.with_values(STUDENT_ALONE)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the recipe as plain YAML-able values."""
+        return self.model_dump(mode="json")
+
+    def effective(self) -> dict[str, Any]:
+        """Return only what acts: switched-off sections are dropped, so two names never mean one configuration."""
+        raw = self.as_dict()
+        for key in ("name", "description", "device"):
+            raw.pop(key)
+        raw["schedule"].pop("workers")
+        _prune_augment(raw)
+        _prune_teaching(raw, teacher=bool(self.teachers.sequence))
+        return raw
+
+    def fingerprint(self) -> str:
+        """Return the sha256 (hex) of what acts; equal for two recipes exactly when they train the same thing."""
+        return hashlib.sha256(json.dumps(self.effective(), sort_keys=True).encode()).hexdigest()
+
+
+STUDENT_ALONE: Mapping[str, Any] = {
+    "distill.host": "none",
+    "adversarial.enabled": False,
+    "augment.enabled": False,
+    "student.inherit": False,
+    "teachers.sequence": [],
+}
+"""The values that make a recipe the student without distillation."""
+
+
+def _prune_augment(raw: dict[str, Any]) -> None:
+    augment, adversarial = raw["augment"], raw["adversarial"]["enabled"]
+    for key in ("noise", "crop"):
+        if not augment["enabled"] or not augment[key]["enabled"]:
+            augment.pop(key)
+    if "noise" not in augment and "crop" not in augment:
+        raw["augment"] = {"stop_fraction": augment["stop_fraction"]} if adversarial else {}
+    if not raw["augment"]:
+        raw.pop("augment")
+
+
+def _prune_teaching(raw: dict[str, Any], *, teacher: bool) -> None:
+    adversarial = raw["adversarial"]["enabled"]
+    if not adversarial:
+        raw.pop("adversarial")
+        raw.pop("attack")
+    else:
+        raw["attack"].pop("batch_size")
+    host = raw["distill"]["host"]
+    for key in ("fgd", "mgd", "pkd", "cwd"):
+        if key != host:
+            raw["distill"].pop(key)
+    if host == "none" and not adversarial:
+        raw.pop("distill")
+    used = raw["teachers"]["sequence"] if teacher else []
+    raw["teachers"] = {name: raw["teachers"]["available"][name] for name in used}

@@ -1,0 +1,54 @@
+"""The runner: where and with which resources a sweep runs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from ikd.config._recipe import Count, NonNegative
+from ikd.config._section import Section
+
+
+class RayCluster(Section):
+    """The Ray that executes trials."""
+
+    address: Annotated[str, Field(pattern=r"^(local|auto|ray://.+|[^:/ ]+:\d+)$")] = "local"
+    """`local` starts a private one, `auto` joins the machine's running cluster, `ray://host:port` or `host:port` a remote one."""
+
+
+class TrialResources(Section):
+    """What one trial may use."""
+
+    cpus: Annotated[float, Field(gt=0.0)] = 1.0
+    """CPU cores; also the number of torch threads."""
+    gpus: NonNegative = 0.0
+    """GPUs; a fraction shares one."""
+    max_retries: Annotated[int, Field(ge=0)] = 2
+    """Restarts from the last checkpoint after a crash."""
+
+
+class Tracking(Section):
+    """Where metrics go."""
+
+    uri: str = "local"
+    """`local` (SQLite under the home), `none`, or the address of an MLflow server."""
+    experiment: str = "ikd"
+    """MLflow experiment."""
+
+
+class Runner(Section):
+    """Where and with which resources a sweep runs."""
+
+    ray: RayCluster = RayCluster()
+    """Ray."""
+    trial: TrialResources = TrialResources()
+    """Resources of one trial."""
+    concurrency: Count = 1
+    """Trials at once, at most."""
+    storage: str | None = None
+    """Folder for sweeps and caches; null is the ikd home ($IKD_HOME or ~/ikd)."""
+    study: Annotated[str, Field(pattern=r"^(sqlite|postgresql(\+\w+)?://.+)$")] = "sqlite"
+    """Store of the study: `sqlite` (a file in the sweep's folder) or a PostgreSQL URL."""
+    tracking: Tracking = Tracking()
+    """Tracking."""

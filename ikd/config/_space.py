@@ -1,0 +1,241 @@
+"""The search space: which recipe fields vary, how, and what is optimised."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import pydantic
+from pydantic import Field
+
+from ikd.config._recipe import Count, Positive
+from ikd.config._section import Section
+
+When = dict[str, Any]
+_KINDS = {"choice": "choice", "uniform": "uniform", "log_uniform": "log_uniform", "int": "integer"}
+
+
+class Domain(Section):
+    """The values one field may take: exactly one of `choice`, `uniform`, `log_uniform`, `int`."""
+
+    choice: tuple[Any, ...] | None = None
+    """Any values of the field, at least one, no two equal."""
+    uniform: tuple[float, float] | None = None
+    """Lowest and highest value, evenly likely."""
+    log_uniform: tuple[float, float] | None = None
+    """Lowest and highest value, evenly likely in the logarithm; both above 0."""
+    integer: tuple[int, int] | None = Field(default=None, alias="int")
+    """Lowest and highest whole number, both included; written `int`."""
+    step: Annotated[float, Field(gt=0.0)] | None = None
+    """Grid of `uniform` or `int`."""
+    when: When = {}
+    """Parent parameter -> value, or list of values, under which this parameter exists."""
+
+    @pydantic.model_validator(mode="after")
+    def _one_kind(self) -> Domain:
+        given = [name for name, attribute in _KINDS.items() if getattr(self, attribute) is not None]
+        if len(given) != 1:
+            raise ValueError(f"needs exactly one of choice, uniform, log_uniform, int, and has {given or 'none'}")
+        self._check_choice() if self.choice is not None else self._check_range(given[0])
+        return self
+
+    def _check_choice(self) -> None:
+        assert self.choice is not None
+        if not self.choice:
+            raise ValueError("choice must list at least one value")
+        if any(value in self.choice[:index] for index, value in enumerate(self.choice)):
+            raise ValueError(f"choice must not repeat a value, and is {list(self.choice)}")
+        if self.step is not None:
+            raise ValueError("step goes with uniform or int, not with choice")
+
+    def _check_range(self, kind: str) -> None:
+        low, high = getattr(self, _KINDS[kind])
+        if not low < high:
+            raise ValueError(f"{kind} must be [low, high] with low below high, and is [{low}, {high}]")
+        if kind == "log_uniform" and low <= 0:
+            raise ValueError(f"log_uniform needs a low end above 0, and has {low}")
+        if kind == "log_uniform" and self.step is not None:
+            raise ValueError("step goes with uniform or int, not with log_uniform")
+        if kind == "int" and self.step is not None and self.step != round(self.step):
+            raise ValueError(f"step of an int must be whole, and is {self.step}")
+
+    @property
+    def ends(self) -> tuple[Any, ...]:
+        """The values that a check must try: all choices, or both ends."""
+        for values in (self.choice, self.uniform, self.log_uniform, self.integer):
+            if values is not None:
+                return tuple(values)
+        raise AssertionError("a domain has exactly one kind")
+
+    @property
+    def size(self) -> float:
+        """Number of distinct values; infinite for a continuous range."""
+        if self.choice is not None:
+            return len(self.choice)
+        bounds = self.integer or self.uniform
+        if bounds is None or (self.integer is None and self.step is None):
+            return math.inf
+        return math.floor((bounds[1] - bounds[0]) / (self.step or 1) + 1e-9) + 1
+
+
+class Objective(Section):
+    """What makes a trial better."""
+
+    metric: Literal[
+        "bbox_mAP", "bbox_AP50", "bbox_AP75", "bbox_APs", "bbox_APm", "bbox_APl", "bbox_AR",
+        "segm_mAP", "segm_AP50", "segm_AP75", "segm_APs", "segm_APm", "segm_APl", "segm_AR",
+    ] = "bbox_mAP"  # fmt: skip
+    """Validation metric."""
+    mode: Literal["max", "min"] = "max"
+    """Direction."""
+
+
+class Asha(Section):
+    """Asynchronous successive halving: stops the worse trials at geometric epochs."""
+
+    grace_epochs: Count = 1
+    """No trial stops before this epoch."""
+    reduction_factor: Annotated[float, Field(gt=1.0)] = 3.0
+    """One in this many goes on at each rung."""
+    brackets: Count = 1
+    """Number of halving brackets with later first rungs."""
+
+
+class Scheduler(Section):
+    """Early stopping."""
+
+    asha: Asha | None = None
+    """Successive halving; null trains every trial to the end."""
+
+
+class Tpe(Section):
+    """Tree-structured Parzen estimator."""
+
+    startup_trials: Annotated[int, Field(ge=0)] = 10
+    """Random trials before the model proposes."""
+    multivariate: bool = True
+    """Model parameters jointly."""
+    group: bool = True
+    """Model conditional parameters in groups that occur together; needs multivariate."""
+    constant_liar: bool = True
+    """Keep parallel trials apart."""
+    ei_candidates: Count = 24
+    """Candidates drawn per proposal."""
+
+    @pydantic.model_validator(mode="after")
+    def _group_needs_multivariate(self) -> Tpe:
+        if self.group and not self.multivariate:
+            raise ValueError("group needs multivariate: true; set group: false or multivariate: true")
+        return self
+
+
+class Random(Section):
+    """Independent draws from the ranges."""
+
+
+class Sampler(Section):
+    """Who proposes values: exactly one of `tpe`, `random`."""
+
+    tpe: Tpe | None = None
+    """Model-based."""
+    random: Random | None = None
+    """Model-free."""
+
+    @pydantic.model_validator(mode="after")
+    def _one(self) -> Sampler:
+        if (self.tpe is None) == (self.random is None):
+            raise ValueError("needs exactly one of tpe, random")
+        return self
+
+
+class Budget(Section):
+    """What a sweep may spend; it ends at whichever limit comes first."""
+
+    trials: Count = 20
+    """Number of trials, anchors included."""
+    wall_hours: Positive | None = None
+    """Hours by the clock, over all restarts of the sweep."""
+    gpu_hours: Positive | None = None
+    """Sum over trials of hours times GPUs per trial."""
+    epochs: Count | None = None
+    """Sum of trained epochs over all trials."""
+
+
+class SearchSpace(Section):
+    """Which recipe fields vary, how, and what is optimised."""
+
+    recipe: str
+    """Shipped recipe name, or path of a recipe file."""
+    description: str = ""
+    """One line for people."""
+    set: dict[str, Any] = {}
+    """Recipe fields fixed for this search, by dotted name."""
+    objective: Objective = Objective()
+    """Objective."""
+    parameters: dict[str, Domain] = {}
+    """Varied fields by dotted name."""
+    anchors: tuple[Literal["paper", "student_alone"], ...] = ("paper", "student_alone")
+    """Fixed trials that run first and are never stopped: the recipe's own values; the student without distillation."""
+    scheduler: Scheduler = Scheduler(asha=Asha())
+    """Early stopping."""
+    sampler: Sampler = Sampler(tpe=Tpe())
+    """Sampler."""
+    budget: Budget = Budget()
+    """Budget."""
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    """Seed of the sampler."""
+
+    def ordered(self) -> tuple[str, ...]:
+        """Return the parameter names, parents before children, else in the order of the file."""
+        done: list[str] = []
+
+        def visit(name: str) -> None:
+            if name not in done:
+                for parent in self.parameters[name].when:
+                    visit(parent)
+                done.append(name)
+
+        for name in self.parameters:
+            visit(name)
+        return tuple(done)
+
+    def is_active(self, name: str, values: Mapping[str, Any]) -> bool:
+        """Tell whether parameter `name` exists, given the values of its parents (absent parents count as false)."""
+        return all(
+            parent in values and values[parent] in wanted(value) for parent, value in self.parameters[name].when.items()
+        )
+
+    def active(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Drop the values of parameters that do not exist under their parents' values."""
+        kept: dict[str, Any] = {}
+        for name in self.ordered():
+            if name in values and self.is_active(name, kept):
+                kept[name] = values[name]
+        return kept
+
+    def num_configurations(self) -> float:
+        """Return how many distinct configurations the space holds; infinite with a continuous range."""
+        if any(domain.size == math.inf and _reachable(domain) for domain in self.parameters.values()):
+            return math.inf
+        return self._count(self.ordered(), {})
+
+    def _count(self, names: tuple[str, ...], values: dict[str, Any]) -> int:
+        if not names:
+            return 1
+        head, rest = names[0], names[1:]
+        if not self.is_active(head, values):
+            return self._count(rest, values)
+        domain = self.parameters[head]
+        if not any(head in self.parameters[name].when for name in rest):
+            return int(domain.size) * self._count(rest, values)
+        return sum(self._count(rest, {**values, head: value}) for value in domain.choice or ())
+
+
+def wanted(value: Any) -> list[Any]:
+    """Return the values under which a condition holds; a single value stands for a list of one."""
+    return value if isinstance(value, list) else [value]
+
+
+def _reachable(domain: Domain) -> bool:
+    return all(wanted(value) for value in domain.when.values())
