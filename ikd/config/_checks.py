@@ -120,9 +120,9 @@ def _condition_problems(space: SearchSpace, name: str, document: Document) -> It
         choices = space.parameters[parent].choice
         if choices is None:
             yield document.problem(place, None, "must be a choice parameter to condition on")
-        for one in wanted(value) if choices is not None else []:
-            if one not in choices:
-                yield document.problem(place, one, f"must be among the choices of {parent}: {list(choices)}")
+        for one in wanted(value):
+            if choices is not None and one not in choices:
+                yield document.problem(place, one, f"must be among the choices of {parent}: {[*choices]}")
 
 
 def _leads_to(space: SearchSpace, start: str, target: str) -> bool:

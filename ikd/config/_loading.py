@@ -207,9 +207,8 @@ def _with_absolute_paths(document: Document) -> Document:
     """Make `data.root` absolute, so that a worker in another folder finds the same data."""
     data = dict(document.data)
     section = data.get("data")
-    root = section.get("root") if isinstance(section, dict) else None
-    if isinstance(root, str) and root != DRAWN:
-        data["data"] = {**section, "root": str(Path(root).expanduser().absolute())}
+    if isinstance(section, dict) and isinstance(section.get("root"), str) and section["root"] != DRAWN:
+        data["data"] = {**section, "root": str(Path(section["root"]).expanduser().absolute())}
     return Document(document.file, data, document.lines)
 
 

@@ -1,4 +1,4 @@
-"""The recipe: one complete, fixed training set-up. Published defaults are those of one-stage detectors (methods: IKD)."""
+"""The recipe: one complete, fixed training set-up. Published defaults are those of one-stage detectors."""
 
 from __future__ import annotations
 
@@ -345,7 +345,7 @@ class Recipe(Section):
         return replaced(self, values)
 
     def student_alone(self) -> Recipe:
-        """Return the same training without any distillation: no teacher, no inheriting, no sample-specific augmentation."""
+        """Return the same training without distillation: no teacher, no inheriting, no sample-specific augmentation."""
         return self.with_values(STUDENT_ALONE)
 
     def as_dict(self) -> dict[str, Any]:

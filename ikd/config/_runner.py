@@ -14,7 +14,7 @@ class RayCluster(Section):
     """The Ray that executes trials."""
 
     address: Annotated[str, Field(pattern=r"^(local|auto|ray://.+|[^:/ ]+:\d+)$")] = "local"
-    """`local` starts a private one, `auto` joins the machine's running cluster, `ray://host:port` or `host:port` a remote one."""
+    """`local` starts a private one, `auto` joins the running cluster, `ray://host:port` or `host:port` a remote one."""
 
 
 class TrialResources(Section):
