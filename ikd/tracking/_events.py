@@ -1,0 +1,65 @@
+"""One thing that happened in a sweep, in a form that survives on disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+Kind = Literal["start_sweep", "start_trial", "log", "end_trial", "artifacts", "end_sweep"]
+
+
+@dataclass(frozen=True)
+class Event:
+    """An event that may be delivered twice with the effect of once.
+
+    Attributes:
+        kind: which call of the tracker it was.
+        sweep: the sweep's name.
+        number: the trial, or None for the sweep itself.
+        time_ms: when it happened, milliseconds since 1970. MLflow tells a repeated metric by it.
+        data: what was said; JSON types only.
+    """
+
+    kind: Kind
+    sweep: str
+    number: int | None
+    time_ms: int
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_line(self) -> str:
+        """One line of JSON, with its line end."""
+        return json.dumps(asdict(self), ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_line(cls, line: str) -> Event:
+        """Read what `to_line` wrote.
+
+        Raises:
+            ValueError: the line is no such thing, for instance cut off by a power failure.
+        """
+        try:
+            return cls(**json.loads(line))
+        except TypeError as error:
+            raise ValueError(str(error)) from error
+
+
+def write_epochs(epochs: set[int]) -> str:
+    """Write a set of epochs shortly, as in `1-6,8`."""
+    ranges: list[list[int]] = []
+    for epoch in sorted(epochs):
+        if ranges and epoch == ranges[-1][1] + 1:
+            ranges[-1][1] = epoch
+        else:
+            ranges.append([epoch, epoch])
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in ranges)
+
+
+def read_epochs(text: str) -> set[int]:
+    """Read what `write_epochs` wrote."""
+    epochs: set[int] = set()
+    for part in filter(None, text.split(",")):
+        first, _, last = part.partition("-")
+        epochs.update(range(int(first), int(last or first) + 1))
+    return epochs

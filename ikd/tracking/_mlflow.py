@@ -1,0 +1,91 @@
+"""The one way to an MLflow client."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from ikd.errors import JobError
+
+ARTIFACTS = "mlartifacts"
+_SQLITE = "sqlite:///"
+
+
+def local_uri(home: Path) -> str:
+    """The tracking URI of the database in the home directory."""
+    return f"{_SQLITE}{home.resolve() / 'mlflow.db'}"
+
+
+def load_mlflow() -> Any:
+    """Import mlflow, quietly.
+
+    Raises:
+        JobError: it is not installed. A folder named mlflow in the working directory makes `import mlflow` succeed all
+            the same, so an attribute decides.
+    """
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read at import
+    try:
+        module = importlib.import_module("mlflow")
+    except ImportError as error:
+        raise JobError(f"mlflow cannot be imported ({error}); pip install mlflow, or set tracking uri: none") from error
+    if not hasattr(module, "MlflowClient"):
+        raise JobError("mlflow is not installed; pip install mlflow, or set tracking uri: none")
+    for name in ("mlflow", "alembic"):  # the first use of a database is told line by line otherwise
+        logger = logging.getLogger(name)
+        if logger.level < logging.WARNING:
+            logger.setLevel(logging.WARNING)
+    return module
+
+
+def make_client(uri: str) -> Any:
+    """Make a client for `uri`; a new SQLite database gets its tables here, which takes seconds.
+
+    Two processes that meet a new database at once would both make the tables, and one would fail: hence the lock.
+    """
+    client_class = load_mlflow().MlflowClient
+    if not uri.startswith(_SQLITE):
+        return client_class(tracking_uri=uri, registry_uri=uri)
+    database = Path(uri[len(_SQLITE) :])
+    database.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{database}.lock"):
+        client = client_class(tracking_uri=uri, registry_uri=uri)
+        client.search_experiments(max_results=1)
+        client.search_registered_models(max_results=1)
+    return client
+
+
+def get_experiment(client: Any, name: str, artifact_root: Path | None) -> str:
+    """Find the experiment, or make it; returns its id.
+
+    Raises:
+        JobError: it was deleted in MLflow; runs cannot be added before it is restored.
+    """
+    errors = importlib.import_module("mlflow.exceptions")
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        location = None if artifact_root is None else artifact_root.resolve().as_uri()
+        try:
+            return client.create_experiment(name, artifact_location=location)
+        except errors.MlflowException:  # another sweep was quicker
+            experiment = client.get_experiment_by_name(name)
+            if experiment is None:
+                raise
+    if experiment.lifecycle_stage == "deleted":
+        raise JobError(
+            f"the MLflow experiment {name!r} was deleted; "
+            f"mlflow experiments restore --experiment-id {experiment.experiment_id}"
+        )
+    return experiment.experiment_id
+
+
+def find_run(client: Any, experiment_id: str, sweep_id: str, number: int | None) -> Any | None:
+    """Find the run of a trial (or of the sweep, `number` None) by its tags; None when there is none."""
+    trial = "sweep" if number is None else str(number)
+    where = f"tags.`ikd.sweep_id` = '{sweep_id}' and tags.`ikd.trial` = '{trial}'"
+    runs = client.search_runs([experiment_id], where, max_results=1, order_by=["attributes.start_time ASC"])
+    return runs[0] if runs else None

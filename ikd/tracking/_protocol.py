@@ -1,0 +1,115 @@
+"""What a sweep asks of a tracker, and the tracker that does nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Protocol
+
+TrialState = Literal["finished", "stopped", "diverged", "failed", "killed"]
+SweepState = Literal["finished", "stopped", "failed"]
+
+
+class Tracker(Protocol):
+    """Takes what happens in a sweep, in the order in which it happens.
+
+    Every method but `flush` and `close` only notes the event and returns at once; none raises because a server is slow,
+    away or unwilling. Everything may be said again after a restart: known runs are found, known epochs are skipped.
+    """
+
+    def start_sweep(self, name: str, *, tags: Mapping[str, object], params: Mapping[str, object]) -> None:
+        """Open the sweep's run, or find it again; must be the first call.
+
+        Args:
+            name: the sweep's name, shown as the name of its run.
+            tags: facts about the sweep (data fingerprint, versions, ...).
+            params: settings that all trials share, by dotted name.
+        """
+
+    def start_trial(
+        self, number: int, *, name: str, params: Mapping[str, object], tags: Mapping[str, object]
+    ) -> None:
+        """Open the run of one trial, or find it again.
+
+        Args:
+            number: the trial's number in the study, from 0.
+            name: what a person reads in lists and plots.
+            params: the trial's values, by dotted name. A value that is already there is never changed.
+            tags: facts about the trial.
+        """
+
+    def log(self, number: int, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Note the one report of an epoch.
+
+        Args:
+            number: the trial.
+            epoch: 1-based; an epoch that is already there is skipped.
+            metrics: values by name. NaN and infinities are named in a tag and kept out of the charts.
+        """
+
+    def end_trial(self, number: int, state: TrialState, reason: str = "") -> None:
+        """Close a trial's run, saying why it ended."""
+
+    def log_artifacts(self, number: int | None, path: Path, folder: str = "") -> None:
+        """Copy a file or the content of a directory to a run.
+
+        Args:
+            number: the trial, or None for the sweep's own run.
+            path: what to copy; it is read when it is delivered, so it must stay where it is.
+            folder: where to put it, relative to the run's artifacts; empty is their root.
+        """
+
+    def end_sweep(self, state: SweepState, reason: str = "") -> None:
+        """Close the sweep's run and every run of its trials that is still open."""
+
+    def flush(self, timeout: float) -> bool:
+        """Wait until everything is delivered, at most `timeout` seconds; says whether it is."""
+
+    def close(self, timeout: float = 60.0) -> None:
+        """Deliver what can be delivered within `timeout` seconds, keep the rest for the next start, and stop."""
+
+    def __enter__(self) -> Tracker: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class NullTracker:
+    """Writes nothing, anywhere."""
+
+    def start_sweep(self, name: str, *, tags: Mapping[str, object], params: Mapping[str, object]) -> None:
+        """Do nothing."""
+
+    def start_trial(
+        self, number: int, *, name: str, params: Mapping[str, object], tags: Mapping[str, object]
+    ) -> None:
+        """Do nothing."""
+
+    def log(self, number: int, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Do nothing."""
+
+    def end_trial(self, number: int, state: TrialState, reason: str = "") -> None:
+        """Do nothing."""
+
+    def log_artifacts(self, number: int | None, path: Path, folder: str = "") -> None:
+        """Do nothing."""
+
+    def end_sweep(self, state: SweepState, reason: str = "") -> None:
+        """Do nothing."""
+
+    def flush(self, timeout: float) -> bool:
+        """There is never anything left to deliver."""
+        return True
+
+    def close(self, timeout: float = 60.0) -> None:
+        """Do nothing."""
+
+    def __enter__(self) -> NullTracker:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
