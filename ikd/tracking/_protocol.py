@@ -27,9 +27,7 @@ class Tracker(Protocol):
             params: settings that all trials share, by dotted name.
         """
 
-    def start_trial(
-        self, number: int, *, name: str, params: Mapping[str, object], tags: Mapping[str, object]
-    ) -> None:
+    def start_trial(self, number: int, *, name: str, params: Mapping[str, object], tags: Mapping[str, object]) -> None:
         """Open the run of one trial, or find it again.
 
         Args:
@@ -82,9 +80,7 @@ class NullTracker:
     def start_sweep(self, name: str, *, tags: Mapping[str, object], params: Mapping[str, object]) -> None:
         """Do nothing."""
 
-    def start_trial(
-        self, number: int, *, name: str, params: Mapping[str, object], tags: Mapping[str, object]
-    ) -> None:
+    def start_trial(self, number: int, *, name: str, params: Mapping[str, object], tags: Mapping[str, object]) -> None:
         """Do nothing."""
 
     def log(self, number: int, epoch: int, metrics: Mapping[str, float]) -> None:

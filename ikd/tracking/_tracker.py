@@ -59,9 +59,7 @@ class MlflowTracker:
         self._sweep = name
         self._put("start_sweep", None, {"tags": _plain(tags), "params": _plain(params)})
 
-    def start_trial(
-        self, number: int, *, name: str, params: Mapping[str, object], tags: Mapping[str, object]
-    ) -> None:
+    def start_trial(self, number: int, *, name: str, params: Mapping[str, object], tags: Mapping[str, object]) -> None:
         """Open the run of one trial, or find it again."""
         self._put("start_trial", number, {"name": name, "tags": _plain(tags), "params": _plain(params)})
 

@@ -25,9 +25,7 @@ _SETTINGS = {
 }
 
 
-def serve_ui(
-    home: Path, *, port: int = 5000, host: str = "127.0.0.1", announce: Callable[[str], None] = print
-) -> int:
+def serve_ui(home: Path, *, port: int = 5000, host: str = "127.0.0.1", announce: Callable[[str], None] = print) -> int:
     """Serve the MLflow UI over the home directory's database until interrupted; returns the exit status.
 
     Args:
@@ -113,7 +111,10 @@ def _wait_until_ready(server: subprocess.Popen[bytes], address: str) -> None:
     while time.monotonic() < end:
         if server.poll() is not None:
             raise JobError(f"the MLflow server ended with status {server.returncode}; its message is above")
-        with contextlib.suppress(urllib.error.URLError, OSError), urllib.request.urlopen(f"{address}/health", timeout=2):
+        with (
+            contextlib.suppress(urllib.error.URLError, OSError),
+            urllib.request.urlopen(f"{address}/health", timeout=2),
+        ):
             return
         time.sleep(0.2)
     raise JobError(f"the MLflow server at {address} does not answer after {_START_SECONDS:.0f} s")
