@@ -1,0 +1,11 @@
+"""The mmcv kernels that our detectors call, without a compiler.
+
+`install()` makes `import mmcv.ops` and `import mmdet` work where mmcv came as a pure-Python wheel. Call it before
+either is imported. Which kernels are in use, and why, is in the `Kernels` it returns; the environment variable
+`IKD_OPS=compiled|torchvision|plain` chooses.
+"""
+
+from ikd.ops._extension import SUPPORTED, extension
+from ikd.ops._install import BACKENDS, Kernels, install
+
+__all__ = ["BACKENDS", "SUPPORTED", "Kernels", "extension", "install"]

@@ -1,0 +1,144 @@
+"""Greedy and soft non-maximum suppression."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ikd.ops._kernel import kernel, working
+
+Floats = npt.NDArray[np.floating]
+Mask = npt.NDArray[np.bool_]
+
+# Boxes go through in blocks of this many, best scores first: memory stays at block x N, and what a block suppresses is
+# never compared again.
+BLOCK = 512
+
+
+@kernel
+def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Tensor:
+    """Keep each box that no better kept box overlaps by more than the threshold.
+
+    Args:
+        boxes: xyxy, [N, 4].
+        scores: [N].
+        iou_threshold: a box goes when its IoU with a kept one is strictly above.
+        offset: 0 or 1; a width is x2 - x1 + offset.
+
+    Returns:
+        Indices of the kept boxes, best score first, equal scores in input order, [K].
+    """
+    left = scores.argsort(descending=True, stable=True)
+    threshold = float(np.float32(iou_threshold))  # the compiled kernel compares in float32
+    kept = []
+    while left.numel():
+        block, left = left[:BLOCK], left[BLOCK:]
+        overlaps = _iou(boxes[block], boxes[block], offset) > threshold
+        survivors = torch.from_numpy(_greedy(overlaps.cpu().numpy())).to(block.device)
+        block = block[survivors]
+        kept.append(block)
+        if left.numel():
+            left = left[~(_iou(boxes[block], boxes[left], offset) > threshold).any(0)]
+    return torch.cat(kept) if kept else left
+
+
+def _iou(first: Tensor, second: Tensor, offset: int) -> Tensor:
+    """IoU of every pair of two sets of xyxy boxes [A, 4], [B, 4] -> [A, B]; NaN where both boxes have no area."""
+    a, b = working(first).unsqueeze(1), working(second).unsqueeze(0)
+    size = torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])
+    inter = (size + offset).clamp_(min=0).prod(-1)
+    area_a, area_b = ((box[..., 2:] - box[..., :2] + offset).prod(-1) for box in (a, b))
+    return inter / (area_a + area_b - inter)
+
+
+def _greedy(overlaps: Mask) -> Mask:
+    """Which boxes of one block stay, given who overlaps whom, in order of score; [B, B] -> [B]."""
+    alive = np.ones(len(overlaps), dtype=bool)
+    for i in range(len(overlaps)):
+        if alive[i]:
+            alive[i + 1 :] &= ~overlaps[i, i + 1 :]
+    return alive
+
+
+NAIVE, LINEAR, GAUSSIAN = 0, 1, 2
+SCORE, AREA = 4, 5  # columns of the working table; 0..3 are xyxy
+
+
+@kernel
+def softnms(  # noqa: PLR0913 - mmcv's signature
+    boxes: Tensor,
+    scores: Tensor,
+    dets: Tensor,
+    iou_threshold: float,
+    sigma: float,
+    min_score: float,
+    method: int,
+    offset: int,
+) -> Tensor:
+    """Lower the scores of boxes that better ones overlap (Bodla et al., Soft-NMS, eq. 3), drop those that fall too low.
+
+    Args:
+        boxes: xyxy, [N, 4].
+        scores: [N].
+        dets: written, [N, 5] on the CPU: the first K rows become xyxy and new score, best first.
+        iou_threshold: naive and linear act from this IoU on, inclusive.
+        sigma: width of the gaussian.
+        min_score: boxes below go, except the very first.
+        method: 0 naive (score becomes 0), 1 linear (times 1 - IoU), 2 gaussian (times exp(-IoU^2 / sigma)).
+        offset: 0 or 1; a width is x2 - x1 + offset.
+
+    Returns:
+        Indices of the kept boxes in that order, [K] on the CPU.
+    """
+    columns = torch.cat([working(boxes), working(scores).unsqueeze(1)], dim=1).cpu().numpy()  # [N, 5]
+    width, height = columns[:, 2] - columns[:, 0] + offset, columns[:, 3] - columns[:, 1] + offset
+    table = np.concatenate([columns, (width * height)[:, None]], axis=1)  # [N, 6]
+    index = np.arange(len(table))
+    done, end = 0, len(table)
+    while done < end:
+        best = done + _first_best(table[done:end, SCORE])
+        table[[done, best]], index[[done, best]] = table[[best, done]], index[[best, done]]
+        rest = table[done + 1 : end]
+        overlap = _overlap(table[done], rest, offset)
+        rest[:, SCORE] *= _decay(overlap, np.float32(iou_threshold), sigma, method)
+        order = _without_low(rest[:, SCORE] < np.float32(min_score))
+        kept = done + 1 + len(order)
+        table[done + 1 : kept], index[done + 1 : kept] = rest[order], index[done + 1 : end][order]
+        done, end = done + 1, kept
+    dets[:end] = torch.from_numpy(table[:end, :AREA]).to(dets)
+    return torch.from_numpy(index[:end])
+
+
+def _first_best(scores: Floats) -> int:
+    """Where a scan that moves on to every larger score ends: a NaN at the start stays, others are skipped."""
+    return 0 if np.isnan(scores[0]) else int(np.nanargmax(scores))
+
+
+def _overlap(box: Floats, others: Floats, offset: int) -> Floats:
+    """IoU of one row of the working table with others, [6], [M, 6] -> [M]; NaN where neither has an area."""
+    size = np.minimum(box[2:4], others[:, 2:4]) - np.maximum(box[:2], others[:, :2]) + offset
+    inter = np.maximum(size, 0).prod(1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return inter / (box[AREA] + others[:, AREA] - inter)
+
+
+def _decay(overlap: Floats, iou_threshold: np.float32, sigma: float, method: int) -> Floats:
+    """Factor of each score."""
+    if method == GAUSSIAN:
+        return np.exp(-(overlap * overlap) / overlap.dtype.type(sigma))
+    lowered = 1 - overlap if method == LINEAR else np.zeros_like(overlap)
+    return np.where(overlap >= iou_threshold, lowered, np.ones_like(overlap))
+
+
+def _without_low(low: Mask) -> npt.NDArray[np.intp]:
+    """Order of the survivors when each hole is filled from the far end, as the compiled kernel does.
+
+    It decides which of two equal scores is taken first later on.
+    """
+    order = np.arange(len(low))
+    num_good = len(low) - int(low.sum())
+    holes, movers = low[:num_good], ~low[num_good:]
+    order[:num_good][holes] = order[num_good:][movers][::-1]
+    return order[:num_good]
