@@ -1,0 +1,156 @@
+"""Pure functions under the distillation losses: attention, box masks, distances.
+
+Letters in shape comments: N images, C channels, H and W cells of one pyramid level, B boxes of the whole batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+__all__ = [
+    "Targets",
+    "attention",
+    "background_mask",
+    "channel_attention",
+    "foreground_mask",
+    "kl_over_positions",
+    "spatial_attention",
+    "standardise",
+]
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Ground truth of one batch, as the losses need it.
+
+    Attributes:
+        boxes: per image, [n_i, 4] corners x1 y1 x2 y2 in input pixels (after every augmentation).
+        labels: per image, [n_i] class indices.
+        input_size: (H_in, W_in) in pixels of the padded batch, which is what a feature map covers.
+    """
+
+    boxes: Sequence[Tensor]
+    labels: Sequence[Tensor]
+    input_size: tuple[int, int]
+
+
+def attention(features: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    r"""Spatial and channel attention of FGD: softmax of mean absolute values, scaled to average 1.
+
+    .. math::
+        s = HW \, \mathrm{softmax}_{hw}(\tfrac1{C}\sum_c |X| / t), \quad
+        a = C \, \mathrm{softmax}_{c}(\tfrac1{HW}\sum_{hw} |X| / t)
+
+    Args:
+        features: [N, C, H, W].
+        temperature: t > 0; small values concentrate the attention.
+
+    Returns:
+        s [N, H, W] and a [N, C].
+
+    References:
+        Yang et al., Focal and Global Knowledge Distillation for Detectors, CVPR 2022, Eqs. 5-8.
+    """
+    num_images, channels, height, width = features.shape
+    magnitude = features.abs()
+    spatial = (magnitude.mean(dim=1) / temperature).flatten(1).softmax(dim=1)  # [N, HW]
+    channel = (magnitude.mean(dim=(2, 3)) / temperature).softmax(dim=1)  # [N, C]
+    return spatial.view(num_images, height, width) * (height * width), channel * channels
+
+
+def spatial_attention(features: Tensor, temperature: float) -> Tensor:
+    """Return s of `attention`: [N, H, W], average 1 over the cells of an image."""
+    return attention(features, temperature)[0]
+
+
+def channel_attention(features: Tensor, temperature: float) -> Tensor:
+    """Return a of `attention`: [N, C], average 1 over the channels of an image."""
+    return attention(features, temperature)[1]
+
+
+def foreground_mask(targets: Targets, size: tuple[int, int]) -> Tensor:
+    """Scale mask F of FGD: in each cell the largest 1/area of the boxes over it, else 0 (the smallest box wins).
+
+    A box covers the cells floor(x1 W / W_in) .. ceil(x2 W / W_in), both included; its area counts those cells before
+    clipping to the map, as published.
+
+    Args:
+        targets: boxes in input pixels.
+        size: (H, W) of the feature map.
+
+    Returns:
+        [N, H, W], on the device of the boxes.
+
+    References:
+        FGD, Eqs. 2-4.
+    """
+    height, width = size
+    counts = torch.tensor([len(boxes) for boxes in targets.boxes])
+    boxes = torch.cat(list(targets.boxes)).reshape(-1, 4)  # [B, 4]
+    image = torch.arange(len(counts)).repeat_interleave(counts).to(boxes.device)  # [B]
+    per_pixel = boxes.new_tensor([width / targets.input_size[1], height / targets.input_size[0]])
+    first = (boxes[:, :2] * per_pixel).floor()  # [B, 2] as x, y
+    last = (boxes[:, 2:] * per_pixel).ceil()
+    weight = 1 / (last - first + 1).prod(dim=1)  # [B]
+    columns = torch.arange(width, device=boxes.device)
+    rows = torch.arange(height, device=boxes.device)
+    in_columns = (columns >= first[:, :1]) & (columns <= last[:, :1])  # [B, W]
+    in_rows = (rows >= first[:, 1:]) & (rows <= last[:, 1:])  # [B, H]
+    painted = weight[:, None, None] * (in_rows[:, :, None] & in_columns[:, None, :])  # [B, H, W]
+    mask = boxes.new_zeros((len(counts), height, width))
+    return mask.scatter_reduce(0, image[:, None, None].expand_as(painted), painted, "amax")
+
+
+def background_mask(foreground: Tensor) -> Tensor:
+    """Mask B of FGD: 1 / (number of empty cells of the image) in empty cells, else 0; all 0 when no cell is empty.
+
+    Args:
+        foreground: F of `foreground_mask`, [N, H, W].
+
+    Returns:
+        [N, H, W], summing to 1 per image that has an empty cell.
+    """
+    empty = (foreground == 0).to(foreground.dtype)
+    return empty / empty.sum(dim=(1, 2), keepdim=True).clamp(min=1)
+
+
+def standardise(features: Tensor) -> Tensor:
+    """Zero mean and unit (unbiased) standard deviation per channel over (N, H, W); eps 1e-6 outside the root.
+
+    Args:
+        features: [N, C, H, W].
+
+    Returns:
+        [N, C, H, W].
+
+    References:
+        Cao et al., PKD, NeurIPS 2022, Eq. 4.
+    """
+    mean = features.mean(dim=(0, 2, 3), keepdim=True)
+    std = features.std(dim=(0, 2, 3), keepdim=True)
+    return (features - mean) / (std + 1e-6)
+
+
+def kl_over_positions(student: Tensor, teacher: Tensor, tau: float) -> Tensor:
+    r"""Mean over images and channels of :math:`\tau^2 KL(p_T \| p_S)`, p a softmax over positions of X / tau.
+
+    Args:
+        student: [N, C, H, W].
+        teacher: [N, C, H, W].
+        tau: temperature > 0.
+
+    Returns:
+        Scalar >= 0, zero at equality and under per-channel shifts.
+
+    References:
+        Shu et al., Channel-wise Knowledge Distillation for Dense Prediction, ICCV 2021, Eqs. 3-4.
+    """
+    log_student = (student.flatten(2) / tau).log_softmax(dim=2)
+    log_teacher = (teacher.flatten(2) / tau).log_softmax(dim=2)
+    total = F.kl_div(log_student, log_teacher, reduction="sum", log_target=True)
+    return total * tau**2 / (student.shape[0] * student.shape[1])

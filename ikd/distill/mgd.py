@@ -1,0 +1,52 @@
+"""Masked Generative Distillation (Yang et al., ECCV 2022)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ikd.distill._scale import Reduction, Scale
+from ikd.distill.functional import Targets
+
+
+class MGD(nn.Module):
+    r"""MGD for one pyramid level: a small generator restores the teacher's map from the masked student's.
+
+    .. math:: L = \alpha \tfrac1N \| G(S \cdot M) - T \|^2, \quad M \in \{0,1\}^{N \times 1 \times H \times W}
+
+    Every position counts, masked or not (reduction R1; Eq. 4 of the paper).
+
+    Args:
+        channels: C of both maps.
+        alpha: weight.
+        mask_ratio: probability of a masked position (lambda), in [0, 1].
+        reduction: `published` sum over elements, or `mean`.
+        scale: factors for another input size.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        alpha: float = 2e-5,
+        mask_ratio: float = 0.65,
+        reduction: Reduction = "published",
+        scale: Scale = Scale(),  # noqa: B008 (frozen)
+    ) -> None:
+        super().__init__()
+        self.alpha, self.mask_ratio, self.mean, self.scale = alpha, mask_ratio, reduction == "mean", scale
+        self.generator = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=1), nn.ReLU(), nn.Conv2d(channels, channels, 3, padding=1)
+        )
+
+    def forward(self, student: Tensor, teacher: Tensor, targets: Targets) -> Tensor:
+        """Return the weighted loss of one level; maps [N, C, H, W] of equal shape. The boxes play no part."""
+        num_images, _, height, width = student.shape
+        draw = torch.rand((num_images, 1, height, width), device=student.device)
+        restored = self.generator(student * (draw >= self.mask_ratio))
+        total = (restored - teacher).square().sum() / num_images
+        return self.alpha * total * (1 / student[0].numel() if self.mean else self.scale.elements)
+
+    def effective_weight(self, elements: int) -> float:
+        """Return the weight as that of a mean over `elements` of one image and level."""
+        return self.alpha * (1.0 if self.mean else elements * self.scale.elements)

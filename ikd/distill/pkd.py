@@ -1,0 +1,31 @@
+"""Pearson Knowledge Distillation (Cao et al., NeurIPS 2022)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ikd.distill.functional import Targets, standardise
+
+
+class PKD(nn.Module):
+    r"""PKD for one pyramid level: half the squared distance of standardised maps.
+
+    .. math:: L = w \, \mathrm{mean}\big((\hat S - \hat T)^2\big) / 2 = w \, \mathrm{mean}_c (1 - r_c) (n-1)/n
+
+    with r_c the Pearson correlation of channel c over n = N H W values (Eqs. 4-6). Mean-reduced as published (R5).
+    Maps of different size: the student is resized bilinearly.
+
+    Args:
+        weight: w.
+    """
+
+    def __init__(self, *, weight: float = 10.0) -> None:
+        super().__init__()
+        self.weight = weight
+
+    def forward(self, student: Tensor, teacher: Tensor, targets: Targets) -> Tensor:
+        """Return the weighted loss of one level; maps [N, C, H, W] with equal C. The boxes play no part."""
+        if student.shape[2:] != teacher.shape[2:]:
+            student = F.interpolate(student, teacher.shape[2:], mode="bilinear")
+        return self.weight * F.mse_loss(standardise(student), standardise(teacher)) / 2

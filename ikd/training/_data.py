@@ -1,0 +1,224 @@
+"""Data of a trial: reproducible samples, loaders, and the COCO evaluator."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmdet.datasets import CocoDataset
+from mmdet.registry import DATASETS
+from mmengine.dataset import Compose
+from mmengine.evaluator import BaseMetric
+
+from ikd.augment import test_pipeline, train_pipeline
+from ikd.config import DRAWN, Recipe
+from ikd.data import categories, coco_metrics, drawn_dataset, fingerprint
+from ikd.errors import BadInput
+
+Config = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class DataFiles:
+    """Where the data of a recipe lies."""
+
+    train: Path
+    train_images: Path
+    val: Path
+    val_images: Path
+    classes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> DataFiles:
+        """Find the files of a recipe; the drawn data set is drawn when it is not there yet.
+
+        Raises:
+            BadInput: a file is missing, or the two parts name different classes.
+        """
+        root = drawn_dataset() if recipe.data.root == DRAWN else Path(recipe.data.root)
+        places = {}
+        for part in ("train", "val"):
+            split = getattr(recipe.data, part)
+            for key in ("annotations", "images"):
+                path = root / getattr(split, key)
+                if not (path.is_file() if key == "annotations" else path.is_dir()):
+                    kind = "a COCO json file" if key == "annotations" else "a folder of images"
+                    raise BadInput(f"recipe {recipe.name}: data.{part}.{key}: must be {kind}, but {path} is not there")
+                places[part, key] = path
+        classes, other = (categories(places[part, "annotations"]) for part in ("train", "val"))
+        if classes != other:
+            raise BadInput(
+                f"{places['val', 'annotations']}: categories: must be those of the training part, "
+                f"{list(classes)} in this order, but got {list(other)}"
+            )
+        return cls(*places.values(), classes)
+
+    def fingerprint(self) -> str:
+        """Return one hash of the content of both parts."""
+        return _fingerprint(self, _stamp(self))
+
+
+def _stamp(files: DataFiles) -> tuple[int, ...]:
+    paths = (files.train, files.val, files.train_images, files.val_images)
+    return tuple(path.stat().st_mtime_ns for path in paths)
+
+
+@lru_cache(maxsize=8)
+def _fingerprint(files: DataFiles, stamp: tuple[int, ...]) -> str:
+    parts = (fingerprint(files.train, files.train_images), fingerprint(files.val, files.val_images))
+    return parts[0] if parts[0] == parts[1] else "-".join(part[:32] for part in parts)
+
+
+@lru_cache(maxsize=32)
+def typical_size(annotations: Path, scale: tuple[int, int], keep_ratio: bool, divisor: int) -> tuple[int, int]:
+    """Return the median padded (height, width) of the resized training images, in pixels."""
+    images = json.loads(annotations.read_text())["images"]
+    sizes = [_padded(image, scale, keep_ratio, divisor) for image in images]
+    return (
+        int(statistics.median_low([size[0] for size in sizes])),
+        int(statistics.median_low([size[1] for size in sizes])),
+    )
+
+
+def _padded(image: Mapping[str, Any], scale: tuple[int, int], keep_ratio: bool, divisor: int) -> tuple[int, int]:
+    height, width = image["height"], image["width"]
+    if keep_ratio:
+        factor = min(max(scale) / max(height, width), min(scale) / min(height, width))
+        height, width = int(height * factor + 0.5), int(width * factor + 0.5)
+    else:
+        height, width = scale[1], scale[0]
+    return math.ceil(height / divisor) * divisor, math.ceil(width / divisor) * divisor
+
+
+@DATASETS.register_module()
+class SeededCocoDataset(CocoDataset):
+    """CocoDataset whose random transforms depend on (seed, epoch, index) alone.
+
+    So a sample is the same whatever else runs, however many loader processes there are, and after any restart.
+
+    Args:
+        plain_pipeline: pipeline of the epochs after the augmentation has stopped.
+        seed: seed of the trial.
+    """
+
+    def __init__(self, *args: Any, plain_pipeline: Sequence[Config], seed: int, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._phases = {True: self.pipeline, False: Compose(plain_pipeline)}
+        self._seed, self._epoch = seed, 0
+
+    def start_epoch(self, epoch: int, *, augmenting: bool) -> None:
+        """Set the epoch (0-based) and its phase; loaders must be restarted after it."""
+        self._epoch = epoch
+        self.pipeline = self._phases[augmenting]
+
+    def __getitem__(self, index: int) -> Any:
+        entropy = np.random.SeedSequence([self._seed, self._epoch, index])
+        low, high = (int(word) for word in entropy.generate_state(2))
+        np.random.seed(low)  # noqa: NPY002 (mmdet's transforms draw from the global generator)
+        random.seed(high)
+        return super().__getitem__(index)
+
+
+def train_loader(recipe: Recipe, files: DataFiles, perturbations: Path | None) -> Config:
+    """Return the mmengine config of the training loader, both phases included."""
+    masks = False
+    shared: Config = {
+        "input_size": (recipe.input.scale[1], recipe.input.scale[0]),
+        "keep_ratio": recipe.input.keep_ratio,
+        "flip": recipe.input.flip,
+        "order": recipe.input.order,
+        "with_masks": masks,
+    }
+    reader = {"type": "ikd.attack.PerturbationStore.open", "folder": str(perturbations)} if perturbations else None
+    dataset = _dataset(files, "train") | {
+        "type": "SeededCocoDataset",
+        "filter_cfg": {"filter_empty_gt": True, "min_size": 1},
+        "pipeline": train_pipeline(augment=_augment_arguments(recipe), perturbations=reader, **shared),
+        "plain_pipeline": train_pipeline(**shared),
+        "seed": recipe.seed,
+    }
+    return _loader(recipe, dataset) | {
+        "sampler": {"type": "DefaultSampler", "shuffle": True, "seed": recipe.seed},
+        "batch_sampler": {"type": "mmdet.AspectRatioBatchSampler"},
+    }
+
+
+def val_loader(recipe: Recipe, files: DataFiles) -> Config:
+    """Return the mmengine config of the validation loader."""
+    pipeline = test_pipeline(
+        input_size=(recipe.input.scale[1], recipe.input.scale[0]), keep_ratio=recipe.input.keep_ratio
+    )
+    dataset = _dataset(files, "val") | {"type": "mmdet.CocoDataset", "test_mode": True, "pipeline": pipeline}
+    return _loader(recipe, dataset) | {"sampler": {"type": "DefaultSampler", "shuffle": False}}
+
+
+def _dataset(files: DataFiles, part: str) -> Config:
+    return {
+        "ann_file": str(getattr(files, part)),
+        "data_prefix": {"img": str(getattr(files, f"{part}_images"))},
+        "metainfo": {"classes": files.classes},
+    }
+
+
+def _loader(recipe: Recipe, dataset: Config) -> Config:
+    return {
+        "dataset": dataset,
+        "batch_size": recipe.schedule.batch_size,
+        "num_workers": recipe.schedule.workers,
+        "persistent_workers": False,  # workers must see the epoch and the phase
+        "collate_fn": {"type": "pseudo_collate"},
+    }
+
+
+def _augment_arguments(recipe: Recipe) -> Config | None:
+    augment = recipe.augment
+    if not augment.enabled:
+        return None
+    noise = {"sigma": augment.noise.sigma, "probability": augment.noise.probability}
+    crop = {"min_ratio": augment.crop.min_ratio, "probability": augment.crop.probability}
+    return {
+        "area_threshold": augment.area_threshold,
+        "noise": noise if augment.noise.enabled else None,
+        "crop": crop if augment.crop.enabled else None,
+        "published": augment.published,
+    }
+
+
+class CocoEvaluator(BaseMetric):
+    """COCO metrics of boxes by pycocotools, unrounded, under ikd's names.
+
+    Args:
+        annotations: COCO json of the evaluated part.
+    """
+
+    default_prefix = None
+
+    def __init__(self, annotations: Path) -> None:
+        super().__init__()
+        self._annotations = annotations
+
+    def process(self, data_batch: Any, data_samples: Sequence[Any]) -> None:
+        """Keep the predictions of one batch."""
+        for sample in data_samples:
+            found = sample["pred_instances"]
+            boxes = found["bboxes"].detach().cpu().double()
+            boxes[:, 2:] -= boxes[:, :2]  # corners -> x, y, width, height
+            columns = zip(boxes.tolist(), found["scores"].tolist(), found["labels"].tolist(), strict=True)
+            self.results.extend((int(sample["img_id"]), *column) for column in columns)
+
+    def compute_metrics(self, results: list[Any]) -> dict[str, float]:
+        """Return bbox_mAP, bbox_AP50, ... of everything processed."""
+        category_ids = [entry["id"] for entry in json.loads(self._annotations.read_text())["categories"]]
+        detections = [
+            {"image_id": image, "bbox": box, "score": score, "category_id": category_ids[label]}
+            for image, box, score, label in results
+        ]
+        return coco_metrics(self._annotations, detections)

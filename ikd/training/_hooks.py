@@ -1,0 +1,103 @@
+"""Hooks that make a trial reproducible and reported."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from ikd.config import Recipe
+from ikd.training._checkpoint import Content, save, student_file
+from ikd.training._progress import EpochReport, Metrics, Progress
+
+
+class EpochHook(Hook):
+    """Starts each epoch from (seed, epoch) alone, and picks the phase of the augmentation."""
+
+    def __init__(self, seed: int, augmented_epochs: int) -> None:
+        self._seed, self._augmented_epochs = seed, augmented_epochs
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Seed everything, order the data, choose the phase."""
+        words = np.random.SeedSequence([self._seed, runner.epoch]).generate_state(3)
+        random.seed(int(words[0]))
+        np.random.seed(int(words[1]))  # noqa: NPY002 (mmdet draws from the global generator)
+        torch.manual_seed(int(words[2]))
+        loader = runner.train_dataloader
+        loader.sampler.set_epoch(runner.epoch)
+        loader.dataset.start_epoch(runner.epoch, augmenting=runner.epoch < self._augmented_epochs)
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Tell the model where it is, for its error message."""
+        runner.model.position = (runner.epoch + 1, batch_idx + 1)
+
+
+class ReportHook(Hook):
+    """Averages losses, and after each validation saves, then reports exactly once."""
+
+    priority = "LOWEST"
+
+    def __init__(self, recipe: Recipe, progress: Progress, report: Callable[[EpochReport], None] | None) -> None:
+        self._recipe, self._progress, self._report = recipe, progress, report
+        self._sums: dict[str, torch.Tensor] = {}
+        self._steps = 0
+        self._started = self._trained = time.perf_counter()
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Start the averages of this epoch."""
+        self._sums, self._steps, self._started = {}, 0, time.perf_counter()
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Add the losses of one step, on their device."""
+        for name, value in outputs.items():
+            self._sums[name] = self._sums.get(name, torch.zeros_like(value)) + value
+        self._steps += 1
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Note the training time."""
+        self._trained = time.perf_counter()
+
+    def after_val_epoch(self, runner: Runner, metrics: Metrics | None = None) -> None:
+        """Save, then report."""
+        # The loop counts the epoch after this hook's training epoch has ended, so `epoch` is the number finished.
+        epoch, values = runner.epoch, self._values(runner, dict(metrics or {}))
+        progress = self._progress
+        if progress.improves(values):
+            progress.best_epoch, progress.best_metrics = epoch, values
+            info = {"epoch": epoch, "metrics": values, "recipe": self._recipe.as_dict()}
+            save(student_file(runner.model, classes=progress.classes, info=info), progress.best)
+        save(self._content(runner, values), progress.last)
+        with (progress.directory / "log.jsonl").open("a") as file:
+            file.write(json.dumps({"epoch": epoch, **values}) + "\n")
+        if self._report is not None:
+            self._report(EpochReport(epoch, values, progress.last))
+
+    def _values(self, runner: Runner, metrics: Metrics) -> Metrics:
+        values = dict(metrics)
+        values |= {f"loss/{name}": float(value) / self._steps for name, value in self._sums.items()}
+        values |= {f"weight/{name}_effective": value for name, value in runner.model.effective_weights.items()}
+        values["lr"] = float(runner.optim_wrapper.get_lr()["lr"][0])
+        values["seconds/train"] = self._trained - self._started
+        values["seconds/val"] = time.perf_counter() - self._trained
+        return values
+
+    def _content(self, runner: Runner, values: Metrics) -> Content:
+        progress = self._progress
+        return {
+            "fingerprint": progress.fingerprint,
+            "epoch": runner.epoch,
+            "iteration": runner.iter,
+            "metrics": values,
+            "best_epoch": progress.best_epoch,
+            "best_metrics": progress.best_metrics,
+            "model": runner.model.state_dict(),
+            "optimizer": runner.optim_wrapper.state_dict(),
+            "schedulers": [scheduler.state_dict() for scheduler in runner.param_schedulers],
+        }

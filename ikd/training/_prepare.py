@@ -1,0 +1,141 @@
+"""What trials share, made once: teacher weights and perturbations, in a cache keyed by content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock
+
+from ikd.attack import DIFGSM, PerturbationStore, TrainingImages, generate, perturbation_key
+from ikd.config import Recipe, Teacher, home, load_recipe
+from ikd.training._data import DataFiles
+from ikd.training._model import build_model, load_teacher
+
+Notify = Callable[[str, int, int], None]
+"""Called with what is being made, how much of it is done, and how much there is."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What one trial starts from."""
+
+    files: DataFiles
+    teacher: torch.nn.Module | None
+    perturbations: Path | None
+
+
+def prepare(recipe: Recipe, progress: Notify | None = None) -> Prepared:
+    """Check the recipe against its data and detectors, and make what it needs; what is there is found, not made again.
+
+    Safe to call from several processes: one makes an entry, the others wait for it.
+
+    Raises:
+        BadInput: data, detectors or checkpoints that do not fit, before anything is trained.
+    """
+    files = DataFiles.of(recipe)
+    check_detectors(recipe, files)
+    if recipe.teacher is None:
+        return Prepared(files, None, None)
+    weights = teacher_weights(recipe, recipe.teacher, files, progress)
+    teacher = load_teacher(recipe.teacher, weights, files.classes).to(device_of(recipe))
+    check_model(recipe, files, teacher)
+    perturbations = _perturbations(recipe, files, teacher, progress) if recipe.adversarial.enabled else None
+    return Prepared(files, teacher, perturbations)
+
+
+def device_of(recipe: Recipe) -> torch.device:
+    """Return the device a recipe trains on."""
+    if recipe.device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(recipe.device)
+
+
+def check_detectors(recipe: Recipe, files: DataFiles) -> None:
+    """Build the student alone, so that an unknown detector or argument is refused before a teacher is trained."""
+    with torch.random.fork_rng(devices=[]):
+        build_model(recipe.student_alone(), files, None)
+
+
+def check_model(recipe: Recipe, files: DataFiles, teacher: torch.nn.Module) -> None:
+    """Build the whole model once, so that a pair that does not fit is refused before anything costly."""
+    with torch.random.fork_rng(devices=[]):
+        build_model(recipe, files, teacher)
+
+
+def teacher_recipe(recipe: Recipe, teacher: Teacher) -> Recipe:
+    """Return the recipe that trains `teacher`: its own, with the detector, data and device of the recipe it teaches in."""
+    assert teacher.recipe is not None
+    detector = teacher.model_dump(exclude={"recipe"})
+    own = load_recipe(teacher.recipe).student_alone()
+    return own.with_values({"student": detector, "data": recipe.data.model_dump(), "device": recipe.device})
+
+
+def teacher_weights(recipe: Recipe, teacher: Teacher, files: DataFiles, progress: Notify | None) -> Path | str:
+    """Return the teacher's checkpoint; train it from its own recipe when it has none."""
+    if teacher.checkpoint is not None:
+        return teacher.checkpoint
+    training = teacher_recipe(recipe, teacher)
+    content = training.effective() | {"data": files.fingerprint(), "classes": files.classes}
+    folder = home() / "cache" / "teachers" / _digest(content)
+    best, done = folder / "best.pth", folder / "done"
+    with _lock(folder):
+        if not done.is_file():
+            _train_teacher(training, folder, progress)
+            done.touch()
+    return best
+
+
+def _train_teacher(training: Recipe, folder: Path, progress: Notify | None) -> None:
+    from ikd.training._trial import run_trial  # a teacher is a trial too
+
+    def tell(epoch: Any) -> None:
+        if progress is not None:
+            progress(f"teacher {training.name}", epoch.epoch, training.schedule.epochs)
+
+    last = folder / "last.pth"
+    run_trial(training, tell, last if last.is_file() else None, directory=folder)
+
+
+def _perturbations(recipe: Recipe, files: DataFiles, teacher: torch.nn.Module, progress: Notify | None) -> Path:
+    settings = recipe.attack
+    attack = DIFGSM(
+        eps=settings.eps,
+        step=min(settings.step, settings.eps) or settings.step,
+        steps=settings.steps,
+        momentum=settings.momentum,
+        diversity_probability=settings.diversity.probability,
+        diversity_min_scale=settings.diversity.min_scale,
+        loss=settings.loss,
+        published=settings.published,
+        seed=recipe.seed,
+    )
+    source = TrainingImages(files.train, files.train_images, recipe.input.scale, recipe.input.keep_ratio)
+    key = perturbation_key(teacher, source, attack, data_fingerprint=files.fingerprint())
+    store = PerturbationStore(home() / "cache" / "perturbations", key)
+    with _lock(store.folder):
+        if not store.complete:
+            generate(
+                teacher,
+                source,
+                store,
+                attack,
+                batch_size=1 if settings.published else settings.batch_size,
+                device=str(device_of(recipe)),
+                progress=(lambda done, total: progress("perturbations", done, total)) if progress else None,
+            )
+    return store.folder
+
+
+def _lock(folder: Path) -> FileLock:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(folder.with_suffix(".lock"))
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]

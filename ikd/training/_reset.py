@@ -1,0 +1,33 @@
+"""Forgetting a trial, so that a worker process can run the next one as if it were fresh."""
+
+from __future__ import annotations
+
+import gc
+import logging
+
+import torch
+from mmengine.logging import MessageHub, MMLogger
+from mmengine.registry import DefaultScope
+from mmengine.visualization import Visualizer
+
+
+def reset() -> None:
+    """Drop every process-wide state that mmengine, mmdet and torch keep of a trial.
+
+    mmengine keeps loggers, message hubs, visualisers and scopes by experiment name for the life of the process, with
+    references to files and models; a second trial would find the first one's.
+    """
+    for manager in (MessageHub, Visualizer, DefaultScope, MMLogger):
+        for instance in manager._instance_dict.values():
+            if isinstance(instance, MMLogger):
+                _close(instance)
+        manager._instance_dict.clear()
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _close(logger: logging.Logger) -> None:
+    for handler in list(logger.handlers):
+        handler.close()
+        logger.removeHandler(handler)

@@ -1,0 +1,33 @@
+"""mmengine's Runner, quietened, with our checkpoints."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmengine.runner import Runner
+
+from ikd.training._checkpoint import Content
+
+
+class TrialRunner(Runner):
+    """Runner that resumes from our weights-only checkpoints and does not probe the machine at every start."""
+
+    resume_content: Content | None = None
+
+    def _log_env(self, env_cfg: dict[str, Any]) -> None:
+        """Skip: it starts compilers to ask for their versions."""
+
+    def dump_config(self) -> None:
+        """Skip: the resolved recipe is the configuration."""
+
+    def load_or_resume(self) -> None:
+        """Restore model, optimiser, schedules and counters."""
+        content = self.resume_content
+        if self._has_loaded or content is None:
+            return
+        self.model.load_state_dict(content["model"])
+        self.optim_wrapper.load_state_dict(content["optimizer"])
+        for scheduler, state in zip(self.param_schedulers, content["schedulers"], strict=True):
+            scheduler.load_state_dict(state)
+        self.train_loop._epoch, self.train_loop._iter = content["epoch"], content["iteration"]
+        self._has_loaded = True
