@@ -17,7 +17,7 @@ SMALL_PX2, LARGE_PX2 = 32**2, 96**2  # COCO's borders between small, medium and 
 
 
 def check_dataset(
-    directory: str | Path, train: str = "train.json", val: str = "val.json", images: str = "images"
+    directory: str | Path, train: str = "train.json", val: str = "val.json", images: str | tuple[str, str] = "images"
 ) -> DataReport:
     """Looks for everything in a data set that would stop or quietly spoil a training.
 
@@ -27,7 +27,8 @@ def check_dataset(
         directory: the data set's folder.
         train: COCO json file of the training split, relative to the folder.
         val: the same for validation.
-        images: folder that the file names in both are relative to, relative to the data set's folder.
+        images: folder that the file names are relative to, itself relative to the data set's folder; two of them when
+            training and validation have their own.
 
     Returns:
         All problems, not only the first; counts; boxes by size, class and split; a fingerprint of the content when
@@ -39,7 +40,8 @@ def check_dataset(
     root = Path(directory)
     if not root.is_dir():
         raise DataError(f"the data set's folder must exist, but got {str(root)!r}")
-    checked = [_Split(name, root / file, root / images) for name, file in (("train", train), ("val", val))]
+    train_images, val_images = (images, images) if isinstance(images, str) else images
+    checked = [_Split("train", root / train, root / train_images), _Split("val", root / val, root / val_images)]
     problems = [problem for split in checked for problem in split.found.problems]
     if all(split.readable for split in checked):
         problems += _compare(checked[0], checked[1])
@@ -118,7 +120,7 @@ def _compare(train: _Split, val: _Split) -> list[DataProblem]:
         rule = f"must be those of {train.path.name} in the same order, {list(train.categories)}: mmdet numbers by it"
         problems.append(DataProblem(str(val.path), "categories", list(val.categories), rule))
     shared = sorted(_file_names(train) & _file_names(val))
-    if shared:
+    if shared and train.images == val.images:
         rule = f"should not name images of {train.path.name}: {len(shared)} are in both splits"
         problems.append(DataProblem(str(val.path), "images", shared[0], rule, severity="warning"))
     return problems

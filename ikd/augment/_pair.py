@@ -1,0 +1,103 @@
+"""Clean and adversarial image of one sample, kept in one array so that no geometric transform can part them.
+
+From `AttachPerturbation` to `PackPair` a sample's `img` has six channels, [H, W, 6]: the clean image (with noise, where
+there is any), then the adversarial one. Resize, flip and crop of mmdet treat them as one image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
+
+import cv2
+import numpy as np
+from mmcv.transforms import BaseTransform
+from mmdet.datasets.transforms import PackDetInputs
+from mmdet.registry import TRANSFORMS
+from numpy.typing import NDArray
+from torch import from_numpy
+
+from ikd.errors import BadInput, DataError
+
+CHANNELS = 3
+PAIR_CHANNELS = 2 * CHANNELS
+
+
+@runtime_checkable
+class PerturbationReader(Protocol):
+    """Where perturbations come from; must be picklable, for the data loader's workers."""
+
+    def read(self, image_id: int) -> NDArray[np.int8]:
+        """Gives the perturbation of one image.
+
+        Args:
+            image_id: the id in the annotation file.
+
+        Returns:
+            [H', W', 3], channels in the order of the loaded image (BGR), grey levels, at the size the network sees
+            before padding.
+        """
+        ...
+
+
+def stack(clean: NDArray[np.uint8], adversarial: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Joins two images [H, W, 3] into a pair [H, W, 6]."""
+    return np.concatenate([clean, adversarial], axis=2)
+
+
+def is_pair(image: NDArray[np.uint8]) -> bool:
+    """Tells a pair [H, W, 6] from a single image."""
+    return image.ndim == 3 and image.shape[2] == PAIR_CHANNELS
+
+
+@TRANSFORMS.register_module()
+class AttachPerturbation(BaseTransform):
+    """Makes the adversarial image: the resized clean image without noise, plus its stored perturbation, within 0..255.
+
+    Stands right after Resize and before flip and crop, because perturbations are stored at the network's size.
+
+    Args:
+        perturbations: a `PerturbationReader`, or the config of one: `type` (dotted name or class) and its arguments.
+
+    Raises:
+        BadInput: `perturbations` is neither.
+        DataError: at a sample whose perturbation is not int8 [H', W', 3].
+    """
+
+    def __init__(self, perturbations: PerturbationReader | Mapping[str, Any]) -> None:
+        reader = TRANSFORMS.build(dict(perturbations)) if isinstance(perturbations, Mapping) else perturbations
+        if not isinstance(reader, PerturbationReader):
+            raise BadInput(f"perturbations must have a method read(image_id), but got {type(reader).__name__}")
+        self.reader = reader
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Turns `img` from [H, W, 3] (or a pair of noisy and clean image) into the pair of clean and adversarial."""
+        image = results["img"]
+        delta = self._delta(results["img_id"], image.shape[:2])
+        adversarial = np.clip(image[..., -CHANNELS:].astype(np.int16) + delta, 0, 255).astype(np.uint8)
+        results["img"] = stack(image[..., :CHANNELS], adversarial)
+        return results
+
+    def _delta(self, image_id: int, size: tuple[int, int]) -> NDArray[np.int16]:
+        delta = self.reader.read(image_id)
+        if delta.dtype != np.int8 or delta.ndim != 3 or delta.shape[2] != CHANNELS:
+            got = f"{delta.dtype} {list(delta.shape)}"
+            raise DataError(f"the perturbation of image {image_id} must be int8 [H, W, 3], but got {got}")
+        if delta.shape[:2] == size:
+            return delta.astype(np.int16)
+        resized = cv2.resize(delta.astype(np.float32), size[::-1], interpolation=cv2.INTER_LINEAR)
+        return np.rint(resized).astype(np.int16)
+
+
+@TRANSFORMS.register_module()
+class PackPair(PackDetInputs):
+    """Packs as mmdet's PackDetInputs does, and adds `adversarial`, uint8 [3, H, W], when the sample is a pair."""
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Gives `inputs`, `data_samples`, and for a pair `adversarial`."""
+        image = results["img"]
+        if not is_pair(image):
+            return super().transform(results)
+        packed = super().transform({**results, "img": image[..., :CHANNELS]})
+        packed["adversarial"] = from_numpy(np.ascontiguousarray(image[..., CHANNELS:].transpose(2, 0, 1)))
+        return packed
