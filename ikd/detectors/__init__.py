@@ -1,0 +1,23 @@
+"""Any mmdet detector: built from a name, a file or a dict, loaded safely, tapped and frozen."""
+
+from ikd.detectors._build import build_detector, freeze, weights_sha256
+from ikd.detectors._checkpoint import Checkpoint, read_checkpoint
+from ikd.detectors._config import detector_config
+from ikd.detectors._taps import Taps, check_pair, tap_channels, tap_names, tap_strides
+from ikd.detectors._weights import inherit, load_weights
+
+__all__ = [
+    "Checkpoint",
+    "Taps",
+    "build_detector",
+    "check_pair",
+    "detector_config",
+    "freeze",
+    "inherit",
+    "load_weights",
+    "read_checkpoint",
+    "tap_channels",
+    "tap_names",
+    "tap_strides",
+    "weights_sha256",
+]

@@ -1,0 +1,143 @@
+"""Reading the pyramid of a detector: the convolution inside each FPN output module, before its norm and activation.
+
+That is what FGD, MGD and IKD distil (`yzd-v/FGD:configs/distillers/fgd/*`); it differs from the neck's output where the
+neck has norms (RepPoints).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ikd.errors import BadInput
+
+_PROBE_PX = 256
+# necks whose output l is fpn_convs[l]; a subclass that adds a path after them (PAFPN, RFP) is not one
+_NECKS = ("FPN", "FPN_CARAFE", "HRFPN")
+
+
+def tap_names(detector: nn.Module) -> list[str]:
+    """Return the names of the tapped convolutions, finest level first.
+
+    One-stage detectors have one a level; in two-stage ones P6 is a pooled P5 and has none.
+
+    Raises:
+        BadInput: the detector has no FPN of this kind; says why.
+    """
+    neck = getattr(detector, "neck", None)
+    name = type(detector).__name__
+    if neck is None:
+        raise BadInput(f"{name} has no neck, so there is no feature pyramid to distil")
+    if type(neck).__name__ not in _NECKS:
+        raise BadInput(
+            f"{name} has the neck {type(neck).__name__}, whose outputs are not those of one convolution a level; "
+            f"distillation needs one of {', '.join(_NECKS)}"
+        )
+    if not all(isinstance(getattr(level, "conv", None), nn.Module) for level in neck.fpn_convs):
+        raise BadInput(f"{name}: its neck {type(neck).__name__} has an output without a convolution")
+    return [f"neck.fpn_convs.{level}.conv" for level in range(len(neck.fpn_convs))]
+
+
+def tap_channels(detector: nn.Module) -> list[int]:
+    """Return the number of channels at each tap.
+
+    Raises:
+        BadInput: as `tap_names`.
+    """
+    return [int(_module(detector, name).out_channels) for name in tap_names(detector)]
+
+
+@torch.no_grad()
+def tap_strides(detector: nn.Module) -> list[int]:
+    """Return the stride of each tap in input pixels, from one forward of an empty image; modes and statistics stay.
+
+    Raises:
+        BadInput: as `tap_names`.
+    """
+    taps = Taps(detector)
+    modes = [(module, module.training) for module in detector.modules()]
+    device = next(detector.parameters()).device
+    try:
+        for module, _ in modes:
+            module.training = False  # train() may be overridden, as in a frozen teacher
+        with taps.capture() as features:
+            detector.extract_feat(torch.zeros(1, 3, _PROBE_PX, _PROBE_PX, device=device))
+    finally:
+        for module, mode in modes:
+            module.training = mode
+    return [_PROBE_PX // feature.shape[-1] for feature in features]
+
+
+def check_pair(student: nn.Module, teacher: nn.Module) -> None:
+    """Check that level l of the student looks at the same cells as level l of the teacher. Channels may differ.
+
+    Raises:
+        BadInput: another number of levels or other strides.
+    """
+    strides = tap_strides(student), tap_strides(teacher)
+    if strides[0] != strides[1]:
+        raise BadInput(
+            f"student and teacher must have the same pyramid: {type(student).__name__} has levels of stride {strides[0]}, "
+            f"{type(teacher).__name__} has {strides[1]}; pick a pair of the same family, or change neck.num_outs and "
+            "neck.start_level"
+        )
+
+
+class Taps:
+    """Collects the outputs of named modules during a forward, into a list that belongs to one block of code.
+
+    Hooks exist only inside `capture`, so a detector is never changed: it can be copied, saved and trained at any time, and no
+    feature outlives the step. Captures of two branches cannot mix: of nested ones only the innermost collects.
+
+    Args:
+        detector: the detector to read.
+        names: modules of it, as in `named_modules`; the default is `tap_names(detector)`.
+    """
+
+    def __init__(self, detector: nn.Module, names: Sequence[str] | None = None) -> None:
+        self.names = tuple(tap_names(detector) if names is None else names)
+        self._modules = [_module(detector, name) for name in self.names]
+        self._open: list[list[Any]] = []
+
+    @contextlib.contextmanager
+    def capture(self) -> Iterator[list[Tensor]]:
+        """Collect one forward; the list holds one tensor a tap, in order, from the forward on and after the block.
+
+        Raises:
+            RuntimeError: a second forward in the same capture, or none at all.
+        """
+        features: list[Any] = [None] * len(self.names)
+        hooks = [
+            module.register_forward_hook(functools.partial(self._keep, features, level))
+            for level, module in enumerate(self._modules)
+        ]
+        self._open.append(features)
+        try:
+            yield features
+        finally:
+            self._open.pop()
+            for hook in hooks:
+                hook.remove()
+        if any(feature is None for feature in features):
+            missing = [name for name, feature in zip(self.names, features, strict=True) if feature is None]
+            raise RuntimeError(f"no forward reached {', '.join(missing)} inside the capture")
+
+    def _keep(self, features: list[Any], level: int, module: nn.Module, inputs: Any, output: Tensor) -> None:
+        del module, inputs
+        if self._open[-1] is not features:
+            return
+        if features[level] is not None:
+            raise RuntimeError(f"{self.names[level]} ran twice in one capture; open one capture for each branch")
+        features[level] = output
+
+
+def _module(detector: nn.Module, name: str) -> nn.Module:
+    try:
+        return detector.get_submodule(name)
+    except AttributeError:
+        raise BadInput(f"{type(detector).__name__} has no module called {name!r}") from None
