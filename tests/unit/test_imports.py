@@ -1,4 +1,4 @@
-"""The fence between packages: imports point downwards, ray and mlflow stay in one package each, `_files` are private."""
+"""The fence: imports point downwards, ray and mlflow stay in one package each, `_files` are private."""
 
 from __future__ import annotations
 
