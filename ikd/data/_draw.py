@@ -20,7 +20,7 @@ from ikd.errors import BadInput
 
 CLASSES = {"disc": "stripes", "square": "checks", "triangle": "dots", "ring": "plain"}  # shape and its texture
 SMALL_PX, MEDIUM_PX, LARGE_PX = (16, 30), (36, 84), (98, 116)  # side of a box, by COCO bin; also sets the least image
-LEAST_SIZE_PX = 128
+NUM_TRAIN, NUM_VAL, SIZE_PX, LEAST_SIZE_PX = 240, 60, 160, 128
 VISIBLE = 0.65  # of an object: what would hide more of an earlier one is placed elsewhere
 CONTRAST = 38  # grey levels at least between an object's mean and the ground under it
 _VERSION = 1  # part of the cache key: raise it whenever the pixels change
@@ -58,19 +58,28 @@ class _Canvas:
     labels: list[str] = field(default_factory=list)
 
 
-def drawn_dataset() -> Path:
-    """Gives the drawn data set at its default size, from the cache or drawn now (a few seconds, once).
+def drawn_dataset(*, num_train: int = NUM_TRAIN, num_val: int = NUM_VAL, size_px: int = SIZE_PX, seed: int = 0) -> Path:
+    """Gives the drawn data set from the cache, or draws it there now (a few seconds, once).
+
+    Args:
+        num_train: as for `draw_dataset`, like the other three.
+        num_val: images of the validation split.
+        size_px: side of the images.
+        seed: another seed gives another data set.
 
     Returns:
         A folder with train.json, val.json and images/.
+
+    Raises:
+        BadInput: an argument is out of range.
     """
     from ikd.config import home  # config is above pydantic; drawing elsewhere does not need it
 
-    key = hashlib.sha256(json.dumps([_VERSION, draw_dataset.__kwdefaults__], sort_keys=True).encode()).hexdigest()[:16]
+    key = hashlib.sha256(json.dumps([_VERSION, num_train, num_val, size_px, seed]).encode()).hexdigest()[:16]
     target = home() / "cache" / "drawn" / key
     if not target.exists():
         try:
-            draw_dataset(target)
+            draw_dataset(target, num_train=num_train, num_val=num_val, size_px=size_px, seed=seed)
         except BadInput:
             if not target.exists():  # otherwise another process was quicker, and drew the same
                 raise
@@ -78,7 +87,12 @@ def drawn_dataset() -> Path:
 
 
 def draw_dataset(
-    directory: str | Path, *, num_train: int = 240, num_val: int = 60, size_px: int = 160, seed: int = 0
+    directory: str | Path,
+    *,
+    num_train: int = NUM_TRAIN,
+    num_val: int = NUM_VAL,
+    size_px: int = SIZE_PX,
+    seed: int = 0,
 ) -> Path:
     """Draws a data set: four classes of textured shapes in three size bins over grounds with natural spectra.
 
