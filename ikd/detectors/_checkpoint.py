@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import pickle
 import re
 from collections import OrderedDict
@@ -18,6 +19,7 @@ from torch import Tensor
 from ikd.detectors._download import fetch
 from ikd.errors import CheckpointError
 
+_numpy: Any = importlib.import_module("numpy._core.multiarray")  # private, and named in every pickled array
 _DTYPES = "?bhilqBHILQefdFD"
 
 
@@ -54,12 +56,12 @@ def read_checkpoint(path_or_url: str | Path, cache_dir: Path | None = None) -> C
         raise CheckpointError(f"no checkpoint at {source!r}")
     content = _load(path, source)
     with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(stream)
+        digest = _digest(stream)
     return Checkpoint(_weights(content, source), _classes(content), digest, source)
 
 
 def _digest(stream: Any) -> str:
-    """Return what `hashlib.file_digest` (Python 3.11) returns."""
+    """Return the SHA-256 of a file (`hashlib.file_digest` needs Python 3.11)."""
     digest = hashlib.sha256()
     while chunk := stream.read(1 << 20):
         digest.update(chunk)
@@ -83,12 +85,12 @@ def _harmless() -> list[Any]:
 
     mmengine's own list holds the real `getattr`, with which a file can reach any function; here it is inert.
     """
-    multiarray = np._core.multiarray
-    entries: list[Any] = [np.ndarray, np.dtype, slice, *{type(np.dtype(code)) for code in _DTYPES}, type(np.dtype("U1"))]
+    dtypes = {type(np.dtype(code)) for code in [*_DTYPES, "U1"]}
+    entries: list[Any] = [np.ndarray, np.dtype, slice, *dtypes]
     for module in ("numpy.core.multiarray", "numpy._core.multiarray"):
         entries += [
-            (multiarray._reconstruct, f"{module}._reconstruct"),  # type: ignore[attr-defined]
-            (multiarray.scalar, f"{module}.scalar"),  # type: ignore[attr-defined]
+            (_numpy._reconstruct, f"{module}._reconstruct"),
+            (_numpy.scalar, f"{module}.scalar"),
         ]
     entries += [(_Inert, "mmengine.logging.history_buffer.HistoryBuffer"), (_no_attribute, "builtins.getattr")]
     return entries

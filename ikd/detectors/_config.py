@@ -20,7 +20,7 @@ from ikd.errors import BadInput
 MMDET_PREFIX = "mmdet::"
 
 
-def detector_config(  # noqa: PLR0913
+def detector_config(
     config: str | Mapping[str, Any],
     *,
     arguments: Mapping[str, Any] | None = None,
@@ -30,16 +30,16 @@ def detector_config(  # noqa: PLR0913
 ) -> ConfigDict:
     """Return the plain mmdet model config of a detector.
 
-    Nothing is ever downloaded unless asked for: an `init_cfg` that points at `torchvision://`, `open-mmlab://` or a URL is
-    dropped, and with it what only makes sense on top of pretrained weights: a backbone that lost them gets
+    Nothing is ever downloaded unless asked for: an `init_cfg` that points at `torchvision://`, `open-mmlab://` or a
+    URL is dropped, and with it what only makes sense on top of pretrained weights: a backbone that lost them gets
     `frozen_stages=-1`, `norm_eval=False` and trainable norms. Weights in a local file are kept.
 
     Args:
-        config: `mmdet::FOLDER/NAME.py` (shipped with mmdet), `ikd::NAME` (shipped with ikd), the path of a mmengine config
-            file with a `model`, or the model itself.
+        config: `mmdet::FOLDER/NAME.py` (shipped with mmdet), `ikd::NAME` (shipped with ikd), the path of a mmengine
+            config file with a `model`, or the model itself.
         arguments: keyword arguments of an `ikd::` detector.
-        overrides: dotted key into the model -> new value; list items by index (`roi_head.bbox_head.0.fc_out_channels`). A dict
-            given as value replaces what was there.
+        overrides: dotted key into the model -> new value; list items by index
+            (`roi_head.bbox_head.0.fc_out_channels`). A dict given as value replaces what was there.
         classes: class names of the data set; their number goes into every head.
         pretrained_backbone: keep `init_cfg` weights that need a download.
 
@@ -49,7 +49,7 @@ def detector_config(  # noqa: PLR0913
     if isinstance(config, str) and config.startswith(PREFIX):
         model = ConfigDict(zoo_config(config, arguments or {}))
     elif arguments:
-        raise BadInput(f"arguments are for detectors named {PREFIX}NAME, got {dict(arguments)} for {config!r}; use overrides")
+        raise BadInput(f"only {PREFIX} detectors take arguments, got {dict(arguments)} for {config!r}; use overrides")
     elif isinstance(config, Mapping):
         model = _model_of(copy.deepcopy(dict(config)), "the inline detector")
     else:
@@ -67,7 +67,7 @@ def _read(config: str) -> ConfigDict:
     path = _shipped(config) if config.startswith(MMDET_PREFIX) else Path(config).expanduser()
     if not path.is_file():
         raise BadInput(
-            f"no detector config at {config!r}; give {MMDET_PREFIX}FOLDER/NAME.py, {PREFIX}NAME, or the path of a config file"
+            f"no detector config at {config!r}; give {MMDET_PREFIX}FOLDER/NAME.py, {PREFIX}NAME, or the path of a file"
         )
     try:
         content = Config.fromfile(path, lazy_import=False if path.suffix == ".py" else None)
@@ -79,7 +79,7 @@ def _read(config: str) -> ConfigDict:
 def _model_of(content: Mapping[str, Any], name: str) -> ConfigDict:
     model = content.get("model", content)
     if not isinstance(model, Mapping) or "type" not in model:
-        raise BadInput(f"{name} must be a model with a type, or hold one under the key `model`; got keys {sorted(content)}")
+        raise BadInput(f"{name} must be a model with a type, or hold one as `model`; got keys {sorted(content)}")
     return ConfigDict(model)
 
 
@@ -92,6 +92,5 @@ def _shipped(name: str) -> Path:
     path = root / name.removeprefix(MMDET_PREFIX)
     if path.is_file() and path.resolve().is_relative_to(root.resolve()):
         return path
-    known = [str(file.relative_to(root)) for file in root.glob("*/*.py")]
-    close = nearest(name.removeprefix(MMDET_PREFIX), known)
-    raise BadInput(f"mmdet ships no config called {name!r}{close}")
+    known = [MMDET_PREFIX + str(file.relative_to(root)) for file in root.glob("*/*.py")]
+    raise BadInput(f"mmdet ships no config called {name!r}{nearest(name, known)}")

@@ -22,8 +22,8 @@ _CHUNK = 1 << 20
 def fetch(url: str, cache_dir: Path | None) -> Path:
     """Return the local copy of `url`, downloaded at most once: `cache_dir/<sha256>/<name>`.
 
-    A copy whose content no longer has its hash is fetched again. A name that ends in `-<8 hex digits>`, as OpenMMLab's do, must
-    match the content.
+    A copy whose content no longer has its hash is fetched again. A name that ends in `-<8 hex digits>`, as
+    OpenMMLab's do, must match the content.
 
     Raises:
         CheckpointError: no cache folder, the download failed, was cut short, or has the wrong content.

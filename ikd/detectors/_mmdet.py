@@ -26,13 +26,15 @@ def register() -> None:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Silence mmengine's logger inside the block: it logs every initialised weight."""
+    """Silence mmengine, which logs every initialised weight, and mmdet's warnings about its own older names."""
     from mmengine.logging import MMLogger
 
     logger = MMLogger.get_current_instance()
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=UserWarning, module=r"mmdet\.")
+            yield
     finally:
         logger.setLevel(level)

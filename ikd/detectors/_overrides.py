@@ -26,7 +26,7 @@ def apply_overrides(model: ConfigDict, overrides: Mapping[str, Any], classes: Se
         node: Any = model
         for depth, part in enumerate(parents):
             node = node[_place(node, part, key, ".".join(parents[:depth]))]
-        if isinstance(node, Mapping):
+        if isinstance(node, dict):
             node[last] = _config(value)
         else:
             node[_place(node, last, key, ".".join(parents))] = _config(value)
@@ -42,9 +42,11 @@ def _place(node: Any, part: str, key: str, where: str) -> str | int:
     if isinstance(node, Mapping):
         if part in node:
             return part
-        raise BadInput(f"override {key!r}: {inside} has no {part!r}{nearest(part, node)}; it has {', '.join(sorted(node))}")
+        known = ", ".join(sorted(node))
+        raise BadInput(f"override {key!r}: {inside} has no {part!r}{nearest(part, node)}; it has {known}")
     if isinstance(node, list):
         if part.isdigit() and int(part) < len(node):
             return int(part)
-        raise BadInput(f"override {key!r}: {inside} is a list of {len(node)}; wanted an index 0..{len(node) - 1}, got {part!r}")
+        last = len(node) - 1
+        raise BadInput(f"override {key!r}: {inside} is a list; wanted an index 0..{last}, got {part!r}")
     raise BadInput(f"override {key!r}: {inside} is {node!r} and holds no {part!r}")

@@ -40,7 +40,8 @@ def refuse_remote_weights(model: ConfigDict) -> None:
     for node in _nodes(model):
         _, dropped = _split(node.get("init_cfg"))
         if dropped:
-            raise BadInput(f"init_cfg {dropped[0]} needs a download; set pretrained_backbone: true, or name a local file")
+            weights = dropped[0]["checkpoint"]
+            raise BadInput(f"init_cfg {weights!r} needs a download; set pretrained_backbone: true, or name a file")
 
 
 def _nodes(node: Any) -> Iterator[Any]:
@@ -57,7 +58,8 @@ def _split(init_cfg: Any) -> tuple[list[Any], list[Any]]:
     """Return the entries of an `init_cfg` to keep and those that need a download."""
     entries = init_cfg if isinstance(init_cfg, (list, tuple)) else [init_cfg]
     entries = [entry for entry in entries if isinstance(entry, Mapping)]
-    dropped = [entry for entry in entries if entry.get("type") == "Pretrained" and _is_remote(entry.get("checkpoint", ""))]
+    pretrained = [entry for entry in entries if entry.get("type") == "Pretrained"]
+    dropped = [entry for entry in pretrained if _is_remote(entry.get("checkpoint", ""))]
     return [entry for entry in entries if entry not in dropped], dropped
 
 

@@ -49,11 +49,12 @@ def tap_channels(detector: nn.Module) -> list[int]:
     Raises:
         BadInput: as `tap_names`.
     """
-    return [int(_module(detector, name).out_channels) for name in tap_names(detector)]
+    modules: list[Any] = [_module(detector, name) for name in tap_names(detector)]
+    return [int(module.out_channels) for module in modules]
 
 
 @torch.no_grad()
-def tap_strides(detector: nn.Module) -> list[int]:
+def tap_strides(detector: Any) -> list[int]:
     """Return the stride of each tap in input pixels, from one forward of an empty image; modes and statistics stay.
 
     Raises:
@@ -82,17 +83,18 @@ def check_pair(student: nn.Module, teacher: nn.Module) -> None:
     strides = tap_strides(student), tap_strides(teacher)
     if strides[0] != strides[1]:
         raise BadInput(
-            f"student and teacher must have the same pyramid: {type(student).__name__} has levels of stride {strides[0]}, "
-            f"{type(teacher).__name__} has {strides[1]}; pick a pair of the same family, or change neck.num_outs and "
-            "neck.start_level"
+            f"student and teacher must have the same pyramid: {type(student).__name__} has levels of stride "
+            f"{strides[0]}, {type(teacher).__name__} has {strides[1]}; pick a pair of the same family, "
+            "or change neck.num_outs and neck.start_level"
         )
 
 
 class Taps:
     """Collects the outputs of named modules during a forward, into a list that belongs to one block of code.
 
-    Hooks exist only inside `capture`, so a detector is never changed: it can be copied, saved and trained at any time, and no
-    feature outlives the step. Captures of two branches cannot mix: of nested ones only the innermost collects.
+    Hooks exist only inside `capture`, so a detector is never changed: it can be copied, saved and trained at any
+    time, and no feature outlives the step. Captures of two branches cannot mix: of nested ones only the innermost
+    collects.
 
     Args:
         detector: the detector to read.

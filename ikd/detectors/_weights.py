@@ -56,7 +56,8 @@ def _check_classes(checkpoint: Checkpoint, classes: tuple[str, ...]) -> None:
     else:
         only_there = [name for name in got if name not in classes]
         only_here = [name for name in classes if name not in got]
-        reason = f"only in the checkpoint: {_few(only_there) or 'none'}; only in the data set: {_few(only_here) or 'none'}"
+        there, here = (_few(names) or "none" for names in (only_there, only_here))
+        reason = f"only in the checkpoint: {there}; only in the data set: {here}"
     raise CheckpointError(
         f"{checkpoint.source!r} was trained for {len(got)} classes, the data set has {len(classes)}; {reason}"
     )

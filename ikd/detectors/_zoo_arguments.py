@@ -23,8 +23,8 @@ def zoo_config(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """
     function = ZOO.get(name.removeprefix(PREFIX))
     if function is None:
-        known = ", ".join(PREFIX + key for key in ZOO)
-        raise BadInput(f"no detector is called {name!r}{nearest(name, [PREFIX + key for key in ZOO])}; ikd ships {known}")
+        known = [PREFIX + key for key in ZOO]
+        raise BadInput(f"no detector is called {name!r}{nearest(name, known)}; ikd ships {', '.join(known)}")
     checked = validate_call(config=ConfigDict(strict=True))(function)
     try:
         return checked(**arguments)

@@ -61,11 +61,11 @@ def retinanet_r18(
         "loss_cls": {"type": "FocalLoss", "use_sigmoid": True, "gamma": 2.0, "alpha": 0.25, "loss_weight": 1.0},
         "loss_bbox": {"type": "L1Loss", "loss_weight": 1.0},
     }
-    assigner = {"type": "MaxIoUAssigner", "pos_iou_thr": 0.5, "neg_iou_thr": 0.4, "min_pos_iou": 0, "ignore_iof_thr": -1}
+    thresholds = {"pos_iou_thr": 0.5, "neg_iou_thr": 0.4, "min_pos_iou": 0, "ignore_iof_thr": -1}
     return {
         **_frame("RetinaNet", "on_input", parts, head),
         "train_cfg": {
-            "assigner": assigner,
+            "assigner": {"type": "MaxIoUAssigner", **thresholds},
             "sampler": {"type": "PseudoSampler"},
             "allowed_border": -1,
             "pos_weight": -1,

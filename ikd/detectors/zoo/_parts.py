@@ -28,7 +28,7 @@ def preprocessor() -> dict[str, Any]:
 
 
 def resnet(depth: Depth, base_channels: int) -> dict[str, Any]:
-    """Return a ResNet that trains from scratch; its stages have 1, 2, 4 and 8 times `base_channels` (x4 at depth 50)."""
+    """Return a ResNet that trains from scratch; its stages are 1, 2, 4, 8 times `base_channels` (x4 at depth 50)."""
     return {
         "type": "ResNet",
         "depth": depth,
@@ -42,7 +42,7 @@ def resnet(depth: Depth, base_channels: int) -> dict[str, Any]:
     }
 
 
-def fpn(  # noqa: PLR0913
+def fpn(
     depth: Depth, base_channels: int, neck_channels: int, *, first_level: int, levels: int, extra: str | bool
 ) -> dict[str, Any]:
     """Return an FPN over the ResNet's stages from `first_level` (2 or 3) on, with `levels` outputs.
@@ -52,7 +52,7 @@ def fpn(  # noqa: PLR0913
     """
     least = 6 - first_level
     if levels < least:
-        raise BadInput(f"levels must be at least {least}, the stages of the backbone from P{first_level} on; got {levels=}")
+        raise BadInput(f"levels must be at least {least}, the backbone's stages from P{first_level} on; got {levels=}")
     expansion = 4 if depth == 50 else 1
     return {
         "type": "FPN",

@@ -1,0 +1,102 @@
+"""The training images as the teacher sees them at test time, in batches of one size."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ikd.data import categories
+
+
+@dataclass(frozen=True)
+class TrainingImages:
+    """Which images are attacked, and at what size.
+
+    Attributes:
+        annotations: COCO json file.
+        images: folder of its files.
+        input_size: (width, height) into which images are resized, as in mmdet's `Resize(scale=...)`.
+        keep_ratio: whether they fit into that size with their aspect, or are stretched to it.
+    """
+
+    annotations: Path
+    images: Path
+    input_size: tuple[int, int]
+    keep_ratio: bool = True
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images of one size.
+
+    Attributes:
+        pixels: [N, 3, H, W] uint8, BGR, zero-padded below and right.
+        samples: N mmdet data samples.
+        size: (height, width) without the padding.
+    """
+
+    pixels: Tensor
+    samples: list[Any]
+    size: tuple[int, int]
+
+    @property
+    def image_ids(self) -> list[int]:
+        """Ids of the images, as in the json."""
+        return [int(sample.img_id) for sample in self.samples]
+
+
+def open_dataset(source: TrainingImages, *, with_masks: bool) -> Any:
+    """Return mmdet's COCO data set over all images, resized and packed as at test time, annotations included."""
+    from mmdet.datasets import CocoDataset
+
+    pipeline = [
+        {"type": "LoadImageFromFile"},
+        {"type": "LoadAnnotations", "with_bbox": True, "with_mask": with_masks},
+        {"type": "Resize", "scale": tuple(source.input_size), "keep_ratio": source.keep_ratio},
+        {"type": "PackDetInputs", "meta_keys": ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")},
+    ]
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints what it does
+        return CocoDataset(
+            ann_file=str(source.annotations),
+            data_prefix={"img": str(source.images)},
+            metainfo={"classes": categories(source.annotations)},
+            pipeline=pipeline,
+        )
+
+
+def image_ids(dataset: Any) -> list[int]:
+    """Return the id of every image, in the data set's order."""
+    return [int(dataset.get_data_info(index)["img_id"]) for index in range(len(dataset))]
+
+
+def batches(dataset: Any, wanted: Sequence[int], *, batch_size: int, divisor: int) -> Iterator[Batch]:
+    """Yield the images at the indices `wanted`, up to `batch_size` of one size at a time.
+
+    Only images of the same size share a batch: each keeps the padding it would have alone, so no result depends on
+    its neighbours.
+    """
+    waiting: dict[tuple[int, int], list[dict[str, Any]]] = defaultdict(list)
+    for index in wanted:
+        item = dataset[index]
+        size = (int(item["inputs"].shape[1]), int(item["inputs"].shape[2]))
+        waiting[size].append(item)
+        if len(waiting[size]) == batch_size:
+            yield _batch(waiting.pop(size), size, divisor)
+    for size, items in waiting.items():
+        yield _batch(items, size, divisor)
+
+
+def _batch(items: Sequence[dict[str, Any]], size: tuple[int, int], divisor: int) -> Batch:
+    height, width = size
+    pixels = torch.stack([item["inputs"] for item in items])
+    padded = F.pad(pixels, (0, -width % divisor, 0, -height % divisor))
+    return Batch(padded, [item["data_samples"] for item in items], size)

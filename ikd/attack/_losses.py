@@ -1,0 +1,79 @@
+"""What an attack maximises."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ikd.errors import BadInput
+
+Losses = Mapping[str, Any]
+_CLASSIFICATION = ("cls", "heatmap")  # heatmap: the class maps of CenterNet and CornerNet
+_NOT_BOXES = ("mask", "seg")
+
+
+def classification_loss(losses: Losses) -> Tensor:
+    """Sum every classification loss of a mmdet loss dict, single tensors and lists alike, the RPN's included.
+
+    Returns:
+        A scalar.
+
+    Raises:
+        BadInput: the detector names no loss as one of classification.
+    """
+    return _sum(losses, lambda name: any(part in name for part in _CLASSIFICATION), "classification")
+
+
+def detection_loss(losses: Losses) -> Tensor:
+    """Sum every loss of classification and localisation (all but those of masks).
+
+    Returns:
+        A scalar.
+
+    Raises:
+        BadInput: there is none.
+    """
+    return _sum(losses, lambda name: not any(part in name for part in _NOT_BOXES), "box")
+
+
+def published_loss(losses: Losses, *, has_masks: bool) -> Tensor:
+    """Return what the authors' code maximises (`JWLiang007/IKD:tools/ta_GT.py`).
+
+    Without masks the sum over levels of `loss_cls`; with masks every entry named cls that is a single tensor, so the
+    list that an RPN gives is left out.
+
+    Returns:
+        A scalar.
+    """
+    names = [name for name in losses if "loss" in name and "cls" in name]
+    if has_masks or "loss_cls" not in names or isinstance(losses["loss_cls"], Tensor):
+        names = [name for name in names if isinstance(losses[name], Tensor)]
+    else:
+        names = ["loss_cls"]
+    return _sum(losses, lambda name: name in names, "single-tensor classification")
+
+
+def feature_distance(features: Sequence[Tensor], clean: Sequence[Tensor]) -> Tensor:
+    """Return the squared distance of levels [N, C, H, W] relative to their own size, summed over levels and images.
+
+    Returns:
+        A scalar.
+    """
+    terms = []
+    for now, before in zip(features, clean, strict=True):
+        size = before.square().sum((1, 2, 3)).clamp_min(torch.finfo(before.dtype).tiny)
+        terms.append(((now - before).square().sum((1, 2, 3)) / size).sum())
+    return torch.stack(terms).sum()
+
+
+def _sum(losses: Losses, wanted: Any, kind: str) -> Tensor:
+    terms: list[Tensor] = []
+    for name, value in losses.items():
+        if "loss" in name and wanted(name):
+            terms += [item.mean() for item in (value if isinstance(value, (list, tuple)) else [value])]
+    if not terms:
+        raise BadInput(f"the teacher has no {kind} loss to attack; its losses are {', '.join(losses)}")
+    return torch.stack(terms).sum()
