@@ -129,13 +129,11 @@ class SeededCocoDataset(CocoDataset):
 
 def train_loader(recipe: Recipe, files: DataFiles, perturbations: Path | None) -> Config:
     """Return the mmengine config of the training loader, both phases included."""
-    masks = False
     shared: Config = {
-        "input_size": (recipe.input.scale[1], recipe.input.scale[0]),
+        "scale": recipe.input.scale,
         "keep_ratio": recipe.input.keep_ratio,
         "flip": recipe.input.flip,
         "order": recipe.input.order,
-        "with_masks": masks,
     }
     reader = {"type": "ikd.attack.PerturbationStore.open", "folder": str(perturbations)} if perturbations else None
     dataset = _dataset(files, "train") | {
@@ -153,9 +151,7 @@ def train_loader(recipe: Recipe, files: DataFiles, perturbations: Path | None) -
 
 def val_loader(recipe: Recipe, files: DataFiles) -> Config:
     """Return the mmengine config of the validation loader."""
-    pipeline = test_pipeline(
-        input_size=(recipe.input.scale[1], recipe.input.scale[0]), keep_ratio=recipe.input.keep_ratio
-    )
+    pipeline = test_pipeline(scale=recipe.input.scale, keep_ratio=recipe.input.keep_ratio)
     dataset = _dataset(files, "val") | {"type": "mmdet.CocoDataset", "test_mode": True, "pipeline": pipeline}
     return _loader(recipe, dataset) | {"sampler": {"type": "DefaultSampler", "shuffle": False}}
 
@@ -212,13 +208,14 @@ class CocoEvaluator(BaseMetric):
             boxes = found["bboxes"].detach().cpu().double()
             boxes[:, 2:] -= boxes[:, :2]  # corners -> x, y, width, height
             columns = zip(boxes.tolist(), found["scores"].tolist(), found["labels"].tolist(), strict=True)
-            self.results.extend((int(sample["img_id"]), *column) for column in columns)
+            self.results.append((int(sample["img_id"]), list(columns)))  # one entry an image: mmengine counts them
 
     def compute_metrics(self, results: list[Any]) -> dict[str, float]:
         """Return bbox_mAP, bbox_AP50, ... of everything processed."""
         category_ids = [entry["id"] for entry in json.loads(self._annotations.read_text())["categories"]]
         detections = [
             {"image_id": image, "bbox": box, "score": score, "category_id": category_ids[label]}
-            for image, box, score, label in results
+            for image, found in results
+            for box, score, label in found
         ]
         return coco_metrics(self._annotations, detections)

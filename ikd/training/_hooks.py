@@ -31,7 +31,7 @@ class EpochHook(Hook):
         np.random.seed(int(words[1]))  # noqa: NPY002 (mmdet draws from the global generator)
         torch.manual_seed(int(words[2]))
         loader = runner.train_dataloader
-        loader.sampler.set_epoch(runner.epoch)
+        loader.batch_sampler.sampler.set_epoch(runner.epoch)
         loader.dataset.start_epoch(runner.epoch, augmenting=runner.epoch < self._augmented_epochs)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
@@ -65,7 +65,7 @@ class ReportHook(Hook):
         self._trained = time.perf_counter()
 
     def after_val_epoch(self, runner: Runner, metrics: Metrics | None = None) -> None:
-        """Save, then report."""
+        """Log, save, then report."""
         # The loop counts the epoch after this hook's training epoch has ended, so `epoch` is the number finished.
         epoch, values = runner.epoch, self._values(runner, dict(metrics or {}))
         progress = self._progress
@@ -73,9 +73,10 @@ class ReportHook(Hook):
             progress.best_epoch, progress.best_metrics = epoch, values
             info = {"epoch": epoch, "metrics": values, "recipe": self._recipe.as_dict()}
             save(student_file(runner.model, classes=progress.classes, info=info), progress.best)
-        save(self._content(runner, values), progress.last)
+        # The log first: an epoch that a checkpoint holds is never without its numbers, whenever the process dies.
         with (progress.directory / "log.jsonl").open("a") as file:
-            file.write(json.dumps({"epoch": epoch, **values}) + "\n")
+            file.write(json.dumps({"epoch": epoch, "metrics": values}) + "\n")
+        save(self._content(runner, values), progress.last)
         if self._report is not None:
             self._report(EpochReport(epoch, values, progress.last))
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import logging
+import io
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 import yaml
+from mmengine.logging import MMLogger
+from mmengine.registry import DefaultScope
 
 from ikd.config import Recipe
 from ikd.errors import BadInput
@@ -51,6 +52,7 @@ def run_trial(
     *,
     directory: Path,
     objective: tuple[str, str] = ("bbox_mAP", "max"),
+    threads: int | None = None,
 ) -> TrialResult:
     """Train one recipe.
 
@@ -60,6 +62,7 @@ def run_trial(
         checkpoint: `last.pth` of the same recipe, to go on from its epoch.
         directory: receives best.pth, last.pth, recipe.yaml and log.jsonl.
         objective: metric that decides the best epoch, and `max` or `min`.
+        threads: CPU threads of torch; None leaves them.
 
     Returns:
         The best epoch's metrics and files.
@@ -68,6 +71,8 @@ def run_trial(
         BadInput: the recipe does not fit its data, detectors or checkpoints; nothing is trained.
         NonFiniteLoss: a loss became NaN or infinite; the last checkpoint is intact.
     """
+    if threads is not None:
+        torch.set_num_threads(threads)
     prepared = prepare(recipe)
     directory.mkdir(parents=True, exist_ok=True)
     progress = Progress(directory, *objective, prepared.files.classes, recipe.fingerprint())
@@ -75,7 +80,8 @@ def run_trial(
     if content is None:
         (directory / "log.jsonl").unlink(missing_ok=True)
     (directory / "recipe.yaml").write_text(yaml.safe_dump(recipe.as_dict(), sort_keys=False))
-    with tempfile.TemporaryDirectory(prefix="ikd-") as scratch, _quiet():
+    MMLogger.get_instance("ikd", log_level="ERROR")  # mmengine notes every initialised weight
+    with tempfile.TemporaryDirectory(prefix="ikd-") as scratch:
         runner = _build_runner(recipe, prepared, progress, scratch=scratch, report=report)
         runner.resume_content = content
         try:
@@ -93,7 +99,9 @@ def _build_runner(
     torch.manual_seed(int(np.random.SeedSequence([recipe.seed, 0xF00D]).generate_state(1)[0]))
     device = device_of(recipe)
     model = build_model(recipe, prepared.files, prepared.teacher).to(device)
-    train = TrialRunner.build_dataloader(train_loader(recipe, prepared.files, prepared.perturbations), recipe.seed)
+    with DefaultScope.overwrite_default_scope("mmdet"), contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints
+        train = TrialRunner.build_dataloader(train_loader(recipe, prepared.files, prepared.perturbations), recipe.seed)
+        val = TrialRunner.build_dataloader(val_loader(recipe, prepared.files), recipe.seed)
     _check_length(recipe, len(train))
     schedule = recipe.schedule
     return TrialRunner(
@@ -101,7 +109,7 @@ def _build_runner(
         work_dir=scratch,
         train_dataloader=train,
         train_cfg={"by_epoch": True, "max_epochs": schedule.epochs, "val_interval": schedule.val_interval},
-        val_dataloader=val_loader(recipe, prepared.files),
+        val_dataloader=val,
         val_cfg={},
         val_evaluator=[CocoEvaluator(prepared.files.val)],
         optim_wrapper=optim_wrapper(recipe, model, device),
@@ -129,17 +137,3 @@ def _check_length(recipe: Recipe, steps_per_epoch: int) -> None:
             f"recipe {recipe.name}: schedule.warmup.iterations: must be below the {total} steps of this training "
             f"({recipe.schedule.epochs} epochs of {steps_per_epoch}), but got {warmup}"
         )
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep mmengine's notes on every initialised weight out of the terminal."""
-    logger = logging.getLogger("mmengine")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-
-
