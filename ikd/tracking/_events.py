@@ -41,8 +41,8 @@ class Event:
         """
         try:
             return cls(**json.loads(line))
-        except TypeError as error:
-            raise ValueError(str(error)) from error
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"not an event: {line[:80]!r}") from error
 
 
 def write_epochs(epochs: set[int]) -> str:

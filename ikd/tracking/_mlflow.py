@@ -13,6 +13,7 @@ from filelock import FileLock
 from ikd.errors import JobError
 
 ARTIFACTS = "mlartifacts"
+_EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # else the UI opens on pages for chat traces
 _SQLITE = "sqlite:///"
 
 
@@ -70,7 +71,7 @@ def get_experiment(client: Any, name: str, artifact_root: Path | None) -> str:
     if experiment is None:
         location = None if artifact_root is None else artifact_root.resolve().as_uri()
         try:
-            return client.create_experiment(name, artifact_location=location)
+            return client.create_experiment(name, artifact_location=location, tags=_EXPERIMENT_TAGS)
         except errors.MlflowException:  # another sweep was quicker
             experiment = client.get_experiment_by_name(name)
             if experiment is None:

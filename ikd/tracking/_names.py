@@ -19,7 +19,7 @@ MAX_TRIAL_NAME_LENGTH = 60
 
 _REFUSED = re.compile(r"[^\w.\-:/ ]")  # MLflow: letters, digits, _ - . : / and space
 _GREEK = {
-    "alpha": "α", "beta": "β", "gamma": "γ", "lambda": "λ", "psi": "ψ", "sigma": "σ", "tau": "τ", "epsilon": "ε",  # noqa: RUF001
+    "alpha": "α", "beta": "β", "gamma": "γ", "lambda": "λ", "psi": "ψ", "sigma": "σ", "tau": "τ", "epsilon": "ε",
 }  # fmt: skip
 _VAGUE = {"weight", "probability"}  # say nothing without the name of their owner
 
@@ -55,7 +55,9 @@ def value_text(value: object, limit: int) -> str:
     """Write a value as a person would in YAML; text above `limit` characters is cut and says so."""
     if isinstance(value, str):
         text = value
-    elif value is None or isinstance(value, (bool, list, tuple, dict)):
+    elif isinstance(value, (list, tuple)):
+        text = f"[{', '.join(value_text(item, limit) for item in value)}]"  # not JSON: the UI would break it into lines
+    elif value is None or isinstance(value, (bool, dict)):
         text = json.dumps(value, default=str, ensure_ascii=False)
     else:
         text = str(value)

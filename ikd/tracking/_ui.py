@@ -22,6 +22,7 @@ _START_SECONDS = 120.0
 _SETTINGS = {
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # else 15 processes and 2 GB instead of 2 and 0.4 GB
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "PYTHONWARNINGS": "ignore",  # its deprecations are not for the person who looks at results
 }
 
 

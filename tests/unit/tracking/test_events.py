@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import pytest
+
+from ikd.tracking._events import Event, read_epochs, write_epochs
+
+
+@pytest.mark.parametrize(
+    ("epochs", "text"),
+    [(set(), ""), ({1}, "1"), ({1, 2, 3}, "1-3"), ({1, 2, 3, 8}, "1-3,8"), ({2, 4, 6}, "2,4,6"), ({9, 10, 11}, "9-11")],
+)
+def test_epochs_there_and_back(epochs: set[int], text: str) -> None:
+    assert write_epochs(epochs) == text
+    assert read_epochs(text) == epochs
+
+
+def test_an_event_survives_the_file() -> None:
+    event = Event("log", "demo", 3, 1234, {"epoch": 2, "metrics": {"α": 0.5, "loss": float("inf")}})
+    assert Event.from_line(event.to_line()) == event
+    assert event.to_line().count("\n") == 1
+
+
+@pytest.mark.parametrize("line", ["", "{", '{"kind": "log"}', '{"other": 1}', "[1]", '{"kind": "log", "sw'])
+def test_a_broken_line_is_refused(line: str) -> None:
+    with pytest.raises(ValueError, match="not an event"):
+        Event.from_line(line)

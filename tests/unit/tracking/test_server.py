@@ -1,0 +1,140 @@
+"""Over HTTP: how many requests, and what a dead server does to a sweep."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_tracker import make_tracker, runs_by_trial, steps, tell_trial
+
+from ikd.tracking import MlflowTracker
+from ikd.tracking._tracker import SPOOL
+
+
+def closed_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.mark.parametrize("num_metrics", [1, 33, 400])
+def test_one_request_per_report(num_metrics: int, server: Any) -> None:
+    with MlflowTracker(server.uri) as tracker:
+        tracker.start_sweep("demo", tags={}, params={})
+        tracker.start_trial(0, name="0", params={}, tags={})
+        assert tracker.flush(60)
+        server.requests.clear()
+        for epoch in range(1, 6):
+            tracker.log(0, epoch, {f"metric_{index}": float(epoch) for index in range(num_metrics)})
+        assert tracker.flush(60)
+        assert server.requests == ["/api/2.0/mlflow/runs/log-batch"] * 5
+
+
+def test_artifacts_go_through_the_server(server: Any, home: Path, client: Any) -> None:
+    (home / "recipe.yaml").write_text("a: 1\n")
+    with MlflowTracker(server.uri) as tracker:
+        tracker.start_sweep("demo", tags={}, params={})
+        tracker.start_trial(0, name="0", params={}, tags={})
+        tracker.log_artifacts(0, home / "recipe.yaml", "settings")
+        assert tracker.flush(60)
+    assert [path.name for path in (home / "mlartifacts").rglob("*.yaml")] == ["recipe.yaml"]
+    assert runs_by_trial(client)["0"].info.artifact_uri.startswith("mlflow-artifacts:/")
+
+
+def test_a_server_that_goes_and_comes_back(server: Any, home: Path, client: Any) -> None:
+    with MlflowTracker(server.uri, folder=home) as tracker:
+        tracker.start_sweep("demo", tags={}, params={})
+        tell_trial(tracker, 0, range(1, 4), None)
+        assert tracker.flush(60)
+        server.stop()
+        tell_trial(tracker, 0, range(4, 8), None)
+        assert not tracker.flush(0.5)
+        assert (home / SPOOL).exists()
+        server.start()
+        tell_trial(tracker, 0, range(8, 11))
+        tracker.end_sweep("finished")
+        assert tracker.flush(60)
+        assert not (home / SPOOL).exists()
+    runs = runs_by_trial(client)
+    assert steps(client, runs["0"]) == list(range(1, 11))
+    assert [run.info.status for run in runs.values()] == ["FINISHED", "FINISHED"]
+
+
+def test_a_server_that_is_never_there(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    uri = f"http://127.0.0.1:{closed_port()}"
+    tracker = MlflowTracker(uri, folder=tmp_path)
+    tracker.start_sweep("demo", tags={}, params={})
+    tell_trial(tracker, 0, range(1, 6))
+    tracker.end_sweep("finished")
+    assert not tracker.flush(0.2)
+    tracker.close(timeout=0.5)
+    assert len((tmp_path / SPOOL).read_text().splitlines()) == 9
+    last = caplog.records[-1].getMessage()
+    assert "9 results of sweep demo did not reach MLflow" in last
+    assert uri in last
+    assert str(tmp_path / SPOOL) in last
+
+
+def test_the_spool_is_delivered_once_by_the_next_start(server: Any, home: Path, client: Any) -> None:
+    """The first driver never reaches the server; the second resumes the trial and says the last epochs again."""
+    dead = MlflowTracker(f"http://127.0.0.1:{closed_port()}", folder=home)
+    dead.start_sweep("demo", tags={}, params={"recipe": "tiny"})
+    tell_trial(dead, 0, range(1, 6), None)
+    dead.close(timeout=0.3)
+    spooled = (home / SPOOL).read_text()
+    for _ in range(2):  # the second time as if the first had been killed before it removed the file
+        (home / SPOOL).write_text(spooled)
+        with MlflowTracker(server.uri, folder=home) as tracker:
+            tracker.start_sweep("demo", tags={}, params={"recipe": "tiny"})
+            tell_trial(tracker, 0, range(4, 8))
+            tracker.end_sweep("finished")
+            assert tracker.flush(60)
+        runs = runs_by_trial(client)
+        assert sorted(runs) == ["0", "sweep"]
+        assert steps(client, runs["0"]) == list(range(1, 8))
+        assert {run.info.status for run in runs.values()} == {"FINISHED"}
+        assert not (home / SPOOL).exists()
+
+
+def test_a_batch_that_arrived_although_the_answer_was_lost(
+    server: Any, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+
+    log_batch, lost = MlflowClient.log_batch, []
+
+    def lose_one_answer(self: Any, run_id: str, **entities: Any) -> None:
+        log_batch(self, run_id, **entities)
+        if entities["metrics"] and not lost:
+            lost.append(run_id)
+            raise ConnectionError("the answer was lost")
+
+    monkeypatch.setattr(MlflowClient, "log_batch", lose_one_answer)
+    with MlflowTracker(server.uri) as tracker:
+        tracker.start_sweep("demo", tags={}, params={})
+        tell_trial(tracker, 0, range(1, 4))
+        assert tracker.flush(60)
+    assert lost
+    assert steps(client, runs_by_trial(client)["0"]) == [1, 2, 3]
+
+
+def test_http_settings_last_as_long_as_the_tracker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", raising=False)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "77")
+    tracker = MlflowTracker("http://127.0.0.1:1")
+    assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "0"
+    assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "77"  # a person's own choice
+    tracker.close()
+    assert "MLFLOW_HTTP_REQUEST_MAX_RETRIES" not in os.environ
+    assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "77"
+
+
+def test_a_deleted_experiment_is_told(home: Path, client: Any, caplog: pytest.LogCaptureFixture) -> None:
+    client.delete_experiment(client.create_experiment("ikd"))
+    tracker = make_tracker(home)
+    tracker.start_sweep("demo", tags={}, params={})
+    tracker.close(timeout=1.0)
+    assert "mlflow experiments restore --experiment-id 1" in caplog.text
