@@ -20,6 +20,7 @@ IKD := .venv/bin/ikd
 DONE := .venv/set-up-done
 # Measured: .venv with torch's CPU build is 2.8 GiB, and pip unpacks at most 0.5 GiB at a time into its temporary folder.
 NEEDED_MIB := 4000
+CPU_TORCH := https://download.pytorch.org/whl/cpu
 NEEDED_TEMPORARY_MIB := 1000
 
 .PHONY: help demo test test-all lint clean .venv
@@ -101,9 +102,13 @@ endef
 define pip_failed
 	echo "set-up: pip failed, its own message is above (disk space left here: $$(df -Pk . | awk 'NR == 2 {print int($$4 / 1024)}') MiB)." >&2; \
 	echo "No network, or a proxy? Set PIP_INDEX_URL or HTTPS_PROXY. No matching version? Try another Python: make .venv PYTHON=/path/to/python3.11" >&2; \
+	echo "Disk full? The index's torch brings 6 GiB of CUDA; PIP_EXTRA_INDEX_URL=$(CPU_TORCH) avoids that." >&2; \
 	echo "Then run make again; it goes on where it stopped." >&2; \
 	exit 1
 endef
+
+# The usual OpenCV wants libGL even where it opens no window; where there is none (containers), the headless build is put over it.
+HEADLESS := --force-reinstall --no-deps opencv-python-headless
 
 # A finished .venv that belongs to another folder (the tree was moved: its scripts and the editable install point to the old place)
 # or to another version than PYTHON= asks for is made again.
@@ -133,5 +138,7 @@ $(DONE): pyproject.toml constraints.txt
 	rm -f $@; \
 	if [ -t 1 ]; then quiet= ; else quiet=--quiet; fi; \
 	$(PY) -m pip install $$quiet --disable-pip-version-check -c constraints.txt -e '.[dev]' || { $(pip_failed); }; \
+	$(PY) -c 'import cv2' 2>/dev/null || $(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt $(HEADLESS) || \
+	  { $(pip_failed); }; \
 	echo "$(CURDIR)" > $@
 endif

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -155,11 +154,3 @@ def test_light_modules_import_without_the_heavy_packages(module: str) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.stderr == ""
     assert done.stdout.strip() == "", f"`import {module}` loads these"
-
-
-def test_the_folder_of_server_settings_hides_no_package() -> None:
-    assert list((ROOT / "mlflow").rglob("__init__.py")) == [], "mlflow/ must stay a folder of settings"
-    spec = importlib.util.find_spec("mlflow")
-    assert spec is not None
-    assert spec.origin is not None, "a folder without __init__.py is found instead of the package"
-    assert ROOT / "mlflow" not in Path(spec.origin).parents

@@ -46,6 +46,7 @@ TOOLS = (
 PRETENDER = """#!/bin/sh
 # Answers the probe as Python {version} would, pretends to make environments, and notes each call of pip.
 case "$1 $2" in
+  "-c import cv2") [ ! -e "{log}.no-libgl" ] ;;
   "-c "*) exec "{real}" -c 'import sys; sys.version_info = ({commas}); exec(sys.argv[1])' "$2" ;;
   "-m venv") mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
   "-m pip") [ "$3" = --version ] || echo "$@" >> "{log}"; [ "$3" = --version ] || [ ! -e "{log}.fail" ] ;;
@@ -261,6 +262,14 @@ def test_a_failed_pip_is_explained_and_goes_on_next_time(clone: Clone) -> None:
     failing.unlink()
     assert clone.make().returncode == 0
     assert (clone.folder / ".venv" / "downloaded").exists(), "what was installed is kept"
+
+
+def test_without_libgl_the_headless_opencv_is_put_in_place(clone: Clone) -> None:
+    clone.python("python3", "3.11.7")
+    Path(f"{clone.log}.no-libgl").touch()
+    assert clone.make().returncode == 0
+    assert len(clone.installs()) == 2
+    assert clone.installs()[1].endswith("-c constraints.txt --force-reinstall --no-deps opencv-python-headless")
 
 
 def test_verbs_work_from_any_folder(clone: Clone, tmp_path: Path) -> None:
