@@ -17,6 +17,7 @@ from ikd.config._space import SearchSpace
 from ikd.config._yaml import Document, Location, parse_scalar, read_yaml
 from ikd.errors import BadInput, ConfigError, Problem
 
+VALUES = "(values)"
 SHIPPED = Path(__file__).resolve().parent.parent / "recipes"
 
 
@@ -45,7 +46,7 @@ def load_recipe(name: str | Path, values: Mapping[str, Any] | None = None) -> Re
     """
     document = _recipe_document(_recipe_path(str(name)))
     recipe = _checked_recipe(document)
-    return recipe.with_values(values) if values else recipe
+    return replaced(recipe, values, "--set") if values else recipe
 
 
 def load_runner(path: str | Path) -> Runner:
@@ -83,7 +84,7 @@ def load_sweep(
         recipe = recipe.with_values(parsed.set) if parsed.set else recipe
     except ConfigError as error:
         raise ConfigError([_seen_from(document, problem) for problem in error.problems]) from error
-    recipe = recipe.with_values(values) if values else recipe
+    recipe = replaced(recipe, values, "--set") if values else recipe
     problems = check_space(parsed, recipe, document)
     if problems:
         raise ConfigError(problems)
@@ -108,18 +109,18 @@ def parse_sets(assignments: Sequence[str]) -> dict[str, Any]:
     return values
 
 
-def replaced(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
-    """Return `recipe` with dotted fields replaced and everything checked again (see `Recipe.with_values`)."""
+def replaced(recipe: Recipe, values: Mapping[str, Any], source: str = VALUES) -> Recipe:
+    """Return `recipe` with dotted fields replaced and everything checked again; `source` stands in messages."""
     data, problems = recipe.as_dict(), []
     for name, value in values.items():
         rule = unknown_field(name)
         if rule is None:
             _assign(data, name, _plain(value))
         else:
-            problems.append(Problem("(values)", name, None, rule))
+            problems.append(Problem(source, name, None, rule))
     if problems:
         raise ConfigError(problems)
-    return _checked_recipe(Document("(values)", data))
+    return _checked_recipe(Document(source, data))
 
 
 def unknown_field(name: str) -> str | None:
@@ -230,7 +231,7 @@ def _plain(value: Any) -> Any:
 
 def _seen_from(document: Document, problem: Problem) -> Problem:
     """Give a fault in the space's `recipe` or `set` entry its place in the space file."""
-    if problem.file == "(values)":
+    if problem.file == VALUES:
         location: Location = ("set", problem.field)
         return document.problem(location, problem.value, problem.rule)
     if problem.field == "recipe" and problem.file == problem.value:

@@ -1,0 +1,230 @@
+"""The `ikd` command: parse, call one public function, print. No logic lives here."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from ikd.errors import IkdError
+
+app = typer.Typer(
+    help="Search for the recipe that distils a big detector into a small one best.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+data_app = typer.Typer(help="Check or draw COCO-format data sets.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(data_app, name="data")
+
+Sets = Annotated[
+    list[str] | None, typer.Option("--set", help="Fix a recipe field, e.g. --set data.root=my/coco. Repeatable.")
+]
+Name = Annotated[str, typer.Argument(help="Name of a sweep.")]
+
+
+def main() -> None:
+    """Run the command; a known error is one message and its exit status, never a traceback."""
+    try:
+        app()
+    except IkdError as error:
+        Console(stderr=True, soft_wrap=True, highlight=False).print(f"error: {error}", markup=False)
+        sys.exit(error.exit_status)
+
+
+@app.command()
+def sweep(  # noqa: PLR0913 (one parameter an option)
+    space: Annotated[Path, typer.Argument(help="Search-space file, e.g. search_spaces/ikd.yaml.")],
+    runner: Annotated[Path | None, typer.Option(help="Runner file; without one, one trial at a time here.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name; without one, that of the file.")] = None,
+    sets: Sets = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run and what it costs; start nothing.")] = False,
+) -> None:
+    """Start a sweep; the same command resumes or extends it.
+
+    Example: ikd sweep search_spaces/ikd.yaml --runner runners/local.yaml --set data.root=my/coco --name mine
+    """
+    from ikd import sweep as sweeps
+    from ikd.config import parse_sets
+
+    values = parse_sets(sets or [])
+    if dry_run:
+        Console().print(sweeps.dry_run(space, runner=runner, name=name, values=values).render())
+        return
+    result = sweeps.run_sweep(space, runner=runner, name=name, values=values)
+    raise typer.Exit(result.exit_status)
+
+
+@app.command()
+def status(name: Name) -> None:
+    """Show the trials of a sweep, running or not, ranked against the anchors.
+
+    Example: ikd status mine
+    """
+    from ikd.sweep import sweep_status
+
+    Console().print(sweep_status(name).render())
+
+
+@app.command()
+def stop(name: Name) -> None:
+    """Save and end a running sweep; its own command resumes it.
+
+    Example: ikd stop mine
+    """
+    from ikd.sweep import stop_sweep
+
+    typer.echo(f"{name}: saving and ending" if stop_sweep(name) else f"{name}: is not running")
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="Shipped recipe name, or a recipe file.")],
+    to: Annotated[Path, typer.Option(help="Folder for checkpoints and log.")] = Path("trial"),
+    sets: Sets = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from last.pth in the folder.")] = False,
+) -> None:
+    """Train one recipe, without a sweep.
+
+    Example: ikd train drawn_r18 --set distill.host=mgd --to out
+    """
+    from ikd.config import load_recipe, parse_sets
+    from ikd.errors import BadInput
+
+    loaded = load_recipe(recipe, parse_sets(sets or []))
+    from ikd.training import EpochReport, prepare, run_trial  # after the recipe is known to be right: torch is slow
+
+    last = to / "last.pth"
+    if last.is_file() != resume:
+        rule = "hold a last.pth to resume from" if resume else "be a new folder, or use --resume to go on from its last.pth"
+        raise BadInput(f"--to: must {rule}, but got {str(to)!r}")
+
+    def show(report: EpochReport) -> None:
+        losses = "  ".join(f"{k[5:]} {v:.4g}" for k, v in report.metrics.items() if k.startswith("loss/"))
+        score = 100 * report.metrics["bbox_mAP"]
+        seconds = report.metrics["seconds/train"] + report.metrics["seconds/val"]
+        typer.echo(f"epoch {report.epoch}/{loaded.schedule.epochs}  mAP {score:.1f}  {losses}  {seconds:.0f} s")
+
+    prepare(loaded, _notify)
+    result = run_trial(loaded, show, last if resume else None, directory=to)
+    typer.echo(f"best mAP {100 * result.metrics['bbox_mAP']:.1f} at epoch {result.best_epoch}: {result.best}")
+
+
+@app.command()
+def attack(
+    recipe: Annotated[str, typer.Argument(help="Shipped recipe name, or a recipe file.")],
+    sets: Sets = None,
+) -> None:
+    """Make the perturbations of a recipe's teacher, and say how well they fool it.
+
+    Example: ikd attack drawn_r18 --set attack.eps=4
+    """
+    from ikd.attack import PerturbationStore
+    from ikd.config import load_recipe, parse_sets
+    from ikd.training import prepare
+
+    values = {"adversarial.enabled": True} | parse_sets(sets or [])
+    prepared = prepare(load_recipe(recipe, values), _notify)
+    assert prepared.perturbations is not None
+    summary = PerturbationStore.open(prepared.perturbations).summary()
+    clean, perturbed = (100 * summary[part]["bbox_mAP"] for part in ("clean", "perturbed"))
+    typer.echo(f"{summary['count']} images; teacher mAP {clean:.1f} clean, {perturbed:.1f} perturbed")
+    typer.echo(str(prepared.perturbations))
+
+
+@app.command()
+def export(
+    name: Name,
+    to: Annotated[Path, typer.Option(help="Folder for the student; an earlier export there is replaced.")],
+    trial: Annotated[int | None, typer.Option(help="Trial number; without one, the best.")] = None,
+    register: Annotated[str | None, typer.Option(help="Also register as a version of this MLflow model.")] = None,
+) -> None:
+    """Write the best student as a plain mmdet config and checkpoint, re-evaluated, with a card.
+
+    Example: ikd export mine --to student
+    """
+    from ikd.export import export_sweep
+
+    typer.echo(str(export_sweep(name, to, trial=trial, register=register)))
+
+
+@app.command()
+def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 5000) -> None:
+    """Open the MLflow UI on the local store; Ctrl-C ends it.
+
+    Example: ikd ui --port 5001
+    """
+    from ikd.config import home
+    from ikd.tracking import serve_ui
+
+    raise typer.Exit(serve_ui(home(), port=port))
+
+
+@app.command()
+def doctor() -> None:
+    """Report versions, GPU, kernels and disk, and what to do about each fault.
+
+    Example: ikd doctor
+    """
+    from ikd.doctor import diagnose, exit_status
+
+    checks = diagnose()
+    colours = {"ok": "green", "warn": "yellow", "fail": "red"}
+    table = Table("", "check", "found", "what to do")
+    for check in checks:
+        table.add_row(f"[{colours[check.status]}]{check.status}", check.name, check.detail, check.advice)
+    Console().print(table)
+    raise typer.Exit(exit_status(checks))
+
+
+@data_app.command("check")
+def data_check(
+    directory: Annotated[Path, typer.Argument(help="Folder of the data set.")],
+    train_json: Annotated[str, typer.Option("--train", help="Training json, relative to the folder.")] = "train.json",
+    val_json: Annotated[str, typer.Option("--val", help="Validation json.")] = "val.json",
+    images: Annotated[str, typer.Option(help="Image folder, or TRAIN,VAL when they differ.")] = "images",
+) -> None:
+    """Find what would stop or spoil a training; print boxes by size and a fingerprint.
+
+    Example: ikd data check my/coco --train annotations/instances_train2017.json --images train2017,val2017
+    """
+    from ikd.data import check_dataset
+
+    first, comma, second = images.partition(",")
+    report = check_dataset(directory, train_json, val_json, (first, second) if comma else images)
+    typer.echo(str(report))
+    raise typer.Exit(0 if report.ok else 2)
+
+
+@data_app.command("draw")
+def data_draw(  # noqa: PLR0913 (one parameter an option)
+    directory: Annotated[Path, typer.Argument(help="Folder to make.")],
+    train_images: Annotated[int, typer.Option("--train", help="Training images.")] = 240,
+    val_images: Annotated[int, typer.Option("--val", help="Validation images.")] = 60,
+    size: Annotated[int, typer.Option(help="Side in pixels.")] = 160,
+    seed: Annotated[int, typer.Option(help="The same seed draws the same bytes.")] = 0,
+) -> None:
+    """Draw a small data set that a detector learns in minutes.
+
+    Example: ikd data draw drawn --train 100
+    """
+    from ikd.data import draw_dataset
+
+    typer.echo(str(draw_dataset(directory, num_train=train_images, num_val=val_images, size_px=size, seed=seed)))
+
+
+def _notify(what: str, done: int, total: int) -> None:
+    """Show what is being made, on one line where the terminal can."""
+    end = "\n" if done >= total or not sys.stderr.isatty() else "\r"
+    if end == "\r" or done >= total or done % max(1, total // 10) == 0:
+        sys.stderr.write(f"{what}: {done}/{total}{end}")
+        sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    main()
