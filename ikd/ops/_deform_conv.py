@@ -131,8 +131,8 @@ def _patches(inputs: Inputs, part: slice, geometry: Geometry) -> tuple[Tensor, P
     pixel = ((image * height + y).unsqueeze(-1) * width + x.unsqueeze(-2)).flatten(-2) * groups + group
     pairs = ((weight_y, weight_x), (slope_y, weight_x), (weight_y, slope_x))
     weight, by_y, by_x = (outer_taps(*pair).view(-1, 4) for pair in pairs)
-    scale = None if mask is None else _ravel(mask, groups, 1).reshape(-1, 1)
-    return features, Patches(pixel.reshape(-1, 4), weight, by_y, by_x, scale)
+    scale = None if mask is None else _ravel(mask, groups, 1).view(-1, 1)
+    return features, Patches(pixel.view(-1, 4), weight, by_y, by_x, scale)
 
 
 def _grid(moves: Tensor, geometry: Geometry, axis: int) -> Tensor:
@@ -195,14 +195,14 @@ def _group_table(features: Tensor, deform_groups: int) -> Tensor:
 
 def _grouped(weight: Tensor, geometry: Geometry) -> Tensor:
     """Weights [O, C / groups, kh, kw] as [groups, O / groups, C / groups, K]."""
-    return weight.view(geometry.groups, weight.shape[0] // geometry.groups, weight.shape[1], -1)
+    return weight.reshape(geometry.groups, weight.shape[0] // geometry.groups, weight.shape[1], -1)
 
 
 def _ravel(tensor: Tensor, deform_groups: int, width: int) -> Tensor:
     """A map per tap, [N, D*K*width, Ho, Wo], in the order of `Patches`: [N, Ho, Wo, K, D, width]."""
     num_images, channels, *size = tensor.shape
     split = tensor.reshape(num_images, deform_groups, channels // (deform_groups * width), width, *size)
-    return split.permute(0, 4, 5, 2, 1, 3)
+    return split.permute(0, 4, 5, 2, 1, 3).contiguous()
 
 
 def _unravel(rows: Tensor, deform_groups: int, like: Tensor) -> Tensor:

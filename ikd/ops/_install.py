@@ -10,7 +10,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal
 
 import torch
 
@@ -70,11 +70,13 @@ def install() -> Kernels:
 
 
 def _wanted() -> Backend | None:
-    value = os.environ.get(VARIABLE, "")
-    if value and value not in BACKENDS:
+    value = os.environ.get(VARIABLE)
+    if not value:
+        return None
+    if value not in BACKENDS:
         names = ", ".join(BACKENDS)
         raise BadInput(f"{VARIABLE} must be one of {names}, or unset for the best one here, but got {value!r}")
-    return cast("Backend", value) if value else None
+    return value
 
 
 def _choose(wanted: Backend | None) -> Kernels:

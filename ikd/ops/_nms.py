@@ -12,9 +12,9 @@ from ikd.ops._kernel import kernel, working
 Floats = npt.NDArray[np.floating]
 Mask = npt.NDArray[np.bool_]
 
-# Boxes go through in blocks of this many, best scores first: memory stays at block x N, and what a block suppresses is
-# never compared again.
-BLOCK = 512
+# Boxes go through in blocks, best scores first, and what a block suppresses is never compared again. Each block meets the
+# rest in chunks: 256 x 1024 overlaps stay in the cache, while 256 x 5000 at once took 75 ms instead of 3.
+BLOCK, CHUNK = 256, 1024
 
 
 @kernel
@@ -30,6 +30,7 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Ten
     Returns:
         Indices of the kept boxes, best score first, equal scores in input order, [K].
     """
+    boxes = working(boxes)
     left = scores.argsort(descending=True, stable=True)
     threshold = float(np.float32(iou_threshold))  # the compiled kernel compares in float32
     kept = []
@@ -39,18 +40,21 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Ten
         survivors = torch.from_numpy(_greedy(overlaps.cpu().numpy())).to(block.device)
         block = block[survivors]
         kept.append(block)
-        if left.numel():
-            left = left[~(_iou(boxes[block], boxes[left], offset) > threshold).any(0)]
+        overlapped = [(_iou(boxes[block], boxes[part], offset) > threshold).any(0) for part in left.split(CHUNK)]
+        left = left[~torch.cat(overlapped)]
     return torch.cat(kept) if kept else left
 
 
 def _iou(first: Tensor, second: Tensor, offset: int) -> Tensor:
     """IoU of every pair of two sets of xyxy boxes [A, 4], [B, 4] -> [A, B]; NaN where both boxes have no area."""
-    a, b = working(first).unsqueeze(1), working(second).unsqueeze(0)
-    size = torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])
-    inter = (size + offset).clamp_(min=0).prod(-1)
-    area_a, area_b = ((box[..., 2:] - box[..., :2] + offset).prod(-1) for box in (a, b))
-    return inter / (area_a + area_b - inter)
+    left, top, right, bottom = first.T.contiguous().unsqueeze(2).unbind(0)  # [A, 1] each
+    lefts, tops, rights, bottoms = second.T.contiguous().unsqueeze(1).unbind(0)  # [1, B] each
+    width = (torch.minimum(right, rights) - torch.maximum(left, lefts)).add_(offset).clamp_(min=0)
+    height = (torch.minimum(bottom, bottoms) - torch.maximum(top, tops)).add_(offset).clamp_(min=0)
+    inter = width.mul_(height)
+    area = (right - left + offset) * (bottom - top + offset)
+    areas = (rights - lefts + offset) * (bottoms - tops + offset)
+    return inter / (area + areas).sub_(inter)
 
 
 def _greedy(overlaps: Mask) -> Mask:

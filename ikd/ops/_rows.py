@@ -14,7 +14,7 @@ from torch import Tensor
 
 def channels_last_table(features: Tensor) -> Tensor:
     """Lay features [N, C, H, W] out as a table [N*H*W, C]."""
-    return features.permute(0, 2, 3, 1).reshape(-1, features.shape[1])
+    return features.permute(0, 2, 3, 1).contiguous().view(-1, features.shape[1])
 
 
 def weighted_rows(table: Tensor, index: Tensor, weight: Tensor, starts: Tensor | None = None) -> Tensor:
