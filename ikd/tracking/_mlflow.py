@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,12 @@ from ikd.errors import JobError
 ARTIFACTS = "mlartifacts"
 _EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # else the UI opens on pages for chat traces
 _SQLITE = "sqlite:///"
+# MLflow's defaults keep one call 247 s on a dead server; the tracker's own queue repeats what fails.
+_HTTP_SETTINGS = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
 
 
 def local_uri(home: Path) -> str:
@@ -58,6 +66,34 @@ def make_client(uri: str) -> Any:
         client.search_experiments(max_results=1)
         client.search_registered_models(max_results=1)
     return client
+
+
+def apply_settings(uri: str) -> tuple[str, ...]:
+    """Set the environment that MLflow's HTTP client reads, where a person has not; returns the names set here."""
+    names = tuple(name for name in _HTTP_SETTINGS if name not in os.environ) if uri.startswith("http") else ()
+    os.environ.update({name: _HTTP_SETTINGS[name] for name in names})
+    return names
+
+
+def drop_settings(names: Iterable[str]) -> None:
+    """Take back what `apply_settings` did."""
+    for name in names:
+        os.environ.pop(name, None)
+
+
+def plain_reason(error: Exception) -> str:
+    """Say in one short line why MLflow cannot be used; its client wraps a refused connection in four layers."""
+    text = " ".join(str(error).split())
+    if "too many 5" in text:
+        return "the server answers with an internal error; see its own log"
+    if "Max retries exceeded" in text:
+        return "the server times out" if "timed out" in text else "nothing answers at this address"
+    return hide_password(text[:300]) or type(error).__name__
+
+
+def hide_password(text: str) -> str:
+    """Blank the password of any URL in `text`."""
+    return re.sub(r"(\w://[^/\s:@]*):[^/\s@]*@", r"\1:***@", text)
 
 
 def get_experiment(client: Any, name: str, artifact_root: Path | None) -> str:

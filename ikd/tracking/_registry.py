@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ikd.errors import BadInput, JobError
-from ikd.tracking._mlflow import find_run, get_experiment, make_client
+from ikd.tracking._mlflow import (
+    apply_settings,
+    drop_settings,
+    find_run,
+    get_experiment,
+    hide_password,
+    load_mlflow,
+    make_client,
+    plain_reason,
+)
 from ikd.tracking._open import resolve_uri
-from ikd.tracking._tracker import _apply_settings, sweep_identity
+from ikd.tracking._tracker import sweep_identity
 
 ALIAS = "champion"
 _CONTENT = "ikd.content"
@@ -59,15 +70,30 @@ def register_best(
     if not re.fullmatch(r"[^/:.%\"'`]+", model):
         raise BadInput(f"model: a registered model's name has none of / : . % and quotes, but got {model!r}")
     target = resolve_uri(uri, home)
-    _apply_settings(target)
     try:
-        client = make_client(target)
-        run = _find_trial(client, get_experiment(client, experiment, None), sweep, number)
-        version = _register(client, run, directory, model=model, content=_digest(directory, files))
-        client.set_registered_model_alias(model, ALIAS, version)
+        with _everything_at(target):
+            client = make_client(target)
+            run = _find_trial(client, get_experiment(client, experiment, None), sweep, number)
+            version = _register(client, run, directory, model=model, content=_digest(directory, files))
+            client.set_registered_model_alias(model, ALIAS, version)
     except importlib.import_module("mlflow.exceptions").MlflowException as error:
-        raise JobError(f"MLflow at {target} did not register the student: {error}") from error
+        reason = f"MLflow at {hide_password(target)} did not register the student: {plain_reason(error)}"
+        raise JobError(reason) from error
     return RegisteredStudent(model, version, f"models:/{model}/{version}")
+
+
+@contextlib.contextmanager
+def _everything_at(uri: str) -> Iterator[None]:
+    """Point all of MLflow at `uri` for a while: a database registry looks up `models:/` sources by the global URI."""
+    mlflow = load_mlflow()
+    before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
+    settings = apply_settings(uri)
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(before)
+        drop_settings(settings)
 
 
 def _find_trial(client: Any, experiment_id: str, sweep: Path, number: int) -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ikd.tracking._events import Event, read_epochs, write_epochs
-from ikd.tracking._mlflow import find_run, get_experiment, make_client
+from ikd.tracking._mlflow import find_run, get_experiment, hide_password, make_client, plain_reason
 from ikd.tracking._names import MAX_PARAM_LENGTH, MAX_TAG_LENGTH, clean_keys, value_text
 from ikd.tracking._writer import Rejected
 
@@ -57,8 +57,7 @@ class MlflowSink:
             self._connect()
             self._client.get_experiment(self._experiment_id)
         except Exception as error:  # any reason at all
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            return f"MLflow at {self._uri} cannot be written to ({reason[:300]})"
+            return f"MLflow at {hide_password(self._uri)} cannot be written to: {plain_reason(error)}"
         return None
 
     def _connect(self) -> None:

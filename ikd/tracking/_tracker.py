@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import time
 import uuid
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from types import TracebackType
 from typing import Any, cast
 
 from ikd.tracking._events import Event, Kind
+from ikd.tracking._mlflow import apply_settings, drop_settings, hide_password
 from ikd.tracking._protocol import NullTracker, SweepState, TrialState
 from ikd.tracking._sink import MlflowSink
 from ikd.tracking._writer import Writer
@@ -21,12 +21,6 @@ _log = logging.getLogger("ikd.tracking")
 
 SPOOL = "tracking-spool.jsonl"
 IDENTITY = "tracking.json"
-# MLflow's defaults keep one call 247 s on a dead server; our own queue repeats what fails.
-_HTTP_SETTINGS = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-}
 
 
 class MlflowTracker:
@@ -47,7 +41,7 @@ class MlflowTracker:
         self._folder = folder
         self._writer: Writer | None = None
         self._sweep = ""
-        self._settings = _apply_settings(uri)
+        self._settings = apply_settings(uri)
 
     def start_sweep(self, name: str, *, tags: Mapping[str, object], params: Mapping[str, object]) -> None:
         """Open the sweep's run, or find it again; must be the first call."""
@@ -88,14 +82,13 @@ class MlflowTracker:
         """Deliver what can be delivered within `timeout` seconds, keep the rest for the next start, and stop."""
         left = 0 if self._writer is None else self._writer.close(timeout)
         self._writer = None
-        for name in self._settings:
-            os.environ.pop(name, None)
+        drop_settings(self._settings)
         self._settings = ()
         if left:
             self._warn_left(left)
 
     def _warn_left(self, left: int) -> None:
-        uri = self._target[0]
+        uri = hide_password(self._target[0])
         if self._folder is None:
             _log.warning("tracking: %d results of sweep %s never reached MLflow at %s", left, self._sweep, uri)
         else:
@@ -132,15 +125,6 @@ def sweep_identity(folder: Path, *, create: bool) -> str:
     part.write_text(json.dumps({"sweep_id": identity}) + "\n", encoding="utf-8")
     part.replace(file)
     return identity
-
-
-def _apply_settings(uri: str) -> tuple[str, ...]:
-    """Set what a person has not set; returns the names that were set here."""
-    if not uri.startswith("http"):
-        return ()
-    names = tuple(name for name in _HTTP_SETTINGS if name not in os.environ)
-    os.environ.update({name: _HTTP_SETTINGS[name] for name in names})
-    return names
 
 
 def _plain(values: Mapping[str, object]) -> dict[str, Any]:

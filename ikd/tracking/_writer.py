@@ -138,15 +138,14 @@ class Writer:
             self._down_since = time.monotonic()
 
     def _drop_first(self) -> None:
+        if self._num_spooled == 1 and self._spool is not None:  # the last one in the file
+            self._spool.unlink(missing_ok=True)
         with self._changed:
             if self._stopping:  # close() has taken over what is pending
                 return
             self._pending.popleft()
-            spool_done = self._num_spooled == 1
             self._num_spooled = max(0, self._num_spooled - 1)
             self._changed.notify_all()
-        if spool_done and self._spool is not None:
-            self._spool.unlink(missing_ok=True)
 
     def _pause(self, seconds: float) -> None:
         end = time.monotonic() + seconds

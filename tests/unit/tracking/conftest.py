@@ -15,7 +15,7 @@ from ikd.tracking._mlflow import make_client
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("template") / "mlflow.db"
+    path = tmp_path_factory.mktemp("template") / "a new folder" / "mlflow.db"
     make_client(f"sqlite:///{path}")
     return path
 

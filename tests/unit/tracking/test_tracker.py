@@ -15,35 +15,7 @@ import pytest
 from ikd.errors import BadInput
 from ikd.tracking import MlflowTracker, NullTracker, Tracker, TrialState, open_tracker
 from ikd.tracking._open import resolve_uri
-from ikd.tracking._tracker import SPOOL
-
-METRICS = {"bbox_mAP": 0.25, "loss/total": 1.5, "lr": 1e-3}
-
-
-def make_tracker(home: Path, sweep: str = "demo") -> MlflowTracker:
-    tracker = open_tracker("local", home=home, folder=home / "sweeps" / sweep)
-    assert isinstance(tracker, MlflowTracker)
-    return tracker
-
-
-def tell_trial(tracker: Tracker, number: int, epochs: range, state: TrialState | None = "finished") -> None:
-    tracker.start_trial(number, name=f"{number} mgd", params={"distill.host": "mgd"}, tags={"ikd.recipe": "tiny"})
-    for epoch in epochs:
-        tracker.log(number, epoch, {**METRICS, "bbox_mAP": epoch / 100})
-    if state is not None:
-        tracker.end_trial(number, state, "because")
-
-
-def runs_by_trial(client: Any) -> dict[str, Any]:
-    experiment = client.get_experiment_by_name("ikd")
-    runs = client.search_runs([experiment.experiment_id], max_results=100)
-    found = {run.data.tags["ikd.trial"]: run for run in runs}
-    assert len(found) == len(runs), "a trial has more than one run"
-    return found
-
-
-def steps(client: Any, run: Any, metric: str = "bbox_mAP") -> list[int]:
-    return sorted(point.step for point in client.get_metric_history(run.info.run_id, metric))
+from tests.unit.tracking.tell import METRICS, make_tracker, runs_by_trial, steps, tell_trial
 
 
 @pytest.mark.parametrize("make", [lambda home: NullTracker(), make_tracker], ids=["null", "mlflow"])
@@ -222,15 +194,6 @@ def test_artifacts(home: Path, client: Any, caplog: pytest.LogCaptureFixture) ->
     assert (root / "checkpoint" / "best.pth").read_bytes() == b"weights"
     assert [entry.path for entry in client.list_artifacts(runs["sweep"].info.run_id)] == ["recipe.yaml"]
     assert "gone.pth is gone" in caplog.text
-
-
-def test_a_database_is_made_where_there_is_none(tmp_path: Path) -> None:
-    from ikd.tracking._mlflow import local_uri, make_client
-
-    with make_tracker(tmp_path / "new") as tracker:
-        tracker.start_sweep("demo", tags={}, params={})
-    assert "sweep" in runs_by_trial(make_client(local_uri(tmp_path / "new")))
-    assert not (tmp_path / "new" / "sweeps" / "demo" / SPOOL).exists()
 
 
 def test_the_call_order_is_checked(home: Path) -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_tracker import make_tracker, runs_by_trial, steps, tell_trial
 
 from ikd.tracking import MlflowTracker
 from ikd.tracking._tracker import SPOOL
+from tests.unit.tracking.tell import make_tracker, runs_by_trial, steps, tell_trial
 
 
 def closed_port() -> int:
@@ -70,6 +70,7 @@ def test_a_server_that_is_never_there(tmp_path: Path, caplog: pytest.LogCaptureF
     tell_trial(tracker, 0, range(1, 6))
     tracker.end_sweep("finished")
     assert not tracker.flush(0.2)
+    assert "nothing answers at this address; the sweep goes on" in caplog.text
     tracker.close(timeout=0.5)
     assert len((tmp_path / SPOOL).read_text().splitlines()) == 9
     last = caplog.records[-1].getMessage()
@@ -104,7 +105,8 @@ def test_a_batch_that_arrived_although_the_answer_was_lost(
 ) -> None:
     from mlflow import MlflowClient
 
-    log_batch, lost = MlflowClient.log_batch, []
+    log_batch = MlflowClient.log_batch
+    lost: list[str] = []
 
     def lose_one_answer(self: Any, run_id: str, **entities: Any) -> None:
         log_batch(self, run_id, **entities)

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from ikd.errors import BadInput
+from ikd.tracking import serve_ui
+from ikd.tracking._ui import ui_command
+from tests.unit.tracking.tell import make_tracker, tell_trial
+
+
+def test_a_port_in_use_is_told_with_a_free_one(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(
+            BadInput, match=rf"port {port} on 127\.0\.0\.1 cannot be used .*; port (\d+) is free"
+        ) as caught:
+            serve_ui(tmp_path, port=port)
+    free = int(str(caught.value).rsplit(" ", 1)[1])
+    assert free > port
+    assert not (tmp_path / "mlflow.db").exists()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", free))
+
+
+@pytest.mark.parametrize("port", [0, -1, 65536])
+def test_an_impossible_port_is_refused(port: int, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=f"port: must be 1 to 65535, but got {port}"):
+        serve_ui(tmp_path, port=port)
+
+
+def test_a_foreign_host_is_refused(tmp_path: Path) -> None:
+    host = "192.0.2.1"  # reserved for examples, so never ours
+    with pytest.raises(BadInput, match="must be an address of this machine") as caught:
+        serve_ui(tmp_path, host=host)
+    assert repr(host) in str(caught.value)
+
+
+def test_the_command_has_options_that_mlflow_knows(tmp_path: Path) -> None:
+    from mlflow.cli import server
+
+    known = {option for parameter in server.params for option in parameter.opts}
+    command = ui_command(tmp_path, port=5001, host="127.0.0.1")
+    assert command[command.index("--workers") + 1] == "1"
+    assert command[command.index("--host") + 1] == "127.0.0.1"
+    own = command[command.index("--uvicorn-opts") + 1]
+    assert {part for part in command if part.startswith("--") and part != own} <= known
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_the_ui_shows_a_sweep_and_stops_cleanly(stop: signal.Signals, home: Path) -> None:
+    with make_tracker(home) as tracker:
+        tracker.start_sweep("demo", tags={}, params={})
+        tell_trial(tracker, 0, range(1, 3))
+        tracker.end_sweep("finished")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    code = f"import sys, pathlib, ikd.tracking as t; sys.exit(t.serve_ui(pathlib.Path({str(home)!r}), port={port}))"
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment, start_new_session=True
+    ) as process:
+        assert process.stdout is not None
+        line = next(line for line in process.stdout if line.startswith("MLflow UI:"))
+        address = line.split()[2]
+        assert address == f"http://127.0.0.1:{port}"
+        with urllib.request.urlopen(address, timeout=30) as page:
+            assert b"<title>MLflow</title>" in page.read()
+        if stop is signal.SIGINT:
+            os.killpg(process.pid, stop)  # as a terminal does
+        else:
+            process.send_signal(stop)
+        assert process.wait(timeout=30) == 0
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", port))  # nothing is left behind
