@@ -11,7 +11,6 @@ from torch import Tensor
 
 from ikd.attack._losses import classification_loss, detection_loss
 
-LossKind = str
 _SUMS: dict[str, Callable[[Any], Tensor]] = {"cls": classification_loss, "cls+reg": detection_loss}
 
 

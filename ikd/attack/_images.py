@@ -57,6 +57,7 @@ class Batch:
 def open_dataset(source: TrainingImages, *, with_masks: bool) -> Any:
     """Return mmdet's COCO data set over all images, resized and packed as at test time, annotations included."""
     from mmdet.datasets import CocoDataset
+    from mmengine.registry import DefaultScope
 
     pipeline = [
         {"type": "LoadImageFromFile"},
@@ -64,7 +65,8 @@ def open_dataset(source: TrainingImages, *, with_masks: bool) -> Any:
         {"type": "Resize", "scale": tuple(source.input_size), "keep_ratio": source.keep_ratio},
         {"type": "PackDetInputs", "meta_keys": ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")},
     ]
-    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints what it does
+    # pycocotools prints what it does; outside mmdet's scope the transforms' names mean mmcv's
+    with contextlib.redirect_stdout(io.StringIO()), DefaultScope.overwrite_default_scope("mmdet"):
         return CocoDataset(
             ann_file=str(source.annotations),
             data_prefix={"img": str(source.images)},
