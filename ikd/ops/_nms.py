@@ -12,8 +12,8 @@ from ikd.ops._kernel import kernel, working
 Floats = npt.NDArray[np.floating]
 Mask = npt.NDArray[np.bool_]
 
-# Boxes go through in blocks, best scores first, and what a block suppresses is never compared again. Each block meets the
-# rest in chunks: 256 x 1024 overlaps stay in the cache, while 256 x 5000 at once took 75 ms instead of 3.
+# Boxes go through in blocks, best scores first, and what a block suppresses is never compared again. Each block meets
+# the rest in chunks: 256 x 1024 overlaps stay in the cache, while 256 x 5000 at once took 75 ms instead of 3.
 BLOCK, CHUNK = 256, 1024
 
 
@@ -28,10 +28,10 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Ten
         offset: 0 or 1; a width is x2 - x1 + offset.
 
     Returns:
-        Indices of the kept boxes, best score first, equal scores in input order, [K].
+        Indices of the kept boxes, best score first, [K].
     """
     boxes = working(boxes)
-    left = scores.argsort(descending=True, stable=True)
+    left = scores.sort(descending=True)[1]  # the very call of the compiled kernel, so that equal scores fall alike too
     threshold = float(np.float32(iou_threshold))  # the compiled kernel compares in float32
     kept = []
     while left.numel():
@@ -40,7 +40,7 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Ten
         survivors = torch.from_numpy(_greedy(overlaps.cpu().numpy())).to(block.device)
         block = block[survivors]
         kept.append(block)
-        overlapped = [(_iou(boxes[block], boxes[part], offset) > threshold).any(0) for part in left.split(CHUNK)]
+        overlapped = [(_iou(boxes[block], boxes[part], offset) > threshold).any(0) for part in torch.split(left, CHUNK)]
         left = left[~torch.cat(overlapped)]
     return torch.cat(kept) if kept else left
 
@@ -67,7 +67,7 @@ def _greedy(overlaps: Mask) -> Mask:
 
 
 NAIVE, LINEAR, GAUSSIAN = 0, 1, 2
-SCORE, AREA = 4, 5  # columns of the working table; 0..3 are xyxy
+SCORE, AREA = 4, 5  # rows of the working table; 0..3 are xyxy
 
 
 @kernel
@@ -96,36 +96,43 @@ def softnms(  # noqa: PLR0913 - mmcv's signature
     Returns:
         Indices of the kept boxes in that order, [K] on the CPU.
     """
-    columns = torch.cat([working(boxes), working(scores).unsqueeze(1)], dim=1).cpu().numpy()  # [N, 5]
-    width, height = columns[:, 2] - columns[:, 0] + offset, columns[:, 3] - columns[:, 1] + offset
-    table = np.concatenate([columns, (width * height)[:, None]], axis=1)  # [N, 6]
-    index = np.arange(len(table))
-    done, end = 0, len(table)
-    while done < end:
-        best = done + _first_best(table[done:end, SCORE])
-        table[[done, best]], index[[done, best]] = table[[best, done]], index[[best, done]]
-        rest = table[done + 1 : end]
-        overlap = _overlap(table[done], rest, offset)
-        rest[:, SCORE] *= _decay(overlap, np.float32(iou_threshold), sigma, method)
-        order = _without_low(rest[:, SCORE] < np.float32(min_score))
-        kept = done + 1 + len(order)
-        table[done + 1 : kept], index[done + 1 : kept] = rest[order], index[done + 1 : end][order]
-        done, end = done + 1, kept
-    dets[:end] = torch.from_numpy(table[:end, :AREA]).to(dets)
+    given = torch.cat([working(boxes), working(scores).unsqueeze(1)], dim=1).T.cpu().numpy()  # [5, N]
+    area = (given[2] - given[0] + offset) * (given[3] - given[1] + offset)
+    table = np.concatenate([given, area[np.newaxis]])  # [6, N], boxes in columns
+    index = np.arange(len(area))
+    threshold, lowest = np.float32(iou_threshold), np.float32(min_score)
+    done, end = 0, len(index)
+    with np.errstate(
+        invalid="ignore", divide="ignore"
+    ):  # two boxes without area have no IoU; NaN then means no overlap
+        while done < end:
+            best = done + _first_best(table[SCORE, done:end])
+            table[:, [done, best]], index[[done, best]] = table[:, [best, done]], index[[best, done]]
+            rest = table[:, done + 1 : end]
+            rest[SCORE] *= _decay(_overlap(table[:, done], rest, offset), threshold, sigma, method)
+            low = rest[SCORE] < lowest
+            if low.any():
+                order = _without_low(low)
+                kept = done + 1 + len(order)
+                table[:, done + 1 : kept], index[done + 1 : kept] = rest[:, order], index[done + 1 : end][order]
+                end = kept
+            done += 1
+    dets[:end] = torch.from_numpy(table[:AREA, :end].T).to(dets)
     return torch.from_numpy(index[:end])
 
 
 def _first_best(scores: Floats) -> int:
     """Where a scan that moves on to every larger score ends: a NaN at the start stays, others are skipped."""
-    return 0 if np.isnan(scores[0]) else int(np.nanargmax(scores))
+    best = int(scores.argmax())  # stops at the first NaN
+    return int(np.nanargmax(scores)) if best and np.isnan(scores[best]) else best
 
 
 def _overlap(box: Floats, others: Floats, offset: int) -> Floats:
-    """IoU of one row of the working table with others, [6], [M, 6] -> [M]; NaN where neither has an area."""
-    size = np.minimum(box[2:4], others[:, 2:4]) - np.maximum(box[:2], others[:, :2]) + offset
-    inter = np.maximum(size, 0).prod(1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return inter / (box[AREA] + others[:, AREA] - inter)
+    """IoU of one column of the working table with others, [6], [6, M] -> [M]."""
+    width = np.minimum(box[2], others[2]) - np.maximum(box[0], others[0]) + offset
+    height = np.minimum(box[3], others[3]) - np.maximum(box[1], others[1]) + offset
+    inter = np.maximum(width, 0) * np.maximum(height, 0)
+    return inter / (box[AREA] + others[AREA] - inter)
 
 
 def _decay(overlap: Floats, iou_threshold: np.float32, sigma: float, method: int) -> Floats:
@@ -133,7 +140,7 @@ def _decay(overlap: Floats, iou_threshold: np.float32, sigma: float, method: int
     if method == GAUSSIAN:
         return np.exp(-(overlap * overlap) / overlap.dtype.type(sigma))
     lowered = 1 - overlap if method == LINEAR else np.zeros_like(overlap)
-    return np.where(overlap >= iou_threshold, lowered, np.ones_like(overlap))
+    return np.where(overlap >= iou_threshold, lowered, 1).astype(overlap.dtype, copy=False)
 
 
 def _without_low(low: Mask) -> npt.NDArray[np.intp]:

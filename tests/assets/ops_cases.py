@@ -1,7 +1,7 @@
 """Inputs for mmcv's kernels, and running them under given kernels: used by the contract and by the stored reference.
 
-A case is plain data (name of an operator, tensors, options); `run` passes it to mmcv's own Python wrapper and returns the
-value and the gradient of every differentiable input for a fixed non-uniform upstream gradient.
+A case is plain data (name of an operator, tensors, options); `run` passes it to mmcv's own Python wrapper and returns
+the value and the gradient of every differentiable input for a fixed non-uniform upstream gradient.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import mmcv.ops  # noqa: E402 - needs the kernels in place
 
 @dataclass(frozen=True)
 class Case:
-    """One call: `tensors` are passed by position, `options` after them by position too (autograd functions take no names)."""
+    """One call: `tensors`, then `options`, all by position, since autograd functions take no names."""
 
     op: str
     tensors: dict[str, Tensor]
@@ -39,14 +39,14 @@ def kernels(module: ModuleType) -> Iterator[None]:
         loaded for name, loaded in sys.modules.items() if name.startswith("mmcv.ops.") and hasattr(loaded, "ext_module")
     ]
     assert users, "mmcv.ops holds no reference to its kernels under the name ext_module any more"
-    before = [user.ext_module for user in users]
+    before = [vars(user)["ext_module"] for user in users]
     try:
         for user in users:
-            user.ext_module = module
+            vars(user)["ext_module"] = module
         yield
     finally:
         for user, old in zip(users, before, strict=True):
-            user.ext_module = old
+            vars(user)["ext_module"] = old
 
 
 def run(case: Case) -> dict[str, Tensor]:
@@ -97,7 +97,7 @@ def roi_align_case(seed: int, *, num_rois: int = 8, largest: int = 20, dtype: to
 def deform_conv_case(
     seed: int, *, modulated: bool, offset_scale: float = 2.0, dtype: torch.dtype = torch.float32
 ) -> Case:
-    """Seeds 0..23 vary kernel, stride and dilation; with `offset_scale` 0 every sample lies on a pixel or on the border."""
+    """Seeds 0..23 vary kernel, stride and dilation; with `offset_scale` 0 samples lie on pixels or the border."""
     generator = torch.Generator().manual_seed(seed)
     images, groups, deform_groups, more_y, more_x, pad_y, pad_x = (
         int(torch.randint(0, limit, (), generator=generator)) for limit in (3, 2, 2, 4, 4, 3, 3)
@@ -126,10 +126,13 @@ def deform_conv_case(
     return Case(op, {name: tensors[name].to(dtype) for name in names}, options)
 
 
-def nms_case(seed: int, *, soft: bool, count: int = 60) -> Case:
-    """Scores are rounded, so that some are equal; `count` 0 is an empty input."""
+def nms_case(seed: int, *, soft: bool, count: int = 60, degenerate: bool = False) -> Case:
+    """Soft scores are rounded, so that some are equal; `degenerate` makes pairs of equal boxes without area."""
     generator = torch.Generator().manual_seed(seed)
     boxes = random_boxes(generator, count, 100)
+    if degenerate:
+        boxes[::2, 2:] = boxes[::2, :2]
+        boxes[2::4] = boxes[0:-2:4]
     scores = torch.rand(count, generator=generator)
     if soft:
         scores = (scores * 50).round() / 50

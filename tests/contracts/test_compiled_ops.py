@@ -6,8 +6,8 @@ import importlib
 
 import pytest
 import torch
-from ikd.ops import extension, install
 
+from ikd.ops import extension, install
 from tests.assets import ops_cases
 from tests.assets.ops_cases import Case
 
@@ -16,14 +16,15 @@ if install().backend != "compiled":
 
 COMPILED = importlib.import_module("mmcv._ext")
 PLAIN = extension("plain")
+get_compiler_version = importlib.import_module("mmcv.ops").get_compiler_version
 
 
 def test_comparison_compares_two_things() -> None:
     case = ops_cases.nms_case(0, soft=False)
     with ops_cases.kernels(COMPILED):
-        assert ops_cases.mmcv.ops.get_compiler_version() != "none (ikd.ops, plain)"
+        assert get_compiler_version() != "none (ikd.ops, plain)"
     with ops_cases.kernels(PLAIN):
-        assert ops_cases.mmcv.ops.get_compiler_version() == "none (ikd.ops, plain)"
+        assert get_compiler_version() == "none (ikd.ops, plain)"
         assert len(ops_cases.run(case)["out0"])
 
 
@@ -34,8 +35,9 @@ def compare(case: Case, tolerance: float = 1e-5) -> None:
         found = ops_cases.run(case)
     assert found.keys() == expected.keys()
     for name, tensor in expected.items():
+        label = f"{case.op} {case.options} {name}: ".replace("{", "{{").replace("}", "}}") + "{}"
         torch.testing.assert_close(
-            found[name], tensor, atol=tolerance, rtol=tolerance, msg=lambda text, name=name: f"{name}: {text}"
+            found[name], tensor, atol=tolerance, rtol=tolerance, equal_nan=True, msg=label.format
         )
 
 
@@ -78,6 +80,19 @@ def test_nms(seed: int, count: int) -> None:
 @pytest.mark.parametrize("seed", range(12))
 def test_soft_nms(seed: int, count: int) -> None:
     compare(ops_cases.nms_case(seed, soft=True, count=count))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_nms_of_equal_scores(seed: int) -> None:
+    case = ops_cases.nms_case(seed, soft=False, count=200)
+    case.tensors["scores"].mul_(20).round_().div_(20)
+    compare(case)
+
+
+@pytest.mark.parametrize("soft", [False, True])
+@pytest.mark.parametrize("seed", range(6))
+def test_nms_of_boxes_without_area(seed: int, soft: bool) -> None:
+    compare(ops_cases.nms_case(seed, soft=soft, degenerate=True))
 
 
 @pytest.mark.parametrize("split_thr", [10, 10000])
