@@ -1,0 +1,18 @@
+"""Sweeps: a search space is searched by trials that Ray Tune runs and the study remembers."""
+
+from ikd.sweep._driver import SweepResult, run_sweep
+from ikd.sweep._folder import stop_sweep, sweep_names
+from ikd.sweep._records import Report, TrialRecord
+from ikd.sweep._table import ranking
+from ikd.sweep._worker import tune_trainable
+
+__all__ = [
+    "Report",
+    "SweepResult",
+    "TrialRecord",
+    "ranking",
+    "run_sweep",
+    "stop_sweep",
+    "sweep_names",
+    "tune_trainable",
+]

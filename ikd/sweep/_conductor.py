@@ -1,0 +1,310 @@
+"""Decides what runs next, what stops, and when the sweep ends. Knows the study, not Ray."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from ikd.config import Recipe, Runner, SearchSpace
+from ikd.sweep._asha import AshaJudge
+from ikd.sweep._records import OPEN, State, TrialRecord
+from ikd.sweep._sampling import anchor_proposals, propose
+from ikd.sweep._study import SweepStudy
+from ikd.tracking import Tracker
+
+CLOCK_PERIOD_SECONDS = 10.0
+"""How often the spent time is written between reports."""
+
+
+class Watcher(Protocol):
+    """Told what happens, to show it."""
+
+    def started(self, record: TrialRecord) -> None:
+        """A trial starts or goes on."""
+
+    def note(self, number: int, text: str) -> None:
+        """A trial says what it is busy with before its first epoch."""
+
+    def reported(self, record: TrialRecord) -> None:
+        """A trial has a new epoch."""
+
+    def ended(self, record: TrialRecord) -> None:
+        """A trial has ended, or is interrupted."""
+
+    def say(self, text: str) -> None:
+        """Something about the sweep as a whole."""
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """A trial for a worker: `number` in the study and the values to set in the base recipe."""
+
+    number: int
+    values: Mapping[str, Any]
+    anchors: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Ending:
+    """Why no further trial starts: `interrupted` can go on, `over` has reached a limit."""
+
+    kind: Literal["interrupted", "over"]
+    reason: str
+    stops_running: bool = False
+
+
+class Conductor:
+    """The driver's side of a sweep.
+
+    Args:
+        space: what is searched.
+        recipe: the base.
+        runner: where it runs.
+        study: where everything is written.
+        watcher: shows it.
+        tracker: mirrors it.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self, space: SearchSpace, recipe: Recipe, runner: Runner, *, study: SweepStudy, watcher: Watcher,
+        tracker: Tracker, clock: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
+        self._space, self._recipe, self._runner = space, recipe, runner
+        self._study, self._watcher, self._tracker = study, watcher, tracker
+        self._clock = clock
+        asha = space.scheduler.asha
+        self._judge = AshaJudge(asha, recipe.schedule.epochs, space.objective.mode) if asha is not None else None
+        self._anchors = anchor_proposals(space, recipe)
+        self._active: set[int] = set()
+        self._earlier_seconds = float(study.notes.get("wall_seconds", 0.0))
+        self._began = self._noted = clock()
+        self.slots = runner.concurrency
+        self.ending: Ending | None = None
+        self._recover()
+
+    def _recover(self) -> None:
+        """Rebuild early stopping from the recorded reports, and finish what the last driver had decided."""
+        self._study.reconcile()
+        reports = [(report, record) for record in self._study.records for report in record.reports]
+        verdicts: dict[int, str | None] = {}
+        for report, record in sorted(reports, key=lambda pair: pair[0].order):
+            verdicts[record.number] = self._verdict(record, report.epoch, report.metrics)
+            if record.state not in OPEN:
+                continue
+            if not math.isfinite(self._value(report.metrics)):
+                self._study.end(record.number, "diverged", self._divergence(report.epoch), epoch=report.epoch)
+        for record in list(self._study.records):
+            if record.state in OPEN and (reason := verdicts.get(record.number)) is not None:
+                self._study.end(record.number, "stopped", reason)
+            elif record.state in OPEN and record.epochs >= self._recipe.schedule.epochs:
+                self._study.end(record.number, "finished", "")
+
+    @property
+    def records(self) -> list[TrialRecord]:
+        """All trials, by number."""
+        return self._study.records
+
+    @property
+    def busy(self) -> bool:
+        """Whether a worker holds a trial."""
+        return bool(self._active)
+
+    @property
+    def wall_seconds(self) -> float:
+        """Time spent by the clock, over all restarts."""
+        return self._earlier_seconds + self._clock() - self._began
+
+    def has_work(self) -> bool:
+        """Tell whether a worker would get something to do."""
+        self._check_budgets()
+        if self.ending is not None and (self.ending.kind == "interrupted" or self.ending.stops_running):
+            return False
+        return self._may_add() or any(record.state in OPEN for record in self.records)
+
+    def next_trial(self) -> Assignment | None:
+        """Return the next trial for a free worker, or None when there is none now; see `ending`.
+
+        Interrupted trials go on first, then the anchors, then what the sampler proposes.
+        """
+        self.heartbeat()
+        if len(self._active) >= self.slots or (self.ending is not None and self.ending.kind == "interrupted"):
+            return None
+        if self.ending is not None and self.ending.stops_running:
+            return None
+        record = next((one for one in self.records if one.state in OPEN and one.number not in self._active), None)
+        record = record or self._new()
+        if record is None:
+            return None
+        self._active.add(record.number)
+        return Assignment(record.number, record.values, record.anchors)
+
+    def _may_add(self) -> bool:
+        return self.ending is None and len(self.records) < self._space.budget.trials
+
+    def _new(self) -> TrialRecord | None:
+        if not self._may_add():
+            return None
+        known = {record.fingerprint for record in self.records}
+        anchors = [one for one in self._anchors if one.recipe.fingerprint() not in known]
+        proposal = anchors[0] if anchors else propose(self._space, self._recipe, self.records)
+        if proposal is None:
+            self.ending = Ending("over", "the space is exhausted: every distinct configuration has been tried")
+            self._watcher.say(f"{self.ending.reason} ({len(self.records)} of {self._space.budget.trials} trials)")
+            return None
+        return self._study.add(proposal, self._space)
+
+    def started(self, number: int, fingerprint: str) -> bool:
+        """A worker has begun a trial, and built a recipe of this fingerprint; return whether it must stop."""
+        record = self._study.started(number)
+        self.mirror(record)
+        self._watcher.started(record)
+        if fingerprint != record.fingerprint:
+            self.end(number, "failed", "the worker built another recipe than was proposed: its ikd is not ours")
+            return True
+        return self._stop_for_ending(number, record.epochs)
+
+    def note(self, number: int, text: str) -> bool:
+        """A worker says what it is busy with; return whether the trial must stop."""
+        self._watcher.note(number, text)
+        return self._stop_for_ending(number, self.records[number].epochs)
+
+    def report(self, number: int, epoch: int, metrics: Mapping[str, float], seconds: float) -> bool:
+        """Write a validation; return whether the trial must stop."""
+        if self.records[number].state not in OPEN:
+            return True
+        report = self._study.report(number, epoch, metrics, seconds)
+        record = self.records[number]
+        if report is not None:
+            self._tracker.log(number, epoch, dict(metrics))
+            self._write_clock()
+            self._watcher.reported(record)
+            if not math.isfinite(self._value(metrics)):
+                self.end(number, "diverged", self._divergence(epoch), epoch=epoch)
+                return True
+            if (reason := self._verdict(record, epoch, metrics)) is not None:
+                self.end(number, "stopped", reason)
+                return True
+        self.heartbeat()
+        return self._stop_for_ending(number, epoch)
+
+    def _stop_for_ending(self, number: int, epoch: int) -> bool:
+        if self.ending is None or epoch >= self._recipe.schedule.epochs:
+            return False  # a trial that has reached its last epoch ends by itself
+        if self.ending.kind == "interrupted":
+            self._pause(number)
+            return True
+        if self.ending.stops_running:
+            self.end(number, "stopped", self.ending.reason)
+            return True
+        return False
+
+    def end(self, number: int, state: State, reason: str, *, epoch: int | None = None) -> None:
+        """Write how a trial ended; a second end changes nothing."""
+        self._active.discard(number)
+        record = self.records[number]
+        if record.state not in OPEN:
+            return
+        if state == "finished" and record.metric is None:
+            state, reason = "failed", f"no validation gave a finite {self._space.objective.metric}"
+        record = self._study.end(number, state, reason, epoch=epoch)
+        self._write_clock()
+        self._mirror_end(record)
+        self._watcher.ended(record)
+
+    def crashed(self, number: int, reason: str) -> bool:
+        """Count a dead attempt; return whether the trial is tried again."""
+        record = self._study.crashed(number)
+        if record.crashes > self._runner.trial.max_retries:
+            self.end(number, "failed", f"crashed {record.crashes} times, last: {reason}")
+            return False
+        self._watcher.say(f"trial {number} crashed ({reason}); goes on from its last checkpoint")
+        return True
+
+    def closed(self, number: int) -> None:
+        """A worker has let go of a trial, whatever the reason."""
+        self._active.discard(number)
+        if self.records[number].state == "running" and self.ending is None:
+            self.end(number, "failed", "the worker ended without a result")
+
+    def interrupt(self, reason: str) -> None:
+        """Start no more trials and end the running ones at their next report; all of it can go on later."""
+        if self.ending is None or self.ending.kind != "interrupted":
+            self.ending = Ending("interrupted", reason)
+            running = len(self._active)
+            rest = f"; saving {running} running at the end of the epoch (again to stop at once)" if running else ""
+            self._watcher.say(f"{reason}{rest}")
+
+    def heartbeat(self) -> None:
+        """Look at the clock; called several times a second."""
+        self._check_budgets()
+        if self._clock() - self._noted > CLOCK_PERIOD_SECONDS:
+            self._write_clock()
+
+    def close(self) -> None:
+        """Leave nothing running in the study."""
+        for record in list(self.records):
+            if record.state == "running":
+                if self.ending is not None and self.ending.stops_running:
+                    self.end(record.number, "stopped", self.ending.reason)
+                else:
+                    self._pause(record.number)
+        self._write_clock()
+
+    def mirror(self, record: TrialRecord) -> None:
+        """Send a trial to the tracker, from its start; what it has already is skipped there."""
+        tags = {"anchor": ", ".join(record.anchors)} if record.anchors else {}
+        tags |= {"recipe_fingerprint": record.fingerprint, "directory": str(record.directory)}
+        self._tracker.start_trial(record.number, name=record.name, params=dict(record.values), tags=tags)
+        for report in record.reports:
+            self._tracker.log(record.number, report.epoch, dict(report.metrics))
+
+    def mirror_all(self) -> None:
+        """Send every ended trial to the tracker: a killed driver may not have delivered all."""
+        for record in self.records:
+            if record.state not in OPEN:
+                self.mirror(record)
+                self._mirror_end(record)
+
+    def _mirror_end(self, record: TrialRecord) -> None:
+        assert record.state not in OPEN
+        self._tracker.end_trial(record.number, record.state, record.reason)  # type: ignore[arg-type]
+
+    def _pause(self, number: int) -> None:
+        self._active.discard(number)
+        self._watcher.ended(self._study.pause(number))
+
+    def _value(self, metrics: Mapping[str, float]) -> float:
+        return metrics.get(self._space.objective.metric, math.nan)
+
+    def _divergence(self, epoch: int) -> str:
+        return f"{self._space.objective.metric} is not finite at epoch {epoch}"
+
+    def _verdict(self, record: TrialRecord, epoch: int, metrics: Mapping[str, float]) -> str | None:
+        value = self._value(metrics)
+        if self._judge is None or record.anchors or not math.isfinite(value):
+            return None
+        return self._judge.judge(record.number, epoch, value)
+
+    def _write_clock(self) -> None:
+        self._noted = self._clock()
+        self._study.note("wall_seconds", self.wall_seconds)
+
+    def _check_budgets(self) -> None:
+        if self.ending is not None:
+            return
+        budget = self._space.budget
+        gpu_hours = sum(record.seconds for record in self.records) * self._runner.trial.gpus / 3600
+        spent = {
+            "wall_hours": (self.wall_seconds / 3600, budget.wall_hours, "h by the clock"),
+            "gpu_hours": (gpu_hours, budget.gpu_hours, "GPU-hours"),
+            "epochs": (sum(record.epochs for record in self.records), budget.epochs, "epochs"),
+        }
+        for name, (used, limit, unit) in spent.items():
+            if limit is not None and used >= limit:
+                self.ending = Ending("over", f"budget.{name} of {limit:g} {unit} is spent", stops_running=True)
+                self._watcher.say(self.ending.reason)
+                return

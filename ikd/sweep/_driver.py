@@ -1,0 +1,249 @@
+"""`run_sweep`: start, resume and extend a sweep are the same call."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console
+
+from ikd.config import Recipe, Runner, SearchSpace, SweepFiles, home, load_runner, load_sweep
+from ikd.errors import BadInput, IkdError
+from ikd.sweep._conductor import Conductor
+from ikd.sweep._environment import prepare_environment
+from ikd.sweep._folder import (
+    SweepFolder,
+    check_identity,
+    driving,
+    identity,
+    sweep_folder,
+    write_files,
+)
+from ikd.sweep._records import TrialRecord, ranked
+from ikd.sweep._signals import Interrupts, StopNow, listening
+from ikd.sweep._study import SweepStudy, open_storage
+from ikd.sweep._table import SweepView, duration, percent, ranking
+from ikd.sweep._worker import Job
+from ikd.tracking import Tracker, environment_tags, open_tracker
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """What a sweep leaves.
+
+    Attributes:
+        name: of the sweep.
+        directory: its folder.
+        state: finished; interrupted (the same command goes on); failed (no trial has a result).
+        reason: why it is not finished.
+        trials: all of them, by number.
+        best: the best trial, None when none has a result.
+    """
+
+    name: str
+    directory: Path
+    state: Literal["finished", "interrupted", "failed"]
+    reason: str
+    trials: tuple[TrialRecord, ...]
+    best: TrialRecord | None
+
+    @property
+    def exit_status(self) -> int:
+        """Exit status of a command that ran this sweep."""
+        return {"finished": 0, "failed": 1, "interrupted": 130}[self.state]
+
+
+def resolve(
+    space: SearchSpace | str | Path, *, recipe: Recipe | None = None, runner: Runner | str | Path | None = None,
+    name: str | None = None, values: Mapping[str, Any] | None = None,
+) -> tuple[SweepFiles, SweepFolder]:  # fmt: skip
+    """Return the checked files of a sweep and its folder; nothing is written.
+
+    Raises:
+        BadInput: a file, name or value is wrong.
+    """
+    if not isinstance(space, SearchSpace):
+        if recipe is not None:
+            raise BadInput("recipe: a search-space file names its recipe; give a SearchSpace object to use another one")
+        path = None if isinstance(runner, Runner) else runner
+        files = load_sweep(space, path, values)
+        files = SweepFiles(files.space, files.recipe, runner) if isinstance(runner, Runner) else files
+        default = Path(space).stem
+    else:
+        if recipe is None:
+            raise BadInput("recipe: is required with a SearchSpace object")
+        recipe = recipe.with_values(values) if values else recipe
+        chosen = runner if isinstance(runner, Runner) else (load_runner(runner) if runner is not None else Runner())
+        files, default = SweepFiles(space, recipe, chosen), recipe.name
+    return files, sweep_folder(name or default, storage_of(files.runner))
+
+
+def storage_of(runner: Runner) -> Path:
+    """Return the home a runner's sweeps lie under."""
+    return Path(runner.storage).expanduser().absolute() if runner.storage else home()
+
+
+def run_sweep(
+    space: SearchSpace | str | Path, *, recipe: Recipe | None = None, runner: Runner | str | Path | None = None,
+    name: str | None = None, values: Mapping[str, Any] | None = None, output: Console | None = None,
+    training: str = "ikd.training",
+) -> SweepResult:  # fmt: skip
+    """Run a sweep to its budget: start it, go on with it, or extend it.
+
+    The study in the sweep's folder says what has happened; the call does what is left. Trials that ended never run
+    again, interrupted ones go on from their last checkpoint with the same values, a larger `budget.trials` adds trials.
+    Ctrl-C and SIGTERM save and end; the same call goes on later.
+
+    Args:
+        space: a search-space file, or an object together with `recipe`.
+        recipe: the base recipe of a `SearchSpace` object.
+        runner: a runner file or object; None is one trial at a time on this machine.
+        name: of the sweep; default is the file's name, or the recipe's.
+        values: recipe fields fixed by dotted name (`--set`).
+        output: where the live table goes; None is standard output.
+        training: importable module that trains (see `ikd.sweep._worker.Job`); the default is ikd's own.
+
+    Raises:
+        BadInput: files, name or values are wrong, the sweep of this name was made with other ones, or another process
+            runs it. Nothing was changed.
+    """
+    files, folder = resolve(space, recipe=recipe, runner=runner, name=name, values=values)
+    console = output or Console()
+    fresh = not folder.path.exists()
+    with driving(folder):
+        study = _open_study(files, folder)
+        write_files(folder, files)
+        with open_tracker(
+            files.runner.tracking.uri, home=storage_of(files.runner), folder=folder.path,
+            experiment=files.runner.tracking.experiment,
+        ) as tracker:  # fmt: skip
+            return _Drive(files, folder, study, tracker=tracker, console=console, fresh=fresh).run(training)
+
+
+def _open_study(files: SweepFiles, folder: SweepFolder) -> SweepStudy:
+    objective = files.space.objective
+    storage = open_storage(folder.path, files.runner.study)
+    study = SweepStudy(storage, folder.name, folder.path, metric=objective.metric, mode=objective.mode)
+    mine, noted = identity(files), study.notes.get("identity")
+    if noted is not None:
+        check_identity(folder.name, noted, mine)
+    else:
+        study.note("identity", mine)
+    return study
+
+
+class _Drive:
+    """One start of a sweep."""
+
+    def __init__(
+        self, files: SweepFiles, folder: SweepFolder, study: SweepStudy, *, tracker: Tracker, console: Console,
+        fresh: bool,
+    ) -> None:  # fmt: skip
+        self._files, self._folder, self._study = files, folder, study
+        self._tracker, self._console = tracker, console
+        self._fresh = fresh
+        self._view = SweepView(
+            console, files.space, files.recipe, records=lambda: study.records, slots=lambda: self._conductor.slots
+        )
+        self._announce_start()
+        self._conductor = Conductor(
+            files.space, files.recipe, files.runner, study=study, watcher=self._view, tracker=tracker
+        )
+
+    def run(self, training: str) -> SweepResult:
+        """Do what is left and say how it went."""
+        self._conductor.mirror_all()
+        if self._conductor.has_work():
+            self._work(training)
+        result = self._result()
+        self._show(result)
+        self._hand_over(result)
+        return result
+
+    def _announce_start(self) -> None:
+        files = self._files
+        tags = {**environment_tags(), "recipe": files.recipe.as_dict(), "recipe_name": files.recipe.name}
+        tags |= {"directory": str(self._folder.path), "metric": files.space.objective.metric}
+        params = {"trials": files.space.budget.trials, "epochs": files.recipe.schedule.epochs, "seed": files.space.seed}
+        params |= {f"space.{name}": _domain_text(files.space, name) for name in files.space.parameters}
+        self._tracker.start_sweep(self._folder.name, tags=tags, params=params)
+
+    def _work(self, training: str) -> None:
+        prepare_environment(self._files.runner.ray.address)
+        from ikd.sweep._execution import execute  # Ray is loaded only when something runs
+
+        files, conductor = self._files, self._conductor
+        objective = files.space.objective
+        threads = max(1, int(files.runner.trial.cpus))
+        job = Job(
+            files.recipe.as_dict(), (objective.metric, objective.mode), self._folder.path, storage_of(files.runner),
+            threads, training,
+        )  # fmt: skip
+        interrupts = Interrupts(conductor.interrupt)
+
+        def beat() -> None:
+            if self._folder.stop_file.exists():
+                conductor.interrupt("ikd stop: ending the sweep")
+            interrupts.beat()
+            conductor.heartbeat()
+
+        self._view.say(self._headline())
+        with self._view:
+            try:
+                execute(conductor, job, files.runner, beat=beat, guard=listening(interrupts))
+            except (StopNow, KeyboardInterrupt):  # Ctrl-C while Ray starts or ends is Python's own
+                conductor.interrupt("stopped at once")
+            finally:
+                conductor.close()
+
+    def _headline(self) -> str:
+        files, done = self._files, sum(record.state not in ("waiting", "running") for record in self._study.records)
+        word = "new sweep" if not self._study.records else f"going on after {done} ended trials of"
+        size = f"{files.space.budget.trials} trials of at most {files.recipe.schedule.epochs} epochs"
+        return f"{word} {self._folder.name}: {size}, {files.runner.concurrency} at a time; {self._folder.path}"
+
+    def _result(self) -> SweepResult:
+        records = list(self._study.records)
+        best = next(iter(ranked(records, self._files.space.objective.mode)), None)
+        ending = self._conductor.ending
+        state: Literal["finished", "interrupted", "failed"] = "finished"
+        reason = ending.reason if ending is not None else ""
+        if ending is not None and ending.kind == "interrupted":
+            state = "interrupted"
+        elif best is None:
+            state, reason = "failed", reason or "no trial has a result"
+        return SweepResult(self._folder.name, self._folder.path, state, reason, tuple(records), best)
+
+    def _show(self, result: SweepResult) -> None:
+        say = self._view.say
+        if result.trials:
+            self._console.print(ranking(result.trials, self._files.space))
+        if any(record.state == "stopped" and record.metric is not None for record in result.trials):
+            say("* stopped before the last epoch: its best so far, not comparable with whole trials")
+        spent = duration(self._conductor.wall_seconds)
+        if result.state == "interrupted":
+            say(f"{result.name}: interrupted after {spent}; the same command goes on")
+        elif result.best is None:
+            say(f"{result.name}: failed after {spent}: {result.reason}")
+        if result.best is not None:
+            metric = self._files.space.objective.metric
+            best = result.best
+            say(f"best: trial {best.number} ({best.name}), {metric} {percent(best.metric)} "
+                f"at epoch {best.best_epoch}, in {best.directory}")  # fmt: skip
+
+    def _hand_over(self, result: SweepResult) -> None:
+        if result.best is not None and result.state == "finished":
+            for file in (result.best.directory / "best.pth", result.best.directory / "recipe.yaml"):
+                if file.is_file():
+                    self._tracker.log_artifacts(result.best.number, file, "best")
+        with contextlib.suppress(IkdError):
+            states: dict[str, Any] = {"interrupted": "stopped"}
+            self._tracker.end_sweep(states.get(result.state, result.state), result.reason)
+
+
+def _domain_text(space: SearchSpace, name: str) -> str:
+    domain = space.parameters[name].model_dump(mode="json", by_alias=True)
+    return ", ".join(f"{key} {value}" for key, value in domain.items() if value)

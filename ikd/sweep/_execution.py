@@ -1,0 +1,199 @@
+"""The Ray Tune side: a searcher, a scheduler and a stopper that ask the conductor. Nothing of theirs is ever restored."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import math
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from ikd.config import Runner
+from ikd.errors import BadInput
+from ikd.sweep._conductor import Conductor
+from ikd.sweep._worker import Job, train
+
+OBJECT_STORE_BYTES = 80 * 2**20  # nothing large goes through it; 75 MiB is Ray's least
+
+
+class _Detached:
+    """Pickles to an empty copy: Tune writes its searcher into its own folder, which nobody reads."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class StudySearcher(_Detached, Searcher):
+    """Hands the study's trials to Tune: the only bridge between them."""
+
+    def __init__(self, conductor: Conductor) -> None:
+        super().__init__()
+        self._conductor = conductor
+        self._numbers: dict[str, int] = {}
+
+    def suggest(self, trial_id: str) -> Any:
+        """Return the config of the next trial, None for later, or the end."""
+        if (assignment := self._conductor.next_trial()) is not None:
+            self._numbers[trial_id] = assignment.number
+            alone = "student_alone" in assignment.anchors and "paper" not in assignment.anchors
+            return {"number": assignment.number, "values": dict(assignment.values), "alone": alone}
+        over = not self._conductor.busy and not self._conductor.has_work()
+        return Searcher.FINISHED if over else None
+
+    def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
+        """Learn that Tune has let go of a trial."""
+        self._conductor.closed(self._numbers[trial_id])
+
+    def save(self, checkpoint_path: str) -> None:
+        """Write nothing: the study has it all."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Read nothing."""
+
+
+class StudyScheduler(_Detached, FIFOScheduler):
+    """Takes the workers' messages to the conductor and its decisions back."""
+
+    def __init__(self, conductor: Conductor) -> None:
+        super().__init__()
+        self._conductor = conductor
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """Deal with one message; decide whether the trial goes on."""
+        if "message" not in result:  # Tune's own note that the function has returned
+            return TrialScheduler.CONTINUE
+        message = json.loads(result["message"])
+        kind, number = message.pop("kind"), trial.config["number"]
+        if kind == "end":
+            self._conductor.end(number, message.pop("state"), message.pop("reason"), **message)
+            return TrialScheduler.STOP
+        if kind == "start":
+            message.pop("pid")
+        handlers = {"start": self._conductor.started, "note": self._conductor.note, "epoch": self._conductor.report}
+        stop = handlers[kind](number, **message)
+        return TrialScheduler.STOP if stop else TrialScheduler.CONTINUE
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        """A worker died or the trial raised: Tune calls this for every attempt, also when it will try again."""
+        again = self._conductor.crashed(trial.config["number"], _last_line(trial.get_error()))
+        trial.max_failures = -1 if again else 0
+
+
+class StudyStopper(tune.Stopper):
+    """Gives the conductor its heartbeat, and ends the sweep when it says so."""
+
+    def __init__(self, beat: Callable[[], None]) -> None:
+        self._beat = beat
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Single trials are stopped by the scheduler."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Beat; raises what the beat raises."""
+        self._beat()
+        return False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return tune.stopper.NoopStopper, ()
+
+
+def execute(
+    conductor: Conductor, job: Job, runner: Runner, *, beat: Callable[[], None], guard: AbstractContextManager[None]
+) -> None:
+    """Run trials until the conductor has none left or is interrupted.
+
+    Args:
+        conductor: decides.
+        job: what all trials share.
+        runner: resources of a trial.
+        beat: called several times a second; may raise to stop at once.
+        guard: held while trials run; entered after Ray has started, because Ray takes SIGTERM for itself.
+
+    Raises:
+        BadInput: the machine or cluster cannot hold one trial.
+    """
+    with ray_session(runner), guard, tempfile.TemporaryDirectory(prefix="ikd-tune-") as scratch:
+        conductor.slots = min(runner.concurrency, _capacity(runner))
+        resources = {"cpu": runner.trial.cpus, "gpu": runner.trial.gpus}
+        tuner = tune.Tuner(
+            tune.with_resources(functools.partial(train, job=job), resources),
+            tune_config=tune.TuneConfig(
+                search_alg=StudySearcher(conductor),
+                scheduler=StudyScheduler(conductor),
+                num_samples=-1,
+                reuse_actors=True,
+            ),
+            run_config=tune.RunConfig(
+                storage_path=scratch,
+                stop=StudyStopper(beat),
+                verbose=0,
+                failure_config=tune.FailureConfig(max_failures=-1),  # StudyScheduler counts them, over restarts too
+            ),
+        )
+        tuner.fit()
+
+
+@contextlib.contextmanager
+def ray_session(runner: Runner) -> Iterator[None]:
+    """Hold a Ray: the one this process is connected to, a private one, or a running cluster.
+
+    A private Ray lives in a folder of its own and ends with the context; a cluster is only left.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    folder = Path(tempfile.mkdtemp(prefix="ikd-ray-", dir=_short_temp()))
+    try:
+        ray.init(**_init_arguments(runner, folder))
+        yield
+    finally:
+        ray.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _init_arguments(runner: Runner, folder: Path) -> dict[str, Any]:
+    common = {"address": runner.ray.address, "log_to_driver": False, "logging_level": "ERROR"}
+    if runner.ray.address != "local":
+        return common
+    cpus = math.ceil(runner.concurrency * runner.trial.cpus)
+    own = {"num_cpus": cpus, "include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
+    return common | own | {"_temp_dir": str(folder)}
+
+
+def _short_temp() -> str:
+    """Return a folder for Ray's sockets, whose paths must stay under 107 bytes."""
+    usual = tempfile.gettempdir()
+    return usual if len(usual) <= 24 else "/tmp"
+
+
+def _capacity(runner: Runner) -> int:
+    """Return how many trials fit at once.
+
+    Raises:
+        BadInput: not even one.
+    """
+    have = ray.cluster_resources()
+    need = {"CPU": runner.trial.cpus, "GPU": runner.trial.gpus}
+    for kind, amount in need.items():
+        if amount > have.get(kind, 0.0):
+            field = f"runner: trial.{kind.lower()}s"
+            raise BadInput(
+                f"{field}: must be at most the {have.get(kind, 0.0):g} {kind}s of this Ray, but got {amount:g}"
+            )
+    return min(int(have.get(kind, 0.0) / amount + 1e-9) for kind, amount in need.items() if amount > 0)
+
+
+def _last_line(error: BaseException | None) -> str:
+    lines = [line.strip() for line in str(error or "").splitlines() if line.strip()]
+    return lines[-1][:200] if lines else "no reason given"

@@ -1,0 +1,102 @@
+"""What the study says about a trial, as plain data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+State = Literal["waiting", "running", "finished", "stopped", "diverged", "failed"]
+"""waiting: interrupted, goes on with the next start. stopped: ended early on purpose. diverged: NaN or infinity."""
+
+OPEN: tuple[State, ...] = ("waiting", "running")
+"""States of a trial that still has epochs to train."""
+
+ANCHOR_NAMES = {"paper": "paper", "student_alone": "student alone"}
+
+
+@dataclass(frozen=True)
+class Report:
+    """One validation of a trial.
+
+    Attributes:
+        epoch: epochs finished, from 1.
+        metrics: by name, in the units of the metric tables (AP in 0..1).
+        seconds: the trial's training time up to here, over all attempts.
+        order: place among all reports of the sweep; early stopping is replayed in this order.
+    """
+
+    epoch: int
+    metrics: Mapping[str, float]
+    seconds: float
+    order: int
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One trial, as the study has it.
+
+    Attributes:
+        number: in the study, from 0; also the name of its folder.
+        name: for people: an anchor's name, or the number and what varies.
+        anchors: which anchors this trial is (both when they are one configuration); empty for a sampled trial.
+        values: recipe fields by dotted name that were set for this trial.
+        in_space: the values are a point of the search space, so the sampler learns from the trial.
+        fingerprint: of its recipe.
+        state: see `State`.
+        metric: best value of the objective over its epochs, None before the first report.
+        best_epoch: epoch of `metric`.
+        seconds: training time over all attempts.
+        attempts: how often it was started.
+        crashes: how many attempts died.
+        reason: why it ended, for people.
+        directory: holds best.pth, last.pth, recipe.yaml, log.jsonl.
+        reports: by ascending epoch.
+    """
+
+    number: int
+    name: str
+    anchors: tuple[str, ...]
+    values: Mapping[str, Any]
+    in_space: bool
+    fingerprint: str
+    directory: Path
+    state: State = "running"
+    metric: float | None = None
+    best_epoch: int | None = None
+    seconds: float = 0.0
+    attempts: int = 0
+    crashes: int = 0
+    reason: str = ""
+    reports: tuple[Report, ...] = field(default=(), repr=False)
+
+    @property
+    def epochs(self) -> int:
+        """Epochs trained and recorded."""
+        return self.reports[-1].epoch if self.reports else 0
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """All metrics of the best epoch; empty before the first report."""
+        return next((dict(report.metrics) for report in self.reports if report.epoch == self.best_epoch), {})
+
+
+def best_report(reports: tuple[Report, ...], metric: str, mode: str) -> Report | None:
+    """Return the report with the best finite `metric`; the earliest of equal ones, None when there is none."""
+    finite = [report for report in reports if math.isfinite(report.metrics.get(metric, math.nan))]
+    sign = 1.0 if mode == "max" else -1.0
+    return max(finite, key=lambda report: (sign * report.metrics[metric], -report.epoch), default=None)
+
+
+def worst_value(mode: str) -> float:
+    """Return the worst value an AP can have: what a diverged trial is told with."""
+    return 0.0 if mode == "max" else 1.0
+
+
+def ranked(records: list[TrialRecord], mode: str) -> list[TrialRecord]:
+    """Return the trials that have a result, best first; equal ones by number."""
+    sign = -1.0 if mode == "max" else 1.0
+    with_result = [record for record in records if record.metric is not None and record.state != "diverged"]
+    return sorted(with_result, key=lambda record: (sign * (record.metric or 0.0), record.number))

@@ -1,0 +1,269 @@
+"""From a search space and the trials so far to the next values."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState
+
+from ikd.config import Domain, Recipe, SearchSpace
+from ikd.errors import ConfigError
+from ikd.sweep._records import ANCHOR_NAMES, OPEN, TrialRecord, worst_value
+
+MODEL_DRAWS = 8
+"""Draws from the model before a duplicate makes us draw at random."""
+RANDOM_DRAWS = 200
+"""Random draws before the space is searched one by one (finite) or called exhausted (continuous)."""
+LISTED_CONFIGURATIONS = 20_000
+"""A finite space up to this size is searched one by one for what is left."""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """The next trial.
+
+    Attributes:
+        values: recipe fields by dotted name; only those that exist under their parents' values.
+        recipe: the base recipe with `values`.
+        anchors: names of the anchors it is; empty when sampled.
+        in_space: `values` is a point of the space.
+    """
+
+    values: Mapping[str, Any]
+    recipe: Recipe
+    anchors: tuple[str, ...] = ()
+    in_space: bool = True
+
+
+def distribution_of(domain: Domain) -> BaseDistribution:
+    """Return the Optuna distribution of a domain."""
+    if domain.choice is not None:
+        return CategoricalDistribution([label(value) for value in domain.choice])
+    if domain.integer is not None:
+        low, high = domain.integer
+        step = int(domain.step or 1)
+        return IntDistribution(low, low + (high - low) // step * step, step=step)
+    if domain.log_uniform is not None:
+        return FloatDistribution(*domain.log_uniform, log=True)
+    assert domain.uniform is not None
+    low_end, high_end = domain.uniform
+    if domain.step is not None:  # Optuna wants the high end on the grid
+        high_end = low_end + math.floor((high_end - low_end) / domain.step + 1e-9) * domain.step
+    return FloatDistribution(low_end, high_end, step=domain.step)
+
+
+def label(value: Any) -> bool | int | float | str | None:
+    """Return a choice as the study stores it: plain values as they are, lists and mappings as JSON."""
+    return value if value is None or isinstance(value, (bool, int, float, str)) else json.dumps(value, sort_keys=True)
+
+
+def point(space: SearchSpace, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the study's parameters for recipe values (`label`ed choices)."""
+    return {
+        name: label(value) if space.parameters[name].choice is not None else value for name, value in values.items()
+    }
+
+
+def distributions(space: SearchSpace, names: Sequence[str]) -> dict[str, BaseDistribution]:
+    """Return the distributions of some parameters."""
+    return {name: distribution_of(space.parameters[name]) for name in names}
+
+
+def anchor_proposals(space: SearchSpace, recipe: Recipe) -> list[Proposal]:
+    """Return the anchors, one proposal per distinct configuration.
+
+    An anchor whose values all lie inside the space is a point of it and the sampler learns from its result. One that
+    lies outside (the student alone nearly always) stays outside the sampler's model: it has no coordinates there.
+    """
+    found: dict[str, Proposal] = {}
+    for anchor in space.anchors:
+        fixed = recipe if anchor == "paper" else recipe.student_alone()
+        print_ = fixed.fingerprint()
+        if print_ in found:
+            earlier = found[print_]
+            found[print_] = Proposal(earlier.values, earlier.recipe, (*earlier.anchors, anchor), earlier.in_space)
+            continue
+        values = space.active({name: field_value(fixed, name) for name in space.parameters})
+        inside = all(_contains(space.parameters[name], value) for name, value in values.items())
+        inside = inside and recipe.with_values(values).fingerprint() == print_
+        found[print_] = Proposal(values if inside else {}, fixed, (anchor,), inside)
+    return list(found.values())
+
+
+def field_value(recipe: Recipe, name: str) -> Any:
+    """Return a recipe field by dotted name; None when it lies below a key that is not there."""
+    node: Any = recipe.as_dict()
+    parts = name.split(".")
+    for index, part in enumerate(parts):
+        rest = ".".join(parts[index:])
+        if isinstance(node, dict) and rest in node:  # keys of `overrides` are dotted themselves
+            return node[rest]
+        node = node.get(part) if isinstance(node, dict) else None
+    return node
+
+
+def _contains(domain: Domain, value: Any) -> bool:
+    if domain.choice is not None:
+        return value in domain.choice
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    distribution = distribution_of(domain)
+    return distribution._contains(float(value))
+
+
+def propose(
+    space: SearchSpace, recipe: Recipe, records: Sequence[TrialRecord], *, number: int | None = None
+) -> Proposal | None:
+    """Return the next configuration that was never tried, or None when the space is exhausted.
+
+    The answer depends on the arguments alone: the sampler is made anew, seeded by the space's seed and the trial's
+    number, and sees the recorded trials. So a restarted sweep proposes what an uninterrupted one would.
+
+    Args:
+        space: what is searched.
+        recipe: the base.
+        records: every trial of the study, in order of number.
+        number: of the trial to be; default is the next one.
+    """
+    number = len(records) if number is None else number
+    tried = {record.fingerprint for record in records}
+    view = _view(space, records)
+    for attempt in range(MODEL_DRAWS + RANDOM_DRAWS):
+        seed = int(np.random.SeedSequence([space.seed, number, attempt]).generate_state(1)[0])
+        view.sampler = _sampler(space, seed) if attempt < MODEL_DRAWS else optuna.samplers.RandomSampler(seed)
+        trial = view.ask()
+        values = _suggested(space, trial)
+        view.tell(trial, state=TrialState.FAIL)  # not part of what the next draw sees
+        proposal = _untried(recipe, values, tried)
+        if proposal is not None:
+            return proposal
+    return _left_over(space, recipe, tried, number)
+
+
+def _untried(recipe: Recipe, values: Mapping[str, Any], tried: set[str]) -> Proposal | None:
+    try:
+        candidate = recipe.with_values(values)
+    except ConfigError:  # a combination that fields of the recipe exclude, such as attack.step above attack.eps
+        return None
+    return None if candidate.fingerprint() in tried else Proposal(values, candidate)
+
+
+def _left_over(space: SearchSpace, recipe: Recipe, tried: set[str], number: int) -> Proposal | None:
+    if space.num_configurations() > LISTED_CONFIGURATIONS:
+        return None
+    everything = list(configurations(space))
+    order = np.random.default_rng([space.seed, number]).permutation(len(everything))
+    candidates = (_untried(recipe, everything[index], tried) for index in order)
+    return next((candidate for candidate in candidates if candidate is not None), None)
+
+
+def configurations(space: SearchSpace) -> Iterator[dict[str, Any]]:
+    """Yield every configuration of a finite space, switched-off parameters left out."""
+
+    def walk(names: tuple[str, ...], values: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        if not names:
+            yield values
+            return
+        if not space.is_active(names[0], values):
+            yield from walk(names[1:], values)
+            return
+        for value in _grid(space.parameters[names[0]]):
+            yield from walk(names[1:], {**values, names[0]: value})
+
+    yield from walk(space.ordered(), {})
+
+
+def _grid(domain: Domain) -> Iterator[Any]:
+    if domain.choice is not None:
+        return iter(domain.choice)
+    if domain.integer is not None:
+        return iter(range(domain.integer[0], domain.integer[1] + 1, int(domain.step or 1)))
+    assert domain.uniform is not None
+    assert domain.step is not None, "only a finite space is listed"
+    low, step = domain.uniform[0], domain.step
+    return itertools.islice((low + index * step for index in itertools.count()), int(domain.size))
+
+
+def _suggested(space: SearchSpace, trial: optuna.Trial) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name in space.ordered():
+        if space.is_active(name, values):
+            values[name] = _suggest(trial, name, space.parameters[name])
+    return values
+
+
+def _suggest(trial: optuna.Trial, name: str, domain: Domain) -> Any:
+    distribution = distribution_of(domain)
+    if isinstance(distribution, CategoricalDistribution):
+        assert domain.choice is not None
+        chosen = trial.suggest_categorical(name, distribution.choices)
+        return domain.choice[list(distribution.choices).index(chosen)]
+    if isinstance(distribution, IntDistribution):
+        return trial.suggest_int(name, distribution.low, distribution.high, step=distribution.step)
+    assert isinstance(distribution, FloatDistribution)
+    return trial.suggest_float(name, distribution.low, distribution.high, step=distribution.step, log=distribution.log)
+
+
+def _sampler(space: SearchSpace, seed: int) -> optuna.samplers.BaseSampler:
+    tpe = space.sampler.tpe
+    if tpe is None:
+        return optuna.samplers.RandomSampler(seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # group=True
+        return optuna.samplers.TPESampler(
+            n_startup_trials=tpe.startup_trials,
+            multivariate=tpe.multivariate,
+            group=tpe.group,
+            constant_liar=tpe.constant_liar,
+            n_ei_candidates=tpe.ei_candidates,
+            seed=seed,
+        )
+
+
+def _view(space: SearchSpace, records: Sequence[TrialRecord]) -> optuna.Study:
+    """Return what the sampler may learn from, in memory.
+
+    Not the study itself, for three reasons: anchors outside the space have no coordinates; a diverged trial must rank
+    below every stopped one, wherever it diverged (Optuna ranks pruned trials by how far they came); and a sampler that
+    keeps notes in the study would make the next proposal depend on more than the records.
+    """
+    direction = "maximize" if space.objective.mode == "max" else "minimize"
+    view = optuna.create_study(storage=optuna.storages.InMemoryStorage(), direction=direction)
+    for record in records:
+        if record.in_space and record.state != "failed":
+            view.add_trial(_seen(space, record))
+    return view
+
+
+def _seen(space: SearchSpace, record: TrialRecord) -> optuna.trial.FrozenTrial:
+    metric, mode = space.objective.metric, space.objective.mode
+    params = point(space, record.values)
+    steps = {report.epoch: report.metrics[metric] for report in record.reports if metric in report.metrics}
+    state, value = TrialState.PRUNED, None
+    if record.state in OPEN:
+        state = TrialState.RUNNING
+    elif record.state == "finished":
+        state, value = TrialState.COMPLETE, record.metric
+    elif record.state == "diverged":
+        steps = {0: worst_value(mode)}
+    return optuna.trial.create_trial(
+        state=state,
+        value=value,
+        params=params,
+        distributions=distributions(space, list(params)),
+        intermediate_values={} if state is TrialState.RUNNING else steps,
+    )
+
+
+def sampled_name(anchors: Sequence[str]) -> str:
+    """Return the name of an anchor trial for people."""
+    return " = ".join(ANCHOR_NAMES[anchor] for anchor in anchors)
