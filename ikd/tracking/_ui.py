@@ -14,6 +14,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from ikd.errors import BadInput, JobError
 from ikd.tracking._mlflow import ARTIFACTS, load_mlflow, local_uri, make_client
@@ -42,15 +43,23 @@ def serve_ui(home: Path, *, port: int = 5000, host: str = "127.0.0.1", announce:
     check_port(host, port)
     load_mlflow()
     announce(f"starting the MLflow UI over {home / 'mlflow.db'} ...")
-    make_client(local_uri(home))
+    page = f"http://{host}:{port}/{_page(make_client(local_uri(home)))}"
     command = ui_command(home, port=port, host=host)
     with subprocess.Popen(command, cwd=home, env={**os.environ, **_SETTINGS}) as server, _terminated_with(server):
         try:
             _wait_until_ready(server, f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}")
-            announce(f"MLflow UI: http://{host}:{port}  (Ctrl-C stops it)")
+            announce(f"MLflow UI: {page}  (Ctrl-C stops it)")
             return _status(server.wait())
         except KeyboardInterrupt:
             return _status(server.wait())  # it got the same signal
+
+
+def _page(client: Any) -> str:
+    """The page to open: the runs of the experiment last written to. MLflow's own front page is about chat traces."""
+    experiments = [experiment for experiment in client.search_experiments() if experiment.name != "Default"]
+    newest = max(experiments, key=lambda experiment: experiment.last_update_time or 0, default=None)
+    place = "experiments" if newest is None else f"experiments/{newest.experiment_id}/runs"
+    return f"#/{place}?workflowType=machine_learning"
 
 
 def ui_command(home: Path, *, port: int, host: str) -> list[str]:

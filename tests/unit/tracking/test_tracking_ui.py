@@ -7,12 +7,13 @@ import subprocess
 import sys
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ikd.errors import BadInput
 from ikd.tracking import serve_ui
-from ikd.tracking._ui import ui_command
+from ikd.tracking._ui import _page, ui_command
 from tests.unit.tracking.tell import make_tracker, tell_trial
 
 
@@ -56,6 +57,13 @@ def test_the_command_has_options_that_mlflow_knows(tmp_path: Path) -> None:
     assert {part for part in command if part.startswith("--") and part != own} <= known
 
 
+def test_the_page_is_that_of_the_experiment_written_last(client: Any) -> None:
+    assert _page(client) == "#/experiments?workflowType=machine_learning"
+    client.create_experiment("old")
+    client.set_experiment_tag(client.create_experiment("ikd"), "a", "b")
+    assert _page(client) == "#/experiments/2/runs?workflowType=machine_learning"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_the_ui_shows_a_sweep_and_stops_cleanly(stop: signal.Signals, home: Path) -> None:
@@ -75,7 +83,7 @@ def test_the_ui_shows_a_sweep_and_stops_cleanly(stop: signal.Signals, home: Path
         assert process.stdout is not None
         line = next(line for line in process.stdout if line.startswith("MLflow UI:"))
         address = line.split()[2]
-        assert address == f"http://127.0.0.1:{port}"
+        assert address == f"http://127.0.0.1:{port}/#/experiments/1/runs?workflowType=machine_learning"
         with urllib.request.urlopen(address, timeout=30) as page:
             assert b"<title>MLflow</title>" in page.read()
         if stop is signal.SIGINT:
