@@ -1,0 +1,7 @@
+"""The best student of a sweep as plain mmdet files: weights, config, card, and ONNX where asked for."""
+
+from ikd.export._evaluate import evaluate
+from ikd.export._export import export_student
+from ikd.export._exported import Exported, SearchContext
+
+__all__ = ["Exported", "SearchContext", "evaluate", "export_student"]
