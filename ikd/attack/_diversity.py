@@ -100,11 +100,11 @@ def _place_boxes(boxes_xyxy: Tensor, place: Placement) -> Tensor:
 
 def _place_masks(masks: Any, place: Placement) -> Any:
     """Move mmdet's bitmap or polygon masks; a bitmap keeps the size of its padded frame."""
-    if hasattr(masks, "polygons"):
+    if isinstance(masks.masks, list):  # polygons, by instance and part
         scale, shift = np.array(place.scale), np.array([place.left, place.top])
         polygons = [
             [(part.reshape(-1, 2) * scale + shift).reshape(-1).astype(part.dtype) for part in parts]
-            for parts in masks.polygons
+            for parts in masks.masks
         ]
         return type(masks)(polygons, masks.height, masks.width)
     height, width = place.frame

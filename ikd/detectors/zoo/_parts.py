@@ -70,8 +70,9 @@ def strides(first_level: int, levels: int) -> list[int]:
 
 
 def group_norm(channels: int) -> dict[str, Any]:
-    """Return mmdet's GroupNorm of 32 groups, or of as many as divide `channels`."""
-    return {"type": "GN", "num_groups": math.gcd(channels, 32), "requires_grad": True}
+    """Return GroupNorm over 8 channels each, as mmdet's 32 groups of 256; over 4 where 8 do not divide `channels`."""
+    # few channels a group would leave P7, one cell, with nothing to normalise over
+    return {"type": "GN", "num_groups": channels // math.gcd(channels, 8), "requires_grad": True}
 
 
 def dense_test_cfg(score_threshold: float, iou_threshold: float) -> dict[str, Any]:

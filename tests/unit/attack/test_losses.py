@@ -1,0 +1,47 @@
+"""Which entries of a loss dict are attacked."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from ikd.attack import classification_loss
+from ikd.attack._losses import detection_loss, feature_distance, published_loss
+from ikd.errors import BadInput
+
+one = torch.tensor
+TWO_STAGE = {
+    "loss_rpn_cls": [one(1.0), one(2.0)],
+    "loss_rpn_bbox": [one(10.0)],
+    "s0.loss_cls": one(4.0),
+    "s0.acc": one(99.0),
+    "s0.loss_bbox": one(20.0),
+    "s0.loss_mask": one(500.0),
+}
+
+
+def test_classification_sums_lists_and_tensors() -> None:
+    assert float(classification_loss(TWO_STAGE)) == 7
+    assert float(classification_loss({"loss_cls": [one([1.0, 3.0]), one(5.0)], "loss_bbox": [one(1.0)]})) == 7
+
+
+def test_detection_adds_boxes_but_no_masks() -> None:
+    assert float(detection_loss(TWO_STAGE)) == 37
+
+
+def test_published_drops_the_rpn_list_of_mask_models() -> None:
+    assert float(published_loss(TWO_STAGE, has_masks=True)) == 4
+    assert float(published_loss({"loss_cls": [one(1.0), one(2.0)], "loss_bbox": [one(9.0)]}, has_masks=False)) == 3
+    assert float(published_loss({"loss_rpn_cls": [one(1.0)], "loss_cls": one(2.0)}, has_masks=False)) == 2
+
+
+def test_a_teacher_without_classification_is_refused() -> None:
+    with pytest.raises(BadInput, match="no classification loss to attack; its losses are loss_bbox, acc_cls"):
+        classification_loss({"loss_bbox": one(1.0), "acc_cls": one(1.0)})
+
+
+def test_feature_distance_by_hand() -> None:
+    clean = [torch.full((2, 1, 1, 1), 2.0), torch.full((2, 1, 1, 2), 1.0)]
+    now = [torch.full((2, 1, 1, 1), 3.0), torch.full((2, 1, 1, 2), 0.0)]
+    assert float(feature_distance(now, clean)) == pytest.approx(2 * (1 / 4 + 1))
+    assert float(feature_distance(clean, clean)) == 0

@@ -1,0 +1,80 @@
+"""Perturbations on disk: lossless, atomic, resumable, and honest about damage."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ikd.attack import PerturbationStore
+from ikd.errors import DataError
+
+KEY: dict[str, Any] = {"teacher": "abc", "attack": {"eps": 8.0}}
+
+
+def delta(seed: int = 0, height: int = 33, width: int = 47) -> Any:
+    return np.random.default_rng(seed).integers(-128, 128, (height, width, 3), dtype=np.int8)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> PerturbationStore:
+    return PerturbationStore(tmp_path, KEY)
+
+
+def test_reads_back_exactly(store: PerturbationStore) -> None:
+    for image_id, seed in ((1, 0), (20, 1)):
+        store.write(image_id, delta(seed))
+    assert np.array_equal(store.read(1), delta(0))
+    assert np.array_equal(store.read(20), delta(1))
+    assert store.missing([20, 3, 1]) == [3]
+    assert len(store) == 2
+    assert sorted(path.suffix for path in store.folder.iterdir()) == [".json", ".png", ".png"]
+
+
+def test_folder_depends_on_the_key_alone(tmp_path: Path) -> None:
+    assert PerturbationStore(tmp_path, KEY).folder == PerturbationStore(tmp_path, dict(reversed(KEY.items()))).folder
+    changed = {**KEY, "attack": {"eps": 4.0}}
+    assert PerturbationStore(tmp_path, KEY).folder != PerturbationStore(tmp_path, changed).folder
+    assert not PerturbationStore(tmp_path, KEY).folder.exists()
+
+
+@pytest.mark.parametrize("kept", [0, 5, 100, -1])
+def test_a_file_cut_short_is_missing_and_refused(store: PerturbationStore, kept: int) -> None:
+    store.write(7, delta())
+    path = store.folder / "7.png"
+    path.write_bytes(path.read_bytes()[:kept])
+    assert store.missing([7]) == [7]
+    with pytest.raises(DataError, match=r"7\.png is cut short or damaged"):
+        store.read(7)
+    store.write(7, delta())
+    assert np.array_equal(store.read(7), delta())
+
+
+def test_a_flipped_byte_is_refused(store: PerturbationStore) -> None:
+    store.write(7, delta())
+    path = store.folder / "7.png"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="damaged"):
+        store.read(7)
+
+
+def test_only_a_finished_store_opens_for_reading(store: PerturbationStore, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="holds no perturbations"):
+        PerturbationStore.open(store.folder)
+    store.write(1, delta())
+    with pytest.raises(DataError, match=r"incomplete \(1 files"):
+        PerturbationStore.open(store.folder)
+    with pytest.raises(DataError, match="incomplete"):
+        store.summary()
+    store.finish({"count": 1})
+    opened = PerturbationStore.open(store.folder)
+    assert opened.summary() == {"count": 1}
+    moved = store.folder.rename(tmp_path / "elsewhere")
+    assert np.array_equal(pickle.loads(pickle.dumps(PerturbationStore.open(moved))).read(1), delta())
+    with pytest.raises(DataError, match="no perturbation of image 2"):
+        PerturbationStore.open(moved).read(2)
