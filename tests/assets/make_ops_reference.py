@@ -21,7 +21,7 @@ REFERENCE = Path(__file__).parent / "ops_reference.json"
 def cases() -> dict[str, Case]:
     """Small cases that together use every option.
 
-    Inputs are rounded, so that the file stays readable, but not scores: the order of equal ones depends on torch's sort.
+    Inputs are rounded, so that the file stays readable, but not scores: equal ones are ordered by torch's whim.
     """
     chosen = {
         f"roi_align {seed}": ops_cases.roi_align_case(seed, num_rois=3, largest=7) for seed in (16, 17, 34, 43, 56, 61)
