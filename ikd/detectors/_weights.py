@@ -74,6 +74,8 @@ def inherit(student: nn.Module, teacher: nn.Module) -> list[str]:
     """Copy every tensor outside the backbone (neck and heads) from the teacher into the student.
 
     The inheriting strategy of FGD, MGD and IKD; worth up to about a point of mAP by itself. Nothing is copied on error.
+    Where the backbones differ in width, the neck's layers that read the backbone keep the student's own weights, as in
+    the authors' code (which skips every tensor that does not fit; here only those may differ).
 
     Returns:
         The names copied.
@@ -89,13 +91,28 @@ def inherit(student: nn.Module, teacher: nn.Module) -> list[str]:
         faults = [
             f"{key} is {tuple(ours[key].shape)} in the student, {tuple(theirs[key].shape)} in the teacher"
             for key in ours
-            if ours[key].shape != theirs[key].shape
+            if ours[key].shape != theirs[key].shape and not _reads_backbone(key, ours[key], theirs[key])
         ]
     if faults:
         raise BadInput(f"{pair}: neck and head must be the same; {_few(faults)}; set inherit: false or match the two")
-    for key, value in ours.items():
-        value.copy_(theirs[key])
-    return list(ours)
+    own = {_module_of(key) for key in ours if ours[key].shape != theirs[key].shape}
+    copied = [key for key in ours if _module_of(key) not in own]  # a layer is inherited whole: weight and bias together
+    for key in copied:
+        ours[key].copy_(theirs[key])
+    return copied
+
+
+def _module_of(key: str) -> str:
+    """Return the module a state-dict key belongs to."""
+    return key.rpartition(".")[0]
+
+
+def _reads_backbone(key: str, ours: Tensor, theirs: Tensor) -> bool:
+    """Tell whether two weights of the neck differ only in how many channels they read."""
+    same_outputs = (
+        ours.ndim == theirs.ndim == 4 and ours.shape[0] == theirs.shape[0] and ours.shape[2:] == theirs.shape[2:]
+    )
+    return key.startswith("neck.") and same_outputs
 
 
 def _outside_backbone(state: Mapping[str, Any]) -> dict[str, Tensor]:
