@@ -32,11 +32,11 @@ def background(random: np.random.RandomState, size_px: int) -> Field:
     """Draws a coloured ground: shared brightness noise, weaker colour noise, all 1/f.
 
     Returns:
-        [size_px, size_px, 3], around 120 grey levels, mostly within 40..200.
+        [size_px, size_px, 3], around 120 grey levels, mostly within 60..180.
     """
     brightness = natural_noise(random, size_px)[:, :, None]
     colour = np.stack([natural_noise(random, size_px) for _ in range(3)], axis=2)
-    return 120 + random.uniform(-15, 15) + random.uniform(18, 28) * brightness + 9 * colour
+    return 120 + random.uniform(-15, 15) + random.uniform(12, 20) * brightness + 6 * colour
 
 
 def pattern(random: np.random.RandomState, kind: str, size_px: int) -> Field:
