@@ -1,18 +1,26 @@
 """Sweeps: a search space is searched by trials that Ray Tune runs and the study remembers."""
 
 from ikd.sweep._driver import SweepResult, run_sweep
+from ikd.sweep._dry_run import DryRun, dry_run
 from ikd.sweep._folder import stop_sweep, sweep_names
 from ikd.sweep._records import Report, TrialRecord
+from ikd.sweep._status import SweepStatus, best_trial, sweep_status, trials_of
 from ikd.sweep._table import ranking
 from ikd.sweep._worker import tune_trainable
 
 __all__ = [
+    "DryRun",
     "Report",
     "SweepResult",
+    "SweepStatus",
     "TrialRecord",
+    "best_trial",
+    "dry_run",
     "ranking",
     "run_sweep",
     "stop_sweep",
     "sweep_names",
+    "sweep_status",
+    "trials_of",
     "tune_trainable",
 ]

@@ -112,7 +112,6 @@ def run_sweep(
     """
     files, folder = resolve(space, recipe=recipe, runner=runner, name=name, values=values)
     console = output or Console()
-    fresh = not folder.path.exists()
     with driving(folder):
         study = _open_study(files, folder)
         write_files(folder, files)
@@ -120,7 +119,7 @@ def run_sweep(
             files.runner.tracking.uri, home=storage_of(files.runner), folder=folder.path,
             experiment=files.runner.tracking.experiment,
         ) as tracker:  # fmt: skip
-            return _Drive(files, folder, study, tracker=tracker, console=console, fresh=fresh).run(training)
+            return _Drive(files, folder, study, tracker=tracker, console=console).run(training)
 
 
 def _open_study(files: SweepFiles, folder: SweepFolder) -> SweepStudy:
@@ -140,11 +139,9 @@ class _Drive:
 
     def __init__(
         self, files: SweepFiles, folder: SweepFolder, study: SweepStudy, *, tracker: Tracker, console: Console,
-        fresh: bool,
     ) -> None:  # fmt: skip
         self._files, self._folder, self._study = files, folder, study
         self._tracker, self._console = tracker, console
-        self._fresh = fresh
         self._view = SweepView(
             console, files.space, files.recipe, records=lambda: study.records, slots=lambda: self._conductor.slots
         )
@@ -167,7 +164,11 @@ class _Drive:
         files = self._files
         tags = {**environment_tags(), "recipe": files.recipe.as_dict(), "recipe_name": files.recipe.name}
         tags |= {"directory": str(self._folder.path), "metric": files.space.objective.metric}
-        params = {"trials": files.space.budget.trials, "epochs": files.recipe.schedule.epochs, "seed": files.space.seed}
+        params: dict[str, object] = {
+            "trials": files.space.budget.trials,
+            "epochs": files.recipe.schedule.epochs,
+            "seed": files.space.seed,
+        }
         params |= {f"space.{name}": _domain_text(files.space, name) for name in files.space.parameters}
         self._tracker.start_sweep(self._folder.name, tags=tags, params=params)
 
@@ -220,9 +221,8 @@ class _Drive:
     def _show(self, result: SweepResult) -> None:
         say = self._view.say
         if result.trials:
-            self._console.print(ranking(result.trials, self._files.space))
-        if any(record.state == "stopped" and record.metric is not None for record in result.trials):
-            say("* stopped before the last epoch: its best so far, not comparable with whole trials")
+            width = None if self._console.is_terminal else max(self._console.width, 120)
+            self._console.print(ranking(result.trials, self._files.space), width=width)
         spent = duration(self._conductor.wall_seconds)
         if result.state == "interrupted":
             say(f"{result.name}: interrupted after {spent}; the same command goes on")

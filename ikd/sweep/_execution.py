@@ -1,4 +1,4 @@
-"""The Ray Tune side: a searcher, a scheduler and a stopper that ask the conductor. Nothing of theirs is ever restored."""
+"""The Ray Tune side: searcher, scheduler and stopper ask the conductor; nothing of theirs is ever restored."""
 
 from __future__ import annotations
 
@@ -79,8 +79,12 @@ class StudyScheduler(_Detached, FIFOScheduler):
             return TrialScheduler.STOP
         if kind == "start":
             message.pop("pid")
-        handlers = {"start": self._conductor.started, "note": self._conductor.note, "epoch": self._conductor.report}
-        stop = handlers[kind](number, **message)
+        handlers: dict[str, Callable[..., bool]] = {
+            "start": self._conductor.started,
+            "note": self._conductor.note,
+            "epoch": self._conductor.report,
+        }
+        stop: bool = handlers[kind](number, **message)
         return TrialScheduler.STOP if stop else TrialScheduler.CONTINUE
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:

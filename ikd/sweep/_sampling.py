@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import math
@@ -135,6 +136,22 @@ def propose(
         number: of the trial to be; default is the next one.
     """
     number = len(records) if number is None else number
+    with _quiet_optuna():
+        return _propose(space, recipe, records, number)
+
+
+@contextlib.contextmanager
+def _quiet_optuna() -> Iterator[None]:
+    """Keep Optuna from announcing the view, without changing what a person's own script has set."""
+    level = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(level)
+
+
+def _propose(space: SearchSpace, recipe: Recipe, records: Sequence[TrialRecord], number: int) -> Proposal | None:
     tried = {record.fingerprint for record in records}
     view = _view(space, records)
     for attempt in range(MODEL_DRAWS + RANDOM_DRAWS):
@@ -236,7 +253,8 @@ def _view(space: SearchSpace, records: Sequence[TrialRecord]) -> optuna.Study:
     below every stopped one, wherever it diverged (Optuna ranks pruned trials by how far they came); and a sampler that
     keeps notes in the study would make the next proposal depend on more than the records.
     """
-    direction = "maximize" if space.objective.mode == "max" else "minimize"
+    maximize = space.objective.mode == "max"
+    direction = optuna.study.StudyDirection.MAXIMIZE if maximize else optuna.study.StudyDirection.MINIMIZE
     view = optuna.create_study(storage=optuna.storages.InMemoryStorage(), direction=direction)
     for record in records:
         if record.in_space and record.state != "failed":

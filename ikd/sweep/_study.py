@@ -37,7 +37,6 @@ def open_storage(folder: Path, store: str) -> RDBStorage:
     Raises:
         BadInput: the database cannot be reached or is none of ours.
     """
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
     arguments: dict[str, Any] = {}
     url = store
     if store == "sqlite":
@@ -101,7 +100,7 @@ class SweepStudy:
         number = len(self.records)
         params = point(space, proposal.values) if proposal.in_space else {}
         name = sampled_name(proposal.anchors) or trial_name(number, proposal.values)
-        attributes = {
+        attributes: dict[str, Any] = {
             "name": name,
             "anchors": list(proposal.anchors),
             "values": dict(proposal.values),

@@ -42,7 +42,7 @@ def ended_how(record: TrialRecord) -> str:
     return f"{record.state} ({record.reason})" if record.reason else record.state
 
 
-def ranking(records: Sequence[TrialRecord], space: SearchSpace) -> Table:
+def ranking(records: Sequence[TrialRecord], space: SearchSpace) -> RenderableType:
     """Return the trials, best first, with their distance to the anchors; those without a result come last.
 
     A trial that was stopped early shows its best epoch so far, marked with *: it is not comparable with whole ones.
@@ -50,20 +50,20 @@ def ranking(records: Sequence[TrialRecord], space: SearchSpace) -> Table:
     anchors = {anchor: record for record in records for anchor in record.anchors}
     metric, mode = space.objective.metric, space.objective.mode
     table = Table(title=f"{metric} x100, best epoch of each trial", title_justify="left", highlight=False)
-    table.add_column("rank", justify="right")
-    table.add_column("trial", justify="right")
-    table.add_column("what", overflow="fold")
-    table.add_column(metric, justify="right")
+    table.add_column("rank", justify="right", no_wrap=True)
+    table.add_column("trial", justify="right", no_wrap=True)
+    table.add_column("what", overflow="fold", min_width=20)
+    table.add_column(metric, justify="right", no_wrap=True)
     for anchor in anchors:
         table.add_column(f"vs {anchor.replace('_', ' ')}", justify="right")
-    for title in ("best epoch", "epochs", "time"):
-        table.add_column(title, justify="right")
-    table.add_column("state", overflow="fold")
+    table.add_column("epochs", justify="right", no_wrap=True)
+    table.add_column("time", justify="right", no_wrap=True)
+    table.add_column("state", no_wrap=True)
     order = ranked(list(records), mode)
     rest = [record for record in records if record not in order]
     for rank, record in enumerate([*order, *rest], start=1):
         has_result = record in order
-        partial = "*" if has_result and record.state != "finished" else ""
+        partial = "" if record.state == "finished" else "*"
         gains = [_gain(record, anchor) if has_result else "-" for anchor in anchors.values()]
         table.add_row(
             str(rank) if has_result else "-",
@@ -71,13 +71,18 @@ def ranking(records: Sequence[TrialRecord], space: SearchSpace) -> Table:
             _what(record),
             percent(record.metric) + partial if has_result else "-",
             *gains,
-            str(record.best_epoch) if has_result else "-",
-            str(record.epochs),
+            f"{record.best_epoch} of {record.epochs}" if has_result else f"- of {record.epochs}",
             duration(record.seconds),
-            ended_how(record),
+            record.state,
             style=_STYLES[record.state] if record.state != "finished" else ("bold" if record.anchors else None),
         )
-    return table
+    lines = [
+        f"trial {record.number} {ended_how(record)}" for record in records if record.state in ("failed", "diverged")
+    ]
+    if any(record.state != "finished" for record in order):
+        lines.append("* not trained to the last epoch: its best so far, not comparable with whole trials")
+    lines.append("epochs: best of trained")
+    return Group(table, Text("\n".join(lines)))
 
 
 def _what(record: TrialRecord) -> str:

@@ -1,7 +1,8 @@
 """A training module with the interface of `ikd.training` that takes milliseconds an epoch.
 
-The objective rises towards a plateau set by the recipe: best at distill.mgd.alpha = 1e-5. Special values of `seed` and
-environment variables make trials misbehave. What happens is noted in `$IKD_FAKE_LOG`, one JSON line each.
+The objective rises towards a plateau that the recipe sets: best at distill.mgd.alpha = 1e-5. The recipe's seed makes
+trial 2 misbehave. Everything that happens is noted in fake.jsonl in the sweep's folder, one JSON line each; knobs are
+read from fake.json there.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from ikd.errors import BadInput, NonFiniteLoss
 IMPORTED = time.time()
 RESETS = 0
 
+NAN_METRIC, NAN_LOSS, BAD_INPUT, ALWAYS_CRASHES, OUT_OF_MEMORY, KILLED_ONCE = 77, 66, 55, 44, 33, 22
+"""Seeds that make trial 2 misbehave."""
+
 
 class StopTrial(Exception):
     pass
@@ -34,22 +38,28 @@ class EpochReport:
     checkpoint: Path
 
 
-def note(**content: Any) -> None:
-    file = os.environ.get("IKD_FAKE_LOG")
-    if file:
-        with open(file, "a") as stream:
-            stream.write(json.dumps({"pid": os.getpid(), "imported": IMPORTED, **content}) + "\n")
+def note(folder: Path, **content: Any) -> None:
+    with (folder / "fake.jsonl").open("a") as stream:
+        stream.write(json.dumps({"pid": os.getpid(), "imported": IMPORTED, **content}) + "\n")
+
+
+def notes(folder: Path, event: str) -> list[dict[str, Any]]:
+    lines = (folder / "fake.jsonl").read_text().splitlines()
+    return [content for content in map(json.loads, lines) if content["event"] == event]
 
 
 def reset() -> None:
     global RESETS
     RESETS += 1
-    note(event="reset", resets=RESETS)
 
 
 def plateau(recipe: Recipe) -> float:
-    alpha = recipe.distill.mgd.alpha if recipe.distill.host == "mgd" else 1e-3
+    alpha = recipe.distill.mgd.alpha if recipe.distill.host == "mgd" else 1e-2
     return 0.5 - 0.05 * abs(math.log10(alpha) + 5)
+
+
+def epoch_metrics(recipe: Recipe, epoch: int) -> dict[str, float]:
+    return {"bbox_mAP": plateau(recipe) * (1 - 0.5**epoch), "loss/total": 1.0 / epoch, "bbox_APl": math.nan}
 
 
 def run_trial(
@@ -61,36 +71,38 @@ def run_trial(
     objective: tuple[str, str],
 ) -> None:
     directory.mkdir(parents=True, exist_ok=True)
+    folder, number = directory.parent.parent, int(directory.name)
     first = int(checkpoint.read_text()) if checkpoint is not None else 0
-    number = int(directory.name)
-    note(event="start", trial=number, first=first, threads=os.environ.get("OMP_NUM_THREADS"))
+    note(folder, event="start", trial=number, first=first, resets=RESETS, home=os.environ["IKD_HOME"])
+    knobs = json.loads((folder / "fake.json").read_text()) if (folder / "fake.json").is_file() else {}
     for epoch in range(first + 1, recipe.schedule.epochs + 1):
-        time.sleep(float(os.environ.get("IKD_FAKE_SECONDS", "0.01")))
-        misbehave(recipe, number, epoch)
-        metrics = {"bbox_mAP": plateau(recipe) * (1 - 0.5**epoch), "loss/total": 1.0 / epoch, "bbox_APl": math.nan}
-        if recipe.seed == 77 and number == 2 and epoch == 2:
+        time.sleep(knobs.get("seconds", 0.0))
+        misbehave(recipe, directory, epoch)
+        metrics = epoch_metrics(recipe, epoch)
+        if recipe.seed == NAN_METRIC and number == 2 and epoch == 2:
             metrics["bbox_mAP"] = math.nan
         with (directory / "log.jsonl").open("a") as stream:
             stream.write(json.dumps({"epoch": epoch, **metrics}) + "\n")
         (directory / "last.pth.new").write_text(str(epoch))
         os.replace(directory / "last.pth.new", directory / "last.pth")
         (directory / "best.pth").write_text(str(epoch))
-        note(event="epoch", trial=number, epoch=epoch)
+        note(folder, event="epoch", trial=number, epoch=epoch)
         if report is not None:
             report(EpochReport(epoch, metrics, directory / "last.pth"))
-    note(event="end", trial=number)
+    note(folder, event="end", trial=number)
 
 
-def misbehave(recipe: Recipe, number: int, epoch: int) -> None:
-    if recipe.seed == 66 and number == 2 and epoch == 2:
+def misbehave(recipe: Recipe, directory: Path, epoch: int) -> None:
+    seed = recipe.seed if directory.name == "2" else 0
+    if seed == NAN_LOSS and epoch == 2:
         raise NonFiniteLoss({"mgd": math.inf}, epoch, 7)
-    if recipe.seed == 55 and number == 2:
+    if seed == BAD_INPUT:
         raise BadInput("data: has no boxes")
-    if recipe.seed == 44 and number == 2 and epoch == 3:
+    if seed == ALWAYS_CRASHES and epoch == 3:
         raise ValueError("this always breaks")
-    if recipe.seed == 33 and number == 2 and epoch == 2:
+    if seed == OUT_OF_MEMORY and epoch == 2:
         raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
-    marker = Path(os.environ.get("IKD_FAKE_MARKER", "/nonexistent/marker"))
-    if recipe.seed == 22 and number == 2 and epoch == 3 and not marker.exists():
+    marker = directory / "killed"
+    if seed == KILLED_ONCE and epoch == 3 and not marker.exists():
         marker.touch()
         os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,76 @@
+"""Small spaces, a study made in milliseconds, one Ray for all tests."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ikd.config import Recipe, Runner, SearchSpace, load_recipe
+from ikd.sweep._environment import prepare_environment
+from ikd.sweep._study import SweepStudy, open_storage
+
+SPACE: dict[str, Any] = {
+    "recipe": "drawn_r18",
+    "parameters": {
+        "distill.host": {"choice": ["fgd", "mgd"]},
+        "distill.mgd.alpha": {"log_uniform": [1e-7, 1e-3], "when": {"distill.host": "mgd"}},
+        "distill.fgd.alpha": {"log_uniform": [1e-4, 1e-2], "when": {"distill.host": "fgd"}},
+    },
+    "sampler": {"tpe": {"startup_trials": 4}},
+    "scheduler": {"asha": {"grace_epochs": 2}},
+    "budget": {"trials": 8},
+}
+
+
+def make_space(**changes: Any) -> SearchSpace:
+    return SearchSpace.model_validate_json(json.dumps({**SPACE, **changes}))
+
+
+def make_runner(**changes: Any) -> Runner:
+    return Runner.model_validate_json(json.dumps({"tracking": {"uri": "none"}, "concurrency": 2, **changes}))
+
+
+@pytest.fixture
+def recipe() -> Recipe:
+    return load_recipe("drawn_r18")
+
+
+@pytest.fixture(autouse=True)
+def ikd_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("IKD_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture(scope="session")
+def empty_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("study")
+    open_storage(folder, "sqlite").remove_session()
+    return folder / "study.db"
+
+
+OpenStudy = Callable[..., SweepStudy]
+
+
+@pytest.fixture
+def open_study(empty_study: Path, tmp_path: Path) -> OpenStudy:
+    def opened(folder: Path = tmp_path, mode: str = "max") -> SweepStudy:
+        if not (folder / "study.db").exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.copy(empty_study, folder / "study.db")
+        return SweepStudy(open_storage(folder, "sqlite"), "s", folder, metric="bbox_mAP", mode=mode)
+
+    return opened
+
+
+@pytest.fixture(scope="session")
+def ray_running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    prepare_environment("local")
+    from ikd.sweep._execution import ray_session
+
+    with ray_session(make_runner()):
+        yield

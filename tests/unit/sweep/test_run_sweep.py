@@ -1,0 +1,161 @@
+"""Whole sweeps through Ray with a training module that takes milliseconds."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from ikd.config import Recipe
+from ikd.errors import BadInput
+from ikd.sweep import SweepResult, best_trial, run_sweep, stop_sweep, sweep_names, sweep_status, trials_of
+from ikd.sweep._folder import driving, sweep_folder
+from tests.unit.sweep import fake_training
+from tests.unit.sweep.conftest import make_runner, make_space
+
+FAKE = "tests.unit.sweep.fake_training"
+
+
+def sweep(
+    recipe: Recipe, *, text: io.StringIO | None = None, runner: dict[str, Any] | None = None, **space: Any
+) -> SweepResult:
+    console = Console(file=text or io.StringIO(), width=120)
+    return run_sweep(
+        make_space(**space),
+        recipe=recipe,
+        runner=make_runner(**(runner or {})),
+        name="s",
+        output=console,
+        training=FAKE,
+    )
+
+
+@pytest.mark.usefixtures("ray_running")
+def test_a_sweep_from_start_to_extension(recipe: Recipe, ikd_home: Path) -> None:
+    text = io.StringIO()
+    result = sweep(recipe, text=text)
+    assert (result.state, result.exit_status, len(result.trials)) == ("finished", 0, 8)
+    assert [trial.name for trial in result.trials[:2]] == ["paper", "student alone"]
+    assert trials_of("s") == list(result.trials), "the study alone tells the same"
+    assert best_trial("s") == result.best
+    assert result.best is not None
+    assert f"best: trial {result.best.number}" in text.getvalue()
+    assert "vs student alone" in text.getvalue()
+
+    starts = fake_training.notes(result.directory, "start")
+    assert sorted(note["trial"] for note in starts) == list(range(8)), "each trial was started once"
+    assert len({note["pid"] for note in starts}) <= 2, "two warm workers did it all"
+    assert len({(note["pid"], note["imported"]) for note in starts}) == len({note["pid"] for note in starts})
+    for pid in {note["pid"] for note in starts}:
+        resets = [note["resets"] for note in starts if note["pid"] == pid]
+        assert resets == list(range(resets[0], resets[0] + len(resets))), "a reset between any two trials"
+    assert {note["home"] for note in starts} == {str(ikd_home)}
+
+    again = sweep(recipe)
+    assert again.trials == result.trials
+    assert len(fake_training.notes(result.directory, "start")) == 8, "nothing ran again"
+
+    larger = sweep(recipe, budget={"trials": 10})
+    assert larger.trials[:8] == result.trials
+    assert len(fake_training.notes(result.directory, "start")) == len(larger.trials) == 10
+
+
+@pytest.mark.usefixtures("ray_running")
+@pytest.mark.parametrize(
+    ("seed", "state", "reason", "epochs", "attempts"),
+    [
+        (fake_training.NAN_METRIC, "diverged", "bbox_mAP is not finite at epoch 2", 2, 1),
+        (fake_training.NAN_LOSS, "diverged", "non-finite loss in epoch 2, step 7: mgd=inf", 1, 1),
+        (fake_training.BAD_INPUT, "failed", "data: has no boxes", 0, 1),
+        (fake_training.OUT_OF_MEMORY, "failed", "out of memory", 1, 1),
+        (fake_training.ALWAYS_CRASHES, "failed", "crashed 2 times, last: ValueError: this always breaks", 2, 2),
+        (fake_training.KILLED_ONCE, "finished", "", 6, 2),
+    ],
+)
+def test_what_goes_wrong_in_a_trial_stays_in_it(
+    seed: int, state: str, reason: str, epochs: int, attempts: int, recipe: Recipe
+) -> None:
+    result = sweep(
+        recipe.with_values({"seed": seed}), budget={"trials": 4}, scheduler={"asha": None},
+        runner={"trial": {"max_retries": 1}},
+    )  # fmt: skip
+    trial = result.trials[2]
+    assert (trial.state, trial.epochs, trial.attempts) == (state, epochs, attempts)
+    assert reason in trial.reason
+    assert [one.state for one in result.trials if one.number != 2] == ["finished"] * 3
+    trained = [note["epoch"] for note in fake_training.notes(result.directory, "epoch") if note["trial"] == 2]
+    assert trained == sorted(set(trained)), "a retry goes on from the last checkpoint"
+
+
+@pytest.mark.usefixtures("ray_running")
+def test_epochs_saved_but_never_reported_are_sent_on_resume(recipe: Recipe) -> None:
+    """A worker died between its checkpoint and its report; the study must not have a hole there."""
+    directory = sweep_folder("s").path / "trials" / "0"
+    directory.mkdir(parents=True)
+    (directory / "last.pth").write_text("3")
+    lines = [json.dumps({"epoch": k, "bbox_mAP": 0.1 * k, "seconds/train": 2.0, "seconds/val": 1.0}) for k in (1, 2, 3)]
+    (directory / "log.jsonl").write_text("\n".join(lines) + '\n{"epoch": 4, "bbox_')
+    result = sweep(recipe, budget={"trials": 2})
+    assert [report.epoch for report in result.trials[0].reports] == [1, 2, 3, 4, 5, 6]
+    assert [report.seconds for report in result.trials[0].reports[:3]] == [3.0, 6.0, 9.0]
+    assert result.trials[0].seconds >= 9.0
+
+
+@pytest.mark.usefixtures("ray_running")
+def test_another_space_or_recipe_is_refused_and_nothing_changes(recipe: Recipe) -> None:
+    first = sweep(recipe, budget={"trials": 2})
+    changed = {**make_space().model_dump(mode="json", by_alias=True)["parameters"]}
+    changed["distill.mgd.alpha"] = {"log_uniform": [1e-6, 1e-3], "when": {"distill.host": "mgd"}}
+    with pytest.raises(BadInput, match=r"distill.mgd.alpha.log_uniform: was \[1e-07, 0.001\], is now \[1e-06, 0.001\]"):
+        sweep(recipe, parameters=changed)
+    with pytest.raises(BadInput, match=r"recipe.schedule.batch_size: was 8, is now 4[\s\S]*use another name"):
+        sweep(recipe.with_values({"schedule.batch_size": 4}))
+    assert trials_of("s") == list(first.trials)
+
+
+def test_two_drivers_of_one_sweep_are_refused(recipe: Recipe) -> None:
+    hold = "import sys, time; from ikd.sweep._folder import *\nwith driving(sweep_folder('s')): print('held', flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", hold], stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(BadInput, match=rf"sweep s: is already being run by process {other.pid} on "):
+            sweep(recipe)
+        other.kill()
+    with driving(sweep_folder("s")):
+        pass  # the lock of a killed driver is free
+
+
+def test_an_unknown_sweep_names_the_near_one(recipe: Recipe) -> None:
+    folder = sweep_folder("quickstart")
+    folder.path.mkdir(parents=True)
+    folder.files.write_text("space: {}\n")
+    assert sweep_names() == ["quickstart"]
+    for call in (trials_of, best_trial, stop_sweep, sweep_status):
+        with pytest.raises(BadInput, match="did you mean 'quickstart'"):
+            call("quikstart")
+    with pytest.raises(BadInput, match="cannot be read"):
+        sweep_status("quickstart")
+    assert not stop_sweep("quickstart"), "no driver is there to stop"
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "../up", ".hidden", "a b"])
+def test_a_name_that_is_no_folder_is_refused(name: str, recipe: Recipe) -> None:
+    with pytest.raises(BadInput, match="sweep name: must be"):
+        sweep_folder(name)
+
+
+@pytest.mark.usefixtures("ray_running")
+def test_more_than_the_machine_has_is_refused(recipe: Recipe) -> None:
+    with pytest.raises(BadInput, match=r"runner: trial.gpus: must be at most the 0 GPUs of this Ray, but got 1"):
+        sweep(recipe, runner={"trial": {"gpus": 1}})
+
+
+def test_importing_the_package_loads_no_ray() -> None:
+    code = "import sys, ikd.sweep; assert not {'ray', 'torch', 'mlflow', 'mmdet'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
