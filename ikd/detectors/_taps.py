@@ -7,8 +7,7 @@ neck has norms (RepPoints).
 from __future__ import annotations
 
 import contextlib
-import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -115,8 +114,7 @@ class Taps:
         """
         features: list[Any] = [None] * len(self.names)
         hooks = [
-            module.register_forward_hook(functools.partial(self._keep, features, level))
-            for level, module in enumerate(self._modules)
+            module.register_forward_hook(self._hook(features, level)) for level, module in enumerate(self._modules)
         ]
         self._open.append(features)
         try:
@@ -129,13 +127,17 @@ class Taps:
             missing = [name for name, feature in zip(self.names, features, strict=True) if feature is None]
             raise RuntimeError(f"no forward reached {', '.join(missing)} inside the capture")
 
-    def _keep(self, features: list[Any], level: int, module: nn.Module, inputs: Any, output: Tensor) -> None:
-        del module, inputs
-        if self._open[-1] is not features:
-            return
-        if features[level] is not None:
-            raise RuntimeError(f"{self.names[level]} ran twice in one capture; open one capture for each branch")
-        features[level] = output
+    def _hook(self, features: list[Any], level: int) -> Callable[[nn.Module, Any, Tensor], None]:
+        def keep(module: nn.Module, inputs: Any, output: Tensor) -> None:
+            del inputs
+            # a copy made inside the block carries the hook along, but is another module
+            if module is not self._modules[level] or self._open[-1] is not features:
+                return
+            if features[level] is not None:
+                raise RuntimeError(f"{self.names[level]} ran twice in one capture; open one capture for each branch")
+            features[level] = output
+
+        return keep
 
 
 def _module(detector: nn.Module, name: str) -> nn.Module:

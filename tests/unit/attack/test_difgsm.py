@@ -106,7 +106,9 @@ def test_feature_distance_moves_features_further_than_random_signs() -> None:
     random = 8.0 * torch.randint(0, 2, images.shape, generator=torch.Generator().manual_seed(3)).float().mul(2).sub(1)
     delta = DIFGSM(loss="feature_distance")(teacher, images, samples)
     clean = features(torch.zeros_like(images))
-    assert feature_distance(features(delta), clean) > 2 * feature_distance(features(random.clamp(-images, 255 - images)), clean)
+    assert feature_distance(features(delta), clean) > 2 * feature_distance(
+        features(random.clamp(-images, 255 - images)), clean
+    )
 
 
 @pytest.mark.parametrize("name", ["retinanet_r18", "faster_rcnn_r18"])

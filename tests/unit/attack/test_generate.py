@@ -137,7 +137,9 @@ def test_everything_that_matters_is_in_the_key(source: TrainingImages, tmp_path:
         perturbation_key(teachers[0], source, attack, data_fingerprint="g"),
         perturbation_key(teachers[0], dataclasses.replace(source, input_size=(96, 96)), attack, data_fingerprint="f"),
         perturbation_key(teachers[0], dataclasses.replace(source, keep_ratio=False), attack, data_fingerprint="f"),
-        perturbation_key(teachers[0], dataclasses.replace(source, annotations=renumbered), attack, data_fingerprint="f"),
+        perturbation_key(
+            teachers[0], dataclasses.replace(source, annotations=renumbered), attack, data_fingerprint="f"
+        ),
     ]
     assert len({json.dumps(key, sort_keys=True) for key in keys}) == len(keys)
     again = perturbation_key(tiny("retinanet_r18", seed=0), source, attack, data_fingerprint="f")

@@ -31,13 +31,18 @@ class QuadraticTeacher(nn.Module):
 
 
 def sample(
-    size: tuple[int, int], image_id: int = 1, boxes: Sequence[Sequence[float]] = ((8.0, 8.0, 40.0, 40.0),), label: int = 0
+    size: tuple[int, int],
+    image_id: int = 1,
+    boxes: Sequence[Sequence[float]] = ((8.0, 8.0, 40.0, 40.0),),
+    label: int = 0,
 ) -> Any:
     """A mmdet data sample of an image of (height, width)."""
     from mmdet.structures import DetDataSample
     from mmengine.structures import InstanceData
 
-    made = DetDataSample(metainfo={"img_shape": size, "ori_shape": size, "img_id": image_id, "scale_factor": (1.0, 1.0)})
+    made = DetDataSample(
+        metainfo={"img_shape": size, "ori_shape": size, "img_id": image_id, "scale_factor": (1.0, 1.0)}
+    )
     tensor = torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
     made.gt_instances = InstanceData(bboxes=tensor, labels=torch.full((len(tensor),), label))
     made.ignored_instances = InstanceData(bboxes=tensor[:0], labels=torch.zeros(0, dtype=torch.long))

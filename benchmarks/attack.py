@@ -1,0 +1,150 @@
+"""Price of the attack: seconds per image over those of a plain training step of the same detector.
+
+Both are timed in one run on the same batch, in turn, so that a busy machine slows both::
+
+    python benchmarks/attack.py
+    python benchmarks/attack.py --data DIR      # a folder with train.json and images/
+
+The attack runs forward and backward `steps` times, but never the weights' half of the backward pass.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import os
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the memory profiler talks on standard error
+os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+
+import torch
+from torch import Tensor
+
+from ikd.attack import DIFGSM
+from ikd.attack._gradient import prepared_samples
+from ikd.attack._images import Batch, TrainingImages, batches, open_dataset
+from ikd.attack._preprocess import Normaliser, valid_mask
+from ikd.data import categories
+from ikd.detectors import build_detector, detector_config, freeze
+
+
+def main() -> None:
+    options = parse()
+    torch.manual_seed(0)
+    classes = categories(options.data / "train.json") if options.data else ("a", "b", "c")
+    student: Any = build_detector(detector_config("ikd::retinanet_r18", classes=classes)).to(options.device)
+    teacher = freeze(copy.deepcopy(student))
+    batch = read(options) if options.data else synthetic(options.batch_size, options.size)
+    attack = DIFGSM(steps=options.steps)
+    pixels = batch.pixels.to(options.device).float()
+    samples = [sample.to(options.device) for sample in batch.samples]
+    rows: dict[str, Callable[[], Any]] = {
+        "plain training step": training_step(student, pixels, samples, batch.size),
+        f"attack, {attack.steps} steps": lambda: attack(teacher, pixels, samples),
+    }
+    times: dict[str, list[float]] = {name: [] for name in rows}
+    for work in rows.values():
+        work()
+    peaks = {name: peak_mib(work, pixels.device) for name, work in rows.items()}
+    for _ in range(options.repeats):
+        for name, work in rows.items():
+            times[name].append(seconds(work, pixels.device) / len(samples))
+    report(times, peaks, f"batch {len(samples)} of {tuple(pixels.shape[2:])} px on {pixels.device}")
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="COCO folder; default: synthetic tensors")
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--size", type=int, default=160, help="input side in pixels")
+    parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--device", default="cpu")
+    return parser.parse_args()
+
+
+def read(options: argparse.Namespace) -> Batch:
+    source = TrainingImages(options.data / "train.json", options.data / "images", (options.size, options.size))
+    dataset = open_dataset(source, with_masks=False)
+    return next(batches(dataset, range(len(dataset)), batch_size=options.batch_size, divisor=32))
+
+
+def synthetic(count: int, size: int) -> Batch:
+    from mmdet.structures import DetDataSample
+    from mmengine.structures import InstanceData
+
+    samples = []
+    for image_id in range(count):
+        sample = DetDataSample(metainfo={"img_shape": (size, size), "img_id": image_id})
+        corner = torch.rand(10, 2) * size * 0.7
+        extent = 8 + torch.rand(10, 2) * (size * 0.3 - 8)
+        sample.gt_instances = InstanceData(
+            bboxes=torch.cat([corner, corner + extent], 1), labels=torch.randint(0, 3, (10,))
+        )
+        samples.append(sample)
+    pixels = torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8)
+    return Batch(torch.nn.functional.pad(pixels, (0, -size % 32, 0, -size % 32)), samples, (size, size))
+
+
+def training_step(student: Any, pixels: Tensor, samples: list[Any], size: tuple[int, int]) -> Callable[[], None]:
+    """Forward, backward and optimiser step, without data loading."""
+    shape = (int(pixels.shape[2]), int(pixels.shape[3]))
+    prepared = prepared_samples(samples, shape, [shape] * len(samples))
+    normaliser, optimizer = Normaliser(student), torch.optim.SGD(student.parameters(), lr=1e-6, momentum=0.9)
+    valid = valid_mask(pixels, [size] * len(samples))
+    student.train()
+
+    def step() -> None:
+        losses = student.loss(normaliser.forward(pixels, valid), prepared)
+        terms = [item for value in losses.values() for item in (value if isinstance(value, list) else [value])]
+        total: Any = torch.stack(terms).sum()
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+
+    return step
+
+
+def seconds(work: Callable[[], Any], device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    start = time.perf_counter()
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def peak_mib(work: Callable[[], Any], device: torch.device) -> float:
+    """Return the most memory that the tensors made by `work` hold at one time, in MiB."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        work()
+        return (torch.cuda.max_memory_allocated() - before) / 2**20
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+        work()
+    held = most = 0
+    for event in sorted(profile.profiler.kineto_results.events(), key=lambda item: item.start_ns()):
+        if event.name() == "[memory]":
+            held += event.nbytes()
+            most = max(most, held)
+    return most / 2**20
+
+
+def report(times: dict[str, list[float]], peaks: dict[str, float], setting: str) -> None:
+    floor = statistics.median(next(iter(times.values())))
+    print(f"RetinaNet R18, {setting}; median of {len(next(iter(times.values())))}")
+    print(f"{'':24}{'ms/image':>10}{'ratio':>8}{'peak MiB':>10}")
+    for name, values in times.items():
+        middle = statistics.median(values)
+        print(f"{name:24}{1000 * middle:10.2f}{middle / floor:8.2f}{peaks[name]:10.1f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,235 @@
+"""From names, files and dicts to model configs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from ikd.detectors import build_detector, detector_config, tap_strides
+from ikd.detectors.zoo import ZOO
+from ikd.errors import BadInput
+
+CLASSES = ("a", "b", "c")
+RETINANET = "mmdet::retinanet/retinanet_r50_fpn_2x_coco.py"
+
+
+def parameters(name: str, **arguments: Any) -> int:
+    detector = build_detector(detector_config(f"ikd::{name}", arguments=arguments, classes=CLASSES))
+    return sum(weight.numel() for weight in detector.parameters())
+
+
+def test_default_retinanet_has_the_size_it_says() -> None:
+    assert 1.04e6 < parameters("retinanet_r18") < 1.06e6
+
+
+@pytest.mark.parametrize("name", sorted(ZOO))
+def test_every_argument_acts(name: str) -> None:
+    changes: dict[str, Any] = {
+        "base_channels": 4,
+        "neck_channels": 16,
+        "tower_convs": 2,
+        "levels": 4,
+        "depth": 34,
+        "anchor_scale": 2.0,
+        "head_units": 32,
+    }
+    base = detector_config(f"ikd::{name}", classes=CLASSES)
+    accepted = 0
+    for argument, value in changes.items():
+        try:
+            changed = detector_config(f"ikd::{name}", arguments={argument: value}, classes=CLASSES)
+        except BadInput as error:
+            assert f"unknown argument {argument}" in str(error)  # noqa: PT017
+            continue
+        assert changed != base
+        accepted += 1
+    assert accepted >= 4
+
+
+@pytest.mark.parametrize("name", sorted(ZOO))
+def test_small_detectors_learn_every_weight_and_predict(name: str) -> None:
+    torch.manual_seed(0)
+    arguments = {"base_channels": 4, "neck_channels": 16}
+    detector: Any = build_detector(detector_config(f"ikd::{name}", arguments=arguments, classes=CLASSES))
+    assert all(weight.requires_grad for weight in detector.parameters())
+    detector.train()
+    assert all(module.training for module in detector.modules())
+    from tests.unit.attack.toys import sample
+
+    samples = [sample((64, 64))]
+    samples[0].set_metainfo({"batch_input_shape": (64, 64), "pad_shape": (64, 64)})
+    losses = detector.loss(torch.randn(2, 3, 64, 64), [*samples, samples[0].clone()])
+    total: Any = sum(sum(value) if isinstance(value, list) else value for key, value in losses.items() if "loss" in key)
+    total.backward()
+    assert all(weight.grad is not None and weight.grad.isfinite().all() for weight in detector.parameters())
+    detector.eval()
+    assert len(detector.predict(torch.randn(1, 3, 64, 64), samples)[0].pred_instances) <= 100
+
+
+def test_fewer_levels() -> None:
+    arguments = {"base_channels": 4, "neck_channels": 16, "levels": 3}
+    assert tap_strides(build_detector(detector_config("ikd::gfl_r18", arguments=arguments, classes=CLASSES))) == [
+        8,
+        16,
+        32,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            {"base_chanels": 8},
+            "unknown argument base_chanels=8; allowed arguments and their defaults: base_channels=16",
+        ),
+        ({"base_channels": "8"}, "base_channels='8': Input should be a valid integer"),
+        ({"base_channels": 8.5}, "base_channels=8.5: Input should be a valid integer"),
+        ({"depth": 19}, "depth=19: Input should be 18, 34 or 50"),
+        ({"levels": 9}, "levels=9: Input should be less than or equal to 6"),
+        ({"tower_convs": True}, "tower_convs=True: Input should be a valid integer"),
+    ],
+)
+def test_bad_arguments(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(BadInput) as error:
+        detector_config("ikd::retinanet_r18", arguments=arguments, classes=CLASSES)
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ("mmdet::retinanet/retinanet_r50_fpn_2x.py", "nearest: mmdet::retinanet/retinanet_r50_fpn_2x_coco.py"),
+        ("mmdet::../../__init__.py", "ships no config"),
+        ("ikd::retinanet_r81", "nearest: ikd::retinanet_r18"),
+        ("no/such/file.py", "no detector config at 'no/such/file.py'"),
+        ({"backbone": {}}, "must be a model with a type"),
+        ({"type": "RetinaNet", "backbone": {"type": "ResNet"}}, "found no head with num_classes"),
+    ],
+)
+def test_unknown_detectors(config: Any, message: str) -> None:
+    with pytest.raises(BadInput) as error:
+        detector_config(config, classes=CLASSES)
+    assert message in str(error.value)
+
+
+def test_arguments_are_for_our_own_detectors() -> None:
+    with pytest.raises(BadInput, match="only ikd:: detectors take arguments"):
+        detector_config(RETINANET, arguments={"depth": 18}, classes=CLASSES)
+
+
+def test_zoo_name_file_and_dict_give_the_same(tmp_path: Path) -> None:
+    by_name = detector_config(RETINANET, classes=CLASSES)
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps({"model": by_name.to_dict()}))
+    assert detector_config({"model": by_name.to_dict()}, classes=CLASSES) == by_name
+    assert detector_config(by_name.to_dict(), classes=CLASSES) == by_name
+    from_file = detector_config(str(path), classes=CLASSES)  # JSON turns tuples into lists
+    assert json.dumps(from_file.to_dict()) == json.dumps(by_name.to_dict())
+    assert by_name.test_cfg.nms.iou_threshold == 0.5  # attributes, also inside
+
+
+def test_a_broken_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text("model = dict(type=")
+    with pytest.raises(BadInput, match=r"cannot read detector config '.*mine\.py'"):
+        detector_config(str(path), classes=CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("config", "count"),
+    [
+        (RETINANET, 1),
+        ("mmdet::mask_rcnn/mask-rcnn_r50_fpn_2x_coco.py", 2),
+        ("mmdet::dcn/cascade-mask-rcnn_x101-32x4d-dconv-c3-c5_fpn_1x_coco.py", 4),
+        ("mmdet::solo/solo_r50_fpn_1x_coco.py", 1),
+        ("mmdet::htc/htc_r50_fpn_1x_coco.py", 6),
+    ],
+)
+def test_classes_reach_every_head(config: str, count: int) -> None:
+    def found(node: Any, key: str = "") -> list[int]:
+        if isinstance(node, dict):
+            own = [node["num_classes"]] if "num_classes" in node and "semantic" not in key else []
+            return own + [item for name, value in node.items() for item in found(value, name)]
+        return [item for value in node for item in found(value, key)] if isinstance(node, list) else []
+
+    assert found(detector_config(config, classes=CLASSES)) == [3] * count
+
+
+def test_a_box_head_that_leaves_classes_out_gets_them() -> None:
+    model = detector_config("mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py", classes=CLASSES).to_dict()
+    del model["roi_head"]["bbox_head"]["num_classes"]
+    again = detector_config(model, classes=CLASSES)
+    assert again.roi_head.bbox_head.num_classes == 3
+    assert "num_classes" not in again.rpn_head
+
+
+def test_nothing_is_downloaded_unless_asked() -> None:
+    plain = detector_config(RETINANET, classes=CLASSES)
+    assert "init_cfg" not in plain.backbone
+    assert (plain.backbone.frozen_stages, plain.backbone.norm_eval) == (-1, False)
+    asked = detector_config(RETINANET, classes=CLASSES, pretrained_backbone=True)
+    assert asked.backbone.init_cfg.checkpoint == "torchvision://resnet50"
+    assert (asked.backbone.frozen_stages, asked.backbone.norm_eval) == (1, True)
+    override = {"backbone.init_cfg": {"type": "Pretrained", "checkpoint": "open-mmlab://resnext101"}}
+    with pytest.raises(BadInput, match="'open-mmlab://resnext101' needs a download; set pretrained_backbone: true"):
+        detector_config(RETINANET, overrides=override, classes=CLASSES)
+
+
+def test_caffe_norms_learn_without_their_weights() -> None:
+    caffe = detector_config("mmdet::retinanet/retinanet_r50-caffe_fpn_1x_coco.py", classes=CLASSES)
+    assert caffe.backbone.norm_cfg.requires_grad is True
+
+
+def test_local_pretrained_weights_are_kept(tmp_path: Path) -> None:
+    path = tmp_path / "backbone.pth"
+    override = {"backbone.init_cfg": {"type": "Pretrained", "checkpoint": str(path)}}
+    with pytest.raises(BadInput, match=r"backbone\.pth', but there is no such file"):
+        detector_config(RETINANET, overrides=override, classes=CLASSES)
+    torch.save({}, path)
+    kept = detector_config(RETINANET, overrides=override, classes=CLASSES)
+    assert kept.backbone.init_cfg.checkpoint == str(path)
+
+
+def test_overrides_reach_dicts_and_lists() -> None:
+    cascade = "mmdet::cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco.py"
+    overrides = {
+        "roi_head.bbox_head.1.fc_out_channels": 64,
+        "backbone.with_cp": True,
+        "neck": {"type": "FPN", "in_channels": [1], "out_channels": 8, "num_outs": 1},
+        "backbone.frozen_stages": 2,
+    }
+    model = detector_config(cascade, overrides=overrides, classes=CLASSES)
+    assert [head.fc_out_channels for head in model.roi_head.bbox_head] == [1024, 64, 1024]
+    assert model.backbone.with_cp is True
+    assert model.neck == {"type": "FPN", "in_channels": [1], "out_channels": 8, "num_outs": 1}
+    assert model.backbone.frozen_stages == 2
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"bbox_hed.loss_cls.gamma": 1}, "the model has no 'bbox_hed'; nearest: bbox_head"),
+        ({"bbox_head.los_cls.gamma": 1}, "bbox_head has no 'los_cls'; nearest: loss_cls"),
+        ({"bbox_head.type.name": 1}, "bbox_head.type is 'RetinaHead' and holds no 'name'"),
+        ({"neck.in_channels.7": 1}, "neck.in_channels is a list; wanted an index 0..3, got '7'"),
+        ({"bbox_head.num_classes": 80}, "the data set has 3 classes"),
+    ],
+)
+def test_bad_overrides(overrides: dict[str, Any], message: str) -> None:
+    with pytest.raises(BadInput) as error:
+        detector_config(RETINANET, overrides=overrides, classes=CLASSES)
+    assert message in str(error.value)
+
+
+def test_what_mmdet_refuses_is_named() -> None:
+    with pytest.raises(BadInput, match=r"mmdet cannot build RetinaNet: TypeError.*'nmu_outs'"):
+        build_detector(detector_config("ikd::retinanet_r18", overrides={"neck.nmu_outs": 3}, classes=CLASSES))
+
+
+def test_distillers_are_refused() -> None:
+    with pytest.raises(BadInput, match="is itself a distiller"):
+        detector_config("mmdet::ld/ld_r18-gflv1-r101_fpn_1x_coco.py", classes=CLASSES)
