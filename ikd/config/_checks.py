@@ -69,6 +69,9 @@ def _other_faults(recipe: Recipe) -> Iterator[Fault]:
         yield ("attack", "step"), recipe.attack.step, f"must be at most attack.eps ({recipe.attack.eps})"
     if recipe.data.root == DRAWN and recipe.data.train.images != "images":
         yield ("data", "train", "images"), recipe.data.train.images, "must be images for the drawn data set"
+    if recipe.schedule.policy.type == "one_cycle" and recipe.schedule.warmup.iterations:
+        rule = "must be 0 with policy one_cycle, which warms up by itself"
+        yield ("schedule", "warmup", "iterations"), recipe.schedule.warmup.iterations, rule
     if list(recipe.schedule.policy.milestones) != sorted(recipe.schedule.policy.milestones):
         yield ("schedule", "policy", "milestones"), list(recipe.schedule.policy.milestones), "must rise"
 

@@ -2,6 +2,7 @@
 
 from ikd.training._data import CocoEvaluator, DataFiles
 from ikd.training._model import build_model, load_teacher, model_config
+from ikd.training._optim import optim_wrapper
 from ikd.training._prepare import Prepared, device_of, prepare
 from ikd.training._progress import EpochReport, Report, StopTrial
 from ikd.training._reset import reset
@@ -19,6 +20,7 @@ __all__ = [
     "device_of",
     "load_teacher",
     "model_config",
+    "optim_wrapper",
     "prepare",
     "reset",
     "run_trial",

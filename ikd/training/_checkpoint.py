@@ -38,12 +38,17 @@ def load(path: Path) -> Content:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, ValueError) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{path}: must be a readable checkpoint of a trial, but: {first}") from error
+        raise CheckpointError(f"{path}: must be a whole checkpoint of tensors and plain values: {_reason(error)}") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         got = content.get("format") if isinstance(content, dict) else type(content).__name__
         raise CheckpointError(f"{path}: must be a checkpoint of format {FORMAT} written by ikd, but got {got!r}")
     return content
+
+
+def _reason(error: Exception) -> str:
+    """Return the line of torch's advice that names what is wrong."""
+    lines = str(error).splitlines() or [type(error).__name__]
+    return next((line.strip() for line in lines if "Unsupported" in line), lines[0])
 
 
 def student_file(model: torch.nn.Module, *, classes: tuple[str, ...], info: Mapping[str, Any]) -> Content:

@@ -53,6 +53,7 @@ class ReportHook(Hook):
     def before_train_epoch(self, runner: Runner) -> None:
         """Start the averages of this epoch."""
         self._sums, self._steps, self._started = {}, 0, time.perf_counter()
+        runner.model.effective_weights.clear()  # report only what acted in this epoch
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Add the losses of one step, on their device."""
@@ -100,5 +101,10 @@ class ReportHook(Hook):
             "best_metrics": progress.best_metrics,
             "model": runner.model.state_dict(),
             "optimizer": runner.optim_wrapper.state_dict(),
-            "schedulers": [scheduler.state_dict() for scheduler in runner.param_schedulers],
+            "schedulers": [_plain(scheduler.state_dict()) for scheduler in runner.param_schedulers],
         }
+
+
+def _plain(state: Content) -> Content:
+    """Leave out what the recipe gives anyway: mmengine's one-cycle schedule keeps a function in its state."""
+    return {name: value for name, value in state.items() if not callable(value)}

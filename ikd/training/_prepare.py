@@ -14,6 +14,7 @@ from filelock import FileLock
 
 from ikd.attack import DIFGSM, PerturbationStore, TrainingImages, generate, perturbation_key
 from ikd.config import Recipe, Teacher, home, load_recipe
+from ikd.errors import CheckpointError
 from ikd.training._data import DataFiles
 from ikd.training._model import build_model, load_teacher
 
@@ -99,7 +100,13 @@ def _train_teacher(training: Recipe, folder: Path, progress: Notify | None) -> N
             progress(f"teacher {training.name}", epoch.epoch, training.schedule.epochs)
 
     last = folder / "last.pth"
-    run_trial(training, tell, last if last.is_file() else None, directory=folder)
+    try:
+        run_trial(training, tell, last if last.is_file() else None, directory=folder)
+    except CheckpointError:
+        if not last.is_file():
+            raise
+        last.unlink()  # cut short or from another version: the cache is ours to make again
+        run_trial(training, tell, directory=folder)
 
 
 def _perturbations(recipe: Recipe, files: DataFiles, teacher: torch.nn.Module, progress: Notify | None) -> Path:

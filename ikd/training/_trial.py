@@ -80,11 +80,12 @@ def run_trial(
     if content is None:
         (directory / "log.jsonl").unlink(missing_ok=True)
     (directory / "recipe.yaml").write_text(yaml.safe_dump(recipe.as_dict(), sort_keys=False))
+    reset()  # whatever this process did before
     MMLogger.get_instance("ikd", log_level="ERROR")  # mmengine notes every initialised weight
     with tempfile.TemporaryDirectory(prefix="ikd-") as scratch:
-        runner = _build_runner(recipe, prepared, progress, scratch=scratch, report=report)
-        runner.resume_content = content
         try:
+            runner = _build_runner(recipe, prepared, progress, scratch=scratch, report=report)
+            runner.resume_content = content
             with contextlib.suppress(StopTrial):
                 runner.train()
             epochs = runner.epoch

@@ -1,0 +1,68 @@
+"""What every test may use: a home of its own, and a trial that takes a second."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # two test processes must not fight over two cores
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def session_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """An ikd home for the whole session, so that teachers and perturbations are made once."""
+    folder = tmp_path_factory.mktemp("home")
+    before = os.environ.get("IKD_HOME")
+    os.environ["IKD_HOME"] = str(folder)
+    yield folder
+    os.environ.pop("IKD_HOME") if before is None else os.environ.update(IKD_HOME=before)
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """16 + 10 drawn images."""
+    from ikd.data import draw_dataset
+
+    return draw_dataset(tmp_path_factory.mktemp("data") / "tiny", num_train=16, num_val=10, size_px=128, seed=3)
+
+
+@pytest.fixture(scope="session")
+def tiny_recipe(session_home: Path, tiny_data: Path) -> Callable[..., Any]:
+    """Build a whole recipe (teacher, FGD, perturbations, augmentation) of two epochs of two steps."""
+    from ikd.config import load_recipe
+
+    teacher = {
+        "config": "ikd::retinanet_r18",
+        "arguments": {"base_channels": 8, "neck_channels": 16, "levels": 3},
+        "recipe": "drawn_r18_teacher",
+    }
+    values = {
+        "data.root": str(tiny_data),
+        "student.arguments": {"base_channels": 4, "neck_channels": 16, "levels": 3},
+        "student.inherit": False,
+        "teachers.available": {"big": teacher},
+        "teachers.sequence": ["big"],
+        "input.scale": [96, 96],
+        "attack.steps": 2,
+        "schedule.epochs": 2,
+    }
+
+    def build(**changes: Any) -> Any:
+        named = {name.replace("__", "."): value for name, value in changes.items()}
+        return load_recipe("drawn_r18", values | named)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def bccd() -> Path:
+    """Real photographs, where they are there."""
+    if not (SHARED / "bccd" / "train.json").is_file():
+        pytest.skip(f"needs the bccd photographs at {SHARED / 'bccd'}")
+    return SHARED / "bccd"

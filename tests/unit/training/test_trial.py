@@ -1,0 +1,265 @@
+"""A trial: reproducible, resumable, honest about what acts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from ikd.config import Recipe
+from ikd.distill.detector import DistillDetector
+from ikd.errors import BadInput, CheckpointError, ConfigError, NonFiniteLoss
+from ikd.training import EpochReport, StopTrial, TrialResult, model_config, prepare, run_trial
+
+Build = Callable[..., Recipe]
+TIMES = ("seconds/train", "seconds/val")
+
+
+def deterministic(metrics: dict[str, float]) -> dict[str, float]:
+    return {name: value for name, value in metrics.items() if name not in TIMES}
+
+
+def run(recipe: Recipe, directory: Path, **arguments: Any) -> tuple[TrialResult, list[EpochReport]]:
+    reports: list[EpochReport] = []
+    return run_trial(recipe, reports.append, directory=directory, **arguments), reports
+
+
+def curve(recipe: Recipe, directory: Path) -> list[dict[str, float]]:
+    return [deterministic(report.metrics) for report in run(recipe, directory)[1]]
+
+
+@pytest.fixture(scope="module")
+def plain(tiny_recipe: Build, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, float]]:
+    """The reports of the unchanged recipe."""
+    return curve(tiny_recipe(), tmp_path_factory.mktemp("plain"))
+
+
+def test_reports_every_metric_and_loss(plain: list[dict[str, float]]) -> None:
+    assert len(plain) == 2
+    names = {"bbox_mAP", "bbox_AP50", "bbox_AP75", "bbox_APs", "bbox_APm", "bbox_APl", "bbox_AR"}
+    losses = {"loss/cls", "loss/bbox", "loss/fgd", "loss/adversarial", "loss/total"}
+    assert names | losses | {"lr", "weight/fgd_effective", "weight/adversarial_effective"} <= set(plain[0])
+    parts = sum(plain[0][name] for name in losses - {"loss/total"})
+    assert plain[0]["loss/total"] == pytest.approx(parts, rel=1e-5)
+
+
+def test_the_adversarial_term_stops_with_the_augmentation(tiny_recipe: Build, tmp_path: Path) -> None:
+    reports = curve(tiny_recipe(augment__stop_fraction=0.5), tmp_path)
+    assert [("loss/adversarial" in report) for report in reports] == [True, False]
+
+
+def test_the_same_seed_gives_the_same_trial(
+    tiny_recipe: Build, plain: list[dict[str, float]], tmp_path: Path
+) -> None:
+    torch.rand(17)  # whatever ran before must not matter
+    assert curve(tiny_recipe(), tmp_path / "again") == plain
+    assert curve(tiny_recipe(schedule__workers=2), tmp_path / "workers") == plain
+    assert curve(tiny_recipe(seed=1), tmp_path / "other") != plain
+
+
+@pytest.mark.parametrize("stop_after", [1, 2])
+def test_a_trial_stopped_and_resumed_equals_an_uninterrupted_one(
+    tiny_recipe: Build, tmp_path: Path, stop_after: int
+) -> None:
+    recipe = tiny_recipe(schedule__epochs=3)
+    whole, reports = run(recipe, tmp_path / "whole")
+
+    def stop(report: EpochReport) -> None:
+        if report.epoch == stop_after:
+            raise StopTrial
+
+    directory = tmp_path / "parts"
+    first = run_trial(recipe, stop, directory=directory)
+    assert first.epochs == stop_after
+    with (directory / "log.jsonl").open("a") as log:
+        log.write('{"epoch": 99')  # a line that a crash cut short
+    second, resumed = run(recipe, directory, checkpoint=directory / "last.pth")
+    assert [report.epoch for report in resumed] == list(range(stop_after + 1, 4))
+    tail = [deterministic(report.metrics) for report in reports[stop_after:]]
+    assert [deterministic(report.metrics) for report in resumed] == tail
+    assert second.best_epoch == whole.best_epoch
+    weights = [torch.load(result.last, weights_only=True)["model"] for result in (whole, second)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    lines = [json.loads(line) for line in (directory / "log.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2, 3]
+
+
+OPTIONS = {
+    "host": {"distill__host": "mgd"},
+    "host pkd": {"distill__host": "pkd"},
+    "host cwd": {"distill__host": "cwd"},
+    "no host": {"distill__host": "none"},
+    "alpha": {"distill__fgd__alpha": 0.01},
+    "beta": {"distill__fgd__beta": 0.005},
+    "gamma": {"distill__fgd__gamma": 0.005},
+    "lambda": {"distill__fgd__lambda_": 5e-5},
+    "temperature": {"distill__fgd__temperature": 0.1},
+    "reduction": {"distill__reduction": "mean"},
+    "rescale": {"distill__rescale_from": None},
+    "adversarial off": {"adversarial__enabled": False},
+    "adversarial weight": {"adversarial__weight": 1e-4},
+    "adversarial distance": {"adversarial__distance": "l1"},
+    "eps": {"attack__eps": 2.0},
+    "attack step": {"attack__step": 1.0},
+    "attack steps": {"attack__steps": 1},
+    "attack momentum": {"attack__momentum": 0.0},
+    "attack diversity": {"attack__diversity__probability": 0.0},
+    "attack loss": {"attack__loss": "cls+reg"},
+    "attack published": {"attack__published": True},
+    "augment off": {"augment__enabled": False},
+    "augment published": {"augment__published": True},
+    "area threshold": {"augment__area_threshold": 1e5},
+    "crop off": {"augment__crop__enabled": False},
+    "crop ratio": {"augment__crop__min_ratio": 0.5},
+    "crop probability": {"augment__crop__probability": 0.2},
+    "noise sigma": {"augment__area_threshold": 1e5, "augment__noise__sigma": 0.3},
+    "inherit": {"student__inherit": True},
+    "overrides": {"student__overrides": {"bbox_head.loss_bbox.loss_weight": 2.0}},
+    "flip": {"input__flip": 0.0},
+    "order": {"input__order": "crop_flip"},
+    "scale": {"input__scale": [128, 128]},
+    "optimizer": {"schedule__optimizer__type": "sgd"},
+    "lr": {"schedule__optimizer__lr": 1e-3},
+    "lr base": {"schedule__optimizer__base_batch_size": 16},
+    "weight decay": {"schedule__optimizer__weight_decay": 0.5},
+    "policy": {"schedule__policy__type": "cosine"},
+    "clip": {"schedule__clip": 0.01},
+    "amp": {"schedule__amp": True},
+    "batch": {"schedule__batch_size": 4},
+}
+
+
+def losses_of(recipe: Recipe, directory: Path) -> dict[str, float]:
+    """Train one epoch of two steps; return its losses."""
+    return {name: value for name, value in curve(recipe, directory)[0].items() if name.startswith("loss/")}
+
+
+@pytest.fixture(scope="module")
+def brief(tiny_recipe: Build, tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
+    """The losses of one epoch of the unchanged recipe."""
+    return losses_of(tiny_recipe(schedule__epochs=1), tmp_path_factory.mktemp("brief"))
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_every_option_acts(tiny_recipe: Build, brief: dict[str, float], tmp_path: Path, option: str) -> None:
+    recipe = tiny_recipe(schedule__epochs=1, **OPTIONS[option])
+    assert recipe.fingerprint() != tiny_recipe(schedule__epochs=1).fingerprint()
+    losses = losses_of(recipe, tmp_path)
+    assert losses != brief
+    assert torch.isfinite(torch.tensor(list(losses.values()))).all()
+
+
+def test_warmup_acts(tiny_recipe: Build, tmp_path: Path) -> None:
+    constant = {"schedule__epochs": 1, "schedule__policy__type": "constant"}
+    losses = [
+        losses_of(tiny_recipe(schedule__warmup__iterations=length, **constant), tmp_path / str(length))
+        for length in (0, 1)
+    ]
+    assert losses[0] != losses[1]
+
+
+def test_warmup_with_one_cycle_is_refused(tiny_recipe: Build) -> None:
+    with pytest.raises(ConfigError, match=r"schedule\.warmup\.iterations: must be 0 with policy one_cycle"):
+        tiny_recipe(schedule__warmup__iterations=1)
+
+
+@pytest.mark.parametrize(
+    "option", [{"name": "other"}, {"description": "x"}, {"attack__batch_size": 3}, {"schedule__workers": 2}]
+)
+def test_what_does_not_act_does_not_name_another_configuration(tiny_recipe: Build, option: dict[str, Any]) -> None:
+    assert tiny_recipe(**option).fingerprint() == tiny_recipe().fingerprint()
+
+
+def test_a_non_finite_loss_stops_before_the_step_and_names_the_term(tiny_recipe: Build, tmp_path: Path) -> None:
+    recipe = tiny_recipe(distill__fgd__alpha=3e38, distill__fgd__beta=3e38)
+    with pytest.raises(NonFiniteLoss, match=r"epoch 1, step 1: loss_fgd=") as caught:
+        run(recipe, tmp_path)
+    assert list(caught.value.terms) == ["loss_fgd"]
+    assert not (tmp_path / "last.pth").exists()
+
+
+def test_the_teacher_never_changes(tiny_recipe: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[DistillDetector] = []
+    original = DistillDetector.train_step
+
+    def spy(self: DistillDetector, data: Any, optim_wrapper: Any) -> Any:
+        seen.append(self)
+        return original(self, data, optim_wrapper)
+
+    monkeypatch.setattr(DistillDetector, "train_step", spy)
+    recipe = tiny_recipe()
+    fresh = prepare(recipe).teacher
+    result, _ = run(recipe, tmp_path)
+    used = seen[-1].teacher
+    assert fresh is not None
+    assert all(torch.equal(a, b) for a, b in zip(fresh.state_dict().values(), used.state_dict().values(), strict=True))
+    assert not any(module.training for module in used.modules())
+    assert not any(parameter.requires_grad for parameter in used.parameters())
+    kept = torch.load(result.last, weights_only=True)["model"]
+    assert {name.split(".")[0] for name in kept} == {"student", "host"}
+
+
+def test_the_best_file_is_a_plain_student(tiny_recipe: Build, tmp_path: Path) -> None:
+    from ikd.detectors import build_detector, load_weights, read_checkpoint
+
+    recipe = tiny_recipe()
+    result, reports = run(recipe, tmp_path)
+    classes = prepare(recipe).files.classes
+    detector = build_detector(model_config(recipe.student, classes))
+    load_weights(detector, read_checkpoint(result.best), classes=classes)
+    assert result.metrics == reports[result.best_epoch - 1].metrics
+    best = max(range(2), key=lambda index: reports[index].metrics["bbox_mAP"])
+    assert result.best_epoch == best + 1
+
+
+def test_best_epoch_follows_the_objective(tiny_recipe: Build, tmp_path: Path) -> None:
+    falling, reports = run(tiny_recipe(), tmp_path / "min", objective=("lr", "min"))
+    assert falling.metrics["lr"] == min(report.metrics["lr"] for report in reports)
+
+
+def test_validation_interval(tiny_recipe: Build, tmp_path: Path) -> None:
+    _, reports = run(tiny_recipe(schedule__epochs=3, schedule__val_interval=2), tmp_path)
+    assert [report.epoch for report in reports] == [2, 3]
+
+
+@pytest.mark.parametrize("damage", [lambda raw: raw[: len(raw) // 2], lambda raw: b"no checkpoint"])
+def test_a_damaged_checkpoint_is_refused(
+    tiny_recipe: Build, tmp_path: Path, damage: Callable[[bytes], bytes]
+) -> None:
+    result, _ = run(tiny_recipe(schedule__epochs=1), tmp_path)
+    result.last.write_bytes(damage(result.last.read_bytes()))
+    with pytest.raises(CheckpointError, match=r"last\.pth: must be a whole checkpoint"):
+        run(tiny_recipe(schedule__epochs=1), tmp_path, checkpoint=result.last)
+
+
+def test_a_checkpoint_of_another_recipe_is_refused(tiny_recipe: Build, tmp_path: Path) -> None:
+    result, _ = run(tiny_recipe(schedule__epochs=1), tmp_path)
+    with pytest.raises(CheckpointError, match="must belong to this recipe"):
+        run(tiny_recipe(schedule__epochs=1, seed=5), tmp_path, checkpoint=result.last)
+
+
+def test_a_warmup_longer_than_training_is_refused(tiny_recipe: Build, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"schedule\.warmup\.iterations: must be below the 4 steps .* but got 500"):
+        run(tiny_recipe(schedule__policy__type="cosine", schedule__warmup__iterations=500), tmp_path)
+
+
+def test_missing_data_is_refused(tiny_recipe: Build, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"data\.train\.annotations: must be a COCO json file, but .* is not there"):
+        run(tiny_recipe(data__root=str(tmp_path)), tmp_path / "trial")
+    assert not (tmp_path / "trial").exists()
+
+
+def test_a_teacher_of_other_classes_is_refused(tiny_recipe: Build, tmp_path: Path) -> None:
+    recipe = tiny_recipe()
+    weights = run(recipe.student_alone(), tmp_path / "teacher")[0].best
+    content = torch.load(weights, weights_only=True)
+    content["meta"]["dataset_meta"]["classes"] = ["cat", "dog"]
+    torch.save(content, weights)
+    detector = recipe.student.model_dump(exclude={"inherit"}) | {"checkpoint": str(weights)}
+    with pytest.raises(CheckpointError, match="cat"):
+        run(recipe.with_values({"teachers.available": {"big": detector}}), tmp_path / "trial")
+    assert not (tmp_path / "trial").exists()
