@@ -123,9 +123,9 @@ def _patches(inputs: Inputs, part: slice, geometry: Geometry) -> tuple[Tensor, P
     mask = None if inputs[2] is None else working(inputs[2][part])
     num_images, _, height, width = features.shape
     groups = geometry.deform_groups
-    moves = _ravel(offset, groups, 2)  # [N, Ho, Wo, K, D, 2]
-    y, weight_y, slope_y = _axis_taps(_grid(moves, geometry, axis=0) + moves[..., 0], height)
-    x, weight_x, slope_x = _axis_taps(_grid(moves, geometry, axis=1) + moves[..., 1], width)
+    position_y, position_x = _positions(offset, geometry)
+    y, weight_y, slope_y = _axis_taps(position_y, height)
+    x, weight_x, slope_x = _axis_taps(position_x, width)
     image = torch.arange(num_images, device=y.device).view(-1, 1, 1, 1, 1, 1)
     group = torch.arange(groups, device=y.device).view(-1, 1)
     pixel = ((image * height + y).unsqueeze(-1) * width + x.unsqueeze(-2)).flatten(-2) * groups + group
@@ -133,6 +133,19 @@ def _patches(inputs: Inputs, part: slice, geometry: Geometry) -> tuple[Tensor, P
     weight, by_y, by_x = (outer_taps(*pair).view(-1, 4) for pair in pairs)
     scale = None if mask is None else _ravel(mask, groups, 1).view(-1, 1)
     return features, Patches(pixel.view(-1, 4), weight, by_y, by_x, scale)
+
+
+def _positions(offset: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor]:
+    """Where the moved kernel taps lie, y and x, [N, Ho, Wo, K, D] each."""
+    moves = _ravel(offset, geometry.deform_groups, 2)  # [N, Ho, Wo, K, D, 2]
+    return _grid(moves, geometry, axis=0) + moves[..., 0], _grid(moves, geometry, axis=1) + moves[..., 1]
+
+
+def on_map(offset: Tensor, size: tuple[int, int], geometry: Geometry) -> Tensor:
+    """Which offsets, [N, D*K*2, Ho, Wo], leave their tap less than a pixel off a map of size (H, W)."""
+    position_y, position_x = _positions(working(offset), geometry)
+    inside = (position_y > -1) & (position_y < size[0]) & (position_x > -1) & (position_x < size[1])
+    return _unravel(inside.view(-1, 1).expand(-1, 2), geometry.deform_groups, offset)
 
 
 def _grid(moves: Tensor, geometry: Geometry, axis: int) -> Tensor:
@@ -208,7 +221,7 @@ def _ravel(tensor: Tensor, deform_groups: int, width: int) -> Tensor:
 def _unravel(rows: Tensor, deform_groups: int, like: Tensor) -> Tensor:
     """Undo `_ravel` on its flattened result [S, width], to the shape of `like`, [N, D*K*width, Ho, Wo]."""
     num_images, _, *size = like.shape
-    split = rows.view(num_images, *size, -1, deform_groups, rows.shape[1])
+    split = rows.reshape(num_images, *size, -1, deform_groups, rows.shape[1])
     return split.permute(0, 4, 3, 5, 1, 2).reshape(like.shape)
 
 

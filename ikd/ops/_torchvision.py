@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ikd.ops import _nms, _roi_align
-from ikd.ops._deform_conv import Geometry, Grads, Inputs
+from ikd.ops._deform_conv import Geometry, Grads, Inputs, on_map
 from ikd.ops._kernel import kernel, working
 
 
@@ -92,6 +92,9 @@ def backward(weight: Tensor, inputs: Inputs, grad_output: Tensor, grads: Grads, 
     arguments = (features, weight, offset, _mask(features, mask), zeros, *_numbers(geometry), mask is not None)
     found = torch.ops.torchvision._deform_conv2d_backward(grad_output, *arguments)
     grad_features, grad_weight, grad_offset, grad_mask, _ = found
+    # A tap exactly one pixel off the map, as every padded border tap before the offsets have learnt anything, has two
+    # one-sided derivatives: torchvision returns the one into the map, mmcv 0.
+    grad_offset = grad_offset * on_map(offset, (features.shape[2], features.shape[3]), geometry)
     for wanted, value in zip(grads, (grad_features, grad_offset, grad_mask, grad_weight), strict=True):
         if wanted is not None:
             wanted += value

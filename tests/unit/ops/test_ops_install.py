@@ -143,3 +143,11 @@ def test_stand_in_is_a_module_that_python_can_inspect() -> None:
     assert not hasattr(module, "__path__")
     assert module.__spec__ is not None
     assert all(callable(vars(module)[name]) for name in SUPPORTED)
+
+
+def test_torchvision_table_holds_its_own_kernels_and_plain_ones_for_the_rest() -> None:
+    mixed, plain = extension("torchvision"), extension("plain")
+    assert mixed.nms is not plain.nms
+    assert mixed.roi_align_forward is not plain.roi_align_forward
+    assert mixed.softnms is plain.softnms
+    assert mixed.sigmoid_focal_loss_forward is plain.sigmoid_focal_loss_forward
