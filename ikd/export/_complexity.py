@@ -20,7 +20,8 @@ class Complexity:
 
     Attributes:
         parameters: number of weights, buffers not counted.
-        macs: multiply-adds of one image, which mmdet's get_flops prints as FLOPs; None where they cannot be counted.
+        macs: multiply-adds of one image, which mmdet's get_flops prints as FLOPs: one for each weight that a value of a
+            convolution takes, two for a value of a norm, none for activations; None where they cannot be counted.
         height: of the padded input, px.
         width: of the padded input, px.
         reason: why there are no `macs`.
@@ -34,7 +35,7 @@ class Complexity:
 
 
 @torch.no_grad()
-def complexity(detector: torch.nn.Module, dataset: Any) -> Complexity:
+def complexity(detector: Any, dataset: Any) -> Complexity:
     """Count a detector's cost on one image of the most frequent size of a data set (its first one, as padded).
 
     Args:
@@ -51,10 +52,10 @@ def complexity(detector: torch.nn.Module, dataset: Any) -> Complexity:
     return Complexity(sum(tensor.numel() for tensor in detector.parameters()), macs, height, width, reason)
 
 
-def _count(detector: torch.nn.Module, data: Any) -> tuple[int | None, str]:
+def _count(detector: Any, data: Any) -> tuple[int | None, str]:
     original = detector.forward
     # a two-stage detector's forward needs the samples, and the counter passes tensors only
-    detector.forward = functools.partial(original, data_samples=data["data_samples"])  # type: ignore[method-assign]
+    detector.forward = functools.partial(original, data_samples=data["data_samples"])
     try:
         with quiet():  # it lists every operation that it takes for free
             found = get_model_complexity_info(detector, inputs=data["inputs"], show_table=False, show_arch=False)

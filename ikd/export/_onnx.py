@@ -54,7 +54,7 @@ class OnnxFile:
 class _Network(torch.nn.Module):
     """A one-stage detector from normalised images to the flat list of its head's tensors."""
 
-    def __init__(self, detector: torch.nn.Module) -> None:
+    def __init__(self, detector: Any) -> None:
         super().__init__()
         self.detector = detector
 
@@ -88,7 +88,7 @@ def require_one_stage(detector: torch.nn.Module) -> None:
         )
 
 
-def write_onnx(detector: torch.nn.Module, folder: Path, *, height: int, width: int) -> OnnxFile:
+def write_onnx(detector: Any, folder: Path, *, height: int, width: int) -> OnnxFile:
     """Write student.onnx and compare it with torch, on the size it was traced at and on others.
 
     Args:
@@ -162,10 +162,11 @@ def _difference(network: _Network, path: Path, images: torch.Tensor) -> float:
 
 
 def _normalisation(preprocessor: Any) -> dict[str, Any]:
-    mean, std = (0.0,) * 3, (1.0,) * 3
+    mean: tuple[float, ...] = (0.0,) * 3
+    std: tuple[float, ...] = (1.0,) * 3
     if getattr(preprocessor, "_enable_normalize", False):
         mean, std = (
-            tuple(round(float(value), 6) for value in getattr(preprocessor, name).flatten()) for name in ("mean", "std")
+            tuple(round(float(value), 4) for value in getattr(preprocessor, name).flatten()) for name in ("mean", "std")
         )
     swaps = bool(getattr(preprocessor, "_channel_conversion", False))
     return {"mean": mean, "std": std, "channels": "RGB" if swaps else "BGR", "pad_value": float(preprocessor.pad_value)}

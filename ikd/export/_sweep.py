@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -88,7 +89,8 @@ def _runner_to_register_in(folder: Path) -> Runner:
     """
     file = folder / "sweep.yaml"
     try:
-        runner = Runner.model_validate(yaml.safe_load(file.read_text(encoding="utf-8"))["runner"])
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))["runner"]
+        runner = Runner.model_validate_json(json.dumps(content))
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
         raise BadInput(f"{file}: must be the sweep's own files, but: {str(error).splitlines()[0]}") from error
     if runner.tracking.uri == "none":

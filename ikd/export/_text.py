@@ -54,7 +54,7 @@ def _parts(value: Any, place: str) -> tuple[str, list[tuple[str, Any]], str]:
         if all(isinstance(key, str) and key.isidentifier() and not keyword.iskeyword(key) for key in value):
             return "dict(", [(f"{key}=", item) for key, item in value.items()], ")"
         return "{", [(f"{_scalar(key, place)}: ", item) for key, item in value.items()], "}"
-    if isinstance(value, Sequence) and not isinstance(value, str):
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
         brackets = "()" if isinstance(value, tuple) else "[]"
         return brackets[0], [("", item) for item in value], brackets[1]
     return "", [("", _scalar(value, place))], ""

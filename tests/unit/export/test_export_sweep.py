@@ -1,0 +1,127 @@
+"""Which trial of a sweep is exported, and what the registry is told."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ikd.config import Runner
+from ikd.errors import BadInput
+from ikd.export import _sweep, export_sweep
+from ikd.sweep import TrialRecord
+from ikd.tracking import RegisteredStudent
+
+Make = Callable[..., list[TrialRecord]]
+
+
+@pytest.fixture
+def sweep(tmp_path: Path, best: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
+    """Gives a sweep called night, of trials in these states; trial 0 is the best. Only 0 and 1 have a checkpoint."""
+
+    def make(*states: str, uri: str = "local") -> list[TrialRecord]:
+        folder = tmp_path / "home" / "sweeps" / "night"
+        records = []
+        for number, state in enumerate(states):
+            directory = folder / "trials" / str(number)
+            directory.mkdir(parents=True)
+            if number < 2:
+                (directory / "best.pth").symlink_to(best)
+            values = {"distill.host": "mgd", "seed": number}
+            record = TrialRecord(number, f"{number} mgd", (), values, True, "f", directory)
+            records.append(dataclasses.replace(record, state=state))
+        runner = {**Runner().model_dump(mode="json"), "tracking": {"uri": uri, "experiment": "bench"}}
+        (folder / "sweep.yaml").write_text(yaml.safe_dump({"runner": runner}))
+        monkeypatch.setattr(_sweep, "trials_of", lambda name, home: records)
+        monkeypatch.setattr(_sweep, "best_trial", lambda name, home: records[0])
+        return records
+
+    return make
+
+
+def searched(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "card.json").read_text())["search"]
+
+
+def test_the_best_trial_is_exported_with_its_place_in_the_search(sweep: Make, tmp_path: Path) -> None:
+    sweep("finished", "stopped", "failed")
+    export_sweep("night", tmp_path / "out")
+    assert searched(tmp_path / "out") == {
+        "sweep": "night",
+        "trial": 0,
+        "name": "0 mgd",
+        "values": {"distill.host": "mgd", "seed": 0},
+        "state": "finished",
+        "trials": 3,
+    }
+
+
+@pytest.mark.parametrize("state", ["finished", "stopped", "diverged"])
+def test_another_trial_that_ended_can_be_asked_for(sweep: Make, tmp_path: Path, state: str) -> None:
+    sweep("finished", state)
+    export_sweep("night", tmp_path / "out", trial=1)
+    assert (searched(tmp_path / "out")["trial"], searched(tmp_path / "out")["state"]) == (1, state)
+
+
+@pytest.mark.parametrize(
+    ("states", "trial", "says"),
+    [
+        (("finished", "stopped"), 9, r"must be one of the sweep's, but got 9; .*: 0 \(0 mgd\), 1 \(1 mgd\)$"),
+        (("finished", "running"), 1, r"must have ended with a result, but 1 is running; .*: 0 \(0 mgd\)$"),
+        (("finished", "waiting"), 1, r"but 1 is waiting"),
+        (("finished", "failed"), 1, r"but 1 is failed"),
+        (("finished", "failed", "finished"), 2, r"trial 2 has no .*best\.pth; .*: 0 \(0 mgd\)$"),
+        (("running",), 0, r"but 0 is running; no trial of it can be exported yet"),
+    ],
+)
+def test_a_trial_without_a_result_is_refused_with_those_that_have_one(
+    sweep: Make, tmp_path: Path, states: tuple[str, ...], trial: int, says: str
+) -> None:
+    sweep(*states)
+    with pytest.raises(BadInput, match=says):
+        export_sweep("night", tmp_path / "out", trial=trial)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_registry_gets_the_folder_and_the_sweeps_own_settings(
+    sweep: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep("finished", uri="http://host:5000")
+    calls: list[dict[str, Any]] = []
+
+    def register(directory: Path, **arguments: Any) -> RegisteredStudent:
+        calls.append({"files": sorted(path.name for path in directory.iterdir()), **arguments})
+        return RegisteredStudent("bench-student", "3", "models:/bench-student/3")
+
+    monkeypatch.setattr(_sweep, "register_best", register)
+    exported = export_sweep("night", tmp_path / "out", register="bench-student")
+    assert exported.registered == "models:/bench-student/3"
+    assert "registered as models:/bench-student/3" in exported.summary()
+    assert calls == [
+        {
+            "files": ["card.json", "card.md", "recipe.yaml", "student.pth", "student.py"],
+            "uri": "http://host:5000",
+            "home": tmp_path / "home",
+            "sweep": tmp_path / "home" / "sweeps" / "night",
+            "number": 0,
+            "model": "bench-student",
+            "experiment": "bench",
+        }
+    ]
+
+
+def test_registering_a_sweep_without_tracking_is_refused_before_the_export(sweep: Make, tmp_path: Path) -> None:
+    sweep("finished", uri="none")
+    with pytest.raises(BadInput, match=r"sweep\.yaml: runner\.tracking\.uri: must name an MLflow server"):
+        export_sweep("night", tmp_path / "out", register="model")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unknown_sweep_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"nights"):
+        export_sweep("nights", tmp_path / "out", home=tmp_path)
