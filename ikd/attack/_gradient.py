@@ -54,7 +54,7 @@ def supervised_loss(teacher: Any, inputs: Tensor, samples: Sequence[Any], kind: 
     terms = []
     for index, (sample, seed) in enumerate(zip(samples, seeds, strict=True)):
         part = tuple(level[index : index + 1] for level in features)
-        with _given_features(teacher, part), _seeded(seed, inputs.device):
+        with _given_features(teacher, part), seeded(seed, inputs.device):
             terms.append(total(teacher.loss(inputs[index : index + 1], [sample])))
     return torch.stack(terms).sum()
 
@@ -70,7 +70,7 @@ def _given_features(teacher: Any, features: tuple[Tensor, ...]) -> Iterator[None
 
 
 @contextlib.contextmanager
-def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
     """Give mmdet's samplers, which use the global generators, their own numbers; those generators stay as they were."""
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ikd.attack._gradient import prepared_samples
+from ikd.attack._gradient import prepared_samples, seeded
 from ikd.attack._losses import published_loss
 from ikd.attack._preprocess import Normaliser, per_image_input, valid_mask
 
@@ -47,7 +47,8 @@ def _attack_one(settings: DIFGSM, teacher: Any, clean: Tensor, sample: list[Any]
     momentum, adversarial = torch.zeros_like(clean), clean
     for _ in range(settings.steps):
         inputs = adversarial.detach().requires_grad_(True)
-        with torch.enable_grad():
+        seed = int(torch.randint(0, 2**31, (), generator=generator))
+        with torch.enable_grad(), seeded(seed, clean.device):
             seen = square_diversity(
                 inputs,
                 generator,

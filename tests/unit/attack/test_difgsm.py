@@ -180,3 +180,57 @@ def test_bad_settings_are_refused(settings: dict[str, Any], message: str) -> Non
 def test_unpadded_batch_is_refused() -> None:
     with pytest.raises(BadInput, match=r"\(60, 64\).*multiples of 32"):
         DIFGSM()(tiny("retinanet_r18"), noise_images(1, 60, 64), [sample((60, 64))])
+
+
+def test_greater_strength_raises_the_loss_more() -> None:
+    from ikd.attack import classification_loss
+    from ikd.attack._gradient import prepared_samples
+    from ikd.attack._preprocess import Normaliser
+
+    teacher, images, samples = tiny("retinanet_r18"), noise_images(1, 64, 64), [sample((64, 64))]
+    prepared = prepared_samples(samples, (64, 64), [(64, 64)])
+    values = []
+    for eps in (0.0, 2.0, 8.0, 32.0):
+        delta = DIFGSM(eps=eps, step=eps / 4, **PLAIN)(teacher, images, samples)
+        inputs = Normaliser(teacher).forward(images + delta, torch.ones(1, 1, 64, 64))
+        values.append(float(classification_loss(teacher.loss(inputs, prepared))))
+    assert values == sorted(values)
+    assert len(set(values)) == 4
+
+
+@pytest.mark.parametrize("published", [False, True])
+def test_mask_teachers_are_attacked_with_their_masks(published: bool) -> None:
+    import numpy as np
+
+    from ikd.detectors import build_detector, detector_config, freeze
+
+    small = {
+        "backbone.depth": 18,
+        "backbone.base_channels": 4,
+        "neck.in_channels": [4, 8, 16, 32],
+        "neck.out_channels": 16,
+        "rpn_head.in_channels": 16,
+        "rpn_head.feat_channels": 16,
+        "roi_head.bbox_roi_extractor.out_channels": 16,
+        "roi_head.mask_roi_extractor.out_channels": 16,
+        "roi_head.bbox_head.in_channels": 16,
+        "roi_head.bbox_head.fc_out_channels": 16,
+        "roi_head.mask_head.in_channels": 16,
+        "roi_head.mask_head.conv_out_channels": 16,
+    }
+    torch.manual_seed(0)
+    config = detector_config("mmdet::mask_rcnn/mask-rcnn_r50_fpn_2x_coco.py", overrides=small, classes=["a", "b"])
+    teacher = freeze(build_detector(config))
+    from mmdet.structures.mask import BitmapMasks
+
+    annotated = sample((60, 50))
+    masks = np.zeros((1, 60, 50), np.uint8)
+    masks[:, 8:40, 8:40] = 1
+    annotated.gt_instances.masks = BitmapMasks(masks, 60, 50)
+    images = noise_images(1, 64, 64)
+    images[:, :, 60:], images[:, :, :, 50:] = 0, 0
+    attack = DIFGSM(published=published, steps=2, diversity_probability=1.0)
+    delta = attack(teacher, images, [annotated])
+    assert (delta[:, :, :60, :50] != 0).float().mean() > 0.5
+    assert torch.equal(delta, attack(teacher, images, [annotated]))
+    assert annotated.gt_instances.masks.masks.shape == (1, 60, 50)
