@@ -159,6 +159,8 @@ class Conductor:
 
     def started(self, number: int, fingerprint: str) -> bool:
         """A worker has begun a trial, and built a recipe of this fingerprint; return whether it must stop."""
+        if self.records[number].state not in OPEN:
+            return True
         record = self._study.started(number)
         self.mirror(record)
         self._watcher.started(record)
@@ -217,12 +219,18 @@ class Conductor:
 
     def crashed(self, number: int, reason: str) -> bool:
         """Count a dead attempt; return whether the trial is tried again."""
+        if self.records[number].state not in OPEN:
+            return False
         record = self._study.crashed(number)
         if record.crashes > self._runner.trial.max_retries:
             self.end(number, "failed", f"crashed {record.crashes} times, last: {reason}")
             return False
         self._watcher.say(f"trial {number} crashed ({reason}); goes on from its last checkpoint")
         return True
+
+    def retries_left(self, number: int) -> int:
+        """Return how many crashes a trial may still have."""
+        return max(0, self._runner.trial.max_retries - self.records[number].crashes)
 
     def closed(self, number: int) -> None:
         """A worker has let go of a trial, whatever the reason."""

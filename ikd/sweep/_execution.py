@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import logging
 import math
 import shutil
 import tempfile
@@ -87,10 +88,14 @@ class StudyScheduler(_Detached, FIFOScheduler):
         stop: bool = handlers[kind](number, **message)
         return TrialScheduler.STOP if stop else TrialScheduler.CONTINUE
 
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        """Grant a trial the retries it has left, over restarts too; called again after every crash."""
+        left = self._conductor.retries_left(trial.config["number"])
+        trial.max_failures = trial.run_metadata.num_failures + left
+
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         """A worker died or the trial raised: Tune calls this for every attempt, also when it will try again."""
-        again = self._conductor.crashed(trial.config["number"], _last_line(trial.get_error()))
-        trial.max_failures = -1 if again else 0
+        self._conductor.crashed(trial.config["number"], _reason(trial.error_file))
 
 
 class StudyStopper(tune.Stopper):
@@ -127,6 +132,7 @@ def execute(
     Raises:
         BadInput: the machine or cluster cannot hold one trial.
     """
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # crashes stand in the table and in error.txt
     with ray_session(runner), guard, tempfile.TemporaryDirectory(prefix="ikd-tune-") as scratch:
         conductor.slots = min(runner.concurrency, _capacity(runner))
         resources = {"cpu": runner.trial.cpus, "gpu": runner.trial.gpus}
@@ -142,7 +148,7 @@ def execute(
                 storage_path=scratch,
                 stop=StudyStopper(beat),
                 verbose=0,
-                failure_config=tune.FailureConfig(max_failures=-1),  # StudyScheduler counts them, over restarts too
+                failure_config=tune.FailureConfig(max_failures=runner.trial.max_retries),
             ),
         )
         tuner.fit()
@@ -198,6 +204,10 @@ def _capacity(runner: Runner) -> int:
     return min(int(have.get(kind, 0.0) / amount + 1e-9) for kind, amount in need.items() if amount > 0)
 
 
-def _last_line(error: BaseException | None) -> str:
-    lines = [line.strip() for line in str(error or "").splitlines() if line.strip()]
+def _reason(error_file: str | None) -> str:
+    """Return the one line of Ray's report of a dead attempt that says why."""
+    text = Path(error_file).read_text() if error_file and Path(error_file).is_file() else ""
+    lines = [line.strip() for line in text.split("Failure # ")[-1].splitlines() if line.strip()]
+    if any("died unexpectedly" in line or "process has died" in line for line in lines):
+        return "its worker process died"
     return lines[-1][:200] if lines else "no reason given"

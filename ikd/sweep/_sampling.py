@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
-import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -58,8 +57,15 @@ def distribution_of(domain: Domain) -> BaseDistribution:
     assert domain.uniform is not None
     low_end, high_end = domain.uniform
     if domain.step is not None:  # Optuna wants the high end on the grid
-        high_end = low_end + math.floor((high_end - low_end) / domain.step + 1e-9) * domain.step
+        high_end = _on_grid(domain, int(domain.size) - 1)
     return FloatDistribution(low_end, high_end, step=domain.step)
+
+
+def _on_grid(domain: Domain, index: int) -> float:
+    """Return a value of a stepped range, in decimals: 0.1 + 2 x 0.1 is 0.3 and has one fingerprint."""
+    assert domain.uniform is not None
+    assert domain.step is not None
+    return float(Decimal(str(domain.uniform[0])) + index * Decimal(str(domain.step)))
 
 
 def label(value: Any) -> bool | int | float | str | None:
@@ -136,13 +142,13 @@ def propose(
         number: of the trial to be; default is the next one.
     """
     number = len(records) if number is None else number
-    with _quiet_optuna():
+    with quiet_optuna():
         return _propose(space, recipe, records, number)
 
 
 @contextlib.contextmanager
-def _quiet_optuna() -> Iterator[None]:
-    """Keep Optuna from announcing the view, without changing what a person's own script has set."""
+def quiet_optuna() -> Iterator[None]:
+    """Keep Optuna from announcing every study, without changing what a person's own script has set."""
     level = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
@@ -204,10 +210,7 @@ def _grid(domain: Domain) -> Iterator[Any]:
         return iter(domain.choice)
     if domain.integer is not None:
         return iter(range(domain.integer[0], domain.integer[1] + 1, int(domain.step or 1)))
-    assert domain.uniform is not None
-    assert domain.step is not None, "only a finite space is listed"
-    low, step = domain.uniform[0], domain.step
-    return itertools.islice((low + index * step for index in itertools.count()), int(domain.size))
+    return (_on_grid(domain, index) for index in range(int(domain.size)))
 
 
 def _suggested(space: SearchSpace, trial: optuna.Trial) -> dict[str, Any]:
@@ -227,7 +230,9 @@ def _suggest(trial: optuna.Trial, name: str, domain: Domain) -> Any:
     if isinstance(distribution, IntDistribution):
         return trial.suggest_int(name, distribution.low, distribution.high, step=distribution.step)
     assert isinstance(distribution, FloatDistribution)
-    return trial.suggest_float(name, distribution.low, distribution.high, step=distribution.step, log=distribution.log)
+    low, high, step = distribution.low, distribution.high, distribution.step
+    value = trial.suggest_float(name, low, high, step=step, log=distribution.log)
+    return value if step is None else _on_grid(domain, round((value - low) / step))
 
 
 def _sampler(space: SearchSpace, seed: int) -> optuna.samplers.BaseSampler:

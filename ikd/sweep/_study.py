@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 from ikd.config import SearchSpace
 from ikd.errors import BadInput
 from ikd.sweep._records import Report, State, TrialRecord, best_report, worst_value
-from ikd.sweep._sampling import Proposal, distributions, point, sampled_name
+from ikd.sweep._sampling import Proposal, distributions, point, quiet_optuna, sampled_name
 from ikd.tracking import trial_name
 
 _ENDS = {
@@ -78,7 +78,8 @@ class SweepStudy:
             self._id = storage.get_study_id_from_name(name)
         except KeyError:
             direction = StudyDirection.MAXIMIZE if mode == "max" else StudyDirection.MINIMIZE
-            self._id = storage.create_new_study([direction], name)
+            with quiet_optuna():
+                self._id = storage.create_new_study([direction], name)
         self._ids: dict[int, int] = {}
         self.records: list[TrialRecord] = []
         for frozen in sorted(storage.get_all_trials(self._id), key=lambda trial: trial.number):

@@ -6,6 +6,7 @@ import importlib
 import json
 import os
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,7 +79,6 @@ def train(config: Mapping[str, Any], *, job: Job) -> None:
 
     os.environ["IKD_HOME"] = str(job.home)
     training = importlib.import_module(job.training)
-    _use_threads(job)
     line = Line(tune.report)
     try:
         _train(training, line, config, job)
@@ -114,6 +114,10 @@ def _outcome(training: Any, line: Line, recipe: Recipe, *, directory: Path, job:
         if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
             reason = f"out of memory: {_first_line(error)}; use a smaller schedule.batch_size or fewer trials a GPU"
             return {"state": "failed", "reason": reason}
+        _keep_traceback(directory)
+        raise
+    except Exception:
+        _keep_traceback(directory)
         raise
     return None if line.stopped else {"state": "finished", "reason": ""}
 
@@ -138,7 +142,9 @@ def _run(training: Any, line: Line, recipe: Recipe, *, directory: Path, job: Job
             raise training.StopTrial from None
 
     try:
-        training.run_trial(recipe, report, checkpoint, directory=directory, objective=job.objective)
+        training.run_trial(
+            recipe, report, checkpoint, directory=directory, objective=job.objective, threads=job.threads
+        )
     except training.StopTrial:
         pass
 
@@ -152,18 +158,15 @@ def logged_epochs(directory: Path) -> Iterator[tuple[int, dict[str, float]]]:
     for text in file.read_text().splitlines():
         try:
             content = json.loads(text)
-            found[int(content.pop("epoch"))] = {name: float(value) for name, value in content.items()}
+            found[int(content["epoch"])] = {name: float(value) for name, value in content["metrics"].items()}
         except (ValueError, TypeError, KeyError, AttributeError):
             continue
     yield from sorted(found.items())
 
 
-def _use_threads(job: Job) -> None:
-    if job.training != "ikd.training":
-        return
-    import torch
-
-    torch.set_num_threads(job.threads)
+def _keep_traceback(directory: Path) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "error.txt").write_text(traceback.format_exc())
 
 
 def _first_line(error: BaseException) -> str:

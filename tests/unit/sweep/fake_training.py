@@ -1,7 +1,7 @@
 """A training module with the interface of `ikd.training` that takes milliseconds an epoch.
 
-The objective rises towards a plateau that the recipe sets: best at distill.mgd.alpha = 1e-5. The recipe's seed makes
-trial 2 misbehave. Everything that happens is noted in fake.jsonl in the sweep's folder, one JSON line each; knobs are
+The objective rises towards a plateau that the recipe sets: best at distill.mgd.alpha = 1e-5. Under one recipe seed
+trials misbehave. Everything that happens is noted in fake.jsonl in the sweep's folder, one JSON line each; knobs are
 read from fake.json there.
 """
 
@@ -23,8 +23,9 @@ from ikd.errors import BadInput, NonFiniteLoss
 IMPORTED = time.time()
 RESETS = 0
 
-NAN_METRIC, NAN_LOSS, BAD_INPUT, ALWAYS_CRASHES, OUT_OF_MEMORY, KILLED_ONCE = 77, 66, 55, 44, 33, 22
-"""Seeds that make trial 2 misbehave."""
+MISBEHAVING = 13
+"""Recipe seed under which trials 2 to 7 misbehave, each in its own way."""
+NAN_METRIC, NAN_LOSS, BAD_INPUT, ALWAYS_CRASHES, OUT_OF_MEMORY, KILLED_ONCE = 2, 3, 4, 5, 6, 7
 
 
 class StopTrial(Exception):
@@ -69,20 +70,21 @@ def run_trial(
     *,
     directory: Path,
     objective: tuple[str, str],
+    threads: int,
 ) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     folder, number = directory.parent.parent, int(directory.name)
     first = int(checkpoint.read_text()) if checkpoint is not None else 0
-    note(folder, event="start", trial=number, first=first, resets=RESETS, home=os.environ["IKD_HOME"])
+    note(folder, event="start", trial=number, first=first, resets=RESETS, home=os.environ["IKD_HOME"], threads=threads)
     knobs = json.loads((folder / "fake.json").read_text()) if (folder / "fake.json").is_file() else {}
     for epoch in range(first + 1, recipe.schedule.epochs + 1):
         time.sleep(knobs.get("seconds", 0.0))
         misbehave(recipe, directory, epoch)
         metrics = epoch_metrics(recipe, epoch)
-        if recipe.seed == NAN_METRIC and number == 2 and epoch == 2:
+        if recipe.seed == MISBEHAVING and number == NAN_METRIC and epoch == 2:
             metrics["bbox_mAP"] = math.nan
         with (directory / "log.jsonl").open("a") as stream:
-            stream.write(json.dumps({"epoch": epoch, **metrics}) + "\n")
+            stream.write(json.dumps({"epoch": epoch, "metrics": metrics}) + "\n")
         (directory / "last.pth.new").write_text(str(epoch))
         os.replace(directory / "last.pth.new", directory / "last.pth")
         (directory / "best.pth").write_text(str(epoch))
@@ -93,16 +95,16 @@ def run_trial(
 
 
 def misbehave(recipe: Recipe, directory: Path, epoch: int) -> None:
-    seed = recipe.seed if directory.name == "2" else 0
-    if seed == NAN_LOSS and epoch == 2:
+    number = int(directory.name) if recipe.seed == MISBEHAVING else 0
+    if number == NAN_LOSS and epoch == 2:
         raise NonFiniteLoss({"mgd": math.inf}, epoch, 7)
-    if seed == BAD_INPUT:
+    if number == BAD_INPUT:
         raise BadInput("data: has no boxes")
-    if seed == ALWAYS_CRASHES and epoch == 3:
+    if number == ALWAYS_CRASHES and epoch == 3:
         raise ValueError("this always breaks")
-    if seed == OUT_OF_MEMORY and epoch == 2:
+    if number == OUT_OF_MEMORY and epoch == 2:
         raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
     marker = directory / "killed"
-    if seed == KILLED_ONCE and epoch == 3 and not marker.exists():
+    if number == KILLED_ONCE and epoch == 3 and not marker.exists():
         marker.touch()
         os.kill(os.getpid(), signal.SIGKILL)

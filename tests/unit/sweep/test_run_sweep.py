@@ -66,31 +66,38 @@ def test_a_sweep_from_start_to_extension(recipe: Recipe, ikd_home: Path) -> None
     assert len(fake_training.notes(result.directory, "start")) == len(larger.trials) == 10
 
 
+EXPECTED = {
+    fake_training.NAN_METRIC: ("diverged", 2, 1, "bbox_mAP is not finite at epoch 2"),
+    fake_training.NAN_LOSS: ("diverged", 1, 1, "non-finite loss in epoch 2, step 7: mgd=inf"),
+    fake_training.BAD_INPUT: ("failed", 0, 1, "data: has no boxes"),
+    fake_training.OUT_OF_MEMORY: ("failed", 1, 1, "out of memory"),
+    fake_training.ALWAYS_CRASHES: ("failed", 2, 2, "crashed 2 times, last: ValueError: this always breaks"),
+    fake_training.KILLED_ONCE: ("finished", 6, 2, ""),
+}
+
+
 @pytest.mark.usefixtures("ray_running")
-@pytest.mark.parametrize(
-    ("seed", "state", "reason", "epochs", "attempts"),
-    [
-        (fake_training.NAN_METRIC, "diverged", "bbox_mAP is not finite at epoch 2", 2, 1),
-        (fake_training.NAN_LOSS, "diverged", "non-finite loss in epoch 2, step 7: mgd=inf", 1, 1),
-        (fake_training.BAD_INPUT, "failed", "data: has no boxes", 0, 1),
-        (fake_training.OUT_OF_MEMORY, "failed", "out of memory", 1, 1),
-        (fake_training.ALWAYS_CRASHES, "failed", "crashed 2 times, last: ValueError: this always breaks", 2, 2),
-        (fake_training.KILLED_ONCE, "finished", "", 6, 2),
-    ],
-)
-def test_what_goes_wrong_in_a_trial_stays_in_it(
-    seed: int, state: str, reason: str, epochs: int, attempts: int, recipe: Recipe
-) -> None:
+def test_what_goes_wrong_in_a_trial_stays_in_it(recipe: Recipe) -> None:
+    text = io.StringIO()
     result = sweep(
-        recipe.with_values({"seed": seed}), budget={"trials": 4}, scheduler={"asha": None},
-        runner={"trial": {"max_retries": 1}},
+        recipe.with_values({"seed": fake_training.MISBEHAVING}), text=text, scheduler={"asha": None},
+        budget={"trials": 9}, runner={"trial": {"max_retries": 1}},
     )  # fmt: skip
-    trial = result.trials[2]
-    assert (trial.state, trial.epochs, trial.attempts) == (state, epochs, attempts)
-    assert reason in trial.reason
-    assert [one.state for one in result.trials if one.number != 2] == ["finished"] * 3
-    trained = [note["epoch"] for note in fake_training.notes(result.directory, "epoch") if note["trial"] == 2]
-    assert trained == sorted(set(trained)), "a retry goes on from the last checkpoint"
+    for number, (state, epochs, attempts, reason) in EXPECTED.items():
+        trial = result.trials[number]
+        assert (number, trial.state, trial.epochs, trial.attempts) == (number, state, epochs, attempts)
+        assert reason in trial.reason
+        assert reason in text.getvalue()
+        trained = [note["epoch"] for note in fake_training.notes(result.directory, "epoch") if note["trial"] == number]
+        assert trained == sorted(set(trained)), "a retry goes on from the last checkpoint"
+        assert ("this always breaks" in error_text(trial.directory)) == (number == fake_training.ALWAYS_CRASHES)
+    assert [one.state for one in result.trials if one.number not in EXPECTED] == ["finished"] * 3
+    assert result.best is not None
+    assert result.best.state == "finished"
+
+
+def error_text(directory: Path) -> str:
+    return (directory / "error.txt").read_text() if (directory / "error.txt").exists() else ""
 
 
 @pytest.mark.usefixtures("ray_running")
@@ -99,8 +106,11 @@ def test_epochs_saved_but_never_reported_are_sent_on_resume(recipe: Recipe) -> N
     directory = sweep_folder("s").path / "trials" / "0"
     directory.mkdir(parents=True)
     (directory / "last.pth").write_text("3")
-    lines = [json.dumps({"epoch": k, "bbox_mAP": 0.1 * k, "seconds/train": 2.0, "seconds/val": 1.0}) for k in (1, 2, 3)]
-    (directory / "log.jsonl").write_text("\n".join(lines) + '\n{"epoch": 4, "bbox_')
+    lines = [
+        json.dumps({"epoch": k, "metrics": {"bbox_mAP": 0.1 * k, "seconds/train": 2.0, "seconds/val": 1.0}})
+        for k in (1, 2, 3)
+    ]
+    (directory / "log.jsonl").write_text("\n".join(lines) + '\n{"epoch": 4, "metr')
     result = sweep(recipe, budget={"trials": 2})
     assert [report.epoch for report in result.trials[0].reports] == [1, 2, 3, 4, 5, 6]
     assert [report.seconds for report in result.trials[0].reports[:3]] == [3.0, 6.0, 9.0]
@@ -120,7 +130,10 @@ def test_another_space_or_recipe_is_refused_and_nothing_changes(recipe: Recipe) 
 
 
 def test_two_drivers_of_one_sweep_are_refused(recipe: Recipe) -> None:
-    hold = "import sys, time; from ikd.sweep._folder import *\nwith driving(sweep_folder('s')): print('held', flush=True); time.sleep(60)"
+    hold = (
+        "import time; from ikd.sweep._folder import *\n"
+        "with driving(sweep_folder('s')): print('held', flush=True); time.sleep(60)"
+    )
     with subprocess.Popen([sys.executable, "-c", hold], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,8 +45,15 @@ def draws(space: SearchSpace, recipe: Recipe, count: int, records: Sequence[Tria
     ],
 )
 def test_ranges_become_distributions_on_their_grid(domain: dict[str, Any], low: float, high: float) -> None:
-    distribution: Any = distribution_of(Domain.model_validate_json(__import__("json").dumps(domain)))
+    distribution: Any = distribution_of(Domain.model_validate_json(json.dumps(domain)))
     assert (distribution.low, distribution.high) == (low, pytest.approx(high))
+
+
+def test_stepped_values_are_the_decimals_a_person_would_write(recipe: Recipe) -> None:
+    space = make_space(parameters={"augment.crop.min_ratio": {"uniform": [0.1, 0.75], "step": 0.1}})
+    wanted = {0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7}
+    assert {one["augment.crop.min_ratio"] for one in draws(space, recipe, 60)} == wanted
+    assert [one["augment.crop.min_ratio"] for one in configurations(space)] == sorted(wanted)
 
 
 def test_choices_of_lists_are_stored_as_json() -> None:

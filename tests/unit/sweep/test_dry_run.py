@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ikd.config import Recipe, SweepFiles
+from ikd.sweep import dry_run
+from ikd.sweep._folder import sweep_folder, write_files
+from ikd.sweep._sampling import anchor_proposals
+from ikd.sweep._study import SweepStudy, open_storage
+from tests.unit.sweep.conftest import make_runner, make_space
+
+FINITE = {"distill.host": {"choice": ["fgd", "mgd"]}, "attack.steps": {"choice": [1, 3, 5]}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "configurations", "trials", "bound", "expected"),
+    [
+        # 2 anchors x 6 epochs, 6 sampled: 2 epochs, then a third goes on for 4 more
+        ({}, float("inf"), 8, 48, 12 + 6 * (2 + 4 / 3)),
+        ({"scheduler": {"asha": None}}, float("inf"), 8, 48, 48),
+        ({"parameters": FINITE, "scheduler": {"asha": None}, "budget": {"trials": 50}}, 6, 8, 48, 48),
+        ({"budget": {"trials": 8, "epochs": 20}}, float("inf"), 8, 20, 20),
+    ],
+)
+def test_epochs_are_bounded_and_estimated(
+    changes: dict[str, Any], configurations: float, trials: int, bound: int, expected: float, recipe: Recipe
+) -> None:
+    plan = dry_run(make_space(**changes), recipe=recipe, runner=make_runner())
+    assert (plan.configurations, plan.trials, plan.epochs_bound) == (configurations, trials, bound)
+    assert plan.epochs_expected == pytest.approx(expected)
+    assert len({json.dumps(sample, sort_keys=True) for sample in plan.samples}) == 5
+
+
+def test_time_and_disk_come_from_an_earlier_sweep_of_the_same_training(recipe: Recipe, ikd_home: Path) -> None:
+    space, runner = make_space(), make_runner()
+    folder = sweep_folder("earlier")
+    directory = folder.path / "trials" / "0"
+    directory.mkdir(parents=True)
+    (directory / "best.pth").write_bytes(b"x" * 3_000_000)
+    (directory / "last.pth").write_bytes(b"x" * 7_000_000)
+    study = SweepStudy(open_storage(folder.path, "sqlite"), "earlier", folder.path, metric="bbox_mAP", mode="max")
+    study.add(anchor_proposals(space, recipe)[0], space)
+    study.report(0, 1, {"bbox_mAP": 0.1}, 6.0)
+    study.report(0, 2, {"bbox_mAP": 0.2}, 10.0)
+    write_files(folder, SweepFiles(space, recipe, runner))
+
+    plan = dry_run(space, recipe=recipe, runner=runner, name="next")
+    assert plan.measured is not None
+    assert (plan.measured.seconds, plan.measured.checkpoint_bytes) == (5.0, 10_000_000)
+    assert plan.seconds(48) == 48 * 5 / 2, "two at a time"
+    assert ("disk", "at most 80 MB: best.pth and last.pth of each of 8 trials") in plan._lines()
+    other = dry_run(space, recipe=recipe.with_values({"schedule.batch_size": 4}), runner=runner, name="next")
+    assert other.measured is None
+    assert not (ikd_home / "sweeps" / "next").exists()
