@@ -32,7 +32,7 @@ def cases() -> dict[str, Case]:
     for seed in range(3):
         chosen[f"nms {seed}"] = ops_cases.nms_case(seed, soft=False, count=30)
         chosen[f"soft_nms {seed}"] = ops_cases.nms_case(seed, soft=True, count=20)
-    chosen["roi_align none"] = ops_cases.roi_align_case(0, num_rois=0, largest=5)
+    chosen["roi_align none"] = ops_cases.roi_align_case(0, num_rois=0, largest=6)
     chosen["nms none"] = ops_cases.nms_case(0, soft=False, count=0)
     chosen["soft_nms none"] = ops_cases.nms_case(0, soft=True, count=0)
     return {

@@ -78,20 +78,22 @@ def roi_align_case(seed: int, *, num_rois: int = 8, largest: int = 20, dtype: to
     """Seeds 0..63 are all combinations of the options; the rest is random, maps at most `largest` wide."""
     generator = torch.Generator().manual_seed(seed)
     images, channels, height, width = (
-        int(torch.randint(1, limit + 1, (), generator=generator)) for limit in (3, 5, largest - 2, largest)
+        int(torch.randint(least, limit + 1, (), generator=generator))
+        for least, limit in ((1, 3), (1, 5), (4, largest - 2), (4, largest))
     )
+    scale = [0.25, 0.125, 0.03, 1.0][int(torch.randint(0, 4, (), generator=generator))]
     owner = torch.randint(0, images, (num_rois, 1), generator=generator).float()
     features = torch.randn(images, channels, height, width, generator=generator)
-    rois = torch.cat([owner, random_boxes(generator, num_rois, 100)], 1)
+    boxes = random_boxes(generator, num_rois, 1.0) * torch.tensor([width, height] * 2) / scale
     pool, ratio, aligned, size = seed % 2, seed // 2 % 4, seed // 8 % 2, seed // 16 % 4
     options = {
         "output_size": [(7, 7), (1, 1), (2, 3), (5, 2)][size],
-        "spatial_scale": [0.25, 0.125, 0.03, 1.0][int(torch.randint(0, 4, (), generator=generator))],
+        "spatial_scale": scale,
         "sampling_ratio": ratio,
         "pool_mode": ["avg", "max"][pool],
         "aligned": bool(aligned),
     }
-    return Case("roi_align", {"features": features.to(dtype), "rois": rois.to(dtype)}, options)
+    return Case("roi_align", {"features": features.to(dtype), "rois": torch.cat([owner, boxes], 1).to(dtype)}, options)
 
 
 def deform_conv_case(
