@@ -40,11 +40,19 @@ class Watcher(Protocol):
 
 @dataclass(frozen=True)
 class Assignment:
-    """A trial for a worker: `number` in the study and the values to set in the base recipe."""
+    """A trial for a worker.
+
+    Attributes:
+        number: in the study.
+        values: to set in the base recipe.
+        anchors: which anchors it is.
+        recorded: epochs that the study has.
+    """
 
     number: int
     values: Mapping[str, Any]
     anchors: tuple[str, ...]
+    recorded: int
 
 
 @dataclass(frozen=True)
@@ -140,7 +148,7 @@ class Conductor:
         if record is None:
             return None
         self._active.add(record.number)
-        return Assignment(record.number, record.values, record.anchors)
+        return Assignment(record.number, record.values, record.anchors, record.epochs)
 
     def _may_add(self) -> bool:
         return self.ending is None and len(self.records) < self._space.budget.trials
@@ -172,6 +180,16 @@ class Conductor:
     def note(self, number: int, text: str) -> bool:
         """A worker says what it is busy with; return whether the trial must stop."""
         self._watcher.note(number, text)
+        return self._stop_for_ending(number, self.records[number].epochs)
+
+    def data(self, number: int, fingerprint: str) -> bool:
+        """A worker has read the data set; return whether the trial must stop because it is not the sweep's."""
+        noted = self._study.notes.get("data_fingerprint")
+        if noted is None:
+            self._study.note("data_fingerprint", fingerprint)
+        elif noted != fingerprint:
+            self.end(number, "failed", "the data set has changed since the sweep began; use another name for a new one")
+            return True
         return self._stop_for_ending(number, self.records[number].epochs)
 
     def report(self, number: int, epoch: int, metrics: Mapping[str, float], seconds: float) -> bool:

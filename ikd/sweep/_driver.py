@@ -164,6 +164,8 @@ class _Drive:
         files = self._files
         tags = {**environment_tags(), "recipe": files.recipe.as_dict(), "recipe_name": files.recipe.name}
         tags |= {"directory": str(self._folder.path), "metric": files.space.objective.metric}
+        if (data := self._study.notes.get("data_fingerprint")) is not None:
+            tags["data_fingerprint"] = data
         params: dict[str, object] = {
             "trials": files.space.budget.trials,
             "epochs": files.recipe.schedule.epochs,
@@ -235,6 +237,7 @@ class _Drive:
                 f"at epoch {best.best_epoch}, in {best.directory}")  # fmt: skip
 
     def _hand_over(self, result: SweepResult) -> None:
+        self._announce_start()  # again: the first trial has told what the data are
         if result.best is not None and result.state == "finished":
             for file in (result.best.directory / "best.pth", result.best.directory / "recipe.yaml"):
                 if file.is_file():

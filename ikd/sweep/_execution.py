@@ -47,7 +47,8 @@ class StudySearcher(_Detached, Searcher):
         if (assignment := self._conductor.next_trial()) is not None:
             self._numbers[trial_id] = assignment.number
             alone = "student_alone" in assignment.anchors and "paper" not in assignment.anchors
-            return {"number": assignment.number, "values": dict(assignment.values), "alone": alone}
+            values = dict(assignment.values)
+            return {"number": assignment.number, "values": values, "alone": alone, "recorded": assignment.recorded}
         over = not self._conductor.busy and not self._conductor.has_work()
         return Searcher.FINISHED if over else None
 

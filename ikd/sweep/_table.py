@@ -21,6 +21,9 @@ _STYLES = {
 LIVE_ROWS = 24
 """Rows of the live table; the best and the running ones are kept."""
 
+NOTE_LINE_SECONDS = 15.0
+"""Plain output has at most one line per trial and this time on what it is busy with."""
+
 
 def percent(value: float | None, *, sign: bool = False) -> str:
     """Write an AP (0..1) as in the papers: times 100, one decimal."""
@@ -114,6 +117,7 @@ class SweepView:
         self._console, self._space, self._recipe = console, space, recipe
         self._records, self._slots, self._clock = records, slots, clock
         self._notes: dict[int, str] = {}
+        self._noted: dict[int, float] = {}
         self._live: Live | None = None
         self._began = clock()
 
@@ -137,8 +141,9 @@ class SweepView:
 
     def note(self, number: int, text: str) -> None:
         """A trial says what it is busy with."""
-        if self._notes.get(number) != text:
-            self._notes[number] = text
+        self._notes[number] = text
+        if self._clock() - self._noted.get(number, -NOTE_LINE_SECONDS) >= NOTE_LINE_SECONDS:
+            self._noted[number] = self._clock()
             self._line(f"trial {number}: {text}")
 
     def reported(self, record: TrialRecord) -> None:

@@ -72,7 +72,8 @@ def train(config: Mapping[str, Any], *, job: Job) -> None:
     """Train one trial; the function that Ray Tune runs.
 
     Args:
-        config: `number`, `values` and `recorded` (epochs the study has) of the trial.
+        config: of the trial: `number`, `values`, `alone` (the student without distillation), `recorded` (epochs that
+            the study had when it was handed out).
         job: what all trials share.
     """
     from ray import tune  # only a worker has it loaded anyway
@@ -94,18 +95,20 @@ def _train(training: Any, line: Line, config: Mapping[str, Any], job: Job) -> No
     recipe = base.student_alone() if anchor_alone else base.with_values(config["values"])
     directory = job.folder / "trials" / str(config["number"])
     line("start", fingerprint=recipe.fingerprint(), pid=os.getpid())
-    end = _outcome(training, line, recipe, directory=directory, job=job)
+    end = _outcome(training, line, recipe, directory=directory, job=job, recorded=config["recorded"])
     if end is not None:
         line("end", **end)
 
 
-def _outcome(training: Any, line: Line, recipe: Recipe, *, directory: Path, job: Job) -> dict[str, Any] | None:
+def _outcome(
+    training: Any, line: Line, recipe: Recipe, *, directory: Path, job: Job, recorded: int
+) -> dict[str, Any] | None:
     """Run the trial; return its end for the driver, or None when the driver has stopped it.
 
     A crash is raised: Ray starts the trial again.
     """
     try:
-        _run(training, line, recipe, directory=directory, job=job)
+        _run(training, line, recipe, directory=directory, job=job, recorded=recorded)
     except NonFiniteLoss as error:
         return {"state": "diverged", "reason": str(error), "epoch": error.epoch}
     except BadInput as error:
@@ -122,16 +125,18 @@ def _outcome(training: Any, line: Line, recipe: Recipe, *, directory: Path, job:
     return None if line.stopped else {"state": "finished", "reason": ""}
 
 
-def _run(training: Any, line: Line, recipe: Recipe, *, directory: Path, job: Job) -> None:
+def _run(training: Any, line: Line, recipe: Recipe, *, directory: Path, job: Job, recorded: int) -> None:
     last = directory / "last.pth"
     checkpoint = last if last.is_file() else None
     earlier = 0.0
     if checkpoint is not None:
-        for epoch, metrics in logged_epochs(directory):  # saved, but perhaps never reported: the driver skips the known
+        for epoch, metrics in logged_epochs(directory):
             earlier += metrics.get("seconds/train", 0.0) + metrics.get("seconds/val", 0.0)
-            line("epoch", epoch=epoch, metrics=metrics, seconds=earlier)
+            if epoch > recorded:  # saved, but perhaps never reported: the driver skips what it knows
+                line("epoch", epoch=epoch, metrics=metrics, seconds=earlier)
     elif recipe.teacher is not None and hasattr(training, "prepare"):
-        training.prepare(recipe, line.note)
+        prepared = training.prepare(recipe, line.note)
+        line("data", fingerprint=prepared.files.fingerprint())
     began = time.monotonic()
 
     def report(done: Any) -> None:

@@ -186,3 +186,14 @@ def test_a_worker_that_builds_another_recipe_fails_the_trial(open_study: OpenStu
     conductor.next_trial()
     assert conductor.started(0, "something else")
     assert study.records[0].state == "failed"
+
+
+def test_changed_data_fail_the_trial(open_study: OpenStudy, recipe: Recipe) -> None:
+    study = open_study()
+    conductor = conduct(make_space(), recipe, study, runner=make_runner())
+    conductor.next_trial()
+    conductor.next_trial()
+    assert not conductor.data(0, "abc")
+    assert conductor.data(1, "abd")
+    assert (study.records[1].state, study.records[0].state) == ("failed", "running")
+    assert "data set has changed" in study.records[1].reason

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from ikd.config import Recipe
+from ikd.sweep import Report, TrialRecord, ranking
+from ikd.sweep._records import State
+from ikd.sweep._table import SweepView, duration, percent, seconds_left
+from tests.unit.sweep.conftest import make_space
+
+
+def record(
+    number: int, name: str, metric: float, *, epochs: int = 6, state: State = "finished", anchors: tuple[str, ...] = ()
+) -> TrialRecord:
+    reports = tuple(Report(epoch, {"bbox_mAP": metric}, 10.0 * epoch, epoch) for epoch in range(1, epochs + 1))
+    return TrialRecord(
+        number, name, anchors, {}, True, str(number), Path(), state=state, metric=metric, best_epoch=1,
+        seconds=10.0 * epochs, reports=reports,
+    )  # fmt: skip
+
+
+def trials() -> list[TrialRecord]:
+    return [
+        record(0, "paper", 0.30, anchors=("paper",)),
+        record(1, "student alone", 0.25, anchors=("student_alone",)),
+        record(2, "2 mgd", 0.3349),
+        record(3, "3 fgd", 0.28, epochs=2, state="stopped"),
+    ]
+
+
+def rows(console_text: str) -> list[list[str]]:
+    return [[cell.strip() for cell in line.strip("│").split("│")] for line in console_text.splitlines() if "│" in line]
+
+
+def test_the_ranking_compares_with_both_anchors() -> None:
+    text = io.StringIO()
+    Console(file=text, width=120).print(ranking(trials(), make_space()))
+    assert rows(text.getvalue()) == [
+        ["1", "2", "mgd", "33.5", "+3.5", "+8.5", "1 of 6", "1 min 00 s", "finished"],
+        ["2", "0", "paper", "30.0", "-", "+5.0", "1 of 6", "1 min 00 s", "finished"],
+        ["3", "3", "fgd", "28.0*", "-2.0", "+3.0", "1 of 2", "20 s", "stopped"],
+        ["4", "1", "student alone", "25.0", "-5.0", "-", "1 of 6", "1 min 00 s", "finished"],
+    ]
+    assert "not comparable with whole trials" in text.getvalue()
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_terminal_gets_a_table_and_a_pipe_gets_lines(terminal: bool, recipe: Recipe) -> None:
+    text = io.StringIO()
+    console = Console(file=text, width=120, force_terminal=terminal, color_system=None)
+    running = record(4, "4 mgd", 0.2, epochs=3, state="running")
+    view = SweepView(console, make_space(), recipe, records=lambda: [*trials(), running], slots=lambda: 2)
+    with view:
+        view.started(running)
+        view.note(4, "teacher 3/12")
+        view.reported(running)
+    plain = "trial 4: epoch 3/6, bbox_mAP 20.0 (best 20.0), about" in text.getvalue()
+    table = "4/8 trials ended" in text.getvalue()
+    assert (plain, table) == (not terminal, terminal)
+
+
+def test_the_time_left_counts_what_sampled_trials_usually_train() -> None:
+    # 10 s an epoch; ended sampled trials trained 6 and 2, so 4 to come train 4 each, two at a time.
+    assert seconds_left(trials(), make_space(), 6, 2) == 4 * 4 * 10 / 2
+    assert seconds_left([], make_space(), 6, 2) is None
+
+
+def test_figures_read_as_in_the_papers() -> None:
+    assert (percent(0.40649), percent(None), percent(0.012, sign=True)) == ("40.6", "-", "+1.2")
+    assert [duration(s) for s in (59.4, 61, 3599, 7260)] == ["59 s", "1 min 01 s", "59 min 59 s", "2 h 01 min"]
