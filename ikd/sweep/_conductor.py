@@ -6,10 +6,12 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from ikd.config import Recipe, Runner, SearchSpace
 from ikd.sweep._asha import AshaJudge
+from ikd.sweep._budget import spent_budget
+from ikd.sweep._mirror import Watcher, mirror_end, mirror_trial
 from ikd.sweep._records import OPEN, State, TrialRecord
 from ikd.sweep._sampling import anchor_proposals, propose
 from ikd.sweep._study import SweepStudy
@@ -17,25 +19,6 @@ from ikd.tracking import Tracker
 
 CLOCK_PERIOD_SECONDS = 10.0
 """How often the spent time is written between reports."""
-
-
-class Watcher(Protocol):
-    """Told what happens, to show it."""
-
-    def started(self, record: TrialRecord) -> None:
-        """A trial starts or goes on."""
-
-    def note(self, number: int, text: str) -> None:
-        """A trial says what it is busy with before its first epoch."""
-
-    def reported(self, record: TrialRecord) -> None:
-        """A trial has a new epoch."""
-
-    def ended(self, record: TrialRecord) -> None:
-        """A trial has ended, or is interrupted."""
-
-    def say(self, text: str) -> None:
-        """Something about the sweep as a whole."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +153,7 @@ class Conductor:
         if self.records[number].state not in OPEN:
             return True
         record = self._study.started(number)
-        self.mirror(record)
+        mirror_trial(self._tracker, record)
         self._watcher.started(record)
         if fingerprint != record.fingerprint:
             self.end(number, "failed", "the worker built another recipe than was proposed: its ikd is not ours")
@@ -232,7 +215,7 @@ class Conductor:
             state, reason = "failed", f"no validation gave a finite {self._space.objective.metric}"
         record = self._study.end(number, state, reason, epoch=epoch)
         self._write_clock()
-        self._mirror_end(record)
+        mirror_end(self._tracker, record)
         self._watcher.ended(record)
 
     def crashed(self, number: int, reason: str) -> bool:
@@ -280,25 +263,6 @@ class Conductor:
                     self._pause(record.number)
         self._write_clock()
 
-    def mirror(self, record: TrialRecord) -> None:
-        """Send a trial to the tracker, from its start; what it has already is skipped there."""
-        tags = {"anchor": ", ".join(record.anchors)} if record.anchors else {}
-        tags |= {"recipe_fingerprint": record.fingerprint, "directory": str(record.directory)}
-        self._tracker.start_trial(record.number, name=record.name, params=dict(record.values), tags=tags)
-        for report in record.reports:
-            self._tracker.log(record.number, report.epoch, dict(report.metrics))
-
-    def mirror_all(self) -> None:
-        """Send every ended trial to the tracker: a killed driver may not have delivered all."""
-        for record in self.records:
-            if record.state not in OPEN:
-                self.mirror(record)
-                self._mirror_end(record)
-
-    def _mirror_end(self, record: TrialRecord) -> None:
-        assert record.state not in OPEN
-        self._tracker.end_trial(record.number, record.state, record.reason)  # type: ignore[arg-type]
-
     def _pause(self, number: int) -> None:
         self._active.discard(number)
         self._watcher.ended(self._study.pause(number))
@@ -322,15 +286,7 @@ class Conductor:
     def _check_budgets(self) -> None:
         if self.ending is not None:
             return
-        budget = self._space.budget
-        gpu_hours = sum(record.seconds for record in self.records) * self._runner.trial.gpus / 3600
-        spent = {
-            "wall_hours": (self.wall_seconds / 3600, budget.wall_hours, "h by the clock"),
-            "gpu_hours": (gpu_hours, budget.gpu_hours, "GPU-hours"),
-            "epochs": (sum(record.epochs for record in self.records), budget.epochs, "epochs"),
-        }
-        for name, (used, limit, unit) in spent.items():
-            if limit is not None and used >= limit:
-                self.ending = Ending("over", f"budget.{name} of {limit:g} {unit} is spent", stops_running=True)
-                self._watcher.say(self.ending.reason)
-                return
+        reason = spent_budget(self._space.budget, self.records, self.wall_seconds, self._runner.trial.gpus)
+        if reason is not None:
+            self.ending = Ending("over", reason, stops_running=True)
+            self._watcher.say(reason)

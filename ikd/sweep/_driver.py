@@ -22,6 +22,7 @@ from ikd.sweep._folder import (
     sweep_folder,
     write_files,
 )
+from ikd.sweep._mirror import mirror_all
 from ikd.sweep._records import TrialRecord, ranked
 from ikd.sweep._signals import Interrupts, StopNow, listening
 from ikd.sweep._study import SweepStudy, open_storage
@@ -152,7 +153,7 @@ class _Drive:
 
     def run(self, training: str) -> SweepResult:
         """Do what is left and say how it went."""
-        self._conductor.mirror_all()
+        mirror_all(self._tracker, self._study.records)
         if self._conductor.has_work():
             self._work(training)
         result = self._result()

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
 from ikd.config import Domain, Recipe, SearchSpace
 from ikd.errors import ConfigError
+from ikd.sweep._domains import configurations, contains, distribution_of, distributions, on_grid, point
 from ikd.sweep._records import ANCHOR_NAMES, OPEN, TrialRecord, worst_value
 
 MODEL_DRAWS = 8
@@ -44,47 +43,6 @@ class Proposal:
     in_space: bool = True
 
 
-def distribution_of(domain: Domain) -> BaseDistribution:
-    """Return the Optuna distribution of a domain."""
-    if domain.choice is not None:
-        return CategoricalDistribution([label(value) for value in domain.choice])
-    if domain.integer is not None:
-        low, high = domain.integer
-        step = int(domain.step or 1)
-        return IntDistribution(low, low + (high - low) // step * step, step=step)
-    if domain.log_uniform is not None:
-        return FloatDistribution(*domain.log_uniform, log=True)
-    assert domain.uniform is not None
-    low_end, high_end = domain.uniform
-    if domain.step is not None:  # Optuna wants the high end on the grid
-        high_end = _on_grid(domain, int(domain.size) - 1)
-    return FloatDistribution(low_end, high_end, step=domain.step)
-
-
-def _on_grid(domain: Domain, index: int) -> float:
-    """Return a value of a stepped range, in decimals: 0.1 + 2 x 0.1 is 0.3 and has one fingerprint."""
-    assert domain.uniform is not None
-    assert domain.step is not None
-    return float(Decimal(str(domain.uniform[0])) + index * Decimal(str(domain.step)))
-
-
-def label(value: Any) -> bool | int | float | str | None:
-    """Return a choice as the study stores it: plain values as they are, lists and mappings as JSON."""
-    return value if value is None or isinstance(value, (bool, int, float, str)) else json.dumps(value, sort_keys=True)
-
-
-def point(space: SearchSpace, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the study's parameters for recipe values (`label`ed choices)."""
-    return {
-        name: label(value) if space.parameters[name].choice is not None else value for name, value in values.items()
-    }
-
-
-def distributions(space: SearchSpace, names: Sequence[str]) -> dict[str, BaseDistribution]:
-    """Return the distributions of some parameters."""
-    return {name: distribution_of(space.parameters[name]) for name in names}
-
-
 def anchor_proposals(space: SearchSpace, recipe: Recipe) -> list[Proposal]:
     """Return the anchors, one proposal per distinct configuration.
 
@@ -100,7 +58,7 @@ def anchor_proposals(space: SearchSpace, recipe: Recipe) -> list[Proposal]:
             found[print_] = Proposal(earlier.values, earlier.recipe, (*earlier.anchors, anchor), earlier.in_space)
             continue
         values = space.active({name: field_value(fixed, name) for name in space.parameters})
-        inside = all(_contains(space.parameters[name], value) for name, value in values.items())
+        inside = all(contains(space.parameters[name], value) for name, value in values.items())
         inside = inside and recipe.with_values(values).fingerprint() == print_
         found[print_] = Proposal(values if inside else {}, fixed, (anchor,), inside)
     return list(found.values())
@@ -116,15 +74,6 @@ def field_value(recipe: Recipe, name: str) -> Any:
             return node[rest]
         node = node.get(part) if isinstance(node, dict) else None
     return node
-
-
-def _contains(domain: Domain, value: Any) -> bool:
-    if domain.choice is not None:
-        return value in domain.choice
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return False
-    distribution = distribution_of(domain)
-    return distribution._contains(float(value))
 
 
 def propose(
@@ -189,30 +138,6 @@ def _left_over(space: SearchSpace, recipe: Recipe, tried: set[str], number: int)
     return next((candidate for candidate in candidates if candidate is not None), None)
 
 
-def configurations(space: SearchSpace) -> Iterator[dict[str, Any]]:
-    """Yield every configuration of a finite space, switched-off parameters left out."""
-
-    def walk(names: tuple[str, ...], values: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        if not names:
-            yield values
-            return
-        if not space.is_active(names[0], values):
-            yield from walk(names[1:], values)
-            return
-        for value in _grid(space.parameters[names[0]]):
-            yield from walk(names[1:], {**values, names[0]: value})
-
-    yield from walk(space.ordered(), {})
-
-
-def _grid(domain: Domain) -> Iterator[Any]:
-    if domain.choice is not None:
-        return iter(domain.choice)
-    if domain.integer is not None:
-        return iter(range(domain.integer[0], domain.integer[1] + 1, int(domain.step or 1)))
-    return (_on_grid(domain, index) for index in range(int(domain.size)))
-
-
 def _suggested(space: SearchSpace, trial: optuna.Trial) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for name in space.ordered():
@@ -232,7 +157,7 @@ def _suggest(trial: optuna.Trial, name: str, domain: Domain) -> Any:
     assert isinstance(distribution, FloatDistribution)
     low, high, step = distribution.low, distribution.high, distribution.step
     value = trial.suggest_float(name, low, high, step=step, log=distribution.log)
-    return value if step is None else _on_grid(domain, round((value - low) / step))
+    return value if step is None else on_grid(domain, round((value - low) / step))
 
 
 def _sampler(space: SearchSpace, seed: int) -> optuna.samplers.BaseSampler:

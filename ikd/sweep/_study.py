@@ -18,8 +18,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ikd.config import SearchSpace
 from ikd.errors import BadInput
+from ikd.sweep._domains import distributions, point
 from ikd.sweep._records import Report, State, TrialRecord, best_report, worst_value
-from ikd.sweep._sampling import Proposal, distributions, point, quiet_optuna, sampled_name
+from ikd.sweep._sampling import Proposal, quiet_optuna, sampled_name
 from ikd.tracking import trial_name
 
 _ENDS = {

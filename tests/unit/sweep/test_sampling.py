@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from ikd.config import Domain, Recipe, SearchSpace
+from ikd.sweep._domains import configurations, distribution_of, label
 from ikd.sweep._records import Report, State, TrialRecord
-from ikd.sweep._sampling import anchor_proposals, configurations, distribution_of, label, propose
+from ikd.sweep._sampling import anchor_proposals, propose
 from tests.unit.sweep.conftest import make_space
 
 HOST = {"distill.host": {"choice": ["fgd", "mgd"]}}

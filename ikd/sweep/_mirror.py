@@ -1,0 +1,51 @@
+"""Those who are told what happens in a sweep: the tracker, and whoever shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from ikd.sweep._records import OPEN, TrialRecord
+from ikd.tracking import Tracker
+
+
+class Watcher(Protocol):
+    """Told what happens, to show it."""
+
+    def started(self, record: TrialRecord) -> None:
+        """A trial starts or goes on."""
+
+    def note(self, number: int, text: str) -> None:
+        """A trial says what it is busy with before its first epoch."""
+
+    def reported(self, record: TrialRecord) -> None:
+        """A trial has a new epoch."""
+
+    def ended(self, record: TrialRecord) -> None:
+        """A trial has ended, or is interrupted."""
+
+    def say(self, text: str) -> None:
+        """Something about the sweep as a whole."""
+
+
+def mirror_trial(tracker: Tracker, record: TrialRecord) -> None:
+    """Send a trial to the tracker, from its start; what it has already is skipped there."""
+    tags = {"anchor": ", ".join(record.anchors)} if record.anchors else {}
+    tags |= {"recipe_fingerprint": record.fingerprint, "directory": str(record.directory)}
+    tracker.start_trial(record.number, name=record.name, params=dict(record.values), tags=tags)
+    for report in record.reports:
+        tracker.log(record.number, report.epoch, dict(report.metrics))
+
+
+def mirror_end(tracker: Tracker, record: TrialRecord) -> None:
+    """Send how a trial ended."""
+    assert record.state not in OPEN
+    tracker.end_trial(record.number, record.state, record.reason)  # type: ignore[arg-type]
+
+
+def mirror_all(tracker: Tracker, records: Iterable[TrialRecord]) -> None:
+    """Send every ended trial: a killed driver may not have delivered all."""
+    for record in records:
+        if record.state not in OPEN:
+            mirror_trial(tracker, record)
+            mirror_end(tracker, record)
