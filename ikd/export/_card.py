@@ -13,7 +13,7 @@ import yaml
 
 from ikd.config import DRAWN
 from ikd.export._complexity import Complexity
-from ikd.export._exported import SearchContext
+from ikd.export._exported import SearchContext, label
 from ikd.export._folder import CARD, MAKER, sha256
 from ikd.export._onnx import OnnxFile
 from ikd.export._trial_file import TrialFile
@@ -134,8 +134,7 @@ def _percent(value: float | None) -> str:
 def _search(search: Mapping[str, Any] | None) -> str:
     if search is None:
         return ""
-    named = f" ({search['name']})" if search["name"] else ""
-    text = f"## Search\n\nTrial {search['trial']}{named} of the sweep `{search['sweep']}`"
+    text = f"## Search\n\nTrial {label(search['trial'], search['name'])} of the sweep `{search['sweep']}`"
     text += f", one of {search['trials']}" if search["trials"] else ""
     text += f"; it {search['state']}.\n" if search["state"] else ".\n"
     rows = "".join(f"| {name} | {_cell(value)} |\n" for name, value in search["values"].items())

@@ -11,7 +11,7 @@ import yaml
 from ikd.config import Runner
 from ikd.errors import BadInput
 from ikd.export._export import export_student
-from ikd.export._exported import Exported, SearchContext
+from ikd.export._exported import Exported, SearchContext, label
 from ikd.sweep import TrialRecord, best_trial, trials_of
 from ikd.tracking import register_best
 
@@ -73,7 +73,7 @@ def _choices(records: list[TrialRecord]) -> str:
     there = [record for record in records if record.state in _ENDED and (record.directory / "best.pth").is_file()]
     if not there:
         return "no trial of it can be exported yet"
-    listed = ", ".join(f"{record.number} ({record.name})" for record in there[:8])
+    listed = ", ".join(f"{label(record.number, record.name)}" for record in there[:8])
     return f"those that can be exported: {listed}" + (f" and {len(there) - 8} more" if len(there) > 8 else "")
 
 
