@@ -66,9 +66,7 @@ def _random_teacher(recipe: Any, files: Any) -> Any:
 
 def _clean(model: Any, batch: dict[str, Any]) -> dict[str, Any]:
     data = model.data_preprocessor(_copy(batch), True)
-    return dict(
-        model.student.data_preprocessor({"inputs": data["inputs"], "data_samples": data["data_samples"]}, True)
-    )
+    return dict(model.student.data_preprocessor({"inputs": data["inputs"], "data_samples": data["data_samples"]}, True))
 
 
 def _batch(options: argparse.Namespace, num_classes: int, *, adversarial: bool) -> dict[str, Any]:
@@ -140,7 +138,8 @@ def main() -> None:
     times = measure(options)
     floor = times["student"] + times["teacher"]
     adversarial_floor = floor + times["features"] + times["teacher"]
-    print(f"{options.recipe}, batch {options.batch}, {options.size} px, {options.threads} thread(s), torch {torch.__version__}")
+    setting = f"batch {options.batch}, {options.size} px, {options.threads} thread(s), torch {torch.__version__}"
+    print(f"{options.recipe}, {setting}")
     print(f"{'variant':<18}{'ms':>9}{'floor ms':>10}{'ratio':>7}{'peak MiB':>10}")
     for variant, seconds in times.items():
         base = adversarial_floor if "+" in variant else floor

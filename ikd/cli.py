@@ -38,12 +38,12 @@ def main() -> None:
 
 
 @app.command()
-def sweep(  # noqa: PLR0913 (one parameter an option)
+def sweep(
     space: Annotated[Path, typer.Argument(help="Search-space file, e.g. search_spaces/ikd.yaml.")],
     runner: Annotated[Path | None, typer.Option(help="Runner file; without one, one trial at a time here.")] = None,
     name: Annotated[str | None, typer.Option(help="Name; without one, that of the file.")] = None,
     sets: Sets = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run and what it costs; start nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run at what cost; start nothing.")] = False,
 ) -> None:
     """Start a sweep; the same command resumes or extends it.
 
@@ -101,7 +101,7 @@ def train(
 
     last = to / "last.pth"
     if last.is_file() != resume:
-        rule = "hold a last.pth to resume from" if resume else "be a new folder, or use --resume to go on from its last.pth"
+        rule = "hold a last.pth to resume from" if resume else "hold no last.pth yet, or take --resume to go on from it"
         raise BadInput(f"--to: must {rule}, but got {str(to)!r}")
 
     def show(report: EpochReport) -> None:
@@ -143,6 +143,7 @@ def export(
     to: Annotated[Path, typer.Option(help="Folder for the student; an earlier export there is replaced.")],
     trial: Annotated[int | None, typer.Option(help="Trial number; without one, the best.")] = None,
     register: Annotated[str | None, typer.Option(help="Also register as a version of this MLflow model.")] = None,
+    onnx: Annotated[bool, typer.Option("--onnx", help="Also write student.onnx; needs pip install ikd[onnx].")] = False,
 ) -> None:
     """Write the best student as a plain mmdet config and checkpoint, re-evaluated, with a card.
 
@@ -150,7 +151,7 @@ def export(
     """
     from ikd.export import export_sweep
 
-    typer.echo(str(export_sweep(name, to, trial=trial, register=register)))
+    typer.echo(export_sweep(name, to, trial=trial, register=register, onnx=onnx).summary())
 
 
 @app.command()
@@ -202,7 +203,7 @@ def data_check(
 
 
 @data_app.command("draw")
-def data_draw(  # noqa: PLR0913 (one parameter an option)
+def data_draw(
     directory: Annotated[Path, typer.Argument(help="Folder to make.")],
     train_images: Annotated[int, typer.Option("--train", help="Training images.")] = 240,
     val_images: Annotated[int, typer.Option("--val", help="Validation images.")] = 60,

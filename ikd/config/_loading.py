@@ -66,7 +66,7 @@ def load_sweep(
     Args:
         space: search-space file; it names the recipe.
         runner: runner file; None is one trial at a time on this machine.
-        values: recipe fields fixed from outside (`--set`); they win over the space's own `set` and must not be searched.
+        values: recipe fields fixed from outside (`--set`); they win over the space's `set` and must not be searched.
 
     Raises:
         ConfigError: lists every fault.

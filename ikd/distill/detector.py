@@ -34,6 +34,9 @@ class DistillDetector(BaseModel):
         adversarial: adversarial loss per level, on the neck outputs; None without it.
     """
 
+    student: Any  # an mmdet detector; mmdet is untyped
+    teacher: Any
+
     def __init__(
         self,
         student: nn.Module,
@@ -142,7 +145,7 @@ class DistillDetector(BaseModel):
         return torch.stack(parts).sum()
 
     def _note_weight(self, name: str, levels: nn.ModuleList, features: Sequence[Tensor]) -> None:
-        losses = [level.loss for level in levels]
+        losses: list[Any] = [level.loss for level in levels]
         if hasattr(losses[0], "effective_weight"):
             weights = [loss.effective_weight(feature[0].numel()) for loss, feature in zip(losses, features)]  # noqa: B905
             self.effective_weights[name] = math.fsum(weights)

@@ -53,7 +53,7 @@ class FGD(nn.Module):
         scale: factors for another input size.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (the paper's own hyperparameters)
         self,
         channels: int,
         *,
@@ -92,10 +92,10 @@ class FGD(nn.Module):
 
     def _attention(self, student: Tensor, spatial: Tensor, channel: Tensor) -> Tensor:
         student_spatial, student_channel = attention(student, self.temperature)
-        over_cells = (student_spatial - spatial).abs().sum() * (1 / spatial[0].numel() if self.mean else self.scale.cells)
-        over_channels = (student_channel - channel).abs().sum() * (
-            1 / channel.shape[1] if self.mean else self.scale.channels
-        )
+        cells = 1 / spatial[0].numel() if self.mean else self.scale.cells
+        channels = 1 / channel.shape[1] if self.mean else self.scale.channels
+        over_cells = (student_spatial - spatial).abs().sum() * cells
+        over_channels = (student_channel - channel).abs().sum() * channels
         return (over_cells + over_channels) / len(student)
 
     def _relation(self, student: Tensor, teacher: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ default_scope = 'mmdet'
 _DATA = """\
 
 test_dataloader = dict(
-    batch_size={batch_size},
+    batch_size=1,
     num_workers={workers},
     persistent_workers=False,
     drop_last=False,
@@ -70,7 +70,6 @@ def write_config(recipe: Recipe, files: DataFiles, path: Path, *, title: str) ->
     text += assignment("classes", files.classes) + "\n" + assignment("model", model)
     text += "\n" + assignment("test_pipeline", pipeline)
     text += _DATA.format(
-        batch_size=recipe.schedule.batch_size,  # padding depends on what shares a batch, so the metrics do as well
         workers=recipe.schedule.workers,
         annotations=_below(files.val, root),
         images=_below(files.val_images, root),

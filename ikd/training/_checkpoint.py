@@ -38,7 +38,8 @@ def load(path: Path) -> Content:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, ValueError) as error:
-        raise CheckpointError(f"{path}: must be a whole checkpoint of tensors and plain values: {_reason(error)}") from error
+        rule = "must be a whole checkpoint of tensors and plain values"
+        raise CheckpointError(f"{path}: {rule}: {_reason(error)}") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         got = content.get("format") if isinstance(content, dict) else type(content).__name__
         raise CheckpointError(f"{path}: must be a checkpoint of format {FORMAT} written by ikd, but got {got!r}")
@@ -51,7 +52,7 @@ def _reason(error: Exception) -> str:
     return next((line.strip() for line in lines if "Unsupported" in line), lines[0])
 
 
-def student_file(model: torch.nn.Module, *, classes: tuple[str, ...], info: Mapping[str, Any]) -> Content:
+def student_file(model: Any, *, classes: tuple[str, ...], info: Mapping[str, Any]) -> Content:
     """Return what `best.pth` holds: the student alone in mmdet's own layout, so that mmdet can load it directly."""
     weights = {name: tensor.detach().cpu().clone() for name, tensor in model.student.state_dict().items()}
     return {"state_dict": weights, "meta": {"dataset_meta": {"classes": list(classes)}, **info}}

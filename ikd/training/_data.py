@@ -59,7 +59,8 @@ class DataFiles:
                 f"{places['val', 'annotations']}: categories: must be those of the training part, "
                 f"{list(classes)} in this order, but got {list(other)}"
             )
-        return cls(*places.values(), classes)
+        train, train_images, val, val_images = places.values()
+        return cls(train, train_images, val, val_images, classes)
 
     def fingerprint(self) -> str:
         """Return one hash of the content of both parts."""
@@ -109,6 +110,8 @@ class SeededCocoDataset(CocoDataset):
         seed: seed of the trial.
     """
 
+    pipeline: Compose
+
     def __init__(self, *args: Any, plain_pipeline: Sequence[Config], seed: int, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._phases = {True: self.pipeline, False: Compose(plain_pipeline)}
@@ -122,7 +125,7 @@ class SeededCocoDataset(CocoDataset):
     def __getitem__(self, index: int) -> Any:
         entropy = np.random.SeedSequence([self._seed, self._epoch, index])
         low, high = (int(word) for word in entropy.generate_state(2))
-        np.random.seed(low)  # noqa: NPY002 (mmdet's transforms draw from the global generator)
+        np.random.seed(low)
         random.seed(high)
         return super().__getitem__(index)
 
@@ -153,7 +156,8 @@ def val_loader(recipe: Recipe, files: DataFiles) -> Config:
     """Return the mmengine config of the validation loader."""
     pipeline = test_pipeline(scale=recipe.input.scale, keep_ratio=recipe.input.keep_ratio)
     dataset = _dataset(files, "val") | {"type": "mmdet.CocoDataset", "test_mode": True, "pipeline": pipeline}
-    return _loader(recipe, dataset) | {"sampler": {"type": "DefaultSampler", "shuffle": False}}
+    # One image at a time, as mmdet validates: in a batch the padding, and so the metrics, depend on the neighbours.
+    return _loader(recipe, dataset) | {"batch_size": 1, "sampler": {"type": "DefaultSampler", "shuffle": False}}
 
 
 def _dataset(files: DataFiles, part: str) -> Config:

@@ -28,7 +28,7 @@ class EpochHook(Hook):
         """Seed everything, order the data, choose the phase."""
         words = np.random.SeedSequence([self._seed, runner.epoch]).generate_state(3)
         random.seed(int(words[0]))
-        np.random.seed(int(words[1]))  # noqa: NPY002 (mmdet draws from the global generator)
+        np.random.seed(int(words[1]))
         torch.manual_seed(int(words[2]))
         loader = runner.train_dataloader
         loader.batch_sampler.sampler.set_epoch(runner.epoch)

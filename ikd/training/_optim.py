@@ -49,7 +49,8 @@ def param_schedulers(recipe: Recipe, steps_per_epoch: int) -> list[dict[str, Any
         parts.append({"type": "MultiStepLR", "milestones": milestones, "gamma": policy.gamma, "by_epoch": True})
     elif policy.type == "cosine":
         begin = warmup.iterations
-        parts.append({"type": "CosineAnnealingLR", "T_max": total - begin, "begin": begin, "end": total, "by_epoch": False})
+        span = {"T_max": total - begin, "begin": begin, "end": total}
+        parts.append({"type": "CosineAnnealingLR", "by_epoch": False, **span})
     elif policy.type == "one_cycle":
         parts.append({"type": "OneCycleLR", "eta_max": learning_rate(recipe), "total_steps": total, "by_epoch": False})
     return parts

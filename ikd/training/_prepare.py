@@ -70,7 +70,7 @@ def check_model(recipe: Recipe, files: DataFiles, teacher: torch.nn.Module) -> N
 
 
 def teacher_recipe(recipe: Recipe, teacher: Teacher) -> Recipe:
-    """Return the recipe that trains `teacher`: its own, with the detector, data and device of the recipe it teaches in."""
+    """Return the recipe that trains `teacher`: its own, with detector, data and device of the recipe it teaches in."""
     assert teacher.recipe is not None
     detector = teacher.model_dump(exclude={"recipe"})
     own = load_recipe(teacher.recipe).student_alone()

@@ -13,6 +13,7 @@ class TrialRunner(Runner):
     """Runner that resumes from our weights-only checkpoints and does not probe the machine at every start."""
 
     resume_content: Content | None = None
+    _has_loaded: bool
 
     def _log_env(self, env_cfg: dict[str, Any]) -> None:
         """Skip: it starts compilers to ask for their versions."""

@@ -1,4 +1,4 @@
-"""The golden run: tiny student and teacher, CPU, fixed seed, 20 steps; `python tests/assets/golden.py` stores its curve.
+"""The golden run: tiny student and teacher, CPU, fixed seed, 20 steps; run this file to store its curve.
 
 A refactor leaves the curve unchanged. A change of the mathematics regenerates it, and says so in the changelog.
 """

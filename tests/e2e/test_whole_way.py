@@ -58,9 +58,7 @@ def space(home: Path, tiny_data: Path) -> Path:
 def ikd(home: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"IKD_HOME": str(home), "OMP_NUM_THREADS": "1", "COLUMNS": "140"}
     command = [sys.executable, "-m", "ikd.cli", *map(str, arguments)]
-    return subprocess.run(
-        command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False
-    )
+    return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
 
 
 @pytest.fixture(scope="module")

@@ -52,9 +52,7 @@ def test_the_adversarial_term_stops_with_the_augmentation(tiny_recipe: Build, tm
     assert [("loss/adversarial" in report) for report in reports] == [True, False]
 
 
-def test_the_same_seed_gives_the_same_trial(
-    tiny_recipe: Build, plain: list[dict[str, float]], tmp_path: Path
-) -> None:
+def test_the_same_seed_gives_the_same_trial(tiny_recipe: Build, plain: list[dict[str, float]], tmp_path: Path) -> None:
     torch.rand(17)  # whatever ran before must not matter
     assert curve(tiny_recipe(), tmp_path / "again") == plain
     assert curve(tiny_recipe(schedule__workers=2), tmp_path / "workers") == plain
@@ -88,7 +86,7 @@ def test_a_trial_stopped_and_resumed_equals_an_uninterrupted_one(
     assert [line["epoch"] for line in lines] == [1, 2, 3]
 
 
-OPTIONS = {
+OPTIONS: dict[str, dict[str, Any]] = {
     "host": {"distill__host": "mgd"},
     "host pkd": {"distill__host": "pkd"},
     "host cwd": {"distill__host": "cwd"},
@@ -227,9 +225,7 @@ def test_validation_interval(tiny_recipe: Build, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [lambda raw: raw[: len(raw) // 2], lambda raw: b"no checkpoint"])
-def test_a_damaged_checkpoint_is_refused(
-    tiny_recipe: Build, tmp_path: Path, damage: Callable[[bytes], bytes]
-) -> None:
+def test_a_damaged_checkpoint_is_refused(tiny_recipe: Build, tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
     result, _ = run(tiny_recipe(schedule__epochs=1), tmp_path)
     result.last.write_bytes(damage(result.last.read_bytes()))
     with pytest.raises(CheckpointError, match=r"last\.pth: must be a whole checkpoint"):
