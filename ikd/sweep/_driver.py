@@ -26,7 +26,7 @@ from ikd.sweep._mirror import mirror_all
 from ikd.sweep._records import TrialRecord, ranked
 from ikd.sweep._signals import Interrupts, StopNow, listening
 from ikd.sweep._study import SweepStudy, open_storage
-from ikd.sweep._table import SweepView, duration, percent, ranking
+from ikd.sweep._table import SweepView, duration, percent, ranking, wide_console
 from ikd.sweep._worker import Job
 from ikd.tracking import Tracker, environment_tags, open_tracker
 
@@ -112,7 +112,7 @@ def run_sweep(
             runs it. Nothing was changed.
     """
     files, folder = resolve(space, recipe=recipe, runner=runner, name=name, values=values)
-    console = output or Console()
+    console = output or wide_console()
     with driving(folder):
         study = _open_study(files, folder)
         write_files(folder, files)
@@ -224,8 +224,7 @@ class _Drive:
     def _show(self, result: SweepResult) -> None:
         say = self._view.say
         if result.trials:
-            width = None if self._console.is_terminal else max(self._console.width, 120)
-            self._console.print(ranking(result.trials, self._files.space), width=width)
+            self._console.print(ranking(result.trials, self._files.space))
         spent = duration(self._conductor.wall_seconds)
         if result.state == "interrupted":
             say(f"{result.name}: interrupted after {spent}; the same command goes on")

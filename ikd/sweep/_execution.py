@@ -7,8 +7,10 @@ import functools
 import json
 import logging
 import math
+import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -24,6 +26,8 @@ from ikd.errors import BadInput
 from ikd.sweep._conductor import Conductor
 from ikd.sweep._worker import Job, train
 
+LEFT_OVER_SECONDS = 600.0
+"""Age of a dead driver's Ray folder before it is removed; its last processes linger for half a minute."""
 OBJECT_STORE_BYTES = 80 * 2**20  # nothing large goes through it; 75 MiB is Ray's least
 
 
@@ -164,7 +168,8 @@ def ray_session(runner: Runner) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    folder = Path(tempfile.mkdtemp(prefix="ikd-ray-", dir=_short_temp()))
+    remove_left_over(Path(_short_temp()))
+    folder = Path(tempfile.mkdtemp(prefix=f"ikd-ray-{os.getpid()}-", dir=_short_temp()))
     try:
         ray.init(**_init_arguments(runner, folder))
         yield
@@ -180,6 +185,16 @@ def _init_arguments(runner: Runner, folder: Path) -> dict[str, Any]:
     cpus = math.ceil(runner.concurrency * runner.trial.cpus)
     own = {"num_cpus": cpus, "include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
     return common | own | {"_temp_dir": str(folder)}
+
+
+def remove_left_over(temp: Path) -> None:
+    """Remove the folders that killed drivers of this user left; their Ray has ended by itself since."""
+    for folder in temp.glob("ikd-ray-*-*"):
+        pid = folder.name.split("-")[2]
+        with contextlib.suppress(OSError):  # somebody else's, or gone meanwhile
+            old = time.time() - folder.stat().st_mtime > LEFT_OVER_SECONDS
+            if old and folder.stat().st_uid == os.getuid() and not Path(f"/proc/{pid}").exists():
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _short_temp() -> str:

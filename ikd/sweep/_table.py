@@ -25,6 +25,12 @@ NOTE_LINE_SECONDS = 15.0
 """Plain output has at most one line per trial and this time on what it is busy with."""
 
 
+def wide_console() -> Console:
+    """Return a console on standard output; a pipe has no width, so tables get room there."""
+    console = Console()
+    return console if console.is_terminal else Console(width=140)
+
+
 def percent(value: float | None, *, sign: bool = False) -> str:
     """Write an AP (0..1) as in the papers: times 100, one decimal."""
     return "-" if value is None else format(100 * value, "+.1f" if sign else ".1f")
@@ -58,7 +64,7 @@ def ranking(records: Sequence[TrialRecord], space: SearchSpace) -> RenderableTyp
     table.add_column("what", overflow="fold", min_width=20)
     table.add_column(metric, justify="right", no_wrap=True)
     for anchor in anchors:
-        table.add_column(f"vs {anchor.replace('_', ' ')}", justify="right")
+        table.add_column(f"vs {anchor.replace('_', ' ')}", justify="right", min_width=7)
     table.add_column("epochs", justify="right", no_wrap=True)
     table.add_column("time", justify="right", no_wrap=True)
     table.add_column("state", no_wrap=True)

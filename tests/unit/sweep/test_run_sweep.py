@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -172,3 +174,16 @@ def test_more_than_the_machine_has_is_refused(recipe: Recipe) -> None:
 def test_importing_the_package_loads_no_ray() -> None:
     code = "import sys, ikd.sweep; assert not {'ray', 'torch', 'mlflow', 'mmdet'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_folders_of_killed_drivers_are_removed(tmp_path: Path) -> None:
+    from ikd.sweep._execution import LEFT_OVER_SECONDS, remove_left_over
+
+    dead, young, alive = (tmp_path / f"ikd-ray-{pid}-x" for pid in (99999999, 99999998, os.getpid()))
+    for folder in (dead, young, alive):
+        folder.mkdir()
+    for folder in (dead, alive):
+        then = time.time() - LEFT_OVER_SECONDS - 1
+        os.utime(folder, (then, then))
+    remove_left_over(tmp_path)
+    assert [folder.exists() for folder in (dead, young, alive)] == [False, True, True]
