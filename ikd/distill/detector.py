@@ -168,6 +168,6 @@ def _equal(one: Any, other: Any) -> bool:
 
 
 def _non_finite(named: Mapping[str, Tensor]) -> dict[str, float]:
-    values = {name: float(value) for name, value in named.items()}
+    values = {name: float(value.detach()) for name, value in named.items()}
     parts = {name: value for name, value in values.items() if not math.isfinite(value) and name != "loss"}
     return parts or {"total": values["loss"]}

@@ -22,7 +22,7 @@ from ikd.training._model import build_model
 from ikd.training._optim import optim_wrapper, param_schedulers
 from ikd.training._prepare import Prepared, device_of, prepare
 from ikd.training._progress import Metrics, Progress, Report, StopTrial, resume_from
-from ikd.training._reset import reset
+from ikd.training._reset import reset, settle
 from ikd.training._runner import TrialRunner
 
 
@@ -80,7 +80,7 @@ def run_trial(
     if content is None:
         (directory / "log.jsonl").unlink(missing_ok=True)
     (directory / "recipe.yaml").write_text(yaml.safe_dump(recipe.as_dict(), sort_keys=False))
-    reset()  # whatever this process did before
+    settle()
     MMLogger.get_instance("ikd", log_level="ERROR")  # mmengine notes every initialised weight
     with tempfile.TemporaryDirectory(prefix="ikd-") as scratch:
         try:
