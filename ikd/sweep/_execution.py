@@ -87,6 +87,7 @@ class StudyScheduler(_Detached, FIFOScheduler):
             message.pop("pid")
         handlers: dict[str, Callable[..., bool]] = {
             "start": self._conductor.started,
+            "data": self._conductor.data,
             "note": self._conductor.note,
             "epoch": self._conductor.report,
         }

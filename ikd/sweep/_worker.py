@@ -134,7 +134,7 @@ def _run(training: Any, line: Line, recipe: Recipe, *, directory: Path, job: Job
             earlier += metrics.get("seconds/train", 0.0) + metrics.get("seconds/val", 0.0)
             if epoch > recorded:  # saved, but perhaps never reported: the driver skips what it knows
                 line("epoch", epoch=epoch, metrics=metrics, seconds=earlier)
-    elif recipe.teacher is not None and hasattr(training, "prepare"):
+    elif hasattr(training, "prepare"):
         prepared = training.prepare(recipe, line.note)
         line("data", fingerprint=prepared.files.fingerprint())
     began = time.monotonic()
