@@ -54,7 +54,7 @@ def sweep(
 
     values = parse_sets(sets or [])
     if dry_run:
-        Console().print(sweeps.dry_run(space, runner=runner, name=name, values=values).render())
+        _console().print(sweeps.dry_run(space, runner=runner, name=name, values=values).render())
         return
     result = sweeps.run_sweep(space, runner=runner, name=name, values=values)
     raise typer.Exit(result.exit_status)
@@ -68,7 +68,7 @@ def status(name: Name) -> None:
     """
     from ikd.sweep import sweep_status
 
-    Console().print(sweep_status(name).render())
+    _console().print(sweep_status(name).render())
 
 
 @app.command()
@@ -179,7 +179,7 @@ def doctor() -> None:
     table = Table("", "check", "found", "what to do")
     for check in checks:
         table.add_row(f"[{colours[check.status]}]{check.status}", check.name, check.detail, check.advice)
-    Console().print(table)
+    _console().print(table)
     raise typer.Exit(exit_status(checks))
 
 
@@ -217,6 +217,12 @@ def data_draw(
     from ikd.data import draw_dataset
 
     typer.echo(str(draw_dataset(directory, num_train=train_images, num_val=val_images, size_px=size, seed=seed)))
+
+
+def _console() -> Console:
+    """Return a console for tables: as wide as the terminal, wide enough for them in a pipe."""
+    console = Console()
+    return console if console.is_terminal else Console(width=140)
 
 
 def _notify(what: str, done: int, total: int) -> None:
