@@ -13,12 +13,9 @@ from ikd.config._loading import (
 from ikd.config._recipe import (
     DRAWN,
     STUDENT_ALONE,
-    Attack,
     Data,
     Detector,
-    Distill,
     Recipe,
-    Reference,
     Schedule,
     Split,
     Student,
@@ -27,6 +24,7 @@ from ikd.config._recipe import (
 from ikd.config._runner import Runner
 from ikd.config._section import Section
 from ikd.config._space import Asha, Budget, Domain, SearchSpace, Tpe
+from ikd.config._terms import Attack, Distill, Reference
 
 __all__ = [
     "DRAWN",

@@ -6,8 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ikd.config._recipe import Count, NonNegative
 from ikd.config._section import Section
+from ikd.config._terms import Count, NonNegative
 
 
 class RayCluster(Section):

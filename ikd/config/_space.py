@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 import pydantic
 from pydantic import Field
 
-from ikd.config._recipe import Count, Positive
 from ikd.config._section import Section
+from ikd.config._terms import Count, Positive
 
 When = dict[str, Any]
 _KINDS = {"choice": "choice", "uniform": "uniform", "log_uniform": "log_uniform", "int": "integer"}

@@ -3,6 +3,7 @@
 from ikd.detectors._build import build_detector, freeze, weights_sha256
 from ikd.detectors._checkpoint import Checkpoint, read_checkpoint
 from ikd.detectors._config import detector_config
+from ikd.detectors._quiet import quiet
 from ikd.detectors._taps import Taps, check_pair, tap_channels, tap_names, tap_strides
 from ikd.detectors._weights import inherit, load_weights
 
@@ -15,6 +16,7 @@ __all__ = [
     "freeze",
     "inherit",
     "load_weights",
+    "quiet",
     "read_checkpoint",
     "tap_channels",
     "tap_names",

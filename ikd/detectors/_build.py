@@ -11,8 +11,9 @@ import torch
 from mmengine.config import ConfigDict
 from torch import nn
 
-from ikd.detectors._mmdet import quiet, register
+from ikd.detectors._quiet import quiet
 from ikd.errors import BadInput, IkdError
+from ikd.ops import install
 
 
 def build_detector(model_config: Mapping[str, Any]) -> nn.Module:
@@ -23,7 +24,7 @@ def build_detector(model_config: Mapping[str, Any]) -> nn.Module:
     Raises:
         BadInput: mmdet refuses the config.
     """
-    register()
+    install()
     from mmdet.registry import MODELS
     from mmengine.registry import DefaultScope
 

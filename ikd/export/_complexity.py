@@ -11,7 +11,7 @@ import torch
 from mmengine.analysis import get_model_complexity_info
 from mmengine.registry import DefaultScope
 
-from ikd.export._quiet import quiet
+from ikd.detectors import quiet
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def _count(detector: Any, data: Any) -> tuple[int | None, str]:
     # a two-stage detector's forward needs the samples, and the counter passes tensors only
     detector.forward = functools.partial(original, data_samples=data["data_samples"])
     try:
-        with quiet():  # it lists every operation that it takes for free
+        with quiet(""):  # it lists every operation that it takes for free
             found = get_model_complexity_info(detector, inputs=data["inputs"], show_table=False, show_arch=False)
         return int(found["flops"]), ""
     except Exception as error:  # tracing fails in many ways, and a cost that is not known stops no export

@@ -15,10 +15,9 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 
 from ikd.data import categories
-from ikd.detectors import build_detector, load_weights, read_checkpoint
+from ikd.detectors import build_detector, load_weights, quiet, read_checkpoint
 from ikd.errors import BadInput
 from ikd.export._config import without_pretrained
-from ikd.export._quiet import quiet
 from ikd.training import CocoEvaluator
 
 Done = Callable[[int, int], None]
@@ -140,7 +139,7 @@ def val_loader(settings: Config, annotations: Path, images: Path, classes: tuple
 def run(detector: Any, loader: Any, annotations: Path, progress: Done | None = None) -> dict[str, float]:
     """Predict all of `loader` and return the COCO metrics."""
     total, done = len(loader.dataset), 0
-    with quiet():
+    with quiet(""):
         evaluator = Evaluator([CocoEvaluator(annotations)])
     with DefaultScope.overwrite_default_scope("mmdet"):
         for batch in loader:

@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
+from ikd.detectors import quiet
 from ikd.errors import BadInput, JobError
-from ikd.export._quiet import quiet
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 TOLERANCE = 1e-4
@@ -108,7 +108,7 @@ def write_onnx(detector: Any, folder: Path, *, height: int, width: int) -> OnnxF
         outputs = _output_names(detector, detector._forward(images))
     free = {0: "batch", 2: "height", 3: "width"}
     try:
-        with quiet(), _quiet_exporter():
+        with quiet(""), _quiet_exporter():
             torch.onnx.export(
                 network, (images,), path, input_names=[_INPUT], output_names=list(outputs), dynamo=True,
                 dynamic_shapes=(free,), external_data=False, verbose=False,
