@@ -54,7 +54,7 @@ def sweep(
 
     values = parse_sets(sets or [])
     if dry_run:
-        _console().print(sweeps.dry_run(space, runner=runner, name=name, values=values).render())
+        sweeps.wide_console().print(sweeps.dry_run(space, runner=runner, name=name, values=values).render())
         return
     result = sweeps.run_sweep(space, runner=runner, name=name, values=values)
     raise typer.Exit(result.exit_status)
@@ -66,9 +66,9 @@ def status(name: Name) -> None:
 
     Example: ikd status mine
     """
-    from ikd.sweep import sweep_status
+    from ikd.sweep import sweep_status, wide_console
 
-    _console().print(sweep_status(name).render())
+    wide_console().print(sweep_status(name).render())
 
 
 @app.command()
@@ -173,13 +173,14 @@ def doctor() -> None:
     Example: ikd doctor
     """
     from ikd.doctor import diagnose, exit_status
+    from ikd.sweep import wide_console
 
     checks = diagnose()
     colours = {"ok": "green", "warn": "yellow", "fail": "red"}
     table = Table("", "check", "found", "what to do")
     for check in checks:
         table.add_row(f"[{colours[check.status]}]{check.status}", check.name, check.detail, check.advice)
-    _console().print(table)
+    wide_console().print(table)
     raise typer.Exit(exit_status(checks))
 
 
@@ -217,12 +218,6 @@ def data_draw(
     from ikd.data import draw_dataset
 
     typer.echo(str(draw_dataset(directory, num_train=train_images, num_val=val_images, size_px=size, seed=seed)))
-
-
-def _console() -> Console:
-    """Return a console for tables: as wide as the terminal, wide enough for them in a pipe."""
-    console = Console()
-    return console if console.is_terminal else Console(width=140)
 
 
 def _notify(what: str, done: int, total: int) -> None:

@@ -82,10 +82,7 @@ class Domain(Section):
 class Objective(Section):
     """What makes a trial better."""
 
-    metric: Literal[
-        "bbox_mAP", "bbox_AP50", "bbox_AP75", "bbox_APs", "bbox_APm", "bbox_APl", "bbox_AR",
-        "segm_mAP", "segm_AP50", "segm_AP75", "segm_APs", "segm_APm", "segm_APl", "segm_AR",
-    ] = "bbox_mAP"  # fmt: skip
+    metric: Literal["bbox_mAP", "bbox_AP50", "bbox_AP75", "bbox_APs", "bbox_APm", "bbox_APl", "bbox_AR"] = "bbox_mAP"
     """Validation metric."""
     mode: Literal["max", "min"] = "max"
     """Direction."""

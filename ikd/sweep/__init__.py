@@ -5,7 +5,7 @@ from ikd.sweep._dry_run import DryRun, dry_run
 from ikd.sweep._folder import stop_sweep, sweep_names
 from ikd.sweep._records import Report, TrialRecord
 from ikd.sweep._status import SweepStatus, best_trial, sweep_status, trials_of
-from ikd.sweep._table import ranking
+from ikd.sweep._table import ranking, wide_console
 from ikd.sweep._worker import tune_trainable
 
 __all__ = [
@@ -23,4 +23,5 @@ __all__ = [
     "sweep_status",
     "trials_of",
     "tune_trainable",
+    "wide_console",
 ]

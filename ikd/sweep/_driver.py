@@ -23,6 +23,7 @@ from ikd.sweep._folder import (
     write_files,
 )
 from ikd.sweep._mirror import mirror_all
+from ikd.sweep._preflight import check_training
 from ikd.sweep._records import TrialRecord, ranked
 from ikd.sweep._signals import Interrupts, StopNow, listening
 from ikd.sweep._study import SweepStudy, open_storage
@@ -113,6 +114,8 @@ def run_sweep(
     """
     files, folder = resolve(space, recipe=recipe, runner=runner, name=name, values=values)
     console = output or wide_console()
+    if not (folder.path / "study.db").exists():
+        check_training(training, files.recipe, storage_of(files.runner))
     with driving(folder):
         study = _open_study(files, folder)
         write_files(folder, files)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +15,10 @@ from filelock import FileLock
 
 from ikd.attack import DIFGSM, PerturbationStore, TrainingImages, generate, perturbation_key
 from ikd.config import Recipe, Teacher, home, load_recipe
-from ikd.errors import CheckpointError
+from ikd.detectors import build_detector, freeze
+from ikd.errors import BadInput, CheckpointError
 from ikd.training._data import DataFiles
-from ikd.training._model import build_model, load_teacher
+from ikd.training._model import build_model, load_teacher, model_config
 
 Notify = Callable[[str, int, int], None]
 """Called with what is being made, how much of it is done, and how much there is."""
@@ -39,13 +41,11 @@ def prepare(recipe: Recipe, progress: Notify | None = None) -> Prepared:
     Raises:
         BadInput: data, detectors or checkpoints that do not fit, before anything is trained.
     """
-    files = DataFiles.of(recipe)
-    check_detectors(recipe, files)
+    files = check(recipe)
     if recipe.teacher is None:
         return Prepared(files, None, None)
     weights = teacher_weights(recipe, recipe.teacher, files, progress)
     teacher = load_teacher(recipe.teacher, weights, files.classes).to(device_of(recipe))
-    check_model(recipe, files, teacher)
     perturbations = _perturbations(recipe, files, teacher, progress) if recipe.adversarial.enabled else None
     return Prepared(files, teacher, perturbations)
 
@@ -57,16 +57,40 @@ def device_of(recipe: Recipe) -> torch.device:
     return torch.device(recipe.device)
 
 
-def check_detectors(recipe: Recipe, files: DataFiles) -> None:
-    """Build the student alone, so that an unknown detector or argument is refused before a teacher is trained."""
+def check(recipe: Recipe) -> DataFiles:
+    """Refuse a recipe that does not fit its data, detectors or checkpoints, before anything is trained.
+
+    A teacher that is still to be trained is built with random weights: what matters here is whether the pair fits.
+
+    Raises:
+        BadInput: names the field, the value and what would be right.
+    """
+    files = DataFiles.of(recipe)
+    _check_length(recipe, files)
     with torch.random.fork_rng(devices=[]):
-        build_model(recipe.student_alone(), files, None)
+        build_model(recipe, files, _any_teacher(recipe.teacher, files) if recipe.teacher else None)
+    return files
 
 
-def check_model(recipe: Recipe, files: DataFiles, teacher: torch.nn.Module) -> None:
-    """Build the whole model once, so that a pair that does not fit is refused before anything costly."""
-    with torch.random.fork_rng(devices=[]):
-        build_model(recipe, files, teacher)
+def _any_teacher(teacher: Teacher, files: DataFiles) -> torch.nn.Module:
+    if teacher.checkpoint is not None:
+        return load_teacher(teacher, teacher.checkpoint, files.classes)
+    frozen: torch.nn.Module = freeze(build_detector(model_config(teacher, files.classes)))
+    return frozen
+
+
+def _check_length(recipe: Recipe, files: DataFiles) -> None:
+    annotations = json.loads(files.train.read_text())["annotations"]
+    images = len({annotation["image_id"] for annotation in annotations})
+    if images == 0:
+        raise BadInput(f"{files.train}: annotations: must hold a box; images without one are not trained on")
+    per_epoch = math.ceil(images / recipe.schedule.batch_size)
+    warmup, total = recipe.schedule.warmup.iterations, recipe.schedule.epochs * per_epoch
+    if warmup >= total:
+        raise BadInput(
+            f"recipe {recipe.name}: schedule.warmup.iterations: must be below the {total} steps of this training "
+            f"({recipe.schedule.epochs} epochs of {per_epoch}), but got {warmup}"
+        )
 
 
 def teacher_recipe(recipe: Recipe, teacher: Teacher) -> Recipe:

@@ -15,7 +15,6 @@ from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 
 from ikd.config import Recipe
-from ikd.errors import BadInput
 from ikd.training._data import CocoEvaluator, train_loader, val_loader
 from ikd.training._hooks import EpochHook, ReportHook
 from ikd.training._model import build_model
@@ -103,7 +102,6 @@ def _build_runner(
     with DefaultScope.overwrite_default_scope("mmdet"), contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints
         train = TrialRunner.build_dataloader(train_loader(recipe, prepared.files, prepared.perturbations), recipe.seed)
         val = TrialRunner.build_dataloader(val_loader(recipe, prepared.files), recipe.seed)
-    _check_length(recipe, len(train))
     schedule = recipe.schedule
     return TrialRunner(
         model=model,
@@ -127,14 +125,3 @@ def _build_runner(
         default_scope="mmdet",
         experiment_name=progress.directory.name,
     )
-
-
-def _check_length(recipe: Recipe, steps_per_epoch: int) -> None:
-    warmup, total = recipe.schedule.warmup.iterations, recipe.schedule.epochs * steps_per_epoch
-    if steps_per_epoch == 0:
-        raise BadInput(f"recipe {recipe.name}: data.train: must hold an image with a box, but has none")
-    if warmup >= total:
-        raise BadInput(
-            f"recipe {recipe.name}: schedule.warmup.iterations: must be below the {total} steps of this training "
-            f"({recipe.schedule.epochs} epochs of {steps_per_epoch}), but got {warmup}"
-        )
