@@ -47,7 +47,8 @@ def anchor_proposals(space: SearchSpace, recipe: Recipe) -> list[Proposal]:
     """Return the anchors, one proposal per distinct configuration.
 
     An anchor whose values all lie inside the space is a point of it and the sampler learns from its result. One that
-    lies outside (the student alone nearly always) stays outside the sampler's model: it has no coordinates there.
+    lies outside (the student alone nearly always) stays outside the sampler's model: it has no coordinates there. Its
+    values are kept all the same, so that a table shows what it had where the others vary.
     """
     found: dict[str, Proposal] = {}
     for anchor in space.anchors:
@@ -60,7 +61,7 @@ def anchor_proposals(space: SearchSpace, recipe: Recipe) -> list[Proposal]:
         values = space.active({name: field_value(fixed, name) for name in space.parameters})
         inside = all(contains(space.parameters[name], value) for name, value in values.items())
         inside = inside and recipe.with_values(values).fingerprint() == print_
-        found[print_] = Proposal(values if inside else {}, fixed, (anchor,), inside)
+        found[print_] = Proposal(values, fixed, (anchor,), inside)
     return list(found.values())
 
 

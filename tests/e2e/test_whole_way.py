@@ -126,6 +126,7 @@ def test_status_shows_the_same_ranking(home: Path, swept: subprocess.CompletedPr
     ("arguments", "message"),
     [
         (("sweep", "{space}", "--set", "schedule.epoch=3"), "schedule.epoch: is no recipe field; did you mean"),
+        (("sweep", "search_spaces/ikd.yaml"), "data.train.annotations: must be a COCO json file"),
         (("sweep", "absent.yaml"), "absent.yaml: (file): must be a readable UTF-8 text file"),
         (("export", "absent", "--to", "x"), "absent"),
         (("train", "drawn_r1"), "did you mean 'drawn_r18'?"),
