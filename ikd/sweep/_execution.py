@@ -8,7 +8,9 @@ import json
 import logging
 import math
 import os
+import shlex
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -185,7 +187,13 @@ def _init_arguments(runner: Runner, folder: Path) -> dict[str, Any]:
         return common
     cpus = math.ceil(runner.concurrency * runner.trial.cpus)
     own = {"num_cpus": cpus, "include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
-    return common | own | {"_temp_dir": str(folder)}
+    return common | own | {"_temp_dir": str(folder)} | _quoted_python()
+
+
+def _quoted_python() -> dict[str, Any]:
+    """Quote the interpreter's path where it needs it: Ray hands it to a shell as it is, and no worker would start."""
+    quoted = shlex.quote(sys.executable)
+    return {"runtime_env": {"py_executable": quoted}} if quoted != sys.executable else {}
 
 
 def remove_left_over(temp: Path) -> None:
