@@ -41,7 +41,7 @@ demo: $(DONE)
 	@echo "To compare the trials in a browser:  IKD_HOME='$(IKD_HOME)' '$(CURDIR)/$(IKD)' ui"
 
 test: lint
-	$(PY) -m pytest -m "not slow and not fault" --durations=10 $(PYTEST_ARGS)
+	$(PY) -m pytest -n 2 --dist loadfile -m "not slow and not fault" --durations=10 $(PYTEST_ARGS)
 
 test-all: lint
 	$(PY) -m pytest --durations=20 $(PYTEST_ARGS)
