@@ -2,8 +2,8 @@
 
 Both are timed in one run on the same batch, in turn, so that a busy machine slows both::
 
-    python benchmarks/attack.py
-    python benchmarks/attack.py --data DIR      # a folder with train.json and images/
+    python -m benchmarks.attack
+    python -m benchmarks.attack --data DIR      # a folder with train.json and images/
 
 The attack runs forward and backward `steps` times, but never the weights' half of the backward pass.
 """
@@ -25,6 +25,7 @@ os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 import torch
 from torch import Tensor
 
+from benchmarks.memory import peak_mib
 from ikd.attack import DIFGSM
 from ikd.attack._gradient import prepared_samples
 from ikd.attack._images import Batch, TrainingImages, batches, open_dataset
@@ -118,23 +119,6 @@ def seconds(work: Callable[[], Any], device: torch.device) -> float:
     if device.type == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter() - start
-
-
-def peak_mib(work: Callable[[], Any], device: torch.device) -> float:
-    """Return the most memory that the tensors made by `work` hold at one time, in MiB."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        work()
-        return (torch.cuda.max_memory_allocated() - before) / 2**20
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
-        work()
-    held = most = 0
-    for event in sorted(profile.profiler.kineto_results.events(), key=lambda item: item.start_ns()):
-        if event.name() == "[memory]":
-            held += event.nbytes()
-            most = max(most, held)
-    return most / 2**20
 
 
 def report(times: dict[str, list[float]], peaks: dict[str, float], setting: str) -> None:

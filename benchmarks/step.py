@@ -1,25 +1,24 @@
 """What distillation costs: one training step beside the floor it cannot go under.
 
-    python benchmarks/step.py [--recipe drawn_r18] [--batch 8] [--size 160] [--repeats 15]
+    python -m benchmarks.step [--recipe drawn_r18] [--batch 8] [--size 160] [--repeats 15]
 
 The floor of a host is the student's own step plus the teacher's forward pass (backbone and neck); the adversarial term
 adds the student's forward and backward pass and the teacher's forward once more. All variants are timed in turn in one
-run, so that a drift of the machine meets them alike; medians are printed. Peak memory is of one process per variant.
+run, so that a drift of the machine meets them alike; medians are printed. Peak memory is that of the tensors that one
+step makes.
 """
 
 from __future__ import annotations
 
 import argparse
-import resource
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
+
+from benchmarks.memory import peak_mib
 
 Step = Callable[[], object]
 VARIANTS = ("student", "teacher", "features", "pkd", "fgd", "mgd", "fgd+adversarial", "mgd+adversarial")
@@ -29,7 +28,7 @@ def build(variant: str, options: argparse.Namespace) -> Step:
     """Return one step of a variant: student, teacher, the student's feature pass, or a host with or without IKD."""
     from ikd.config import load_recipe
     from ikd.distill.detector import DistillDetector
-    from ikd.training import DataFiles, build_model, load_teacher, model_config  # noqa: F401
+    from ikd.training import DataFiles, build_model
     from ikd.training import optim_wrapper as make_wrapper
 
     host, _, adversarial = variant.partition("+")
@@ -98,24 +97,16 @@ def _wait(value: object) -> object:
     return value
 
 
-def measure(options: argparse.Namespace) -> dict[str, float]:
+def measure(steps: dict[str, Step], repeats: int) -> dict[str, float]:
     """Time all variants in turn; return the median seconds of each."""
-    steps = {variant: build(variant, options) for variant in VARIANTS}
     times: dict[str, list[float]] = {variant: [] for variant in VARIANTS}
-    for repeat in range(options.repeats + 2):
+    for repeat in range(repeats + 2):
         for variant, step in steps.items():
             started = time.perf_counter()
             step()
             if repeat >= 2:  # warm-up
                 times[variant].append(time.perf_counter() - started)
     return {variant: statistics.median(values) for variant, values in times.items()}
-
-
-def peak_mib(variant: str, options: argparse.Namespace) -> float:
-    """Return the peak resident memory of a process that runs one variant, in MiB."""
-    arguments = [f"--{name}={getattr(options, name)}" for name in ("recipe", "batch", "size", "threads")]
-    command = [sys.executable, __file__, f"--only={variant}", *arguments]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
 
 
 def main() -> None:
@@ -126,28 +117,22 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=160)
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--only", choices=VARIANTS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    if options.only:
-        step = build(options.only, options)
-        for _ in range(3):
-            step()
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
-        return
-    times = measure(options)
+    steps = {variant: build(variant, options) for variant in VARIANTS}
+    times = measure(steps, options.repeats)
     floor = times["student"] + times["teacher"]
     adversarial_floor = floor + times["features"] + times["teacher"]
     setting = f"batch {options.batch}, {options.size} px, {options.threads} thread(s), torch {torch.__version__}"
     print(f"{options.recipe}, {setting}")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     print(f"{'variant':<18}{'ms':>9}{'floor ms':>10}{'ratio':>7}{'peak MiB':>10}")
     for variant, seconds in times.items():
         base = adversarial_floor if "+" in variant else floor
         known = variant not in ("student", "teacher", "features")
         columns = f"{1e3 * base:>10.1f}{seconds / base:>7.2f}" if known else f"{'':>17}"
-        print(f"{variant:<18}{1e3 * seconds:>9.1f}{columns}{peak_mib(variant, options):>10.0f}")
+        print(f"{variant:<18}{1e3 * seconds:>9.1f}{columns}{peak_mib(steps[variant], device):>10.0f}")
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     main()

@@ -81,13 +81,16 @@ class FGD(nn.Module):
         num_images, channels, height, width = student.shape
         spatial, channel = attention(teacher, self.temperature)
         foreground = foreground_mask(targets, (height, width)).to(student.dtype)
-        error = torch.einsum("nchw,nc->nhw", (teacher - student).square(), channel) * spatial  # sum_c q (T-S)^2
+        difference = student - teacher
+        squared = difference.square()
+        error = torch.einsum("nchw,nc->nhw", squared, channel) * spatial  # sum_c q (T-S)^2
         per_image = 1 / num_images / (channels if self.mean else 1)
+        context = self.student_context(student) - self.teacher_context(teacher)  # [N, C]
         return {
             "foreground": self.alpha * per_image * (foreground * error).sum(),
             "background": self.beta * per_image * (background_mask(foreground) * error).sum(),
             "attention": self.gamma * self._attention(student, spatial, channel),
-            "relation": self.lambda_ * self._relation(student, teacher),
+            "relation": self.lambda_ * self._relation(difference, squared, context),
         }
 
     def _attention(self, student: Tensor, spatial: Tensor, channel: Tensor) -> Tensor:
@@ -98,10 +101,11 @@ class FGD(nn.Module):
         over_channels = (student_channel - channel).abs().sum() * channels
         return (over_cells + over_channels) / len(student)
 
-    def _relation(self, student: Tensor, teacher: Tensor) -> Tensor:
-        context = self.student_context(student) - self.teacher_context(teacher)  # [N, C]
-        total = (student - teacher + context[:, :, None, None]).square().sum() / len(student)
-        return total * (1 / student[0].numel() if self.mean else self.scale.elements)
+    def _relation(self, difference: Tensor, squared: Tensor, context: Tensor) -> Tensor:
+        """Expand ||D + c||^2, c constant over the cells, so that the map is not walked again."""
+        num_images, cells = len(difference), difference[0, 0].numel()
+        total = squared.sum() + 2 * (context * difference.sum(dim=(2, 3))).sum() + cells * context.square().sum()
+        return total / num_images * (1 / difference[0].numel() if self.mean else self.scale.elements)
 
     def effective_weight(self, elements: int) -> float:
         """Return the weight of the global term as that of a mean over `elements` of one image and level."""
