@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -246,6 +247,23 @@ def test_a_warmup_longer_than_training_is_refused(tiny_recipe: Build, tmp_path: 
 def test_missing_data_is_refused(tiny_recipe: Build, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"data\.train\.annotations: must be a COCO json file, but .* is not there"):
         run(tiny_recipe(data__root=str(tmp_path)), tmp_path / "trial")
+    assert not (tmp_path / "trial").exists()
+
+
+def test_a_data_set_without_boxes_is_refused(tiny_recipe: Build, tiny_data: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_data, tmp_path / "data")
+    train = tmp_path / "data" / "train.json"
+    train.write_text(json.dumps(json.loads(train.read_text()) | {"annotations": []}))
+    with pytest.raises(BadInput, match=r"train\.json: annotations: must hold a box"):
+        run(tiny_recipe(data__root=str(tmp_path / "data")), tmp_path / "trial")
+
+
+def test_a_checkpoint_of_another_architecture_is_refused(tiny_recipe: Build, tmp_path: Path) -> None:
+    recipe = tiny_recipe()
+    weights = run(recipe.student_alone(), tmp_path / "teacher")[0].best
+    wider = recipe.teachers.available["big"].model_dump() | {"checkpoint": str(weights)}
+    with pytest.raises(CheckpointError, match=r"best\.pth' is of another architecture: backbone"):
+        run(recipe.with_values({"teachers.available": {"big": wider}}), tmp_path / "trial")
     assert not (tmp_path / "trial").exists()
 
 
