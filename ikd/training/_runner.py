@@ -18,6 +18,10 @@ class TrialRunner(Runner):
     def _log_env(self, env_cfg: dict[str, Any]) -> None:
         """Skip: it starts compilers to ask for their versions."""
 
+    def wrap_model(self, model_wrapper_cfg: Any, model: Any) -> Any:
+        """Leave the model on the device of the recipe; mmengine would move it to any GPU it sees."""
+        return model
+
     def dump_config(self) -> None:
         """Skip: the resolved recipe is the configuration."""
 
