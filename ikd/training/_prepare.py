@@ -137,7 +137,7 @@ def _perturbations(recipe: Recipe, files: DataFiles, teacher: torch.nn.Module, p
     settings = recipe.attack
     attack = DIFGSM(
         eps=settings.eps,
-        step=min(settings.step, settings.eps) or settings.step,
+        step=min(settings.step, settings.eps),  # eps 0 is no attack at all
         steps=settings.steps,
         momentum=settings.momentum,
         diversity_probability=settings.diversity.probability,

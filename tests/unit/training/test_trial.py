@@ -103,6 +103,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "adversarial weight": {"adversarial__weight": 1e-4},
     "adversarial distance": {"adversarial__distance": "l1"},
     "eps": {"attack__eps": 2.0},
+    "no attack": {"attack__eps": 0.0},
     "attack step": {"attack__step": 1.0},
     "attack steps": {"attack__steps": 1},
     "attack momentum": {"attack__momentum": 0.0},
