@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Literal
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ikd.distill._scale import Reduction, Scale
-from ikd.distill.functional import Targets, kl_over_positions, standardise
+from ikd.distill.functional import Targets, kl_over_positions, pearson_distance
 
 Distance = Literal["mse", "l1", "cwd", "pkd"]
 
@@ -17,7 +16,7 @@ class Adversarial(nn.Module):
     r"""Distance between student and teacher features of the same adversarial image, for one pyramid level.
 
     mse: :math:`w \tfrac1N \|S - T\|^2` and l1: :math:`w \tfrac1N \|S - T\|_1` (R1, the authors' code; the paper's Eq. 6
-    writes another normaliser), cwd at temperature 1 (R6), pkd without its half weight changed (R5).
+    writes another normaliser), cwd at temperature 1 (R6), pkd with its factor 1/2 (R5).
 
     Args:
         weight: alpha_adv.
@@ -42,7 +41,7 @@ class Adversarial(nn.Module):
         if self.distance == "cwd":
             return self.weight * kl_over_positions(student, teacher, tau=1.0)
         if self.distance == "pkd":
-            return self.weight * F.mse_loss(standardise(student), standardise(teacher)) / 2
+            return self.weight * pearson_distance(student, teacher)
         difference = student - teacher
         total = (difference.square() if self.distance == "mse" else difference.abs()).sum() / len(student)
         return self.weight * total * (1 / student[0].numel() if self.mean else self.scale.elements)

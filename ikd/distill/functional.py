@@ -19,6 +19,7 @@ __all__ = [
     "channel_attention",
     "foreground_mask",
     "kl_over_positions",
+    "pearson_distance",
     "spatial_attention",
     "standardise",
 ]
@@ -134,6 +135,22 @@ def standardise(features: Tensor) -> Tensor:
     mean = features.mean(dim=(0, 2, 3), keepdim=True)
     std = features.std(dim=(0, 2, 3), keepdim=True)
     return (features - mean) / (std + 1e-6)
+
+
+def pearson_distance(student: Tensor, teacher: Tensor) -> Tensor:
+    """Half the mean squared difference of standardised maps: the mean over channels of 1 - r, times (n-1)/n.
+
+    Args:
+        student: [N, C, H, W].
+        teacher: [N, C, H, W].
+
+    Returns:
+        Scalar >= 0, zero under positive affine maps of each channel; n = N H W.
+
+    References:
+        PKD, Eqs. 4-6.
+    """
+    return F.mse_loss(standardise(student), standardise(teacher)) / 2
 
 
 def kl_over_positions(student: Tensor, teacher: Tensor, tau: float) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ikd.distill.functional import Targets, standardise
+from ikd.distill.functional import Targets, pearson_distance
 
 
 class PKD(nn.Module):
@@ -28,4 +28,4 @@ class PKD(nn.Module):
         """Return the weighted loss of one level; maps [N, C, H, W] with equal C. The boxes play no part."""
         if student.shape[2:] != teacher.shape[2:]:
             student = F.interpolate(student, teacher.shape[2:], mode="bilinear")
-        return self.weight * F.mse_loss(standardise(student), standardise(teacher)) / 2
+        return self.weight * pearson_distance(student, teacher)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mmcv.image import rescale_size
 from mmdet.datasets import CocoDataset
 from mmdet.registry import DATASETS
 from mmengine.dataset import Compose
@@ -90,12 +91,7 @@ def typical_size(annotations: Path, scale: tuple[int, int], keep_ratio: bool, di
 
 
 def _padded(image: Mapping[str, Any], scale: tuple[int, int], keep_ratio: bool, divisor: int) -> tuple[int, int]:
-    height, width = image["height"], image["width"]
-    if keep_ratio:
-        factor = min(max(scale) / max(height, width), min(scale) / min(height, width))
-        height, width = int(height * factor + 0.5), int(width * factor + 0.5)
-    else:
-        height, width = scale[1], scale[0]
+    width, height = rescale_size((image["width"], image["height"]), scale) if keep_ratio else scale
     return math.ceil(height / divisor) * divisor, math.ceil(width / divisor) * divisor
 
 
