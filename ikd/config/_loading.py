@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from ikd.config._checks import check_recipe, check_space
+from ikd.config._checks import check_recipe
 from ikd.config._recipe import DRAWN, Recipe
 from ikd.config._runner import Runner
 from ikd.config._section import Section, validate
 from ikd.config._space import SearchSpace
+from ikd.config._space_checks import check_space
 from ikd.config._yaml import Document, Location, parse_scalar, read_yaml
 from ikd.errors import BadInput, ConfigError, Problem
 
