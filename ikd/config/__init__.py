@@ -11,6 +11,7 @@ from ikd.config._loading import (
     recipe_names,
 )
 from ikd.config._recipe import (
+    ANCHORS,
     DRAWN,
     STUDENT_ALONE,
     Data,
@@ -18,15 +19,18 @@ from ikd.config._recipe import (
     Recipe,
     Schedule,
     Split,
+    Stage,
     Student,
     Teacher,
 )
 from ikd.config._runner import Runner
 from ikd.config._section import Section
 from ikd.config._space import Asha, Budget, Domain, SearchSpace, Tpe
+from ikd.config._stages import StagePlan
 from ikd.config._terms import Attack, Distill, Reference
 
 __all__ = [
+    "ANCHORS",
     "DRAWN",
     "STUDENT_ALONE",
     "Asha",
@@ -43,6 +47,8 @@ __all__ = [
     "SearchSpace",
     "Section",
     "Split",
+    "Stage",
+    "StagePlan",
     "Student",
     "SweepFiles",
     "Teacher",

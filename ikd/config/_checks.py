@@ -3,36 +3,90 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 from ikd.config._recipe import DRAWN, Recipe
+from ikd.config._stages import STAGE_FIELDS, stage_ends
 from ikd.config._yaml import Document, Location
-from ikd.errors import Problem
+from ikd.errors import ConfigError, Problem
 
+SHARE_TOLERANCE = 1e-3
+"""Shares are written with a few decimals: three thirds sum to 0.999."""
 Fault = tuple[Location, object, str]
 
 
 def check_recipe(recipe: Recipe, document: Document) -> list[Problem]:
     """Return the faults between fields of a recipe."""
     faults = [*_teacher_faults(recipe), *_detector_faults(recipe), *_other_faults(recipe)]
-    return [document.problem(location, value, rule) for location, value, rule in faults]
+    problems = [document.problem(location, value, rule) for location, value, rule in faults]
+    return problems or _in_stages(recipe, document)
 
 
 def _teacher_faults(recipe: Recipe) -> Iterator[Fault]:
-    sequence, available = recipe.teachers.sequence, recipe.teachers.available
-    for index, name in enumerate(sequence):
-        if name not in available:
+    available, stages = recipe.teachers.available, recipe.teachers.stages
+    place: Location = ("teachers", "sequence")
+    for index, stage in enumerate(stages):
+        if stage.teacher not in available:
             known = ", ".join(available) or "none is defined"
-            yield ("teachers", "sequence", index), name, f"must be a name under teachers.available ({known})"
-    if len(sequence) > 1:
-        yield ("teachers", "sequence"), list(sequence), "must hold at most one teacher"
-    if sequence:
+            at = (*place, index) if isinstance(recipe.teachers.sequence[index], str) else (*place, index, "teacher")
+            yield at, stage.teacher, f"must be a name under teachers.available ({known})"
+    if stages:
+        yield from _stage_faults(recipe)
         return
-    if recipe.distill.host != "none":
-        yield ("distill", "host"), recipe.distill.host, "needs a teacher in teachers.sequence, or must be none"
-    if recipe.adversarial.enabled:
-        yield ("adversarial", "enabled"), True, "needs a teacher in teachers.sequence, or must be false"
-    if recipe.student.inherit:
-        yield ("student", "inherit"), True, "needs a teacher in teachers.sequence, or must be false"
+    for field, value in _NEEDS_A_TEACHER.items():
+        section: object = recipe
+        for part in field:
+            section = getattr(section, part)
+        if section != value:
+            rule = f"needs a teacher in teachers.sequence, or must be {str(value).lower()}"
+            yield field, section, rule
+
+
+_NEEDS_A_TEACHER: dict[tuple[str, ...], object] = {
+    ("distill", "host"): "none",
+    ("distill", "me", "enabled"): False,
+    ("distill", "sfa", "enabled"): False,
+    ("adversarial", "enabled"): False,
+    ("student", "inherit"): False,
+}
+
+
+def _stage_faults(recipe: Recipe) -> Iterator[Fault]:
+    place: Location = ("teachers", "sequence")
+    stages, total = recipe.teachers.stages, recipe.total_epochs
+    shares = [stage.share for stage in stages if stage.share is not None]
+    if shares and len(shares) < len(stages):
+        yield place, shares, "must give a share to every stage, or to none"
+    elif shares and abs(sum(shares) - 1) > SHARE_TOLERANCE:
+        yield place, shares, f"must have shares that sum to 1, and they sum to {sum(shares):g}"
+    if shares and recipe.schedule.epochs_per_stage is not None:
+        yield ("schedule", "epochs_per_stage"), recipe.schedule.epochs_per_stage, "goes only with stages without shares"
+    ends = [0, *stage_ends(recipe)]
+    if any(last <= first for first, last in pairwise(ends)):
+        yield place, [stage.teacher for stage in stages], f"must give every stage an epoch of the {total} there are"
+    for index, stage in enumerate(stages):
+        for name in stage.set:
+            if not name.startswith(STAGE_FIELDS):
+                rule = f"is not a stage's own; a stage may set fields under {', '.join(STAGE_FIELDS).replace('.', '')}"
+                yield (*place, index, "set", name), stage.set[name], rule
+
+
+def _in_stages(recipe: Recipe, document: Document) -> list[Problem]:
+    """Return what is wrong with the recipes of single stages, which hold the values that a stage sets for itself."""
+    if not any(stage.set for stage in recipe.teachers.stages):
+        return []
+    try:
+        recipe.stages  # noqa: B018 (building them checks them)
+    except ConfigError as error:
+        sets = {name: index for index, stage in enumerate(recipe.teachers.stages) for name in stage.set}
+        return [
+            document.problem(
+                ("teachers", "sequence", sets[problem.field], "set", problem.field) if problem.field in sets
+                else ("teachers", "sequence"), problem.value, f"{problem.field}: {problem.rule}"
+            )
+            for problem in error.problems
+        ]  # fmt: skip
+    return []
 
 
 def _detector_faults(recipe: Recipe) -> Iterator[Fault]:
@@ -47,12 +101,14 @@ def _detector_faults(recipe: Recipe) -> Iterator[Fault]:
                 detector.arguments,
                 "goes only with a shipped detector (config: ikd::...); use overrides",
             )
+    used = {stage.teacher for stage in recipe.teachers.stages}
     for name, teacher in recipe.teachers.available.items():
-        if teacher.checkpoint is None and teacher.recipe is None and name in recipe.teachers.sequence:
+        if teacher.checkpoint is None and teacher.recipe is None and name in used:
             yield ("teachers", "available", name), None, "needs a checkpoint, or a recipe that trains it"
 
 
 def _other_faults(recipe: Recipe) -> Iterator[Fault]:
+    yield from _alignment_faults(recipe)
     if recipe.adversarial.enabled and recipe.attack.step > recipe.attack.eps > 0:
         yield ("attack", "step"), recipe.attack.step, f"must be at most attack.eps ({recipe.attack.eps})"
     if recipe.data.root == DRAWN and recipe.data.train.images != "images":
@@ -62,3 +118,18 @@ def _other_faults(recipe: Recipe) -> Iterator[Fault]:
         yield ("schedule", "warmup", "iterations"), recipe.schedule.warmup.iterations, rule
     if list(recipe.schedule.policy.milestones) != sorted(recipe.schedule.policy.milestones):
         yield ("schedule", "policy", "milestones"), list(recipe.schedule.policy.milestones), "must rise"
+
+
+def _alignment_faults(recipe: Recipe) -> Iterator[Fault]:
+    me, sfa, augment = recipe.distill.me, recipe.distill.sfa, recipe.augment
+    if me.enabled and not (augment.noise.enabled or augment.crop.enabled):
+        yield (
+            ("distill", "me", "enabled"),
+            True,
+            "needs augment.noise.enabled or augment.crop.enabled, which it applies",
+        )
+    if sfa.enabled and (not sfa.levels or len(set(sfa.levels)) < len(sfa.levels)):
+        yield ("distill", "sfa", "levels"), list(sfa.levels), "must list at least one level, and none twice"
+    if sfa.enabled and sfa.mode == "standardise_inputs" and recipe.distill.host in ("none", "crosskd"):
+        rule = "must be extra_loss where the host reads no feature maps"
+        yield ("distill", "sfa", "mode"), sfa.mode, f"{rule} (host {recipe.distill.host})"

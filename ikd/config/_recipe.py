@@ -7,10 +7,12 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
 from ikd.config._section import Section
+from ikd.config._stages import StagePlan, effective, stage_plans
 from ikd.config._terms import Adversarial, Attack, Augment, Count, Distill, NonNegative, Positive, Probability
+from ikd.errors import ConfigError, Problem
 
 DRAWN = "ikd::drawn"
 """Data root that stands for the data set ikd draws itself."""
@@ -63,6 +65,26 @@ class Teacher(Detector):
 
     recipe: str | None = None
     """Recipe that trains this teacher once when it has no checkpoint; cached by content."""
+    ap: Annotated[float, Field(ge=0.0, le=100.0)] | None = None
+    """Its mAP in percent, as tables print it: searched sequences go from weak to strong by it."""
+
+
+class Stage(Section):
+    """A stretch of epochs with one teacher."""
+
+    teacher: str
+    """Name under `teachers.available`."""
+    share: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
+    """Share of the epochs; given for every stage or for none (equal shares)."""
+    set: dict[str, Any] = {}
+    """Fields under distill, adversarial and augment that hold in this stage alone, by dotted name."""
+
+
+def _name_or_stage(value: Any) -> str:
+    return "name" if isinstance(value, str) else "stage"
+
+
+StageEntry = Annotated[Annotated[str, Tag("name")] | Annotated[Stage, Tag("stage")], Discriminator(_name_or_stage)]
 
 
 class Teachers(Section):
@@ -70,8 +92,15 @@ class Teachers(Section):
 
     available: dict[str, Teacher] = {}
     """Teachers by short name."""
-    sequence: tuple[str, ...] = ()
-    """Names in the order of teaching; empty trains the student alone. One teacher for now."""
+    sequence: tuple[StageEntry, ...] = ()
+    """Stages in the order of teaching, each a name or a mapping; empty trains the student alone."""
+    restart_losses: bool = True
+    """Adapters, generators and context blocks start anew with each teacher; false carries over those that fit."""
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The sequence with every name written out as a stage."""
+        return tuple(Stage(teacher=entry) if isinstance(entry, str) else entry for entry in self.sequence)
 
 
 class Input(Section):
@@ -103,7 +132,7 @@ class Optimizer(Section):
 
 
 class Policy(Section):
-    """Learning-rate schedule over the whole training."""
+    """Learning-rate schedule."""
 
     type: Literal["step", "cosine", "one_cycle", "constant"] = "step"
     """Shape."""
@@ -111,6 +140,8 @@ class Policy(Section):
     """For step: shares of the schedule at which the rate falls by `gamma`."""
     gamma: Positive = 0.1
     """For step: factor at each milestone."""
+    span: Literal["whole", "stage"] = "whole"
+    """One schedule over all stages, or one for each: then warm-up, rate and the optimiser's state start anew too."""
 
 
 class Warmup(Section):
@@ -126,7 +157,9 @@ class Schedule(Section):
     """How long and how training runs."""
 
     epochs: Count = 24
-    """Length."""
+    """Length of the whole training, split among the stages."""
+    epochs_per_stage: Count | None = None
+    """Length of every stage; then the training is as many times longer as there are stages, and `epochs` unused."""
     batch_size: Count = 16
     """Images per step."""
     optimizer: Optimizer = Optimizer()
@@ -177,8 +210,23 @@ class Recipe(Section):
 
     @property
     def teacher(self) -> Teacher | None:
-        """The teacher in use, or None when the student trains alone."""
-        return self.teachers.available[self.teachers.sequence[0]] if self.teachers.sequence else None
+        """The first teacher, or None when the student trains alone."""
+        return self.teachers.available[self.teachers.stages[0].teacher] if self.teachers.sequence else None
+
+    @property
+    def total_epochs(self) -> int:
+        """Epochs of the whole training."""
+        per_stage = self.schedule.epochs_per_stage
+        return max(1, len(self.teachers.sequence)) * per_stage if per_stage else self.schedule.epochs
+
+    @property
+    def stages(self) -> tuple[StagePlan, ...]:
+        """The stages in order, each with the one-teacher recipe in force; one stage without teacher for a lone student.
+
+        Raises:
+            ConfigError: a field that a stage sets does not exist, or its value does not fit.
+        """
+        return stage_plans(self)
 
     def with_values(self, values: Mapping[str, Any]) -> Recipe:
         """Return a copy with dotted fields replaced; the whole is validated again.
@@ -192,7 +240,29 @@ class Recipe(Section):
 
     def student_alone(self) -> Recipe:
         """Return the same training without distillation: no teacher, no inheriting, no sample-specific augmentation."""
-        return self.with_values(STUDENT_ALONE)
+        return self.with_values({**STUDENT_ALONE, "schedule.epochs": self.total_epochs})
+
+    def anchor(self, name: str) -> Recipe:
+        """Return what a fixed trial of a sweep trains, one of `ANCHORS`.
+
+        `equal_budget` is the control of a teacher sequence: its last teacher alone, for all the epochs.
+        `epochs_per_stage` gives every stage a whole schedule, as DFMSD does; `epochs_per_stage_control` is its control.
+
+        Raises:
+            ConfigError: a control of a recipe without teachers.
+        """
+        if name == "paper":
+            return self
+        if name == "student_alone":
+            return self.student_alone()
+        if not self.teachers.sequence:
+            raise ConfigError([Problem(self.name, "teachers.sequence", [], f"must hold a teacher for anchor {name}")])
+        long = self if name == "equal_budget" else self.with_values({"schedule.epochs_per_stage": self.schedule.epochs})
+        if name == "epochs_per_stage":
+            return long
+        last = self.teachers.stages[-1].model_copy(update={"share": None}).model_dump(mode="json")
+        whole = {"schedule.epochs": long.total_epochs, "schedule.epochs_per_stage": None}
+        return self.with_values({"teachers.sequence": [last], **whole})
 
     def as_dict(self) -> dict[str, Any]:
         """Return the recipe as plain YAML-able values."""
@@ -200,13 +270,7 @@ class Recipe(Section):
 
     def effective(self) -> dict[str, Any]:
         """Return only what acts: switched-off sections are dropped, so two names never mean one configuration."""
-        raw = self.as_dict()
-        for key in ("name", "description", "device"):
-            raw.pop(key)
-        raw["schedule"].pop("workers")
-        _prune_augment(raw)
-        _prune_teaching(raw, teacher=bool(self.teachers.sequence))
-        return raw
+        return effective(self)
 
     def fingerprint(self) -> str:
         """Return the sha256 (hex) of what acts; equal for two recipes exactly when they train the same thing."""
@@ -215,37 +279,15 @@ class Recipe(Section):
 
 STUDENT_ALONE: Mapping[str, Any] = {
     "distill.host": "none",
+    "distill.me.enabled": False,
+    "distill.sfa.enabled": False,
     "adversarial.enabled": False,
     "augment.enabled": False,
     "student.inherit": False,
     "teachers.sequence": [],
+    "schedule.epochs_per_stage": None,
 }
 """The values that make a recipe the student without distillation."""
 
-
-def _prune_augment(raw: dict[str, Any]) -> None:
-    augment, adversarial = raw["augment"], raw["adversarial"]["enabled"]
-    for key in ("noise", "crop"):
-        if not augment["enabled"] or not augment[key]["enabled"]:
-            augment.pop(key)
-    if "noise" not in augment and "crop" not in augment:
-        raw["augment"] = {"stop_fraction": augment["stop_fraction"]} if adversarial else {}
-    if not raw["augment"]:
-        raw.pop("augment")
-
-
-def _prune_teaching(raw: dict[str, Any], *, teacher: bool) -> None:
-    adversarial = raw["adversarial"]["enabled"]
-    if not adversarial:
-        raw.pop("adversarial")
-        raw.pop("attack")
-    else:
-        raw["attack"].pop("batch_size")
-    host = raw["distill"]["host"]
-    for key in ("fgd", "mgd", "pkd", "cwd"):
-        if key != host:
-            raw["distill"].pop(key)
-    if host == "none" and not adversarial:
-        raw.pop("distill")
-    used = raw["teachers"]["sequence"] if teacher else []
-    raw["teachers"] = {name: raw["teachers"]["available"][name] for name in used}
+ANCHORS = ("paper", "student_alone", "equal_budget", "epochs_per_stage", "epochs_per_stage_control")
+"""Names of fixed trials."""

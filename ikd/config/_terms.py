@@ -48,7 +48,7 @@ class Augment(Section):
     crop: Crop = Crop()
     """AdpCrop."""
     stop_fraction: Probability = 2 / 3
-    """Share of the schedule after which noise, crop and adversarial term stop."""
+    """Share of each stage after which noise, crop and adversarial term stop; with one teacher, of the schedule."""
     published: bool = False
     """Reproduce the authors' pipeline where ours differs (integer areas, one crop window per branch)."""
 
@@ -134,6 +134,100 @@ class Cwd(Section):
     """Weight."""
 
 
+class Fbkd(Section):
+    """Feature-based KD (FKD in the papers' tables): attention-masked features and non-local relations."""
+
+    temperature: Positive = 0.1
+    """Temperature of the attention maps (t)."""
+    w_feature: NonNegative = 4.2e-4
+    """Weight of the feature and non-local terms (w1)."""
+    w_attention: NonNegative = 2.4e-2
+    """Weight of the attention terms (w2)."""
+    channel_mask: bool = True
+    """Weigh features by channel attention too (the one-stage recipe)."""
+
+
+class FitNet(Section):
+    """FitNet hints, in the joint form."""
+
+    weight: NonNegative = 1.0
+    """Weight."""
+
+
+class Amd(Section):
+    """Adaptive Masking Distillation (a reconstruction: the paper has no public code)."""
+
+    alpha: NonNegative = 2e-5
+    """Weight."""
+    mask_ratio: Probability = 0.65
+    """Share of cells masked, those of highest teacher attention."""
+    temperature: Positive = 0.5
+    """Temperature of the attention maps."""
+    se_side: Literal["student", "both", "none"] = "student"
+    """What the channel gate acts on: the restored map, it and the teacher's, or nothing."""
+
+
+class Dmkd(Section):
+    """Dual Masking KD (a reconstruction: the paper has no public code)."""
+
+    alpha: NonNegative = 2e-5
+    """Weight."""
+    spatial_mask_ratio: Probability = 0.65
+    """Share of cells masked, those of highest teacher attention."""
+    channel_mask_ratio: Probability = 0.15
+    """Share of channels masked, those of highest teacher attention."""
+    temperature: Positive = 0.5
+    """Temperature of the attention maps."""
+    se: bool = True
+    """Channel gate on the channel-masked branch."""
+
+
+class Dfmsd(Dmkd):
+    """Dual masking of DFMSD (a reconstruction: the paper has no public code)."""
+
+    beta: NonNegative = 1e-5
+    """Weight of images that masking enhancement has altered; the others count with alpha."""
+
+
+class CrossKd(Section):
+    """CrossKD: student tower features through the teacher's head."""
+
+    position: Annotated[int, Field(ge=0)] = 3
+    """Tower convolution after which the student's feature crosses over (i); 0 is the neck's output."""
+    w_cls: NonNegative = 1.0
+    """Weight of the classification term."""
+    w_reg: NonNegative = 1.0
+    """Weight of the box term."""
+    beta: NonNegative = 1.0
+    """Exponent of the quality-focal modulation."""
+
+
+class MaskingEnhancement(Section):
+    """ME of DFMSD: noise where the previous teacher sees little, a crop where it sees much; settings under augment."""
+
+    enabled: bool = False
+    """Switch."""
+    stages: Literal["first", "last", "both"] = "last"
+    """The stages it acts in; `both` is every stage."""
+    theta: Positive = 0.5
+    """An image gets noise when the boxes of the previous teacher cover less than this share of it, else a crop."""
+    min_score: Probability = 0.3
+    """Lowest score of a box that counts."""
+
+
+class SemanticAlignment(Section):
+    """SFA of DFMSD: standardised features, as in PKD, on some levels."""
+
+    enabled: bool = False
+    """Switch."""
+    mode: Literal["extra_loss", "standardise_inputs"] = "extra_loss"
+    """An extra Pearson term, or a host that sees standardised maps."""
+    levels: tuple[Annotated[int, Field(ge=0)], ...] = (0, 1, 2)
+    """Levels both detectors have, 0 the finest."""
+    weight: NonNegative = 10.0
+    """Weight of the extra term."""
+
+
 class Reference(Section):
     """Padded input and channels at which the weights were tuned."""
 
@@ -146,18 +240,34 @@ class Reference(Section):
 
 
 class Distill(Section):
-    """Feature distillation."""
+    """Distillation on clean images."""
 
-    host: Literal["none", "fgd", "mgd", "pkd", "cwd"] = "none"
-    """The feature loss on clean images."""
+    host: Literal["none", "fgd", "mgd", "fbkd", "cwd", "pkd", "fitnet", "amd", "dmkd", "dfmsd", "crosskd"] = "none"
+    """The loss on clean images."""
     fgd: Fgd = Fgd()
     """Used when host is fgd."""
     mgd: Mgd = Mgd()
     """Used when host is mgd."""
-    pkd: Pkd = Pkd()
-    """Used when host is pkd."""
+    fbkd: Fbkd = Fbkd()
+    """Used when host is fbkd."""
     cwd: Cwd = Cwd()
     """Used when host is cwd."""
+    pkd: Pkd = Pkd()
+    """Used when host is pkd."""
+    fitnet: FitNet = FitNet()
+    """Used when host is fitnet."""
+    amd: Amd = Amd()
+    """Used when host is amd."""
+    dmkd: Dmkd = Dmkd()
+    """Used when host is dmkd."""
+    dfmsd: Dfmsd = Dfmsd()
+    """Used when host is dfmsd."""
+    crosskd: CrossKd = CrossKd()
+    """Used when host is crosskd."""
+    me: MaskingEnhancement = MaskingEnhancement()
+    """Masking enhancement."""
+    sfa: SemanticAlignment = SemanticAlignment()
+    """Semantic feature alignment."""
     reduction: Literal["published", "mean"] = "published"
     """Published normaliser of each loss, or a mean over elements."""
     rescale_from: Reference | None = None
