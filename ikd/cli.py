@@ -108,10 +108,10 @@ def train(
         losses = "  ".join(f"{k[5:]} {v:.4g}" for k, v in report.metrics.items() if k.startswith("loss/"))
         score = 100 * report.metrics["bbox_mAP"]
         seconds = report.metrics["seconds/train"] + report.metrics["seconds/val"]
-        typer.echo(f"epoch {report.epoch}/{loaded.schedule.epochs}  mAP {score:.1f}  {losses}  {seconds:.0f} s")
+        typer.echo(f"epoch {report.epoch}/{loaded.total_epochs}  mAP {score:.1f}  {losses}  {seconds:.0f} s")
 
-    prepare(loaded, _notify)
-    result = run_trial(loaded, show, last if resume else None, directory=to)
+    prepared = prepare(loaded, _notify)
+    result = run_trial(loaded, show, last if resume else None, directory=to, prepared=prepared)
     typer.echo(f"best mAP {100 * result.metrics['bbox_mAP']:.1f} at epoch {result.best_epoch}: {result.best}")
 
 
@@ -120,7 +120,7 @@ def attack(
     recipe: Annotated[str, typer.Argument(help="Shipped recipe name, or a recipe file.")],
     sets: Sets = None,
 ) -> None:
-    """Make the perturbations of a recipe's teacher, and say how well they fool it.
+    """Make the perturbations of a recipe's teachers, and say how well they fool them.
 
     Example: ikd attack drawn_r18 --set attack.eps=4
     """
@@ -129,12 +129,16 @@ def attack(
     from ikd.training import prepare
 
     values = {"adversarial.enabled": True} | parse_sets(sets or [])
-    prepared = prepare(load_recipe(recipe, values), _notify)
-    assert prepared.perturbations is not None
-    summary = PerturbationStore.open(prepared.perturbations).summary()
-    clean, perturbed = (100 * summary[part]["bbox_mAP"] for part in ("clean", "perturbed"))
-    typer.echo(f"{summary['count']} images; teacher mAP {clean:.1f} clean, {perturbed:.1f} perturbed")
-    typer.echo(str(prepared.perturbations))
+    loaded = load_recipe(recipe, values)
+    made = prepare(loaded, _notify).stages
+    stores = {plan.teacher: stage.perturbations for plan, stage in zip(loaded.stages, made, strict=True)}
+    for teacher, folder in stores.items():
+        if folder is None:  # a stage may switch the adversarial term off
+            continue
+        summary = PerturbationStore.open(folder).summary()
+        clean, perturbed = (100 * summary[part]["bbox_mAP"] for part in ("clean", "perturbed"))
+        typer.echo(f"{summary['count']} images; teacher {teacher} mAP {clean:.1f} clean, {perturbed:.1f} perturbed")
+        typer.echo(str(folder))
 
 
 @app.command()

@@ -7,6 +7,7 @@ from ikd.ops import install
 
 install()  # before mmdet: its masks look for mmcv's kernels once, on import
 
+from ikd.augment._enhancement import TeacherBoxes  # noqa: E402
 from ikd.augment._noise import corrupt  # noqa: E402
 from ikd.augment._pair import AttachPerturbation, PackPair, PerturbationReader  # noqa: E402
 from ikd.augment._pipeline import test_pipeline, train_pipeline  # noqa: E402
@@ -18,6 +19,7 @@ __all__ = [
     "PackPair",
     "PerturbationReader",
     "SampleSpecificAugment",
+    "TeacherBoxes",
     "corrupt",
     "is_small",
     "test_pipeline",

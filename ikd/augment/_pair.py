@@ -91,7 +91,14 @@ class AttachPerturbation(BaseTransform):
 
 @TRANSFORMS.register_module()
 class PackPair(PackDetInputs):
-    """Packs as mmdet's PackDetInputs does, and adds `adversarial`, uint8 [3, H, W], when the sample is a pair."""
+    """Packs as mmdet's PackDetInputs does, and adds `adversarial`, uint8 [3, H, W], when the sample is a pair.
+
+    The data sample's `enhanced` tells whether masking enhancement has altered the image.
+    """
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.meta_keys: tuple[str, ...] = (*self.meta_keys, "enhanced")
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Gives `inputs`, `data_samples`, and for a pair `adversarial`."""

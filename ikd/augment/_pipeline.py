@@ -91,5 +91,5 @@ def _specific(augment: Mapping[str, Any], transforms: list[dict[str, Any]]) -> d
     try:
         SampleSpecificAugment(**augment)
     except TypeError as error:
-        raise BadInput(f"augment takes area_threshold, noise, crop and published: {error}") from error
+        raise BadInput(f"augment takes area_threshold, noise, crop, published and enhancement: {error}") from error
     return {"type": "SampleSpecificAugment", **augment, "transforms": transforms}

@@ -1,4 +1,4 @@
-"""Sample-specific augmentation of IKD (AdpHFC and AdpCrop; Liang et al., ACM MM 2023) as one mmdet transform."""
+"""Noise or crop by what an image shows, as one mmdet transform: AdpHFC and AdpCrop of IKD, and ME of DFMSD."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from mmdet.registry import TRANSFORMS
 from numpy.typing import NDArray
 
 from ikd.augment._crop import ProportionalCrop
+from ikd.augment._enhancement import TeacherBoxes
 from ikd.augment._noise import corrupt
 from ikd.augment._pair import AttachPerturbation, stack
 from ikd.augment._rule import is_small
@@ -20,6 +21,7 @@ from ikd.errors import BadInput
 AREA_THRESHOLD = 32.0**2  # px^2, COCO's border of small objects
 NOISE = MappingProxyType({"sigma": 0.08, "probability": 0.3})
 CROP = MappingProxyType({"min_ratio": 0.8, "probability": 1.0})
+ENHANCEMENT = MappingProxyType({"boxes": "", "theta": 0.5, "min_score": 0.3})
 PAPER: Mapping[str, float] = MappingProxyType({})  # an empty mapping changes none of the paper's values
 
 
@@ -27,8 +29,10 @@ PAPER: Mapping[str, float] = MappingProxyType({})  # an empty mapping changes no
 class SampleSpecificAugment(BaseTransform):
     """Noise for images of small objects only, a crop for all others.
 
-    The rule is judged on the boxes as annotated. Noise goes on the original image, before `transforms`; the crop comes
-    after them. In a plain mmdet pipeline, after LoadAnnotations and in place of Resize and RandomFlip:
+    The rule is judged on the boxes as annotated (IKD; Liang et al., ACM MM 2023, Eq. 4), or, with `enhancement`, on
+    those that a teacher found (DFMSD, arXiv 2407.13147, Eq. 4; a reconstruction). Noise goes on the original image,
+    before `transforms`; the crop comes after them. In a plain mmdet pipeline, after LoadAnnotations and in place of
+    Resize and RandomFlip:
 
         dict(type="SampleSpecificAugment", noise=dict(sigma=0.08), crop=dict(min_ratio=0.8),
              transforms=[dict(type="Resize", scale=(1333, 800), keep_ratio=True), dict(type="RandomFlip", prob=0.5)])
@@ -43,6 +47,9 @@ class SampleSpecificAugment(BaseTransform):
             the paper's values (0.8, 1.0). None switches the crop off.
         published: the authors' behaviour where ours differs: the noise branch judges areas on integer-truncated
             corners, and clean and adversarial image are cropped at separate offsets.
+        enhancement: `boxes` (file of `TeacherBoxes`), `theta` (above 0, default 0.5) and `min_score` (0..1, default
+            0.3): an image is small when the boxes of at least that score cover less than the share theta of it. Altered
+            samples get the key `enhanced`. None for the annotated boxes.
         transforms: run between noise and crop. `AttachPerturbation`, if wanted, goes right after Resize here.
 
     Raises:
@@ -56,6 +63,7 @@ class SampleSpecificAugment(BaseTransform):
         noise: Mapping[str, float] | None = PAPER,
         crop: Mapping[str, float] | None = PAPER,
         published: bool = False,
+        enhancement: Mapping[str, Any] | None = None,
         transforms: Sequence[Any] = (),
     ) -> None:
         require(area_threshold > 0, "area_threshold", area_threshold, "must be above 0 (px^2)")
@@ -63,24 +71,35 @@ class SampleSpecificAugment(BaseTransform):
         self.noise = None if noise is None else _noise_settings(noise)
         self.crop = None if crop is None else _crop_settings(crop)
         self.transforms = [TRANSFORMS.build(item) if isinstance(item, Mapping) else item for item in transforms]
+        self.enhancement = None if enhancement is None else _enhancement_settings(enhancement)
+        self._boxes = None if self.enhancement is None else TeacherBoxes(self.enhancement["boxes"])
         self._makes_pair = any(isinstance(item, AttachPerturbation) for item in self.transforms)
         if self.crop is not None:
             self._window = ProportionalCrop(self.crop["min_ratio"], separate_offsets=published)
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any] | None:
         """Augments one sample; None when the crop left no box, so that the data set draws another sample."""
-        boxes, ignored = _annotated(results)
-        small = is_small(boxes, self.area_threshold, ignored=ignored)
-        small_for_noise = is_small(np.trunc(boxes), self.area_threshold, ignored=ignored) if self.published else small
+        small, small_for_noise = self._judge(results)
         if self.noise is not None and small_for_noise and np.random.rand() < self.noise["probability"]:
             self._add_noise(results, self.noise["sigma"])
+            results["enhanced"] = self.enhancement is not None
         for transform in self.transforms:
             results = transform(results)
             if results is None:
                 return None
         if self.crop is not None and not small and np.random.rand() < self.crop["probability"]:
+            results["enhanced"] = self.enhancement is not None
             return self._window(results)
         return results
+
+    def _judge(self, results: dict[str, Any]) -> tuple[bool, bool]:
+        """Tell whether the image is small, for the crop and for the noise."""
+        if self._boxes is not None and self.enhancement is not None:
+            share = self._boxes.share(results["img_id"], results["ori_shape"][:2], self.enhancement["min_score"])
+            return (share < self.enhancement["theta"],) * 2
+        boxes, ignored = _annotated(results)
+        small = is_small(boxes, self.area_threshold, ignored=ignored)
+        return small, is_small(np.trunc(boxes), self.area_threshold, ignored=ignored) if self.published else small
 
     def _add_noise(self, results: dict[str, Any], sigma: float) -> None:
         noisy = corrupt(results["img"], sigma)
@@ -89,7 +108,8 @@ class SampleSpecificAugment(BaseTransform):
 
     def __repr__(self) -> str:
         settings = f"area_threshold={self.area_threshold}, noise={self.noise}, crop={self.crop}"
-        return f"{type(self).__name__}({settings}, published={self.published}, transforms={self.transforms})"
+        settings += f", published={self.published}, enhancement={self.enhancement}"
+        return f"{type(self).__name__}({settings}, transforms={self.transforms})"
 
 
 def _annotated(results: dict[str, Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_] | None]:
@@ -116,10 +136,21 @@ def _crop_settings(given: Mapping[str, float]) -> dict[str, float]:
     return settings
 
 
-def _complete(name: str, given: Mapping[str, float], defaults: Mapping[str, float]) -> dict[str, float]:
+def _enhancement_settings(given: Mapping[str, Any]) -> dict[str, Any]:
+    settings = _with_defaults("enhancement", given, ENHANCEMENT)
+    require(settings["theta"] > 0, "enhancement.theta", settings["theta"], "must be above 0 (share of the image)")
+    require(0 <= settings["min_score"] <= 1, "enhancement.min_score", settings["min_score"], "must be in 0..1")
+    return settings
+
+
+def _with_defaults(name: str, given: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
     unknown = sorted(set(given) - set(defaults))
     require(not unknown, f"{name}.{unknown[0] if unknown else ''}", None, f"is unknown, {name} has {sorted(defaults)}")
-    settings = {**defaults, **given}
+    return {**defaults, **given}
+
+
+def _complete(name: str, given: Mapping[str, float], defaults: Mapping[str, float]) -> dict[str, float]:
+    settings = _with_defaults(name, given, defaults)
     require(0 <= settings["probability"] <= 1, f"{name}.probability", settings["probability"], "must be in 0..1")
     return settings
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -13,11 +15,37 @@ from torch import Tensor, nn
 
 from ikd.detectors import Taps
 from ikd.distill._build import AdaptedLoss
-from ikd.distill.functional import Targets
+from ikd.distill.crosskd import CrossHeads
+from ikd.distill.functional import Targets, standardise
 from ikd.errors import NonFiniteLoss
 
 Batch = dict[str, Any]
+Maps = tuple[Sequence[Tensor], Sequence[Tensor]]
+"""Student's and teacher's maps, level by level."""
 _NORMALISATION = ("mean", "std", "_enable_normalize", "_channel_conversion", "pad_size_divisor", "pad_value")
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What is distilled in one stage.
+
+    Attributes:
+        student_levels: indices of the student's levels that a teacher's level has the stride of, finest first.
+        teacher_levels: those of the teacher.
+        host: name of the host loss and its module for each of those levels, on the FPN convolutions.
+        standardised: positions among those levels where the host sees standardised maps (SFA).
+        alignment: SFA's extra loss by position, on the FPN convolutions.
+        adversarial: loss for each of those levels on the adversarial copies, on the neck outputs.
+        heads: CrossKD between the two heads; a host too, and the only one that reads them.
+    """
+
+    student_levels: Sequence[int] = ()
+    teacher_levels: Sequence[int] = ()
+    host: tuple[str, Sequence[AdaptedLoss]] | None = None
+    standardised: frozenset[int] = frozenset()
+    alignment: Mapping[int, AdaptedLoss] = field(default_factory=dict)
+    adversarial: Sequence[AdaptedLoss] | None = None
+    heads: CrossHeads | None = None
 
 
 class DistillDetector(BaseModel):
@@ -30,29 +58,23 @@ class DistillDetector(BaseModel):
     Args:
         student: mmdet detector.
         teacher: frozen mmdet detector, or None.
-        host: name of the host loss and its module per level, tapped at the FPN convolutions; None without one.
-        adversarial: adversarial loss per level, on the neck outputs; None without it.
+        terms: what is distilled; nothing by default.
     """
 
     student: Any  # an mmdet detector; mmdet is untyped
     teacher: Any
 
-    def __init__(
-        self,
-        student: nn.Module,
-        teacher: nn.Module | None = None,
-        *,
-        host: tuple[str, Sequence[AdaptedLoss]] | None = None,
-        adversarial: Sequence[AdaptedLoss] | None = None,
-    ) -> None:
+    def __init__(self, student: nn.Module, teacher: nn.Module | None = None, terms: Terms = Terms()) -> None:
         super().__init__(data_preprocessor=BaseDataPreprocessor())  # moves to the device; each detector normalises
         self.student = student
         self.__dict__["teacher"] = teacher  # past nn.Module, so that it is no submodule
-        self.host_name = host[0] if host else None
-        self.host = nn.ModuleList(host[1]) if host else None
-        self.adversarial = nn.ModuleList(adversarial) if adversarial is not None else None
-        self.student_taps = Taps(student) if host else None
-        self.teacher_taps = Taps(teacher) if host and teacher is not None else None
+        self.terms = terms
+        self.host = nn.ModuleList(terms.host[1]) if terms.host else None
+        self.alignment = nn.ModuleList(terms.alignment.values()) if terms.alignment else None
+        self.adversarial = nn.ModuleList(terms.adversarial) if terms.adversarial is not None else None
+        reads_maps = bool(terms.host or terms.alignment)
+        self.student_taps = Taps(student) if reads_maps else None
+        self.teacher_taps = Taps(teacher) if reads_maps and teacher is not None else None
         self.effective_weights: dict[str, float] = {}
         self.position = (0, 0)  # epoch and step, for the error message; the trainer's hook sets it
 
@@ -108,23 +130,59 @@ class DistillDetector(BaseModel):
         return losses
 
     def _clean_losses(self, clean: Batch, images: list[Tensor]) -> dict[str, Any]:
-        if self.host is None or self.student_taps is None or self.teacher_taps is None:
-            return dict(self.student.loss(clean["inputs"], clean["data_samples"]))
-        with torch.no_grad(), self.teacher_taps.capture() as teacher_features:
-            self.teacher.extract_feat(self._for_teacher(clean["inputs"], images))
-        with self.student_taps.capture() as student_features:
+        with ExitStack() as stack:
+            theirs, outputs = self._teacher_features(clean["inputs"], images)
+            ours = stack.enter_context(self.student_taps.capture()) if self.student_taps else []
+            seen = stack.enter_context(self.terms.heads.capture()) if self.terms.heads else None
             losses = dict(self.student.loss(clean["inputs"], clean["data_samples"]))
-        name = str(self.host_name)
-        losses[f"loss_{name}"] = self._term(name, self.host, (student_features, teacher_features), targets_of(clean))
+        if self.terms.heads is not None and seen is not None:
+            losses |= self.terms.heads.losses(seen, outputs)
+        if theirs:
+            losses |= self._map_losses(self._shared(ours, theirs), targets_of(clean))
         return losses
+
+    @torch.no_grad()
+    def _teacher_features(self, batch: Tensor, images: list[Tensor]) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+        """Return the teacher's maps at the FPN convolutions and its neck's outputs; empty where nothing reads them."""
+        if self.teacher_taps is None and self.terms.heads is None:
+            return [], []
+        with ExitStack() as stack:
+            tapped = stack.enter_context(self.teacher_taps.capture()) if self.teacher_taps else []
+            outputs = self.teacher.extract_feat(self._for_teacher(batch, images))
+        return tapped, outputs
+
+    def _map_losses(self, maps: Maps, targets: Targets) -> dict[str, Tensor]:
+        losses: dict[str, Tensor] = {}
+        if self.host is not None and self.terms.host is not None:
+            name = self.terms.host[0]
+            losses[f"loss_{name}"] = self._term(name, self.host, self._standardised(maps), targets)
+        if self.alignment is not None:
+            chosen = [[side[level] for level in self.terms.alignment] for side in maps]
+            losses["loss_sfa"] = self._term("sfa", self.alignment, (chosen[0], chosen[1]), targets)
+        return losses
+
+    def _standardised(self, maps: Maps) -> Maps:
+        """Standardise the maps that the host sees, on the levels where SFA acts on its inputs."""
+        if not self.terms.standardised:
+            return maps
+        chosen = self.terms.standardised
+        sides = [
+            [standardise(one.float()) if level in chosen else one for level, one in enumerate(side)] for side in maps
+        ]
+        return sides[0], sides[1]
+
+    def _shared(self, ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> Maps:
+        """Keep the levels that both have."""
+        terms = self.terms
+        return [ours[level] for level in terms.student_levels], [theirs[level] for level in terms.teacher_levels]
 
     def _adversarial_loss(self, images: list[Tensor], targets: Targets) -> Tensor:
         assert self.adversarial is not None
         batch = self.student.data_preprocessor({"inputs": images}, True)["inputs"]
         with torch.no_grad():
             teacher_features = self.teacher.extract_feat(self._for_teacher(batch, images))
-        student_features = self.student.extract_feat(batch)
-        return self._term("adversarial", self.adversarial, (student_features, teacher_features), targets)
+        maps = self._shared(self.student.extract_feat(batch), teacher_features)
+        return self._term("adversarial", self.adversarial, maps, targets)
 
     def _for_teacher(self, batch: Tensor, images: list[Tensor]) -> Tensor:
         """Return the batch in the teacher's own normalisation; the student's serves when the two agree."""
@@ -133,15 +191,13 @@ class DistillDetector(BaseModel):
             return batch
         return other({"inputs": images}, False)["inputs"]
 
-    def _term(
-        self, name: str, levels: nn.ModuleList, features: tuple[Sequence[Tensor], Sequence[Tensor]], targets: Targets
-    ) -> Tensor:
+    def _term(self, name: str, levels: nn.ModuleList, maps: Maps, targets: Targets) -> Tensor:
         """Sum a loss over levels in float32: sums over a map overflow half precision."""
-        device = features[0][0].device.type
+        device = maps[0][0].device.type
         with torch.autocast(device, enabled=False):
-            pairs = zip(levels, *features)  # noqa: B905 (a neck may have more outputs than the loss has levels)
+            pairs = zip(levels, *maps, strict=True)
             parts = [loss(student.float(), teacher.float(), targets) for loss, student, teacher in pairs]
-        self._note_weight(name, levels, features[1])
+        self._note_weight(name, levels, maps[1])
         return torch.stack(parts).sum()
 
     def _note_weight(self, name: str, levels: nn.ModuleList, features: Sequence[Tensor]) -> None:
@@ -158,6 +214,9 @@ def targets_of(batch: Batch) -> Targets:
         boxes=[sample.gt_instances.bboxes for sample in samples],
         labels=[sample.gt_instances.labels for sample in samples],
         input_size=tuple(batch["inputs"].shape[-2:]),
+        enhanced=torch.tensor(
+            [bool(sample.metainfo.get("enhanced")) for sample in samples], device=batch["inputs"].device
+        ),
     )
 
 

@@ -126,19 +126,22 @@ class SeededCocoDataset(CocoDataset):
         return super().__getitem__(index)
 
 
-def train_loader(recipe: Recipe, files: DataFiles, perturbations: Path | None) -> Config:
-    """Return the mmengine config of the training loader, both phases included."""
+def train_loader(
+    recipe: Recipe, files: DataFiles, *, perturbations: Path | None, boxes: Path | None, with_masks: bool
+) -> Config:
+    """Return the mmengine config of the training loader of one stage, both phases included."""
     shared: Config = {
         "scale": recipe.input.scale,
         "keep_ratio": recipe.input.keep_ratio,
         "flip": recipe.input.flip,
         "order": recipe.input.order,
+        "with_masks": with_masks,
     }
     reader = {"type": "ikd.attack.PerturbationStore.open", "folder": str(perturbations)} if perturbations else None
-    dataset = _dataset(files, "train") | {
+    dataset = part_of(files, "train") | {
         "type": "SeededCocoDataset",
         "filter_cfg": {"filter_empty_gt": True, "min_size": 1},
-        "pipeline": train_pipeline(augment=_augment_arguments(recipe), perturbations=reader, **shared),
+        "pipeline": train_pipeline(augment=_augment_arguments(recipe, boxes), perturbations=reader, **shared),
         "plain_pipeline": train_pipeline(**shared),
         "seed": recipe.seed,
     }
@@ -151,12 +154,13 @@ def train_loader(recipe: Recipe, files: DataFiles, perturbations: Path | None) -
 def val_loader(recipe: Recipe, files: DataFiles) -> Config:
     """Return the mmengine config of the validation loader."""
     pipeline = test_pipeline(scale=recipe.input.scale, keep_ratio=recipe.input.keep_ratio)
-    dataset = _dataset(files, "val") | {"type": "mmdet.CocoDataset", "test_mode": True, "pipeline": pipeline}
+    dataset = part_of(files, "val") | {"type": "mmdet.CocoDataset", "test_mode": True, "pipeline": pipeline}
     # One image at a time, as mmdet validates: in a batch the padding, and so the metrics, depend on the neighbours.
     return _loader(recipe, dataset) | {"batch_size": 1, "sampler": {"type": "DefaultSampler", "shuffle": False}}
 
 
-def _dataset(files: DataFiles, part: str) -> Config:
+def part_of(files: DataFiles, part: str) -> Config:
+    """Return what mmdet's CocoDataset needs to find `train` or `val`."""
     return {
         "ann_file": str(getattr(files, part)),
         "data_prefix": {"img": str(getattr(files, f"{part}_images"))},
@@ -174,9 +178,9 @@ def _loader(recipe: Recipe, dataset: Config) -> Config:
     }
 
 
-def _augment_arguments(recipe: Recipe) -> Config | None:
-    augment = recipe.augment
-    if not augment.enabled:
+def _augment_arguments(recipe: Recipe, boxes: Path | None) -> Config | None:
+    augment, me = recipe.augment, recipe.distill.me
+    if not (augment.enabled or me.enabled):
         return None
     noise = {"sigma": augment.noise.sigma, "probability": augment.noise.probability}
     crop = {"min_ratio": augment.crop.min_ratio, "probability": augment.crop.probability}
@@ -185,6 +189,7 @@ def _augment_arguments(recipe: Recipe) -> Config | None:
         "noise": noise if augment.noise.enabled else None,
         "crop": crop if augment.crop.enabled else None,
         "published": augment.published,
+        "enhancement": {"boxes": str(boxes), "theta": me.theta, "min_score": me.min_score} if me.enabled else None,
     }
 
 

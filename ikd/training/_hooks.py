@@ -16,6 +16,7 @@ from mmengine.runner import Runner
 from ikd.config import Recipe
 from ikd.training._checkpoint import Content, save, student_file
 from ikd.training._progress import EpochReport, Metrics, Progress
+from ikd.training._runner import trained_names
 
 
 class EpochHook(Hook):
@@ -44,8 +45,10 @@ class ReportHook(Hook):
 
     priority = "LOWEST"
 
-    def __init__(self, recipe: Recipe, progress: Progress, report: Callable[[EpochReport], None] | None) -> None:
-        self._recipe, self._progress, self._report = recipe, progress, report
+    def __init__(
+        self, recipe: Recipe, progress: Progress, report: Callable[[EpochReport], None] | None, *, stage: int
+    ) -> None:
+        self._recipe, self._progress, self._report, self._stage = recipe, progress, report, stage
         self._sums: dict[str, torch.Tensor] = {}
         self._steps = 0
         self._started = self._trained = time.perf_counter()
@@ -85,6 +88,8 @@ class ReportHook(Hook):
         values = dict(metrics)
         values |= {f"loss/{name}": float(value) / self._steps for name, value in self._sums.items()}
         values |= {f"weight/{name}_effective": value for name, value in runner.model.effective_weights.items()}
+        if len(self._recipe.teachers.sequence) > 1:
+            values["stage"] = float(self._stage + 1)
         values["lr"] = float(runner.optim_wrapper.get_lr()["lr"][0])
         values["seconds/train"] = self._trained - self._started
         values["seconds/val"] = time.perf_counter() - self._trained
@@ -100,6 +105,7 @@ class ReportHook(Hook):
             "best_epoch": progress.best_epoch,
             "best_metrics": progress.best_metrics,
             "model": runner.model.state_dict(),
+            "trained": trained_names(runner.model),
             "optimizer": runner.optim_wrapper.state_dict(),
             "schedulers": [_plain(scheduler.state_dict()) for scheduler in runner.param_schedulers],
         }

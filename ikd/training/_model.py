@@ -12,23 +12,24 @@ import torch
 from ikd.config import Detector, Recipe, Teacher, home
 from ikd.detectors import (
     build_detector,
-    check_pair,
     detector_config,
     freeze,
     inherit,
     load_weights,
     read_checkpoint,
+    shared_levels,
     tap_channels,
-    tap_strides,
 )
 from ikd.distill import AdaptedLoss, PyramidSize, Scale, build_loss, rescale, takes
-from ikd.distill.detector import DistillDetector
+from ikd.distill.crosskd import CrossHeads
+from ikd.distill.detector import DistillDetector, Terms
+from ikd.errors import BadInput
 from ikd.training._data import DataFiles, typical_size
 
 
 @dataclass(frozen=True)
 class Pyramid:
-    """Channels per level on both sides, and the strides they share."""
+    """Channels on both sides and strides, for the levels that student and teacher share."""
 
     student: Sequence[int]
     teacher: Sequence[int]
@@ -36,10 +37,10 @@ class Pyramid:
 
 
 def build_model(recipe: Recipe, files: DataFiles, teacher: torch.nn.Module | None) -> DistillDetector:
-    """Build the model of a trial; the caller has seeded torch.
+    """Build the model of one stage; the caller has seeded torch.
 
     Args:
-        recipe: recipe.
+        recipe: recipe in force, with at most one teacher.
         files: data of the recipe.
         teacher: frozen teacher with its weights, or None.
 
@@ -53,19 +54,60 @@ def build_model(recipe: Recipe, files: DataFiles, teacher: torch.nn.Module | Non
         return DistillDetector(student)
     if recipe.student.inherit:
         inherit(student, teacher)
-    host, adversarial = recipe.distill.host, recipe.adversarial.enabled
-    if host == "none" and not adversarial:
+    distill = recipe.distill
+    if distill.host == "none" and not (recipe.adversarial.enabled or distill.sfa.enabled):
         return DistillDetector(student)
-    check_pair(student, teacher)
-    pyramid = Pyramid(tap_channels(student), tap_channels(teacher), tap_strides(teacher))
-    divisor = int(getattr(student.data_preprocessor, "pad_size_divisor", 1))
-    scale = _scale(recipe, files, pyramid, divisor)
-    return DistillDetector(
-        student,
-        teacher,
-        host=(host, _levels(recipe, host, scale, pyramid)) if host != "none" else None,
-        adversarial=_levels(recipe, "adversarial", scale, pyramid) if adversarial else None,
+    return DistillDetector(student, teacher, _terms(recipe, files, student, teacher))
+
+
+def _terms(recipe: Recipe, files: DataFiles, student: Any, teacher: Any) -> Terms:
+    distill, host = recipe.distill, recipe.distill.host
+    if host == "crosskd":
+        heads = CrossHeads(student, teacher, **distill.crosskd.model_dump(), reduction=distill.reduction)
+        if not (recipe.adversarial.enabled or distill.sfa.enabled):
+            return Terms(heads=heads)
+    else:
+        heads = None
+    shared = shared_levels(student, teacher)
+    channels = tap_channels(student), tap_channels(teacher)
+    pyramid = Pyramid(
+        [channels[0][level] for level in shared.student],
+        [channels[1][level] for level in shared.teacher],
+        shared.strides,
     )
+    scale = _scale(recipe, files, pyramid, int(getattr(student.data_preprocessor, "pad_size_divisor", 1)))
+    aligned = _aligned_levels(recipe, pyramid)
+    inputs = distill.sfa.mode == "standardise_inputs"
+    return Terms(
+        shared.student,
+        shared.teacher,
+        host=None if heads or host == "none" else (host, _levels(recipe, host, scale, pyramid)),
+        standardised=frozenset(aligned if inputs else ()),
+        alignment={} if inputs else {level: _pearson(recipe, pyramid, level) for level in aligned},
+        adversarial=_levels(recipe, "adversarial", scale, pyramid) if recipe.adversarial.enabled else None,
+        heads=heads,
+    )
+
+
+def _aligned_levels(recipe: Recipe, pyramid: Pyramid) -> tuple[int, ...]:
+    """Return the levels of SFA.
+
+    Raises:
+        BadInput: student and teacher do not share as many.
+    """
+    sfa, count = recipe.distill.sfa, len(pyramid.strides)
+    if not sfa.enabled:
+        return ()
+    if missing := [level for level in sfa.levels if level >= count]:
+        raise BadInput(
+            f"recipe {recipe.name}: distill.sfa.levels: must be among 0..{count - 1}, the levels that student and "
+            f"teacher share (strides {', '.join(map(str, pyramid.strides))}), but got {missing[0]}"
+        )
+    return sfa.levels
+
+
+def _pearson(recipe: Recipe, pyramid: Pyramid, level: int) -> AdaptedLoss:
+    return build_loss("pkd", pyramid.student[level], pyramid.teacher[level], weight=recipe.distill.sfa.weight)
 
 
 def model_config(detector: Detector, classes: Sequence[str]) -> Any:
@@ -110,5 +152,8 @@ def _levels(recipe: Recipe, name: str, scale: Scale, pyramid: Pyramid) -> list[A
     arguments = section.model_dump(exclude={"enabled"})
     optional = {"reduction": recipe.distill.reduction, "scale": scale}
     arguments |= {key: value for key, value in optional.items() if takes(name, key)}
-    pairs = zip(pyramid.student, pyramid.teacher, strict=True)
-    return [build_loss(name, student, teacher, **arguments) for student, teacher in pairs]
+    pairs = enumerate(zip(pyramid.student, pyramid.teacher, strict=True))
+    return [
+        build_loss(name, ours, theirs, **arguments, **({"level": level} if takes(name, "level") else {}))
+        for level, (ours, theirs) in pairs
+    ]

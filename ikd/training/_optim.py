@@ -34,10 +34,13 @@ def optim_wrapper(recipe: Recipe, model: torch.nn.Module, device: torch.device) 
     return AmpOptimWrapper(**arguments) if device.type == "cuda" else CpuAmpOptimWrapper(**arguments)
 
 
-def param_schedulers(recipe: Recipe, steps_per_epoch: int) -> list[dict[str, Any]]:
-    """Return the learning-rate schedule: warm-up by step, then the policy."""
+def param_schedulers(recipe: Recipe, epochs: int, steps_per_epoch: int) -> list[dict[str, Any]]:
+    """Return the learning-rate schedule over `epochs`: warm-up by step, then the policy.
+
+    Every part says where it ends: mmengine would take the end of the running stage.
+    """
     schedule, policy = recipe.schedule, recipe.schedule.policy
-    total = schedule.epochs * steps_per_epoch
+    total = epochs * steps_per_epoch
     warmup = schedule.warmup
     parts: list[dict[str, Any]] = []
     if warmup.iterations:
@@ -45,14 +48,16 @@ def param_schedulers(recipe: Recipe, steps_per_epoch: int) -> list[dict[str, Any
             {"type": "LinearLR", "start_factor": warmup.ratio, "by_epoch": False, "begin": 0, "end": warmup.iterations}
         )
     if policy.type == "step":
-        milestones = [round(share * schedule.epochs) for share in policy.milestones]
-        parts.append({"type": "MultiStepLR", "milestones": milestones, "gamma": policy.gamma, "by_epoch": True})
+        milestones = [round(share * epochs) for share in policy.milestones]
+        by_epoch = {"by_epoch": True, "begin": 0, "end": epochs}
+        parts.append({"type": "MultiStepLR", "milestones": milestones, "gamma": policy.gamma, **by_epoch})
     elif policy.type == "cosine":
         begin = warmup.iterations
         span = {"T_max": total - begin, "begin": begin, "end": total}
         parts.append({"type": "CosineAnnealingLR", "by_epoch": False, **span})
     elif policy.type == "one_cycle":
-        parts.append({"type": "OneCycleLR", "eta_max": learning_rate(recipe), "total_steps": total, "by_epoch": False})
+        by_step = {"by_epoch": False, "begin": 0, "end": total}
+        parts.append({"type": "OneCycleLR", "eta_max": learning_rate(recipe), "total_steps": total, **by_step})
     return parts
 
 

@@ -14,9 +14,11 @@ import torch
 from filelock import FileLock
 
 from ikd.attack import DIFGSM, PerturbationStore, TrainingImages, generate, perturbation_key
-from ikd.config import Recipe, Teacher, home, load_recipe
-from ikd.detectors import build_detector, freeze
+from ikd.augment import TeacherBoxes
+from ikd.config import Recipe, StagePlan, Teacher, home, load_recipe
+from ikd.detectors import build_detector, freeze, weights_sha256
 from ikd.errors import BadInput, CheckpointError
+from ikd.training._boxes import find_boxes
 from ikd.training._data import DataFiles
 from ikd.training._model import build_model, load_teacher, model_config
 
@@ -25,29 +27,57 @@ Notify = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
+class PreparedStage:
+    """What one stage starts from.
+
+    Attributes:
+        weights: the teacher's checkpoint; None when the student trains alone.
+        perturbations: folder of the store; None without the adversarial term.
+        boxes: file of the boxes that drive masking enhancement; None without it.
+    """
+
+    weights: Path | str | None = None
+    perturbations: Path | None = None
+    boxes: Path | None = None
+
+
+@dataclass(frozen=True)
 class Prepared:
     """What one trial starts from."""
 
     files: DataFiles
-    teacher: torch.nn.Module | None
-    perturbations: Path | None
+    stages: tuple[PreparedStage, ...]
 
 
 def prepare(recipe: Recipe, progress: Notify | None = None) -> Prepared:
     """Check the recipe against its data and detectors, and make what it needs; what is there is found, not made again.
 
-    Safe to call from several processes: one makes an entry, the others wait for it.
+    Safe to call from several processes: one makes an entry, the others wait for it. One teacher is in memory at a time.
 
     Raises:
         BadInput: data, detectors or checkpoints that do not fit, before anything is trained.
     """
     files = check(recipe)
-    if recipe.teacher is None:
-        return Prepared(files, None, None)
-    weights = teacher_weights(recipe, recipe.teacher, files, progress)
-    teacher = load_teacher(recipe.teacher, weights, files.classes).to(device_of(recipe))
-    perturbations = _perturbations(recipe, files, teacher, progress) if recipe.adversarial.enabled else None
-    return Prepared(files, teacher, perturbations)
+    return Prepared(files, tuple(_stage(recipe, plan, files, progress) for plan in recipe.stages))
+
+
+def _stage(recipe: Recipe, plan: StagePlan, files: DataFiles, progress: Notify | None) -> PreparedStage:
+    if plan.teacher is None:
+        return PreparedStage()
+    teacher = recipe.teachers.available[plan.teacher]
+    weights = teacher_weights(recipe, teacher, files, progress)
+    perturbations = boxes = None
+    if plan.recipe.adversarial.enabled:
+        perturbations = _perturbations(plan.recipe, files, _loaded(recipe, teacher, weights, files), progress)
+    if plan.boxes_from is not None:
+        seeing = recipe.teachers.available[plan.boxes_from]
+        seen_by = _loaded(recipe, seeing, teacher_weights(recipe, seeing, files, progress), files)
+        boxes = teacher_boxes(recipe, files, seen_by, progress)
+    return PreparedStage(weights, perturbations, boxes)
+
+
+def _loaded(recipe: Recipe, teacher: Teacher, weights: Path | str, files: DataFiles) -> torch.nn.Module:
+    return load_teacher(teacher, weights, files.classes).to(device_of(recipe))
 
 
 def device_of(recipe: Recipe) -> torch.device:
@@ -67,8 +97,9 @@ def check(recipe: Recipe) -> DataFiles:
     """
     files = DataFiles.of(recipe)
     _check_length(recipe, files)
-    with torch.random.fork_rng(devices=[]):
-        build_model(recipe, files, _any_teacher(recipe.teacher, files) if recipe.teacher else None)
+    for plan in recipe.stages:
+        with torch.random.fork_rng(devices=[]):
+            build_model(plan.recipe, files, _any_teacher(plan.recipe.teacher, files) if plan.recipe.teacher else None)
     return files
 
 
@@ -85,18 +116,20 @@ def _check_length(recipe: Recipe, files: DataFiles) -> None:
     if images == 0:
         raise BadInput(f"{files.train}: annotations: must hold a box; images without one are not trained on")
     per_epoch = math.ceil(images / recipe.schedule.batch_size)
-    warmup, total = recipe.schedule.warmup.iterations, recipe.schedule.epochs * per_epoch
+    by_stage = recipe.schedule.policy.span == "stage"
+    epochs = min(plan.epochs for plan in recipe.stages) if by_stage else recipe.total_epochs
+    warmup, total = recipe.schedule.warmup.iterations, epochs * per_epoch
     if warmup >= total:
         raise BadInput(
-            f"recipe {recipe.name}: schedule.warmup.iterations: must be below the {total} steps of this training "
-            f"({recipe.schedule.epochs} epochs of {per_epoch}), but got {warmup}"
+            f"recipe {recipe.name}: schedule.warmup.iterations: must be below the {total} steps of "
+            f"{'a stage' if by_stage else 'this training'} ({epochs} epochs of {per_epoch}), but got {warmup}"
         )
 
 
 def teacher_recipe(recipe: Recipe, teacher: Teacher) -> Recipe:
     """Return the recipe that trains `teacher`: its own, with detector, data and device of the recipe it teaches in."""
     assert teacher.recipe is not None
-    detector = teacher.model_dump(exclude={"recipe"})
+    detector = teacher.model_dump(exclude={"recipe", "ap"})
     own = load_recipe(teacher.recipe).student_alone()
     return own.with_values({"student": detector, "data": recipe.data.model_dump(), "device": recipe.device})
 
@@ -121,7 +154,7 @@ def _train_teacher(training: Recipe, folder: Path, progress: Notify | None) -> N
 
     def tell(epoch: Any) -> None:
         if progress is not None:
-            progress(f"teacher {training.name}", epoch.epoch, training.schedule.epochs)
+            progress(f"teacher {training.name}", epoch.epoch, training.total_epochs)
 
     last = folder / "last.pth"
     try:
@@ -161,6 +194,18 @@ def _perturbations(recipe: Recipe, files: DataFiles, teacher: torch.nn.Module, p
                 progress=(lambda done, total: progress("perturbations", done, total)) if progress else None,
             )
     return store.folder
+
+
+def teacher_boxes(recipe: Recipe, files: DataFiles, teacher: torch.nn.Module, progress: Notify | None) -> Path:
+    """Return the file of what a teacher sees in the training images; made once for teacher, data and input."""
+    size = [list(recipe.input.scale), recipe.input.keep_ratio]
+    key = _digest({"teacher": weights_sha256(teacher), "data": files.fingerprint(), "input": size})
+    file = home() / "cache" / "boxes" / f"{key}.npz"
+    with _lock(file):
+        if not file.is_file():
+            tell = (lambda done, total: progress("teacher's boxes", done, total)) if progress else None
+            TeacherBoxes.write(file, find_boxes(recipe, files, teacher, tell))
+    return file
 
 
 def _lock(folder: Path) -> FileLock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from mmengine.runner import Runner
@@ -9,10 +10,26 @@ from mmengine.runner import Runner
 from ikd.training._checkpoint import Content
 
 
+@dataclass(frozen=True)
+class Carries:
+    """What a stage takes over from the one before, beside the student.
+
+    Attributes:
+        losses: adapters, generators and context blocks of the same name and shape.
+        schedule: the optimiser's state and the learning-rate schedule.
+    """
+
+    losses: bool = False
+    schedule: bool = True
+
+
 class TrialRunner(Runner):
     """Runner that resumes from our weights-only checkpoints and does not probe the machine at every start."""
 
     resume_content: Content | None = None
+    first_epoch: int = 0
+    """Epochs before this stage: a checkpoint of that many is the end of the stage before."""
+    carries: Carries = Carries()
     _has_loaded: bool
 
     def _log_env(self, env_cfg: dict[str, Any]) -> None:
@@ -26,13 +43,42 @@ class TrialRunner(Runner):
         """Skip: the resolved recipe is the configuration."""
 
     def load_or_resume(self) -> None:
-        """Restore model, optimiser, schedules and counters."""
+        """Restore model, optimiser, schedules and counters; at the start of a stage, what it carries over."""
         content = self.resume_content
         if self._has_loaded or content is None:
             return
-        self.model.load_state_dict(content["model"])
-        self.optim_wrapper.load_state_dict(content["optimizer"])
-        for scheduler, state in zip(self.param_schedulers, content["schedulers"], strict=True):
-            scheduler.load_state_dict(state)
+        if content["epoch"] > self.first_epoch:
+            self.model.load_state_dict(content["model"])
+            self.optim_wrapper.load_state_dict(content["optimizer"])
+        else:
+            self._take_over(content)
+        if content["epoch"] > self.first_epoch or self.carries.schedule:
+            for scheduler, state in zip(self.param_schedulers, content["schedulers"], strict=True):
+                scheduler.load_state_dict(state)
         self.train_loop._epoch, self.train_loop._iter = content["epoch"], content["iteration"]
         self._has_loaded = True
+
+    def _take_over(self, content: Content) -> None:
+        """Start a stage from the end of the one before: the student, and what else is carried over."""
+        own = self.model.state_dict()
+        earlier = {
+            name: value
+            for name, value in content["model"].items()
+            if name.startswith("student.") or (self.carries.losses and name in own and own[name].shape == value.shape)
+        }
+        self.model.load_state_dict({**own, **earlier})
+        if not self.carries.schedule:
+            return
+        fresh, saved = self.optim_wrapper.state_dict(), content["optimizer"]
+        states = {
+            name: saved["state"][place] for place, name in enumerate(content["trained"]) if place in saved["state"]
+        }
+        places = {place: name for place, name in enumerate(trained_names(self.model)) if name in earlier}
+        group = {**saved["param_groups"][0], "params": fresh["param_groups"][0]["params"]}
+        state = {place: states[name] for place, name in places.items() if name in states}
+        self.optim_wrapper.load_state_dict({**saved, "state": state, "param_groups": [group]})
+
+
+def trained_names(model: Any) -> list[str]:
+    """Return the names of the trained parameters, in the optimiser's order."""
+    return [name for name, parameter in model.named_parameters() if parameter.requires_grad]

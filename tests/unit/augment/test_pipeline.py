@@ -165,7 +165,7 @@ def test_validation_only_resizes(drawn: Path) -> None:
         ({"flip": 1.5}, r"flip must be in 0\.\.1, but got 1\.5"),
         ({"order": "crop"}, "order must be one of"),
         ({"augment": {"noise": {"sigma": -1}}}, r"noise\.sigma must be 0 or more"),
-        ({"augment": {"sigma": 1}}, "augment takes area_threshold, noise, crop and published.*sigma"),
+        ({"augment": {"sigma": 1}}, "augment takes area_threshold, noise, crop, published and enhancement.*sigma"),
         ({"perturbations": 3}, r"must have a method read\(image_id\), but got int"),
     ],
 )

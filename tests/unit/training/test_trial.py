@@ -14,7 +14,7 @@ import torch
 from ikd.config import Recipe
 from ikd.distill.detector import DistillDetector
 from ikd.errors import BadInput, CheckpointError, ConfigError, NonFiniteLoss
-from ikd.training import EpochReport, StopTrial, TrialResult, model_config, prepare, run_trial
+from ikd.training import EpochReport, StopTrial, TrialResult, load_teacher, model_config, prepare, run_trial
 
 Build = Callable[..., Recipe]
 TIMES = ("seconds/train", "seconds/val")
@@ -192,10 +192,13 @@ def test_the_teacher_never_changes(tiny_recipe: Build, tmp_path: Path, monkeypat
 
     monkeypatch.setattr(DistillDetector, "train_step", spy)
     recipe = tiny_recipe()
-    fresh = prepare(recipe).teacher
+    prepared = prepare(recipe)
+    weights = prepared.stages[0].weights
+    assert weights is not None
+    assert recipe.teacher is not None
+    fresh = load_teacher(recipe.teacher, weights, prepared.files.classes)
     result, _ = run(recipe, tmp_path)
     used = seen[-1].teacher
-    assert fresh is not None
     assert all(torch.equal(a, b) for a, b in zip(fresh.state_dict().values(), used.state_dict().values(), strict=True))
     assert not any(module.training for module in used.modules())
     assert not any(parameter.requires_grad for parameter in used.parameters())

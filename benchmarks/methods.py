@@ -1,0 +1,223 @@
+"""Every method on the same student, data and budget: what each gains and what it costs.
+
+    python -m benchmarks.methods --data FOLDER [--recipe small_dfmsd] [--seeds 3] [--jobs 2] [--to results.json]
+
+Rows: the student alone; each host with one teacher, without and with IKD (sample-specific augmentation and adversarial
+term); DFMSD with the recipe's teacher sequence, and its control of equal budget (the last teacher for all epochs).
+Published weights belong to large maps, so each host first chooses one factor for all of its weights among `--factors`
+on seed 0 (the weight of IKD's adversarial term likewise), which is printed. Seed 0 is among those that judge, and its
+choice flatters it a little.
+
+Cost is CPU seconds of the training process, one thread, over those of the student alone. Finished trainings are kept
+in the results file, by the content of their recipe: the same command goes on where it was interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ikd.config import Recipe, load_recipe
+
+METRICS = ("bbox_mAP", "bbox_APs", "bbox_APm", "bbox_APl")
+WEIGHTS: Mapping[str, tuple[str, ...]] = {
+    "fgd": ("alpha", "beta", "gamma", "lambda_"),
+    "mgd": ("alpha",),
+    "fbkd": ("w_feature", "w_attention"),
+    "cwd": ("weight",),
+    "pkd": ("weight",),
+    "fitnet": ("weight",),
+    "amd": ("alpha",),
+    "dmkd": ("alpha",),
+    "crosskd": ("w_cls", "w_reg"),
+    "dfmsd": ("alpha", "beta"),
+}
+IKD = {"augment.enabled": True, "adversarial.enabled": True}
+PLAIN = {
+    "augment.enabled": False,
+    "adversarial.enabled": False,
+    "distill.me.enabled": False,
+    "distill.sfa.enabled": False,
+}
+Results = dict[str, dict[str, float]]
+Values = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: its name and what it changes in the recipe."""
+
+    name: str
+    values: Values
+
+
+def strength(recipe: Recipe, host: str, factor: float) -> Values:
+    """Return the weights of a host, times a factor; of `adversarial`, those of IKD's term."""
+    if host == "adversarial":
+        return {"adversarial.weight": recipe.adversarial.weight * factor}
+    section = getattr(recipe.distill, host)
+    return {f"distill.{host}.{name}": getattr(section, name) * factor for name in WEIGHTS[host]}
+
+
+def alone_with(recipe: Recipe, host: str) -> Values:
+    """Return the values of one host with the recipe's last teacher, and nothing else."""
+    return {**PLAIN, "distill.host": host, "teachers.sequence": [recipe.teachers.stages[-1].teacher]}
+
+
+def candidates(recipe: Recipe, factors: list[float]) -> dict[str, list[Row]]:
+    """Return, for each host and the adversarial term, the trainings among which its factor is chosen."""
+    found = {
+        host: [Row(f"{host} x{f:g}", {**alone_with(recipe, host), **strength(recipe, host, f)}) for f in factors]
+        for host in WEIGHTS
+    }
+    only_ikd = {**alone_with(recipe, "none"), **IKD}
+    found["adversarial"] = [Row(f"ikd x{f:g}", {**only_ikd, **strength(recipe, "adversarial", f)}) for f in factors]
+    return found
+
+
+def rows(recipe: Recipe, chosen: Mapping[str, float]) -> list[Row]:
+    """Return the table's rows, at the chosen strengths."""
+    ikd = {**IKD, **strength(recipe, "adversarial", chosen["adversarial"])}
+    table = [Row("ikd alone", {**alone_with(recipe, "none"), **ikd})]
+    for host in (name for name in WEIGHTS if name != "dfmsd"):
+        values = {**alone_with(recipe, host), **strength(recipe, host, chosen[host])}
+        table += [Row(host, values), Row(f"{host} + ikd", {**values, **ikd})]
+    dual = {**PLAIN, "distill.host": "dfmsd", **strength(recipe, "dfmsd", chosen["dfmsd"])}
+    extras = {"distill.me.enabled": True, "distill.sfa.enabled": True}
+    last = {"teachers.sequence": [recipe.teachers.stages[-1].teacher]}
+    names = " -> ".join(stage.teacher for stage in recipe.teachers.stages)
+    table += [
+        Row(f"dfmsd, {names}, stages only", dual),
+        Row(f"dfmsd, {names}", {**dual, **extras}),
+        Row("dfmsd, equal budget, one teacher", {**dual, **extras, **last}),
+        Row(f"dfmsd, {names} + ikd", {**dual, **extras, **ikd}),
+    ]
+    return table
+
+
+def measure(recipe: Recipe) -> dict[str, float]:
+    """Train one recipe on one thread; return the metrics of its best epoch and the CPU seconds it took."""
+    import torch
+
+    from ikd.training import prepare, run_trial
+
+    torch.set_num_threads(1)
+    prepared = prepare(recipe)
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.process_time()
+        result = run_trial(recipe, directory=Path(folder), threads=1, prepared=prepared)
+        seconds = time.process_time() - began
+    return {name: result.metrics[name] for name in METRICS} | {"cpu_seconds": seconds}
+
+
+def train_all(recipes: list[Recipe], results: Results, options: argparse.Namespace) -> None:
+    """Train what is not in the results yet, and write the file after each."""
+    todo = {one.fingerprint(): one for one in recipes if one.fingerprint() not in results}
+    with ProcessPoolExecutor(options.jobs) as pool:
+        waiting = {pool.submit(measure, one): (key, one) for key, one in todo.items()}
+        for count, done in enumerate(as_completed(waiting), 1):
+            key, one = waiting[done]
+            try:
+                results[key] = done.result()
+            except Exception as error:  # one method that diverges must not take the table along
+                print(f"{one.name} seed {one.seed}: {error}", flush=True)
+                continue
+            if options.to:
+                partial = options.to.with_suffix(".partial")
+                partial.write_text(json.dumps(results, indent=1))
+                os.replace(partial, options.to)
+            print(f"{count}/{len(todo)} {one.name} seed {one.seed}: {100 * results[key]['bbox_mAP']:.1f}", flush=True)
+
+
+def choose(recipe: Recipe, results: Results, options: argparse.Namespace) -> dict[str, float]:
+    """Choose each host's factor on seed 0, and print it."""
+    found = candidates(recipe, options.factors)
+    trainings = {host: [made(recipe, row, 0) for row in listed] for host, listed in found.items()}
+    train_all([one for listed in trainings.values() for one in listed], results, options)
+    chosen: dict[str, float] = {}
+    for host, listed in trainings.items():
+        scores = [results.get(one.fingerprint(), {}).get("bbox_mAP", 0.0) for one in listed]
+        chosen[host] = options.factors[scores.index(max(scores))]
+        tried = ", ".join(f"x{f:g}: {100 * score:.1f}" for f, score in zip(options.factors, scores, strict=True))
+        print(f"{host}: x{chosen[host]:g} of the published weights ({tried})", flush=True)
+    return chosen
+
+
+def made(recipe: Recipe, row: Row, seed: int) -> Recipe:
+    """Return the recipe of a row."""
+    return recipe.with_values({"name": row.name, **row.values, "seed": seed})
+
+
+def table(recipe: Recipe, listed: list[Row], results: Results, seeds: int) -> str:
+    """Return the table as Markdown."""
+    alone = [recipe.student_alone().with_values({"seed": seed}) for seed in range(seeds)]
+    lines = ["| method | mAP | APs | APm | APl | cost |", "|---|---|---|---|---|---|"]
+    trainings = [("student alone", alone)]
+    trainings += [(row.name, [made(recipe, row, seed) for seed in range(seeds)]) for row in listed]
+    floor = statistics.mean(results[one.fingerprint()]["cpu_seconds"] for one in alone)
+    for name, recipes in trainings:
+        found = [results[one.fingerprint()] for one in recipes if one.fingerprint() in results]
+        if not found:
+            lines.append(f"| {name} | did not finish | | | | |")
+            continue
+        cells = [_spread([100 * one[metric] for one in found]) for metric in METRICS]
+        cost = statistics.mean(one["cpu_seconds"] for one in found) / floor
+        lines.append(f"| {name} | {' | '.join(cells)} | {cost:.2f} |")
+    return "\n".join(lines)
+
+
+def _spread(values: list[float]) -> str:
+    return f"{statistics.mean(values):.1f} ± {statistics.stdev(values) if len(values) > 1 else 0.0:.1f}"
+
+
+def _notify() -> Callable[[str, int, int], None]:
+    last = [0.0]
+
+    def tell(what: str, done: int, total: int) -> None:
+        if done == total or time.monotonic() - last[0] > 20:
+            last[0] = time.monotonic()
+            print(f"{what} {done}/{total}", flush=True)
+
+    return tell
+
+
+def main() -> None:
+    """Choose the strengths, train the rows, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True, help="COCO-format folder")
+    parser.add_argument("--recipe", default="small_dfmsd")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--factors", type=float, nargs="+", default=[1.0, 0.1, 0.01])
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--to", type=Path, help="results file, to go on from")
+    options = parser.parse_args()
+    values: Values = {"data.root": options.data} | ({"schedule.epochs": options.epochs} if options.epochs else {})
+    recipe = load_recipe(options.recipe, values)
+    from ikd.training import prepare
+
+    prepare(recipe.with_values(IKD), _notify())  # teachers, perturbations and boxes, once, before the processes start
+    results: Results = {}
+    if options.to:
+        with contextlib.suppress(FileNotFoundError):
+            results = json.loads(options.to.read_text())
+    chosen = choose(recipe, results, options)
+    listed = rows(recipe, chosen)
+    seeds = range(options.seeds)
+    train_all([recipe.student_alone().with_values({"seed": seed}) for seed in seeds], results, options)
+    train_all([made(recipe, row, seed) for row in listed for seed in seeds], results, options)
+    print(table(recipe, listed, results, options.seeds))
+
+
+if __name__ == "__main__":
+    main()

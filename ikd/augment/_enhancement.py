@@ -1,0 +1,71 @@
+"""What a teacher sees in an image, which decides the masking enhancement of DFMSD."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ikd.errors import DataError
+
+
+class TeacherBoxes:
+    """Boxes that a teacher found in the training images, in a file made once.
+
+    Args:
+        file: as written by `write`.
+
+    Raises:
+        DataError: the file is missing or none of ours.
+    """
+
+    def __init__(self, file: Path | str) -> None:
+        self.file = Path(file)
+        try:
+            with np.load(self.file, allow_pickle=False) as content:
+                ids, counts, self._boxes = content["ids"], content["counts"], content["boxes"]
+        except (OSError, KeyError, ValueError) as error:
+            raise DataError(f"{self.file}: must hold the boxes of a teacher, as ikd writes them: {error}") from error
+        ends = np.cumsum(counts)
+        places = zip(ids.tolist(), (ends - counts).tolist(), ends.tolist(), strict=True)
+        self._places = {image: slice(first, last) for image, first, last in places}
+
+    def share(self, image_id: int, size: tuple[int, int], min_score: float) -> float:
+        """Return the summed area of the boxes above a score, relative to the image: q of DFMSD, Eq. 4.
+
+        Args:
+            image_id: the id in the annotation file.
+            size: (height, width) of the original image, pixels.
+            min_score: lowest score of a box that counts.
+
+        Returns:
+            0 for an image without boxes; above 1 where boxes overlap much.
+
+        Raises:
+            DataError: the teacher was not run on this image.
+        """
+        if image_id not in self._places:
+            raise DataError(f"{self.file}: has no boxes of image {image_id}; it belongs to another data set")
+        boxes = self._boxes[self._places[image_id]]  # [n, 5]
+        sides = boxes[:, 2:4] - boxes[:, :2]
+        counted = boxes[:, 4] >= min_score
+        return float((sides[:, 0] * sides[:, 1])[counted].sum() / (size[0] * size[1]))
+
+    @staticmethod
+    def write(file: Path, boxes: Mapping[int, NDArray[np.float32]]) -> None:
+        """Write boxes by image id, each [n, 5]: corners in pixels of the original image, and the score."""
+        partial = file.with_name(f".{file.name}.{os.getpid()}.partial.npz")  # numpy appends what it misses
+        rows = [np.asarray(found, dtype=np.float32).reshape(-1, 5) for found in boxes.values()]
+        try:
+            np.savez(
+                partial,
+                ids=np.array(list(boxes), dtype=np.int64),
+                counts=np.array([len(found) for found in rows], dtype=np.int64),
+                boxes=np.concatenate(rows) if rows else np.zeros((0, 5), np.float32),
+            )
+            os.replace(partial, file)
+        finally:
+            partial.unlink(missing_ok=True)

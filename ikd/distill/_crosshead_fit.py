@@ -1,0 +1,97 @@
+"""Whether the head of one detector can take over the features of another's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+
+from ikd.errors import BadInput
+
+FAMILIES = ("ATSSHead", "FCOSHead", "GFLHead", "RetinaHead")
+# what places and shapes the anchors of a prior generator, as far as it has it
+_PRIORS = ("base_sizes", "scales", "ratios", "scale_major", "centers", "center_offset", "offset")
+
+
+def check_heads(student: nn.Module, teacher: nn.Module, *, position: int) -> None:
+    """Check that the teacher's head can go on from the student's features after `position` tower convolutions.
+
+    The towers may differ in length and norm, the pyramids in width, as long as the features fit where they cross.
+
+    Args:
+        student: mmdet detector.
+        teacher: mmdet detector.
+        position: number of tower convolutions that the student runs itself; 0 is the neck's output.
+
+    Raises:
+        BadInput: a detector without one of the four heads, heads of different families, a position outside a tower,
+            other channels there, or other classes, levels, anchors, box coding or bins.
+    """
+    heads = {"student": _head(student, "student"), "teacher": _head(teacher, "teacher")}
+    for role, head in heads.items():
+        if not 0 <= position <= head.stacked_convs:
+            raise BadInput(
+                f"distill.crosskd.position: must be 0..{head.stacked_convs}, because the towers of the {role}'s "
+                f"{_name(head)} have {head.stacked_convs} convolutions, but got {position}"
+            )
+    for what, read, advice in _AGREE:
+        ours, theirs = (read(head) for head in heads.values())
+        if ours != theirs:
+            raise BadInput(f"crosskd: {what} must be equal, but the student has {ours}, the teacher {theirs}; {advice}")
+    widths = [_channels(head, position) for head in heads.values()]
+    if widths[0] != widths[1]:
+        raise BadInput(
+            f"crosskd: at position {position} the teacher's head needs features of {widths[1]} channels, but the "
+            f"student's have {widths[0]}; change {'the neck' if position == 0 else 'feat_channels'} of the student"
+        )
+
+
+def _head(detector: nn.Module, role: str) -> Any:
+    """Return the dense head; subclasses of the four are refused, because they assign or predict otherwise."""
+    head = getattr(detector, "bbox_head", None)
+    known = ", ".join(FAMILIES)
+    if head is None or hasattr(detector, "roi_head"):
+        raise BadInput(
+            f"crosskd: the {role} is a {_name(detector)}, which has no single dense head; CrossKD needs a one-stage "
+            f"detector with one of {known}"
+        )
+    if _name(head) not in FAMILIES:
+        raise BadInput(f"crosskd: the {role} has a {_name(head)}; CrossKD needs one of {known}")
+    if not head.use_sigmoid_cls:
+        raise BadInput(f"crosskd: the {role}'s {_name(head)} scores with a softmax; CrossKD needs loss_cls.use_sigmoid")
+    return head
+
+
+def _channels(head: Any, position: int) -> int:
+    return int(head.in_channels if position == 0 else head.cls_convs[position - 1].out_channels)
+
+
+def _name(module: Any) -> str:
+    return type(module).__name__
+
+
+def _priors(head: Any) -> dict[str, Any]:
+    generator = head.prior_generator
+    found = {name: getattr(generator, name) for name in _PRIORS if hasattr(generator, name)}
+    values = {name: value.tolist() if isinstance(value, Tensor) else value for name, value in found.items()}
+    return {"type": _name(generator), **values}
+
+
+def _coder(head: Any) -> dict[str, Any]:
+    return {"type": _name(head.bbox_coder), **vars(head.bbox_coder)}
+
+
+def _strides(head: Any) -> list[tuple[int, int]]:
+    return [tuple(stride) for stride in head.prior_generator.strides]
+
+
+_AGREE: tuple[tuple[str, Callable[[Any], Any], str], ...] = (
+    ("head families", _name, "pick a teacher with the student's kind of head"),
+    ("numbers of classes", lambda head: head.num_classes, "train both on the same classes"),
+    ("strides of the levels", _strides, "give both the same pyramid (neck.num_outs, neck.start_level)"),
+    ("anchors", _priors, "give the student the teacher's anchor_generator"),
+    ("box coders", _coder, "give the student the teacher's bbox_coder"),
+    ("reg_max", lambda head: getattr(head, "reg_max", None), "give the student the teacher's reg_max"),
+)
+"""What must agree, how to read it, and what to do about it; the later ones presuppose the first."""

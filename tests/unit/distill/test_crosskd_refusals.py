@@ -1,0 +1,73 @@
+"""Heads that CrossKD cannot join, refused with the reason."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ikd.detectors import build_detector, detector_config, freeze
+from ikd.distill.crosskd import CrossHeads, check_heads
+from ikd.errors import BadInput
+from tests.unit.distill.heads import built, tiny
+
+REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+    "position above the tower": (
+        {"tower_convs": 1},
+        {},
+        r"position: must be 0\.\.1, because the towers of the student",
+    ),
+    "position above the teacher's": ({}, {"tower_convs": 1}, r"must be 0\.\.1, because the towers of the teacher's"),
+    "family": (
+        {"family": "GFLHead"},
+        {},
+        "head families must be equal, but the student has GFLHead, the teacher Retina",
+    ),
+    "classes": ({"num_classes": 2}, {}, "numbers of classes must be equal, but the student has 2, the teacher 3"),
+    "levels": ({"levels": 4}, {}, r"strides of the levels must be equal.*neck\.num_outs"),
+    "anchors": ({"anchor_scale": 8.0}, {}, "anchors must be equal.*give the student the teacher's anchor_generator"),
+    "width": ({"neck_channels": 16}, {}, "at position 2 the teacher's head needs features of 32 channels, but .* 16"),
+    "box coder": (
+        {"overrides": {"bbox_head.bbox_coder.target_stds": [0.1, 0.1, 0.2, 0.2]}},
+        {},
+        r"box coders must be equal.*\[0\.1, 0\.1, 0\.2, 0\.2\].*give the student the teacher's bbox_coder",
+    ),
+    "reg_max": (
+        {"family": "GFLHead", "overrides": {"bbox_head.reg_max": 8}},
+        {"family": "GFLHead"},
+        "reg_max must be equal, but the student has 8, the teacher 16",
+    ),
+    "softmax": (
+        {"overrides": {"bbox_head.loss_cls": {"type": "CrossEntropyLoss", "use_sigmoid": False}}},
+        {},
+        "the student's RetinaHead scores with a softmax",
+    ),
+    "subclass": (
+        {"family": "ATSSHead", "overrides": {"bbox_head.type": "PAAHead"}},
+        {"family": "ATSSHead"},
+        "the student has a PAAHead; CrossKD needs one of ATSSHead, FCOSHead, GFLHead, RetinaHead",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_unfit_heads_are_refused(case: str) -> None:
+    ours, theirs, message = REFUSED[case]
+    student, teacher = (tiny(**({"family": "RetinaHead"} | changes)) for changes in (ours, theirs))
+    with pytest.raises(BadInput, match=message):
+        CrossHeads(student, freeze(teacher), position=2)
+
+
+def test_two_stage_detectors_are_refused() -> None:
+    arguments = {"base_channels": 8, "neck_channels": 16}
+    two_stage = build_detector(detector_config("ikd::faster_rcnn_r18", arguments=arguments, classes=["a", "b", "c"]))
+    one_stage = built("RetinaHead", 1)
+    with pytest.raises(BadInput, match="the teacher is a FasterRCNN, which has no single dense head"):
+        check_heads(one_stage, two_stage, position=1)
+    with pytest.raises(BadInput, match="the student is a FasterRCNN"):
+        check_heads(two_stage, one_stage, position=1)
+
+
+def test_negative_position_is_refused() -> None:
+    with pytest.raises(BadInput, match=r"distill\.crosskd\.position: must be 0\.\.2.*but got -1"):
+        check_heads(built("FCOSHead", 1), built("FCOSHead", 2), position=-1)
