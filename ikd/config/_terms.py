@@ -161,8 +161,6 @@ class Amd(Section):
     """Weight."""
     mask_ratio: Probability = 0.65
     """Share of cells masked, those of highest teacher attention."""
-    temperature: Positive = 0.5
-    """Temperature of the attention maps."""
     se_side: Literal["student", "both", "none"] = "student"
     """What the channel gate acts on: the restored map, it and the teacher's, or nothing."""
 
@@ -176,8 +174,6 @@ class Dmkd(Section):
     """Share of cells masked, those of highest teacher attention."""
     channel_mask_ratio: Probability = 0.15
     """Share of channels masked, those of highest teacher attention."""
-    temperature: Positive = 0.5
-    """Temperature of the attention maps."""
     se: bool = True
     """Channel gate on the channel-masked branch."""
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -98,9 +99,33 @@ def check(recipe: Recipe) -> DataFiles:
     files = DataFiles.of(recipe)
     _check_length(recipe, files)
     for plan in recipe.stages:
-        with torch.random.fork_rng(devices=[]):
-            build_model(plan.recipe, files, _any_teacher(plan.recipe.teacher, files) if plan.recipe.teacher else None)
+        _check_stage(plan, files)  # one teacher at a time
     return files
+
+
+def _check_stage(plan: StagePlan, files: DataFiles) -> None:
+    with torch.random.fork_rng(devices=[]):
+        teacher = _any_teacher(plan.recipe.teacher, files) if plan.recipe.teacher else None
+        model = build_model(plan.recipe, files, teacher)
+    _check_masks(files, {"student": model.student})
+    if plan.recipe.adversarial.enabled and teacher is not None:  # the attack asks the teacher's whole loss
+        _check_masks(files, {f"teacher {plan.teacher}, which adversarial.enabled attacks": teacher})
+
+
+def _check_masks(files: DataFiles, detectors: Mapping[str, Any]) -> None:
+    masked = [name for name, detector in detectors.items() if getattr(detector, "with_mask", False)]
+    without = _boxes_without_mask(files.train, files.train.stat().st_mtime_ns) if masked else 0
+    if without:
+        raise BadInput(
+            f"{files.train}: annotations: {without} boxes have no segmentation, which the {masked[0]} "
+            f"({type(detectors[masked[0]]).__name__}) learns from; add it, or take a detector without a mask head"
+        )
+
+
+@lru_cache(maxsize=8)
+def _boxes_without_mask(annotations: Path, stamp: int) -> int:
+    found = json.loads(annotations.read_text())["annotations"]
+    return sum(not annotation.get("segmentation") for annotation in found)
 
 
 def _any_teacher(teacher: Teacher, files: DataFiles) -> torch.nn.Module:
