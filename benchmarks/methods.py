@@ -4,9 +4,9 @@
 
 Rows: the student alone; each host with one teacher, without and with IKD (sample-specific augmentation and adversarial
 term); DFMSD with the recipe's teacher sequence, and its control of equal budget (the last teacher for all epochs).
-Published weights belong to large maps, so each host first chooses one factor for all of its weights among `--factors`
-on seed 0 (the weight of IKD's adversarial term likewise), which is printed. Seed 0 is among those that judge, and its
-choice flatters it a little.
+Published weights belong to large maps, so each host first chooses one factor for all of its weights on seed 0 (the weight
+of IKD's adversarial term likewise), which is printed. Seed 0 is among those that judge, and its choice flatters it a
+little.
 
 Cost is CPU seconds of the training process, one thread, over those of the student alone. Finished trainings are kept
 in the results file, by the content of their recipe: the same command goes on where it was interrupted.
@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import multiprocessing
 import os
 import statistics
 import tempfile
@@ -42,6 +43,9 @@ WEIGHTS: Mapping[str, tuple[str, ...]] = {
     "crosskd": ("w_cls", "w_reg"),
     "dfmsd": ("alpha", "beta"),
 }
+SUMMED = ("fgd", "mgd", "amd", "dmkd", "dfmsd", "adversarial")
+"""Sums over a map: carried to small maps at full strength they drown the detection loss."""
+SUMMED_FACTORS, OTHER_FACTORS = (0.1, 0.01), (1.0, 0.1)
 IKD = {"augment.enabled": True, "adversarial.enabled": True}
 PLAIN = {
     "augment.enabled": False,
@@ -74,14 +78,17 @@ def alone_with(recipe: Recipe, host: str) -> Values:
     return {**PLAIN, "distill.host": host, "teachers.sequence": [recipe.teachers.stages[-1].teacher]}
 
 
-def candidates(recipe: Recipe, factors: list[float]) -> dict[str, list[Row]]:
+def factors(host: str) -> tuple[float, ...]:
+    """Return the factors that a host chooses from."""
+    return SUMMED_FACTORS if host in SUMMED else OTHER_FACTORS
+
+
+def candidates(recipe: Recipe) -> dict[str, list[Row]]:
     """Return, for each host and the adversarial term, the trainings among which its factor is chosen."""
-    found = {
-        host: [Row(f"{host} x{f:g}", {**alone_with(recipe, host), **strength(recipe, host, f)}) for f in factors]
-        for host in WEIGHTS
-    }
-    only_ikd = {**alone_with(recipe, "none"), **IKD}
-    found["adversarial"] = [Row(f"ikd x{f:g}", {**only_ikd, **strength(recipe, "adversarial", f)}) for f in factors]
+    found: dict[str, list[Row]] = {}
+    for host in (*WEIGHTS, "adversarial"):
+        base = {**alone_with(recipe, "none"), **IKD} if host == "adversarial" else alone_with(recipe, host)
+        found[host] = [Row(f"{host} x{f:g}", {**base, **strength(recipe, host, f)}) for f in factors(host)]
     return found
 
 
@@ -123,7 +130,8 @@ def measure(recipe: Recipe) -> dict[str, float]:
 def train_all(recipes: list[Recipe], results: Results, options: argparse.Namespace) -> None:
     """Train what is not in the results yet, and write the file after each."""
     todo = {one.fingerprint(): one for one in recipes if one.fingerprint() not in results}
-    with ProcessPoolExecutor(options.jobs) as pool:
+    spawn = multiprocessing.get_context("spawn")  # autograd does not survive a fork
+    with ProcessPoolExecutor(options.jobs, mp_context=spawn) as pool:
         waiting = {pool.submit(measure, one): (key, one) for key, one in todo.items()}
         for count, done in enumerate(as_completed(waiting), 1):
             key, one = waiting[done]
@@ -141,14 +149,14 @@ def train_all(recipes: list[Recipe], results: Results, options: argparse.Namespa
 
 def choose(recipe: Recipe, results: Results, options: argparse.Namespace) -> dict[str, float]:
     """Choose each host's factor on seed 0, and print it."""
-    found = candidates(recipe, options.factors)
+    found = candidates(recipe)
     trainings = {host: [made(recipe, row, 0) for row in listed] for host, listed in found.items()}
     train_all([one for listed in trainings.values() for one in listed], results, options)
     chosen: dict[str, float] = {}
     for host, listed in trainings.items():
         scores = [results.get(one.fingerprint(), {}).get("bbox_mAP", 0.0) for one in listed]
-        chosen[host] = options.factors[scores.index(max(scores))]
-        tried = ", ".join(f"x{f:g}: {100 * score:.1f}" for f, score in zip(options.factors, scores, strict=True))
+        chosen[host] = factors(host)[scores.index(max(scores))]
+        tried = ", ".join(f"x{f:g}: {100 * score:.1f}" for f, score in zip(factors(host), scores, strict=True))
         print(f"{host}: x{chosen[host]:g} of the published weights ({tried})", flush=True)
     return chosen
 
@@ -198,7 +206,6 @@ def main() -> None:
     parser.add_argument("--recipe", default="small_dfmsd")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int)
-    parser.add_argument("--factors", type=float, nargs="+", default=[1.0, 0.1, 0.01])
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--to", type=Path, help="results file, to go on from")
     options = parser.parse_args()

@@ -26,7 +26,7 @@ from ikd.config._recipe import (
 from ikd.config._runner import Runner
 from ikd.config._section import Section
 from ikd.config._space import Asha, Budget, Domain, SearchSpace, Tpe
-from ikd.config._stages import StagePlan
+from ikd.config._stages import StagePlan, sequence_text
 from ikd.config._terms import Attack, Distill, Reference
 
 __all__ = [
@@ -60,4 +60,5 @@ __all__ = [
     "load_sweep",
     "parse_sets",
     "recipe_names",
+    "sequence_text",
 ]

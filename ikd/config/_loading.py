@@ -14,7 +14,6 @@ from ikd.config._recipe import DRAWN, Recipe
 from ikd.config._runner import Runner
 from ikd.config._section import Section, validate
 from ikd.config._space import SearchSpace
-from ikd.config._space_checks import check_space
 from ikd.config._yaml import Document, Location, parse_scalar, read_yaml
 from ikd.errors import BadInput, ConfigError, Problem
 
@@ -75,7 +74,7 @@ def load_sweep(
     document = read_yaml(Path(space))
     parsed = validate(SearchSpace, document)
     loaded_runner = load_runner(runner) if runner is not None else Runner()
-    clash = sorted(set(values or {}) & set(parsed.parameters))
+    clash = sorted(set(values or {}) & set(parsed.fields))
     if clash:
         raise ConfigError(
             [Problem("--set", name, None, f"is searched by {space}; remove it there to fix it") for name in clash]
@@ -86,10 +85,7 @@ def load_sweep(
     except ConfigError as error:
         raise ConfigError([_seen_from(document, problem) for problem in error.problems]) from error
     recipe = replaced(recipe, values, "--set") if values else recipe
-    problems = check_space(parsed, recipe, document)
-    if problems:
-        raise ConfigError(problems)
-    return SweepFiles(parsed, recipe, loaded_runner)
+    return SweepFiles(parsed.checked(recipe, document), recipe, loaded_runner)
 
 
 def parse_sets(assignments: Sequence[str]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -9,15 +10,24 @@ from typing import Annotated, Any, Literal
 import pydantic
 from pydantic import Field
 
+from ikd.config._recipe import Recipe, Teachers
 from ikd.config._section import Section
+from ikd.config._sequences import Sequences
+from ikd.config._stages import stage_ends
 from ikd.config._terms import Count, Positive
+from ikd.config._yaml import Document
+from ikd.errors import ConfigError
 
 When = dict[str, Any]
-_KINDS = {"choice": "choice", "uniform": "uniform", "log_uniform": "log_uniform", "int": "integer"}
+Anchor = Literal["paper", "student_alone", "equal_budget", "epochs_per_stage", "epochs_per_stage_control"]
+SEQUENCE = "teachers.sequence"
+_KINDS = {
+    "choice": "choice", "uniform": "uniform", "log_uniform": "log_uniform", "int": "integer", "sequence": "sequence",
+}  # fmt: skip
 
 
 class Domain(Section):
-    """The values one field may take: exactly one of `choice`, `uniform`, `log_uniform`, `int`."""
+    """The values one field may take: exactly one of `choice`, `uniform`, `log_uniform`, `int`, `sequence`."""
 
     choice: tuple[Any, ...] | None = None
     """Any values of the field, at least one, no two equal."""
@@ -27,17 +37,27 @@ class Domain(Section):
     """Lowest and highest value, evenly likely in the logarithm; both above 0."""
     integer: tuple[int, int] | None = Field(default=None, alias="int")
     """Lowest and highest whole number, both included; written `int`."""
+    sequence: Sequences | None = None
+    """Orders of teachers, only for `teachers.sequence`; a loaded space has them as a `choice`."""
     step: Annotated[float, Field(gt=0.0)] | None = None
     """Grid of `uniform` or `int`."""
     when: When = {}
-    """Parent parameter -> value, or list of values, under which this parameter exists."""
+    """Parent parameter -> value, or list of values, under which this parameter exists. A value that is a list itself
+    stands in a list: `when: {teachers.sequence: [[a, b]]}`."""
+    also: tuple[str, ...] = ()
+    """Other recipe fields that get the same value, so that one switch may stand for several."""
 
     @pydantic.model_validator(mode="after")
     def _one_kind(self) -> Domain:
         given = [name for name, attribute in _KINDS.items() if getattr(self, attribute) is not None]
         if len(given) != 1:
-            raise ValueError(f"needs exactly one of choice, uniform, log_uniform, int, and has {given or 'none'}")
-        self._check_choice() if self.choice is not None else self._check_range(given[0])
+            raise ValueError(f"needs exactly one of {', '.join(_KINDS)}, and has {given or 'none'}")
+        if self.step is not None and given[0] not in ("uniform", "int"):
+            raise ValueError(f"step goes with uniform or int, not with {given[0]}")
+        if self.choice is not None:
+            self._check_choice()
+        elif self.sequence is None:
+            self._check_range(given[0])
         return self
 
     def _check_choice(self) -> None:
@@ -46,8 +66,6 @@ class Domain(Section):
             raise ValueError("choice must list at least one value")
         if any(value in self.choice[:index] for index, value in enumerate(self.choice)):
             raise ValueError(f"choice must not repeat a value, and is {list(self.choice)}")
-        if self.step is not None:
-            raise ValueError("step goes with uniform or int, not with choice")
 
     def _check_range(self, kind: str) -> None:
         low, high = getattr(self, _KINDS[kind])
@@ -55,8 +73,6 @@ class Domain(Section):
             raise ValueError(f"{kind} must be [low, high] with low below high, and is [{low}, {high}]")
         if kind == "log_uniform" and low <= 0:
             raise ValueError(f"log_uniform needs a low end above 0, and has {low}")
-        if kind == "log_uniform" and self.step is not None:
-            raise ValueError("step goes with uniform or int, not with log_uniform")
         if kind == "int" and self.step is not None and self.step != round(self.step):
             raise ValueError(f"step of an int must be whole, and is {self.step}")
 
@@ -66,17 +82,25 @@ class Domain(Section):
         for values in (self.choice, self.uniform, self.log_uniform, self.integer):
             if values is not None:
                 return tuple(values)
-        raise AssertionError("a domain has exactly one kind")
+        raise AssertionError("sequences are a choice in a resolved space")
 
     @property
     def size(self) -> float:
         """Number of distinct values; infinite for a continuous range."""
         if self.choice is not None:
             return len(self.choice)
+        assert self.sequence is None, "sequences are a choice in a resolved space"
         bounds = self.integer or self.uniform
         if bounds is None or (self.integer is None and self.step is None):
             return math.inf
         return math.floor((bounds[1] - bounds[0]) / (self.step or 1) + 1e-9) + 1
+
+    def resolved(self, recipe: Recipe) -> Domain:
+        """Return the domain with `sequence` as the `choice` it stands for, given the teachers of `recipe`."""
+        if self.sequence is None:
+            return self
+        ap = {name: recipe.teachers.available[name].ap for name in self.sequence.of}
+        return Domain(choice=tuple(self.sequence.listed(ap)), when=self.when, also=self.also)
 
 
 class Objective(Section):
@@ -89,7 +113,7 @@ class Objective(Section):
 
 
 class Asha(Section):
-    """Asynchronous successive halving: stops the worse trials at geometric epochs."""
+    """Asynchronous successive halving: stops the worse trials at some epochs, the rungs."""
 
     grace_epochs: Count = 1
     """No trial stops before this epoch."""
@@ -97,6 +121,11 @@ class Asha(Section):
     """One in this many goes on at each rung."""
     brackets: Count = 1
     """Number of halving brackets with later first rungs."""
+    rungs: Literal["geometric", "stages"] = "geometric"
+    """geometric: grace_epochs times powers of reduction_factor; stages: the end of every stage but the last, and for a
+    trial of one stage the ends in any sequence of the space."""
+    first_stage_grace: bool = False
+    """No trial stops before its first stage is over and the next teacher has had grace_epochs."""
 
 
 class Scheduler(Section):
@@ -131,18 +160,27 @@ class Random(Section):
     """Independent draws from the ranges."""
 
 
+class Grid(Section):
+    """Every configuration of a finite space, shuffled by the seed of the space."""
+
+    repeats: Count = 1
+    """How often each configuration is trained: repeat r, from 0, with the recipe's seed plus r."""
+
+
 class Sampler(Section):
-    """Who proposes values: exactly one of `tpe`, `random`."""
+    """Who proposes values: exactly one of `tpe`, `random`, `grid`."""
 
     tpe: Tpe | None = None
     """Model-based."""
     random: Random | None = None
     """Model-free."""
+    grid: Grid | None = None
+    """Full factorial."""
 
     @pydantic.model_validator(mode="after")
     def _one(self) -> Sampler:
-        if (self.tpe is None) == (self.random is None):
-            raise ValueError("needs exactly one of tpe, random")
+        if sum(one is not None for one in (self.tpe, self.random, self.grid)) != 1:
+            raise ValueError("needs exactly one of tpe, random, grid")
         return self
 
 
@@ -172,8 +210,9 @@ class SearchSpace(Section):
     """Objective."""
     parameters: dict[str, Domain] = {}
     """Varied fields by dotted name."""
-    anchors: tuple[Literal["paper", "student_alone"], ...] = ("paper", "student_alone")
-    """Fixed trials that run first and are never stopped: the recipe's own values; the student without distillation."""
+    anchors: tuple[Anchor, ...] = ("paper", "student_alone")
+    """Fixed trials that run first and are never stopped: the recipe's own values; the student without distillation; the
+    last teacher alone for all epochs; every stage as long as the whole schedule; the last teacher alone that long."""
     scheduler: Scheduler = Scheduler(asha=Asha())
     """Early stopping."""
     sampler: Sampler = Sampler(tpe=Tpe())
@@ -203,6 +242,13 @@ class SearchSpace(Section):
             parent in values and values[parent] in wanted(value) for parent, value in self.parameters[name].when.items()
         )
 
+    def with_parents(self, name: str, value: Any) -> dict[str, Any]:
+        """Return parameter values under which `name` exists and is `value`."""
+        values: dict[str, Any] = {}
+        for parent, allowed in self.parameters[name].when.items():
+            values |= self.with_parents(parent, wanted(allowed)[0])
+        return {**values, name: value}
+
     def active(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Drop the values of parameters that do not exist under their parents' values."""
         kept: dict[str, Any] = {}
@@ -210,6 +256,51 @@ class SearchSpace(Section):
             if name in values and self.is_active(name, kept):
                 kept[name] = values[name]
         return kept
+
+    @property
+    def followers(self) -> tuple[str, ...]:
+        """The recipe fields that take another one's value through `also`."""
+        return tuple(field for domain in self.parameters.values() for field in domain.also)
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The recipe fields that the parameters feed."""
+        return (*self.parameters, *self.followers)
+
+    def expanded(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the recipe values of parameter values: those that `also` feeds are added."""
+        return {field: value for name, value in values.items() for field in (name, *self.parameters[name].also)}
+
+    def checked(self, recipe: Recipe, document: Document | None = None) -> SearchSpace:
+        """Check the space against its recipe and return it with sequences of teachers as choices.
+
+        Args:
+            recipe: the base.
+            document: the file of the space, for lines in messages; None is a space that was made by a program.
+
+        Raises:
+            ConfigError: lists every fault.
+        """
+        from ikd.config._space_checks import check_space  # the rules know this class
+
+        problems = check_space(self, recipe, document or Document("(space)", {}))
+        if problems:
+            raise ConfigError(problems)
+        return self.resolved(recipe)
+
+    def resolved(self, recipe: Recipe) -> SearchSpace:
+        """Return the space with sequences of teachers, found legal before, as choices."""
+        resolved = {name: domain.resolved(recipe) for name, domain in self.parameters.items()}
+        return self.model_copy(update={"parameters": resolved})
+
+    def stage_ends(self, recipe: Recipe) -> list[tuple[int, ...]]:
+        """Return the last epochs of the stages of every sequence of a resolved space, or of the recipe's own."""
+        if SEQUENCE not in self.parameters:
+            return [tuple(stage_ends(recipe))]
+        known = recipe.teachers.model_dump(mode="json")
+        plans = [{**known, "sequence": one} for one in self.parameters[SEQUENCE].ends]
+        teachers = [Teachers.model_validate_json(json.dumps(plan)) for plan in plans]
+        return [tuple(stage_ends(recipe.model_copy(update={"teachers": one}))) for one in teachers]
 
     def num_configurations(self) -> float:
         """Return how many distinct configurations the space holds; infinite with a continuous range."""

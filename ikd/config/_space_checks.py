@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from ikd.config._recipe import Recipe
-from ikd.config._space import SearchSpace, wanted
+from ikd.config._sequences import LISTED_SEQUENCES, Sequences
+from ikd.config._space import SEQUENCE, SearchSpace, wanted
 from ikd.config._yaml import Document, Location
 from ikd.errors import ConfigError, Problem
 
@@ -16,43 +18,104 @@ NOT_SEARCHABLE = {
     "schedule.workers": "it does not change training",
     "attack.batch_size": "it does not change training",
     "schedule.epochs": "trials are compared at equal epochs",
+    "schedule.epochs_per_stage": "trials are compared at equal epochs; anchors show what longer stages do",
     "schedule.val_interval": "trials are compared at equal epochs",
     "data.root": "trials must be validated on the same data",
     "data.val": "trials must be validated on the same data",
 }
+GRID_CONFIGURATIONS = 20_000
+"""A larger space is not for a full factorial."""
+SEED_LIMIT = 2**31
+PARTNERS = {
+    "attack.step": "attack.eps",
+    "distill.host": SEQUENCE,
+    "distill.me.enabled": SEQUENCE,
+    "distill.sfa.enabled": SEQUENCE,
+    "distill.sfa.mode": "distill.host",
+    "adversarial.enabled": SEQUENCE,
+    "student.inherit": SEQUENCE,
+}
+"""Fields that some values of another field refuse: where both are searched, one legal pair of a value is enough."""
 
 
 def check_space(space: SearchSpace, recipe: Recipe, document: Document) -> list[Problem]:
     """Return the faults of a search space against its recipe: names, conditions, values that the recipe refuses."""
-    problems = [problem for name in space.parameters for problem in _parameter_problems(space, name, recipe, document)]
-    if len(set(space.anchors)) != len(space.anchors):
-        problems.append(document.problem(("anchors",), list(space.anchors), "must not repeat an anchor"))
-    if space.budget.trials < len(space.anchors):
-        rule = f"must cover at least the {len(space.anchors)} anchors"
-        problems.append(document.problem(("budget", "trials"), space.budget.trials, rule))
-    return problems
+    problems = list(_sequence_problems(space, recipe, document))
+    if problems:  # nothing else can be tried without them
+        return problems
+    space = space.resolved(recipe)
+    for name in space.parameters:
+        problems += _parameter_problems(space, name, recipe, document)
+    problems += _anchor_problems(space, recipe, document)
+    return problems or [*_rung_problems(space, recipe, document), *_grid_problems(space, recipe, document)]
+
+
+def _sequence_problems(space: SearchSpace, recipe: Recipe, document: Document) -> Iterator[Problem]:
+    for name, domain in space.parameters.items():
+        if domain.sequence is None:
+            continue
+        place: Location = ("parameters", name, "sequence")
+        if name != SEQUENCE:
+            yield document.problem(place, None, f"goes only with {SEQUENCE}; write a choice here")
+            continue
+        faults = list(_teacher_faults(domain.sequence, recipe))
+        for index, value, rule in faults:
+            yield document.problem((*place, "of", index), value, rule)
+        if not faults:
+            yield from _legality_problems(domain.sequence, recipe, document)
+
+
+def _teacher_faults(sequence: Sequences, recipe: Recipe) -> Iterator[tuple[int, str, str]]:
+    available = recipe.teachers.available
+    for index, name in enumerate(sequence.of):
+        if name not in available:
+            known = ", ".join(available) or "none is defined"
+            yield index, name, f"must be a name under teachers.available ({known})"
+        elif sequence.order != "any" and available[name].ap is None:
+            rule = f"needs teachers.available.{name}.ap, its mAP, for order weak_to_strong; or set order: any"
+            yield index, name, rule
+
+
+def _legality_problems(sequence: Sequences, recipe: Recipe, document: Document) -> Iterator[Problem]:
+    ap = {name: recipe.teachers.available[name].ap for name in sequence.of}
+    listed = sequence.listed(ap)
+    place: Location = ("parameters", SEQUENCE, "sequence")
+    if not listed:
+        strengths = ", ".join(f"{name} {value:g}" for name, value in ap.items() if value is not None)
+        rule = f"allows no sequence: none of {sequence.bounds[0]} teachers rises in ap ({strengths}); set order: any"
+        yield document.problem(place, None, rule)
+    if len(listed) > LISTED_SEQUENCES:
+        yield document.problem(place, None, f"allows more than {LISTED_SEQUENCES} sequences; narrow of or length")
 
 
 def _parameter_problems(space: SearchSpace, name: str, recipe: Recipe, document: Document) -> Iterator[Problem]:
-    from ikd.config._loading import unknown_field  # the loader imports this module
-
     place: Location = ("parameters", name)
-    rule = unknown_field(name)
-    if rule is None:
-        rule = next(
-            (
-                f"cannot be searched: {why}"
-                for key, why in NOT_SEARCHABLE.items()
-                if name == key or name.startswith(key + ".")
-            ),
-            None,
-        )
+    rule = _unsearchable(name)
     if rule is not None:
         yield document.problem(place, None, rule)
         return
+    also = list(_also_problems(space, name, document))
+    yield from also
     yield from _condition_problems(space, name, document)
-    for value in space.parameters[name].ends:
-        yield from _value_problems(space, name, value, recipe, document)
+    if not also:
+        yield from _value_problems(space, name, recipe, document)
+
+
+def _unsearchable(name: str) -> str | None:
+    """Return why a field cannot be searched, or None when it can."""
+    from ikd.config._loading import unknown_field  # the loader imports this module
+
+    held = (why for key, why in NOT_SEARCHABLE.items() if name == key or name.startswith(key + "."))
+    return unknown_field(name) or next((f"cannot be searched: {why}" for why in held), None)
+
+
+def _also_problems(space: SearchSpace, name: str, document: Document) -> Iterator[Problem]:
+    for index, other in enumerate(space.parameters[name].also):
+        rule = _unsearchable(other)
+        if rule is None and space.fields.count(other) > 1:
+            rule = "must be fed by one parameter only"
+        if rule is not None:
+            yield document.problem(("parameters", name, "also", index), other, rule)
 
 
 def _condition_problems(space: SearchSpace, name: str, document: Document) -> Iterator[Problem]:
@@ -71,7 +134,8 @@ def _condition_problems(space: SearchSpace, name: str, document: Document) -> It
             yield document.problem(place, None, "must be a choice parameter to condition on")
         for one in wanted(value):
             if choices is not None and one not in choices:
-                yield document.problem(place, one, f"must be among the choices of {parent}: {[*choices]}")
+                hint = f"; write {[value]}, a list of values that are lists themselves" if value in choices else ""
+                yield document.problem(place, one, f"must be among the choices of {parent}: {[*choices]}{hint}")
 
 
 def _leads_to(space: SearchSpace, start: str, target: str) -> bool:
@@ -86,21 +150,78 @@ def _leads_to(space: SearchSpace, start: str, target: str) -> bool:
     return False
 
 
-def _value_problems(
-    space: SearchSpace, name: str, value: object, recipe: Recipe, document: Document
-) -> Iterator[Problem]:
-    """Try one end of a range in the recipe; faults of other fields do not count, they may vary too."""
+def _value_problems(space: SearchSpace, name: str, recipe: Recipe, document: Document) -> Iterator[Problem]:
+    """Try the ends of a range in the recipe; faults of other fields do not count, they may vary too."""
+    fields = (name, *space.parameters[name].also)
+    lengths: dict[int, Any] = {recipe.total_epochs: "the recipe"}
+    partner = space.parameters.get(PARTNERS.get(name, ""))
+    for value in space.parameters[name].ends:
+        fed = dict.fromkeys(fields, value)
+        rules, epochs = _tried(recipe, fed, fields)
+        if epochs:
+            lengths.setdefault(epochs, value)
+        pairs = [{**fed, PARTNERS[name]: one} for one in partner.ends] if rules and partner else []
+        if any(not _tried(recipe, pair, fields)[0] for pair in pairs):
+            continue
+        for rule in rules:
+            yield document.problem(("parameters", name), value, rule)
+    if len(lengths) > 1:
+        told = " and ".join(f"{value} trains {epochs}" for epochs, value in lengths.items())
+        rule = "must not change the number of epochs, trials are compared at equal epochs: with "
+        rule += f"schedule.epochs_per_stage {told}; set schedule.epochs instead, or search sequences of one length"
+        yield document.problem(("parameters", name), None, rule)
+
+
+def _tried(recipe: Recipe, values: Mapping[str, Any], fields: Sequence[str]) -> tuple[list[str], int | None]:
+    """Return what the recipe says against some of its fields, and how long it trains when nothing is wrong."""
     try:
-        recipe.with_values({name: value})
+        return [], recipe.with_values(values).total_epochs
     except ConfigError as error:
-        for problem in error.problems:
-            if problem.field == name or problem.field.startswith(name + "[") or problem.field.startswith(name + "."):
-                if name in space.parameters and _is_cross_field(name, space):
-                    continue
-                yield document.problem(("parameters", name), value, problem.rule)
+        return [
+            problem.rule
+            for problem in error.problems
+            if any(problem.field == field or problem.field.startswith((field + "[", field + ".")) for field in fields)
+        ], None
 
 
-def _is_cross_field(name: str, space: SearchSpace) -> bool:
-    """Tell whether the rule of this field depends on another searched field."""
-    partners = {"attack.step": "attack.eps", "distill.host": "teachers.sequence"}
-    return partners.get(name) in space.parameters
+def _anchor_problems(space: SearchSpace, recipe: Recipe, document: Document) -> Iterator[Problem]:
+    if len(set(space.anchors)) != len(space.anchors):
+        yield document.problem(("anchors",), list(space.anchors), "must not repeat an anchor")
+    if space.budget.trials < len(space.anchors):
+        rule = f"must cover at least the {len(space.anchors)} anchors"
+        yield document.problem(("budget", "trials"), space.budget.trials, rule)
+    for index, anchor in enumerate(space.anchors):
+        try:
+            recipe.anchor(anchor)
+        except ConfigError as error:
+            rule = "; ".join(f"{problem.field} {problem.rule}" for problem in error.problems)
+            yield document.problem(("anchors", index), anchor, f"does not go with the recipe: {rule}")
+
+
+def _rung_problems(space: SearchSpace, recipe: Recipe, document: Document) -> Iterator[Problem]:
+    """Refuse rungs at stage ends where nothing has a second stage: they would never act."""
+    asha = space.scheduler.asha
+    if asha is None or any(len(ends) > 1 for ends in space.stage_ends(recipe)):
+        return
+    rule = f"needs a sequence of at least two teachers in {SEQUENCE}, of the recipe or of the space"
+    if asha.rungs == "stages":
+        yield document.problem(("scheduler", "asha", "rungs"), asha.rungs, rule)
+    if asha.first_stage_grace:
+        yield document.problem(("scheduler", "asha", "first_stage_grace"), True, rule)
+
+
+def _grid_problems(space: SearchSpace, recipe: Recipe, document: Document) -> Iterator[Problem]:
+    grid = space.sampler.grid
+    if grid is None:
+        return
+    endless = [name for name, domain in space.parameters.items() if domain.size == float("inf")]
+    for name in endless:
+        yield document.problem(("parameters", name), None, "must be finite for sampler grid: a choice or a step")
+    if not endless and space.num_configurations() > GRID_CONFIGURATIONS:
+        rule = f"must have at most {GRID_CONFIGURATIONS} configurations for sampler grid"
+        yield document.problem(("parameters",), int(space.num_configurations()), rule)
+    place: Location = ("sampler", "grid", "repeats")
+    if grid.repeats > 1 and "seed" in space.fields:
+        yield document.problem(place, grid.repeats, "must be 1 when seed is searched: a repeat is another seed")
+    if recipe.seed + grid.repeats > SEED_LIMIT:
+        yield document.problem(place, grid.repeats, f"must leave the recipe's seed plus repeats below {SEED_LIMIT}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,21 @@ class StagePlan:
     def epochs(self) -> int:
         """Length in epochs."""
         return self.last - self.first + 1
+
+
+def sequence_text(value: object) -> str | None:
+    """Write a teacher sequence as tables do, `r101 -> x101`, with shares `r101 (0.3) -> x101`; None for another value.
+
+    Args:
+        value: of `teachers.sequence`, as plain values.
+    """
+    if not isinstance(value, (list, tuple)) or not value:
+        return None
+    stages = [{"teacher": entry} if isinstance(entry, str) else entry for entry in value]
+    if not all(isinstance(stage, Mapping) and "teacher" in stage for stage in stages):
+        return None
+    shares = [f" ({stage['share']:g})" if stage.get("share") is not None else "" for stage in stages]
+    return " -> ".join(f"{stage['teacher']}{share}" for stage, share in zip(stages, shares, strict=True))
 
 
 def stage_ends(recipe: Recipe) -> list[int]:

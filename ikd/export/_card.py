@@ -11,7 +11,8 @@ from typing import Any
 
 import yaml
 
-from ikd.config import DRAWN
+from ikd.config import DRAWN, sequence_text
+from ikd.distill import RECONSTRUCTIONS
 from ikd.export._complexity import Complexity
 from ikd.export._exported import SearchContext, label
 from ikd.export._folder import CARD, MAKER, sha256
@@ -108,7 +109,10 @@ def _facts(content: Mapping[str, Any]) -> str:
     cost, size = content["multiply_adds"], content["input_px"]
     counted = f"{cost / 1e6:.1f} M" if cost is not None else f"not counted ({content['multiply_adds_unknown_because']})"
     root = content["data"]["root"]
+    recipe = content["recipe"]
     rows = {
+        "Taught by": sequence_text(recipe["teachers"]["sequence"]) or "nobody: trained alone",
+        "Distillation": _method(recipe["distill"]["host"]),
         "Classes": ", ".join(content["classes"]),
         "Parameters": f"{content['parameters']:,}",
         "FLOPs (multiply-adds, one image)": f"{counted} at {size['width']} x {size['height']} px",
@@ -118,6 +122,12 @@ def _facts(content: Mapping[str, Any]) -> str:
         "SHA-256 of student.pth": f"`{content['sha256']}`",
     }
     return "| | |\n|---|---|\n" + "".join(f"| {name} | {_cell(value)} |\n" for name, value in rows.items())
+
+
+def _method(host: str) -> str:
+    if host in RECONSTRUCTIONS:
+        return f"{host} (a reconstruction: its paper has no public code, so results are not the authors' own)"
+    return host
 
 
 def _metrics(metrics: Mapping[str, Mapping[str, float | None]]) -> str:

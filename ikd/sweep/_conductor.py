@@ -68,7 +68,7 @@ class Conductor:
         self._study, self._watcher, self._tracker = study, watcher, tracker
         self._clock = clock
         asha = space.scheduler.asha
-        self._judge = AshaJudge(asha, recipe.schedule.epochs, space.objective.mode) if asha is not None else None
+        self._judge = AshaJudge(asha, space.objective.mode, space.stage_ends(recipe)) if asha is not None else None
         self._anchors = anchor_proposals(space, recipe)
         self._active: set[int] = set()
         self._earlier_seconds = float(study.notes.get("wall_seconds", 0.0))
@@ -91,7 +91,7 @@ class Conductor:
         for record in list(self._study.records):
             if record.state in OPEN and (reason := verdicts.get(record.number)) is not None:
                 self._study.end(record.number, "stopped", reason)
-            elif record.state in OPEN and record.epochs >= self._recipe.schedule.epochs:
+            elif record.state in OPEN and record.epochs >= self._total(record):
                 self._study.end(record.number, "finished", "")
 
     @property
@@ -195,7 +195,7 @@ class Conductor:
         return self._stop_for_ending(number, epoch)
 
     def _stop_for_ending(self, number: int, epoch: int) -> bool:
-        if self.ending is None or epoch >= self._recipe.schedule.epochs:
+        if self.ending is None or epoch >= self._total(self.records[number]):
             return False  # a trial that has reached its last epoch ends by itself
         if self.ending.kind == "interrupted":
             self._pause(number)
@@ -277,7 +277,10 @@ class Conductor:
         value = self._value(metrics)
         if self._judge is None or record.anchors or not math.isfinite(value):
             return None
-        return self._judge.judge(record.number, epoch, value)
+        return self._judge.judge(record.number, epoch, value, record.stage_ends or (self._recipe.total_epochs,))
+
+    def _total(self, record: TrialRecord) -> int:
+        return record.total_epochs(self._recipe.total_epochs)
 
     def _write_clock(self) -> None:
         self._noted = self._clock()

@@ -42,9 +42,11 @@ def label(value: Any) -> bool | int | float | str | None:
 
 
 def point(space: SearchSpace, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the study's parameters for recipe values (`label`ed choices)."""
+    """Return the study's parameters for recipe values: choices are `label`ed, fields of no parameter left out."""
     return {
-        name: label(value) if space.parameters[name].choice is not None else value for name, value in values.items()
+        name: label(value) if space.parameters[name].choice is not None else value
+        for name, value in values.items()
+        if name in space.parameters
     }
 
 
@@ -61,6 +63,19 @@ def contains(domain: Domain, value: Any) -> bool:
         return False
     distribution = distribution_of(domain)
     return distribution._contains(float(value))
+
+
+def as_chosen(domain: Domain, value: Any) -> Any:
+    """Return the choice that means `value`, else `value` in its shortest form: a stage of its own may be a name."""
+    short = _short(value)
+    return next((one for one in domain.choice or () if _short(one) == short), short)
+
+
+def _short(value: Any) -> Any:
+    if not isinstance(value, (list, tuple)):
+        return value
+    stages = [{k: v for k, v in one.items() if v} if isinstance(one, Mapping) else one for one in value]
+    return [one["teacher"] if isinstance(one, Mapping) and set(one) == {"teacher"} else one for one in stages]
 
 
 def configurations(space: SearchSpace) -> Iterator[dict[str, Any]]:

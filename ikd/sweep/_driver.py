@@ -25,9 +25,11 @@ from ikd.sweep._folder import (
 from ikd.sweep._mirror import mirror_all
 from ikd.sweep._preflight import check_training
 from ikd.sweep._records import TrialRecord, ranked
+from ikd.sweep._sampling import Proposal, anchor_proposals
 from ikd.sweep._signals import Interrupts, StopNow, listening
 from ikd.sweep._study import SweepStudy, open_storage
-from ikd.sweep._table import SweepView, duration, percent, ranking, wide_console
+from ikd.sweep._table import SweepView, ranking, wide_console
+from ikd.sweep._text import duration, percent, readable
 from ikd.sweep._worker import Job
 from ikd.tracking import Tracker, environment_tags, open_tracker
 
@@ -79,7 +81,7 @@ def resolve(
             raise BadInput("recipe: is required with a SearchSpace object")
         recipe = recipe.with_values(values) if values else recipe
         chosen = runner if isinstance(runner, Runner) else (load_runner(runner) if runner is not None else Runner())
-        files, default = SweepFiles(space, recipe, chosen), recipe.name
+        files, default = SweepFiles(space.checked(recipe), recipe, chosen), recipe.name
     return files, sweep_folder(name or default, storage_of(files.runner))
 
 
@@ -115,7 +117,7 @@ def run_sweep(
     files, folder = resolve(space, recipe=recipe, runner=runner, name=name, values=values)
     console = output or wide_console()
     if not (folder.path / "study.db").exists():
-        check_training(training, files.recipe, storage_of(files.runner))
+        check_training(training, files, storage_of(files.runner))
     with driving(folder):
         study = _open_study(files, folder)
         write_files(folder, files)
@@ -172,7 +174,7 @@ class _Drive:
             tags["data_fingerprint"] = data
         params: dict[str, object] = {
             "trials": files.space.budget.trials,
-            "epochs": files.recipe.schedule.epochs,
+            "epochs": files.recipe.total_epochs,
             "seed": files.space.seed,
         }
         params |= {f"space.{name}": _domain_text(files.space, name) for name in files.space.parameters}
@@ -207,9 +209,11 @@ class _Drive:
                 conductor.close()
 
     def _headline(self) -> str:
-        files, done = self._files, sum(record.state not in ("waiting", "running") for record in self._study.records)
+        files, anchors = self._files, anchor_proposals(self._files.space, self._files.recipe)
+        done = sum(record.state not in ("waiting", "running") for record in self._study.records)
         word = "new sweep" if not self._study.records else f"going on after {done} ended trials of"
-        size = f"{files.space.budget.trials} trials of at most {files.recipe.schedule.epochs} epochs"
+        longest = max(one.recipe.total_epochs for one in [*anchors, Proposal({}, files.recipe)])
+        size = f"{files.space.budget.trials} trials of at most {longest} epochs"
         return f"{word} {self._folder.name}: {size}, {files.runner.concurrency} at a time; {self._folder.path}"
 
     def _result(self) -> SweepResult:
@@ -252,4 +256,6 @@ class _Drive:
 
 def _domain_text(space: SearchSpace, name: str) -> str:
     domain = space.parameters[name].model_dump(mode="json", by_alias=True)
+    if domain["choice"]:
+        domain["choice"] = f"[{', '.join(readable(value) for value in domain['choice'])}]"
     return ", ".join(f"{key} {value}" for key, value in domain.items() if value)

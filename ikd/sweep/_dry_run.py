@@ -21,7 +21,7 @@ from ikd.sweep._folder import SweepFolder, sweep_names
 from ikd.sweep._records import TrialRecord
 from ikd.sweep._sampling import anchor_proposals, propose
 from ikd.sweep._status import sweep_status
-from ikd.sweep._table import duration
+from ikd.sweep._text import duration, readable
 
 NUM_SAMPLES = 5
 SEARCHED_SWEEPS = 20
@@ -54,6 +54,7 @@ class DryRun:
         configurations: distinct ones in the space; infinite with a continuous range.
         samples: values of five draws, as the sweep might start with.
         anchors: number of anchor trials.
+        size: number of trials that try everything, repeats and anchors included; infinite with a continuous range.
         trials: number of trials, limited by budget and space.
         epochs_bound: epochs when nothing is stopped.
         epochs_expected: epochs when early stopping keeps its share at every rung.
@@ -66,6 +67,7 @@ class DryRun:
     configurations: float
     samples: tuple[Mapping[str, Any], ...]
     anchors: int
+    size: float
     trials: int
     epochs_bound: int
     epochs_expected: float
@@ -83,13 +85,10 @@ class DryRun:
         return Group(table, Text(f"\n{NUM_SAMPLES} of the configurations:"), _samples_table(self.samples))
 
     def _lines(self) -> list[tuple[str, str]]:
-        epochs = self.files.recipe.schedule.epochs
-        distinct = (
-            "unlimited (a range is continuous)" if math.isinf(self.configurations) else f"{self.configurations:,.0f}"
-        )
+        epochs = self.files.recipe.total_epochs
         return [
             ("sweep", f"{self.name}, would lie in {self.directory}"),
-            ("distinct configurations", distinct),
+            ("distinct configurations", self._distinct()),
             ("trials", f"{self.trials}, {self.anchors} of them anchors; {self.files.runner.concurrency} at a time"),
             (
                 "epochs",
@@ -98,6 +97,16 @@ class DryRun:
             ("time", self._time()),
             ("disk", self._disk()),
         ]
+
+    def _distinct(self) -> str:
+        if math.isinf(self.configurations):
+            return "unlimited (a range is continuous)"
+        text, grid = f"{self.configurations:,.0f}", self.files.space.sampler.grid
+        if grid is None:
+            return text
+        text += f", each {grid.repeats} times" if grid.repeats > 1 else ""
+        part = f"only a part: budget.trials is {self.trials}, all of it with the anchors is {self.size:,.0f}"
+        return f"{text}; {'all of them' if self.trials >= self.size else part}"
 
     def _why(self) -> str:
         return " with ASHA" if self.files.space.scheduler.asha is not None else ", nothing is stopped early"
@@ -133,9 +142,12 @@ def dry_run(
     files, folder = resolve(space, recipe=recipe, runner=runner, name=name, values=values)
     anchors = anchor_proposals(files.space, files.recipe)
     configurations = files.space.num_configurations()
-    trials = int(min(files.space.budget.trials, configurations + len(anchors)))
-    bound = trials * files.recipe.schedule.epochs
-    expected = _expected_epochs(files, len(anchors), trials)
+    grid = files.space.sampler.grid
+    size = configurations * (grid.repeats if grid else 1) + sum(not anchor.in_space for anchor in anchors)
+    trials = int(min(files.space.budget.trials, size))
+    fixed = sum(anchor.recipe.total_epochs for anchor in anchors)
+    bound = fixed + (trials - len(anchors)) * files.recipe.total_epochs
+    expected = fixed + _expected_epochs(files, range(len(anchors), trials))
     limit = files.space.budget.epochs
     return DryRun(
         name=folder.name,
@@ -144,6 +156,7 @@ def dry_run(
         configurations=configurations,
         samples=tuple(_samples(files)),
         anchors=len(anchors),
+        size=size,
         trials=trials,
         epochs_bound=min(bound, limit) if limit else bound,
         epochs_expected=min(expected, limit) if limit else expected,
@@ -151,18 +164,18 @@ def dry_run(
     )
 
 
-def _expected_epochs(files: SweepFiles, anchors: int, trials: int) -> float:
-    """Return anchors at full length plus sampled trials, of which 1 / factor pass each rung."""
-    epochs, asha = files.recipe.schedule.epochs, files.space.scheduler.asha
+def _expected_epochs(files: SweepFiles, numbers: Sequence[int]) -> float:
+    """Return the epochs of sampled trials, of which 1 / factor pass each rung; every sequence is equally likely."""
+    asha = files.space.scheduler.asha
     if asha is None:
-        return float(trials * epochs)
-    judge = AshaJudge(asha, epochs, files.space.objective.mode)
-    total = float(anchors * epochs)
-    for number in range(anchors, trials):
-        edges = [0, *judge.rungs(number), epochs]
-        steps = itertools.pairwise(edges)
+        return float(len(numbers) * files.recipe.total_epochs)
+    sequences = files.space.stage_ends(files.recipe)
+    judge = AshaJudge(asha, files.space.objective.mode, sequences)
+    total = 0.0
+    for number, ends in itertools.product(numbers, sequences):
+        steps = itertools.pairwise([0, *judge.rungs(number, ends), ends[-1]])
         total += sum((high - low) / asha.reduction_factor**index for index, (low, high) in enumerate(steps))
-    return total
+    return total / len(sequences)
 
 
 def _samples(files: SweepFiles) -> list[Mapping[str, Any]]:
@@ -183,12 +196,8 @@ def _samples_table(samples: Sequence[Mapping[str, Any]]) -> Table:
     for number in range(1, len(samples) + 1):
         table.add_column(str(number), justify="right")
     for name in dict.fromkeys(name for sample in samples for name in sample):
-        table.add_row(name, *(_text(sample[name]) if name in sample else "-" for sample in samples))
+        table.add_row(name, *(readable(sample[name]) if name in sample else "-" for sample in samples))
     return table
-
-
-def _text(value: object) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _measured(files: SweepFiles, folder: SweepFolder) -> Measured | None:

@@ -52,9 +52,8 @@ class StudySearcher(_Detached, Searcher):
         """Return the config of the next trial, None for later, or the end."""
         if (assignment := self._conductor.next_trial()) is not None:
             self._numbers[trial_id] = assignment.number
-            alone = "student_alone" in assignment.anchors and "paper" not in assignment.anchors
-            values = dict(assignment.values)
-            return {"number": assignment.number, "values": values, "alone": alone, "recorded": assignment.recorded}
+            values, anchor = dict(assignment.values), next(iter(assignment.anchors), None)
+            return {"number": assignment.number, "values": values, "anchor": anchor, "recorded": assignment.recorded}
         over = not self._conductor.busy and not self._conductor.has_work()
         return Searcher.FINISHED if over else None
 

@@ -191,8 +191,11 @@ def identity(files: SweepFiles) -> dict[str, Any]:
     space = files.space.model_dump(mode="json", by_alias=True)
     for key in ("budget", "description", "recipe", "set"):  # the recipe stands below, with `set` in it
         space.pop(key)
-    # Defaults are left out of a domain, so that a later ikd with more of them still knows the sweep.
+    # Defaults are left out of a domain and of early stopping, so that a later ikd with more of them knows the sweep.
     space["parameters"] = {name: {k: v for k, v in one.items() if v} for name, one in space["parameters"].items()}
+    if (asha := space["scheduler"]["asha"]) is not None:
+        new = {"rungs": "geometric", "first_stage_grace": False}
+        space["scheduler"]["asha"] = {key: value for key, value in asha.items() if new.get(key) != value}
     return {"format": FORMAT, "space": space, "recipe": files.recipe.effective()}
 
 

@@ -14,7 +14,13 @@ State = Literal["waiting", "running", "finished", "stopped", "diverged", "failed
 OPEN: tuple[State, ...] = ("waiting", "running")
 """States of a trial that still has epochs to train."""
 
-ANCHOR_NAMES = {"paper": "paper", "student_alone": "student alone"}
+ANCHOR_NAMES = {
+    "paper": "paper",
+    "student_alone": "student alone",
+    "equal_budget": "equal budget",
+    "epochs_per_stage": "whole schedule per stage",
+    "epochs_per_stage_control": "its equal budget",
+}
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,7 @@ class TrialRecord:
         reason: why it ended, for people.
         directory: holds best.pth, last.pth, recipe.yaml, log.jsonl.
         reports: by ascending epoch.
+        stage_ends: last epoch of each stage; empty in a study from before there were stages.
     """
 
     number: int
@@ -71,11 +78,16 @@ class TrialRecord:
     crashes: int = 0
     reason: str = ""
     reports: tuple[Report, ...] = field(default=(), repr=False)
+    stage_ends: tuple[int, ...] = ()
 
     @property
     def epochs(self) -> int:
         """Epochs trained and recorded."""
         return self.reports[-1].epoch if self.reports else 0
+
+    def total_epochs(self, default: int) -> int:
+        """Return how long the trial trains when nothing stops it; `default` where the study does not say."""
+        return self.stage_ends[-1] if self.stage_ends else default
 
     @property
     def metrics(self) -> dict[str, float]:

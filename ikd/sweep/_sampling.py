@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 
 from ikd.config import Domain, Recipe, SearchSpace
 from ikd.errors import ConfigError
-from ikd.sweep._domains import configurations, contains, distribution_of, distributions, on_grid, point
+from ikd.sweep._domains import as_chosen, configurations, contains, distribution_of, distributions, on_grid, point
 from ikd.sweep._records import ANCHOR_NAMES, OPEN, TrialRecord, worst_value
 
 MODEL_DRAWS = 8
@@ -52,17 +52,25 @@ def anchor_proposals(space: SearchSpace, recipe: Recipe) -> list[Proposal]:
     """
     found: dict[str, Proposal] = {}
     for anchor in space.anchors:
-        fixed = recipe if anchor == "paper" else recipe.student_alone()
+        fixed = recipe.anchor(anchor)
         print_ = fixed.fingerprint()
         if print_ in found:
-            earlier = found[print_]
-            found[print_] = Proposal(earlier.values, earlier.recipe, (*earlier.anchors, anchor), earlier.in_space)
+            found[print_] = replace(found[print_], anchors=(*found[print_].anchors, anchor))
             continue
-        values = space.active({name: field_value(fixed, name) for name in space.parameters})
-        inside = all(contains(space.parameters[name], value) for name, value in values.items())
-        inside = inside and recipe.with_values(values).fingerprint() == print_
-        found[print_] = Proposal(values, fixed, (anchor,), inside)
+        own = {name: as_chosen(domain, field_value(fixed, name)) for name, domain in space.parameters.items()}
+        point_ = space.active(own)
+        fed = space.expanded(point_)
+        inside = all(contains(space.parameters[name], value) for name, value in point_.items())
+        inside = inside and _fingerprint(recipe, fed) == print_
+        shown = {field: point_[field] if field in point_ else field_value(fixed, field) for field in fed}
+        found[print_] = Proposal(shown, fixed, (anchor,), inside)
     return list(found.values())
+
+
+def _fingerprint(recipe: Recipe, values: Mapping[str, Any]) -> str | None:
+    with contextlib.suppress(ConfigError):  # of values that the recipe takes only together with others
+        return recipe.with_values(values).fingerprint()
+    return None
 
 
 def field_value(recipe: Recipe, name: str) -> Any:
@@ -92,6 +100,8 @@ def propose(
         number: of the trial to be; default is the next one.
     """
     number = len(records) if number is None else number
+    if space.sampler.grid is not None:
+        return _next_of_grid(space, recipe, records, space.sampler.grid.repeats)
     with quiet_optuna():
         return _propose(space, recipe, records, number)
 
@@ -116,7 +126,7 @@ def _propose(space: SearchSpace, recipe: Recipe, records: Sequence[TrialRecord],
         trial = view.ask()
         values = _suggested(space, trial)
         view.tell(trial, state=TrialState.FAIL)  # not part of what the next draw sees
-        proposal = _untried(recipe, values, tried)
+        proposal = _untried(recipe, space.expanded(values), tried)
         if proposal is not None:
             return proposal
     return _left_over(space, recipe, tried, number)
@@ -135,8 +145,24 @@ def _left_over(space: SearchSpace, recipe: Recipe, tried: set[str], number: int)
         return None
     everything = list(configurations(space))
     order = np.random.default_rng([space.seed, number]).permutation(len(everything))
-    candidates = (_untried(recipe, everything[index], tried) for index in order)
+    candidates = (_untried(recipe, space.expanded(everything[index]), tried) for index in order)
     return next((candidate for candidate in candidates if candidate is not None), None)
+
+
+def _next_of_grid(
+    space: SearchSpace, recipe: Recipe, records: Sequence[TrialRecord], repeats: int
+) -> Proposal | None:  # fmt: skip
+    """Return the next configuration of a full factorial; every one comes once before any is repeated."""
+    tried = {record.fingerprint for record in records}
+    known = [dict(record.values) for record in records if record.in_space]
+    everything = [space.expanded(values) for values in configurations(space)]
+    for repeat in range(repeats):
+        again = {"seed": recipe.seed + repeat} if repeats > 1 else {}
+        for index in np.random.default_rng([space.seed, repeat]).permutation(len(everything)):
+            values = {**everything[index], **again}
+            if values not in known and (proposal := _untried(recipe, values, tried)) is not None:
+                return proposal
+    return None
 
 
 def _suggested(space: SearchSpace, trial: optuna.Trial) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from ikd.errors import BadInput
 from ikd.sweep._folder import SweepFolder, driver_of, existing_folder, is_driven, read_files
 from ikd.sweep._records import TrialRecord, ranked
 from ikd.sweep._study import SweepStudy, open_storage
-from ikd.sweep._table import duration, ranking, seconds_left
+from ikd.sweep._table import ranking, seconds_left
+from ikd.sweep._text import duration
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class SweepStatus:
         who = f"run by {self.driver}" if self.running else "no driver is running; the same ikd sweep command goes on"
         budget = self.files.space.budget.trials
         left = seconds_left(
-            self.trials, self.files.space, self.files.recipe.schedule.epochs, self.files.runner.concurrency
+            self.trials, self.files.space, self.files.recipe.total_epochs, self.files.runner.concurrency
         )
         rest = f", about {duration(left)} left" if left and self.running else ""
         ended = len(self.trials) - counts["running"] - counts["waiting"]

@@ -101,13 +101,15 @@ class SweepStudy:
         """Write a new trial, all of it in one transaction: a crash leaves either nothing or a trial that can run."""
         number = len(self.records)
         params = point(space, proposal.values) if proposal.in_space else {}
-        name = sampled_name(proposal.anchors) or trial_name(number, proposal.values)
+        shown = {field: value for field, value in proposal.values.items() if field not in space.followers}
+        name = sampled_name(proposal.anchors) or trial_name(number, shown)
         attributes: dict[str, Any] = {
             "name": name,
             "anchors": list(proposal.anchors),
             "values": dict(proposal.values),
             "in_space": proposal.in_space,
             "fingerprint": proposal.recipe.fingerprint(),
+            "stage_ends": [stage.last for stage in proposal.recipe.stages],
         }
         template = FrozenTrial(
             number=number, trial_id=-1, state=TrialState.RUNNING, value=None, datetime_start=datetime.datetime.now(),
@@ -117,7 +119,7 @@ class SweepStudy:
         self._ids[number] = self._storage.create_new_trial(self._id, template_trial=template)
         record = TrialRecord(
             number, name, proposal.anchors, dict(proposal.values), proposal.in_space, attributes["fingerprint"],
-            self._folder / "trials" / str(number),
+            self._folder / "trials" / str(number), stage_ends=tuple(attributes["stage_ends"]),
         )  # fmt: skip
         self.records.append(record)
         return record
@@ -232,6 +234,7 @@ class SweepStudy:
             attempts=attributes.get("attempts", 0),
             crashes=attributes.get("crashes", 0),
             reason=end.get("reason", ""),
+            stage_ends=tuple(attributes.get("stage_ends", ())),
         )
         reports = [
             Report(int(key.removeprefix(_REPORT)), value["metrics"], value["seconds"], value["order"])

@@ -12,7 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from ikd.config import Recipe, SearchSpace
-from ikd.sweep._records import OPEN, TrialRecord, ranked
+from ikd.sweep._factorial import factorial_table
+from ikd.sweep._records import ANCHOR_NAMES, OPEN, TrialRecord, ranked
+from ikd.sweep._text import duration, percent
 
 _STYLES = {
     "finished": "green", "running": "bold cyan", "waiting": "yellow", "stopped": "dim", "diverged": "red",
@@ -31,21 +33,6 @@ def wide_console() -> Console:
     return console if console.is_terminal else Console(width=140)
 
 
-def percent(value: float | None, *, sign: bool = False) -> str:
-    """Write an AP (0..1) as in the papers: times 100, one decimal."""
-    return "-" if value is None else format(100 * value, "+.1f" if sign else ".1f")
-
-
-def duration(seconds: float) -> str:
-    """Write a duration in the two units that matter."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-
-
 def ended_how(record: TrialRecord) -> str:
     """Return state and reason in one text."""
     return f"{record.state} ({record.reason})" if record.reason else record.state
@@ -54,7 +41,8 @@ def ended_how(record: TrialRecord) -> str:
 def ranking(records: Sequence[TrialRecord], space: SearchSpace) -> RenderableType:
     """Return the trials, best first, with their distance to the anchors; those without a result come last.
 
-    A trial that was stopped early shows its best epoch so far, marked with *: it is not comparable with whole ones.
+    A trial that was stopped early shows its best epoch so far, marked with *: it is not comparable with whole ones. A
+    full factorial with repeats has a second table: mean and spread of each configuration.
     """
     anchors = {anchor: record for record in records for anchor in record.anchors}
     metric, mode = space.objective.metric, space.objective.mode
@@ -64,7 +52,7 @@ def ranking(records: Sequence[TrialRecord], space: SearchSpace) -> RenderableTyp
     table.add_column("what", overflow="fold", min_width=20)
     table.add_column(metric, justify="right", no_wrap=True)
     for anchor in anchors:
-        table.add_column(f"vs {anchor.replace('_', ' ')}", justify="right", min_width=7)
+        table.add_column(f"vs {ANCHOR_NAMES[anchor]}", justify="right", min_width=7)
     table.add_column("epochs", justify="right", no_wrap=True)
     table.add_column("time", justify="right", no_wrap=True)
     table.add_column("state", no_wrap=True)
@@ -91,7 +79,10 @@ def ranking(records: Sequence[TrialRecord], space: SearchSpace) -> RenderableTyp
     if any(record.state != "finished" for record in order):
         lines.append("* not trained to the last epoch: its best so far, not comparable with whole trials")
     lines.append("epochs: best of trained")
-    return Group(table, Text("\n".join(lines)))
+    factorial = factorial_table(records, space)
+    shown: list[RenderableType] = [table, Text("\n".join(lines))]
+    shown += [Text(), factorial] if factorial is not None else []
+    return Group(*shown)
 
 
 def _what(record: TrialRecord) -> str:
@@ -160,7 +151,7 @@ class SweepView:
         left = self.seconds_left()
         rest = f", about {duration(left)} left" if left is not None else ""
         best = percent(record.metric)
-        epochs = self._recipe.schedule.epochs
+        epochs = record.total_epochs(self._recipe.total_epochs)
         self._line(f"trial {record.number}: epoch {record.epochs}/{epochs}, {metric} {value} (best {best}){rest}")
 
     def ended(self, record: TrialRecord) -> None:
@@ -184,7 +175,7 @@ class SweepView:
         for record in self._shown(records):
             busy = self._notes.get(record.number)
             state = busy if busy and record.state == "running" else ended_how(record)
-            epoch = f"{record.epochs}/{self._recipe.schedule.epochs}"
+            epoch = f"{record.epochs}/{record.total_epochs(self._recipe.total_epochs)}"
             cells = (str(record.number), _what(record), state, epoch, percent(record.metric), duration(record.seconds))
             table.add_row(*cells, style=_STYLES[record.state])
         return Group(table, Text(self._foot(records)))
@@ -206,7 +197,7 @@ class SweepView:
 
     def seconds_left(self) -> float | None:
         """Return an estimate of the time left, None before the first epoch."""
-        return seconds_left(list(self._records()), self._space, self._recipe.schedule.epochs, self._slots())
+        return seconds_left(list(self._records()), self._space, self._recipe.total_epochs, self._slots())
 
 
 def seconds_left(records: Sequence[TrialRecord], space: SearchSpace, epochs: int, slots: int) -> float | None:
@@ -214,6 +205,12 @@ def seconds_left(records: Sequence[TrialRecord], space: SearchSpace, epochs: int
 
     Trials to come are taken to train as many epochs as the sampled ones that have ended did on average, all of them
     while none has.
+
+    Args:
+        records: the trials so far.
+        space: its budget says how many are to come.
+        epochs: of a sampled trial that nothing stops.
+        slots: trials at once.
     """
     trained = sum(record.epochs for record in records)
     seconds = sum(record.seconds for record in records)
@@ -222,7 +219,7 @@ def seconds_left(records: Sequence[TrialRecord], space: SearchSpace, epochs: int
     ended = [record.epochs for record in records if record.state not in OPEN and not record.anchors]
     usual = sum(ended) / len(ended) if ended else epochs
     to_come = max(0, space.budget.trials - len(records))
-    running = sum(max(0.0, (epochs if one.anchors else max(usual, one.epochs)) - one.epochs)
+    running = sum(max(0.0, (one.total_epochs(epochs) if one.anchors else max(usual, one.epochs)) - one.epochs)
                   for one in records if one.state in OPEN)  # fmt: skip
     if space.budget.epochs is not None:
         return min(running + to_come * usual, max(0, space.budget.epochs - trained)) * seconds / trained / slots

@@ -72,8 +72,8 @@ def train(config: Mapping[str, Any], *, job: Job) -> None:
     """Train one trial; the function that Ray Tune runs.
 
     Args:
-        config: of the trial: `number`, `values`, `alone` (the student without distillation), `recorded` (epochs that
-            the study had when it was handed out).
+        config: of the trial: `number`, `values`, `anchor` (name of the anchor it is, else None), `recorded` (epochs
+            that the study had when it was handed out).
         job: what all trials share.
     """
     from ray import tune  # only a worker has it loaded anyway
@@ -90,9 +90,8 @@ def train(config: Mapping[str, Any], *, job: Job) -> None:
 
 
 def _train(training: Any, line: Line, config: Mapping[str, Any], job: Job) -> None:
-    anchor_alone = config["alone"]
     base = Recipe.model_validate_json(json.dumps(job.recipe))
-    recipe = base.student_alone() if anchor_alone else base.with_values(config["values"])
+    recipe = base.anchor(config["anchor"]) if config["anchor"] else base.with_values(config["values"])
     directory = job.folder / "trials" / str(config["number"])
     line("start", fingerprint=recipe.fingerprint(), pid=os.getpid())
     end = _outcome(training, line, recipe, directory=directory, job=job, recorded=config["recorded"])

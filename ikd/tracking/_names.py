@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TypeVar
 
+from ikd.config import sequence_text
+
 _Value = TypeVar("_Value")
 
 MAX_KEY_LENGTH = 250  # MLflow's limits, in characters
@@ -21,7 +23,7 @@ _REFUSED = re.compile(r"[^\w.\-:/ ]")  # MLflow: letters, digits, _ - . : / and 
 _GREEK = {
     "alpha": "α", "beta": "β", "gamma": "γ", "lambda": "λ", "psi": "ψ", "sigma": "σ", "tau": "τ", "epsilon": "ε",
 }  # fmt: skip
-_VAGUE = {"weight", "probability"}  # say nothing without the name of their owner
+_VAGUE = {"weight", "probability", "levels", "stages", "mode"}  # say nothing without the name of their owner
 
 
 def clean_key(name: str) -> str:
@@ -52,9 +54,14 @@ def clean_keys(values: Mapping[str, _Value]) -> dict[str, _Value]:
 
 
 def value_text(value: object, limit: int) -> str:
-    """Write a value as a person would in YAML; text above `limit` characters is cut and says so."""
+    """Write a value as a person would in YAML; text above `limit` characters is cut and says so.
+
+    A sequence of teachers reads `r101 -> x101`, with shares where they are given `r101 (0.3) -> x101`.
+    """
     if isinstance(value, str):
         text = value
+    elif (sequence := sequence_text(value)) is not None:
+        text = sequence
     elif isinstance(value, (list, tuple)):
         text = f"[{', '.join(value_text(item, limit) for item in value)}]"  # not JSON: the UI would break it into lines
     elif value is None or isinstance(value, (bool, dict)):
@@ -93,14 +100,14 @@ def _word(field: str, value: object, leaves: Mapping[str, int]) -> str:
     if isinstance(value, bool):
         switch = owner if leaf == "enabled" and owner else leaf
         return switch if value else f"no {switch}"
-    if isinstance(value, (list, tuple)):
-        return "→".join(str(item) for item in value)
-    if not _is_number(value):
-        return str(value)
+    if leaf == "sequence" and isinstance(value, (list, tuple)):
+        return value_text(value, MAX_TRIAL_NAME_LENGTH) if value else "no teacher"
+    if isinstance(value, str) and leaf not in _VAGUE:
+        return value
     symbol = _GREEK.get(leaf.rstrip("_"), leaf)
     if owner and (leaf in _VAGUE or leaves[leaf] > 1):
         symbol = f"{owner}.{symbol}"
-    return f"{symbol}={_short(value)}"
+    return f"{symbol}={_short(value) if _is_number(value) else value_text(value, MAX_TRIAL_NAME_LENGTH)}"
 
 
 def _short(value: object) -> str:

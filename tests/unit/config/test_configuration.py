@@ -164,7 +164,8 @@ class TestSearchSpace:
     def test_every_shipped_space_fits_its_recipe(self, path: Path) -> None:
         files = load_sweep(path)
         assert files.space.parameters
-        assert files.space.num_configurations() > files.space.budget.trials
+        factorial = files.space.sampler.grid is not None  # which is meant to be exhausted
+        assert factorial or files.space.num_configurations() > files.space.budget.trials
 
     def test_there_are_shipped_spaces(self) -> None:
         assert {"quickstart", "ikd"} <= {path.stem for path in SPACES}

@@ -40,6 +40,15 @@ def recipe() -> Recipe:
     return load_recipe("drawn_r18")
 
 
+def with_teachers(recipe: Recipe, *sequence: str) -> Recipe:
+    """Give a recipe three teachers, a, b and c, of rising AP; none of them is ever built."""
+    shared = {"config": "ikd::retinanet_r18", "recipe": "drawn_r18_teacher"}
+    widths = {"a": 8, "b": 16, "c": 32}
+    available = {name: {**shared, "arguments": {"base_channels": k}, "ap": k} for name, k in widths.items()}
+    values = {"teachers.available": available, "teachers.sequence": list(sequence), "student.inherit": False}
+    return recipe.with_values(values)
+
+
 @pytest.fixture(autouse=True)
 def ikd_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("IKD_HOME", str(tmp_path / "home"))

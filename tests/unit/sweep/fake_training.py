@@ -1,8 +1,9 @@
 """A training module with the interface of `ikd.training` that takes milliseconds an epoch.
 
-The objective rises towards a plateau that the recipe sets: best at distill.mgd.alpha = 1e-5. Under one recipe seed
-trials misbehave. Everything that happens is noted in fake.jsonl in the sweep's folder, one JSON line each; knobs are
-read from fake.json there.
+The objective rises towards a plateau that the recipe sets: best at distill.mgd.alpha = 1e-5. A sequence of teachers
+gains late: half of that in its first stage, a quarter more afterwards. Under one recipe seed trials misbehave.
+Everything that happens is noted in fake.jsonl in the sweep's folder, one JSON line each; knobs are read from fake.json
+there.
 """
 
 from __future__ import annotations
@@ -60,7 +61,9 @@ def plateau(recipe: Recipe) -> float:
 
 
 def epoch_metrics(recipe: Recipe, epoch: int) -> dict[str, float]:
-    return {"bbox_mAP": plateau(recipe) * (1 - 0.5**epoch), "loss/total": 1.0 / epoch, "bbox_APl": math.nan}
+    first = recipe.stages[0].last
+    factor = 1.0 if len(recipe.stages) == 1 else 0.5 if epoch <= first else 1.25
+    return {"bbox_mAP": factor * plateau(recipe) * (1 - 0.5**epoch), "loss/total": 1.0 / epoch, "bbox_APl": math.nan}
 
 
 def run_trial(
@@ -77,7 +80,7 @@ def run_trial(
     first = int(checkpoint.read_text()) if checkpoint is not None else 0
     note(folder, event="start", trial=number, first=first, resets=RESETS, home=os.environ["IKD_HOME"], threads=threads)
     knobs = json.loads((folder / "fake.json").read_text()) if (folder / "fake.json").is_file() else {}
-    for epoch in range(first + 1, recipe.schedule.epochs + 1):
+    for epoch in range(first + 1, recipe.total_epochs + 1):
         time.sleep(knobs.get("seconds", 0.0))
         misbehave(recipe, directory, epoch)
         metrics = epoch_metrics(recipe, epoch)

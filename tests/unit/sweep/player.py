@@ -66,12 +66,12 @@ def conduct(space: SearchSpace, recipe: Recipe, study: SweepStudy, *, runner: Ru
 def play(conductor: Conductor, recipe: Recipe, worker: Worker) -> None:
     while (assignment := conductor.next_trial()) is not None:
         number = assignment.number
-        alone = "student_alone" in assignment.anchors and "paper" not in assignment.anchors
-        trial = recipe.student_alone() if alone else recipe.with_values(assignment.values)
+        anchor = next(iter(assignment.anchors), None)
+        trial = recipe.anchor(anchor) if anchor else recipe.with_values(assignment.values)
         conductor.started(number, trial.fingerprint())
         saved = worker.saved.get(number, 0)
         stop = any(conductor.report(number, epoch, epoch_metrics(trial, epoch), epoch) for epoch in range(1, saved + 1))
-        for epoch in range(saved + 1, recipe.schedule.epochs + 1):
+        for epoch in range(saved + 1, trial.total_epochs + 1):
             if stop:
                 break
             worker.trained.append((number, epoch))

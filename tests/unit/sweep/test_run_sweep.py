@@ -19,7 +19,7 @@ from ikd.errors import BadInput
 from ikd.sweep import SweepResult, best_trial, run_sweep, stop_sweep, sweep_names, sweep_status, trials_of
 from ikd.sweep._folder import driving, sweep_folder
 from tests.unit.sweep import fake_training
-from tests.unit.sweep.conftest import make_runner, make_space
+from tests.unit.sweep.conftest import make_runner, make_space, with_teachers
 
 FAKE = "tests.unit.sweep.fake_training"
 
@@ -66,6 +66,26 @@ def test_a_sweep_from_start_to_extension(recipe: Recipe, ikd_home: Path) -> None
     larger = sweep(recipe, budget={"trials": 10})
     assert larger.trials[:8] == result.trials
     assert len(fake_training.notes(result.directory, "start")) == len(larger.trials) == 10
+
+
+@pytest.mark.usefixtures("ray_running")
+def test_workers_train_every_anchor_and_sequence(recipe: Recipe) -> None:
+    """The worker builds its recipe from an anchor's name or from values; another one than was proposed fails."""
+    base = with_teachers(recipe.with_values({"schedule.epochs": 2}), "a", "b")
+    text, anchors = io.StringIO(), ["paper", "student_alone", "equal_budget", "epochs_per_stage"]
+    parameters = {"teachers.sequence": {"sequence": {"of": ["a", "b"]}}, "adversarial.weight": {"choice": [1e-6, 1e-5]}}
+    asha = {"rungs": "stages", "first_stage_grace": True, "grace_epochs": 1}
+    result = sweep(base, text=text, parameters=parameters, anchors=anchors, scheduler={"asha": asha})
+    assert [(one.name, one.state, one.epochs) for one in result.trials[:4]] == [
+        ("paper", "finished", 2),
+        ("student alone", "finished", 2),
+        ("equal budget", "finished", 2),
+        ("whole schedule per stage", "finished", 4),
+    ]
+    assert {one.state for one in result.trials[4:]} == {"finished"}, "grace ends with the trials"
+    assert len({json.dumps(one.values, sort_keys=True) for one in result.trials if one.in_space}) == 6
+    assert any("a -> b" in one.name for one in result.trials[4:])
+    assert "epoch 3/4" in text.getvalue(), "an anchor has its own length"
 
 
 EXPECTED = {

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from rich.console import Console
 
-from ikd.config import load_sweep
-from ikd.sweep import dry_run
+from ikd.config import Distill, SearchSpace, load_sweep
+from ikd.config._space import Random, Sampler
+from ikd.errors import ConfigError
+from ikd.sweep import TrialRecord, dry_run
+from ikd.sweep._asha import AshaJudge
 from ikd.sweep._sampling import anchor_proposals, propose
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -18,23 +23,71 @@ RUNNERS = sorted((ROOT / "runners").glob("*.yaml"))
 
 
 def test_there_are_files_to_check() -> None:
-    assert {path.stem for path in SPACES} >= {"quickstart", "ikd"}
+    assert {path.stem for path in SPACES} >= {"quickstart", "ikd", "dfmsd", "dfmsd_coco", "hosts", "toggles"}
     assert {path.stem for path in RUNNERS} >= {"local", "gpu"}
 
 
 @pytest.mark.parametrize("space", SPACES, ids=lambda path: path.stem)
 def test_every_draw_is_another_recipe(space: Path) -> None:
     files = load_sweep(space, RUNNERS[0])
-    prints = set()
+    records: list[TrialRecord] = []
     for number in range(20):
-        proposal = propose(files.space, files.recipe, [], number=number)
+        proposal = propose(files.space, files.recipe, records)
         assert proposal is not None
-        prints.add(proposal.recipe.fingerprint())
-        assert set(proposal.values) <= set(files.space.parameters)
-    assert len(prints) == 20
+        assert set(proposal.values) <= {*files.space.fields, "seed"}
+        print_ = proposal.recipe.fingerprint()
+        records.append(TrialRecord(number, "", (), proposal.values, True, print_, Path(), state="failed"))
+    assert len({record.fingerprint for record in records}) == 20
 
 
-@pytest.mark.parametrize("name", ["quickstart", "ikd"])
+@pytest.mark.parametrize("space", SPACES, ids=lambda path: path.stem)
+def test_every_parameter_acts_in_some_trial(space: Path) -> None:
+    """Over many draws, each parameter is there, takes more than one value, and changing it alone changes the recipe."""
+    files = load_sweep(space, RUNNERS[0])
+    acting = set()
+    proposals = [propose(random_draws(files.space), files.recipe, [], number=number) for number in range(60)]
+    for one in proposals:
+        assert one is not None
+        for name, value in one.values.items():
+            if name in acting or name not in files.space.parameters:
+                continue
+            other = next(end for end in files.space.parameters[name].ends if end != value)
+            with contextlib.suppress(ConfigError):  # the recipe takes the other value only together with others
+                changed = files.recipe.with_values({**one.values, **files.space.expanded({name: other})})
+                acting |= {name} if changed.fingerprint() != one.recipe.fingerprint() else set()
+    assert acting == set(files.space.parameters)
+
+
+def random_draws(space: SearchSpace) -> SearchSpace:
+    return space.model_copy(update={"sampler": Sampler(random=Random())})
+
+
+def test_the_hosts_are_all_there() -> None:
+    files = load_sweep(ROOT / "search_spaces" / "hosts.yaml")
+    hosts = set(get_args(Distill.model_fields["host"].annotation)) - {"none"}
+    assert set(files.space.parameters["distill.host"].ends) == hosts
+    for host in hosts:
+        own = [name for name, domain in files.space.parameters.items() if domain.when == {"distill.host": host}]
+        assert own, host
+        assert all(name.startswith(f"distill.{host}.") for name in own)
+
+
+def test_the_toggles_are_a_whole_factorial() -> None:
+    plan = dry_run(ROOT / "search_spaces" / "toggles.yaml")
+    assert (plan.configurations, plan.size, plan.trials, plan.anchors) == (8, 26, 26, 3)
+    assert plan.epochs_bound == plan.epochs_expected == 26 * 9
+
+
+def test_a_sequence_of_the_shipped_space_has_time_for_its_second_teacher() -> None:
+    files = load_sweep(ROOT / "search_spaces" / "dfmsd.yaml")
+    ends = files.space.stage_ends(files.recipe)
+    assert ends == [(9,), (9,), (4, 9)]
+    assert files.space.scheduler.asha is not None
+    judge = AshaJudge(files.space.scheduler.asha, "max", ends)
+    assert [judge.rungs(0, one) for one in ends] == [[6], [6], [6]]
+
+
+@pytest.mark.parametrize("name", ["quickstart", "ikd", "dfmsd", "hosts", "toggles"])
 def test_the_papers_values_teach_the_sampler(name: str) -> None:
     files = load_sweep(ROOT / "search_spaces" / f"{name}.yaml", RUNNERS[0])
     assert anchor_proposals(files.space, files.recipe)[0].in_space

@@ -9,7 +9,8 @@ from rich.console import Console
 from ikd.config import Recipe
 from ikd.sweep import Report, TrialRecord, ranking
 from ikd.sweep._records import State
-from ikd.sweep._table import SweepView, duration, percent, seconds_left
+from ikd.sweep._table import SweepView, seconds_left
+from ikd.sweep._text import duration, percent
 from tests.unit.sweep.conftest import make_space
 
 
@@ -46,6 +47,16 @@ def test_the_ranking_compares_with_both_anchors() -> None:
         ["4", "1", "student alone", "25.0", "-5.0", "-", "1 of 6", "1 min 00 s", "finished"],
     ]
     assert "not comparable with whole trials" in text.getvalue()
+
+
+def test_anchors_are_named_for_people() -> None:
+    records = [*trials(), record(4, "equal budget", 0.31, anchors=("equal_budget", "epochs_per_stage"))]
+    text = io.StringIO()
+    Console(file=text, width=200).print(ranking(records, make_space()))
+    header = next(line for line in text.getvalue().splitlines() if "what" in line)
+    for name in ("vs paper", "vs student alone", "vs equal budget", "vs whole schedule per stage"):
+        assert name in header
+    assert rows(text.getvalue())[0][4:8] == ["+3.5", "+8.5", "+2.5", "+2.5"]
 
 
 @pytest.mark.parametrize("terminal", [True, False])

@@ -53,8 +53,11 @@ def test_long_names_that_begin_alike_stay_apart() -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(2e-5, "2e-05"), (True, "true"), (None, "null"), (["r101", "x101"], "[r101, x101]"), ("mgd", "mgd"), (3, "3"),
-     ({"a": 1}, '{"a": 1}'), ([], "[]"), ([[1, 2], [3]], "[[1, 2], [3]]")],
+    [(2e-5, "2e-05"), (True, "true"), (None, "null"), ("mgd", "mgd"), (3, "3"), ({"a": 1}, '{"a": 1}'), ([], "[]"),
+     ([0, 1, 2], "[0, 1, 2]"), ([[1, 2], [3]], "[[1, 2], [3]]"), (["x101"], "x101"), (["r101", "x101"], "r101 -> x101"),
+     ([{"teacher": "r101", "share": 0.3, "set": {}}, "x101"], "r101 (0.3) -> x101"),
+     ([{"teacher": "r101", "share": None}, {"teacher": "x101"}], "r101 -> x101"),
+     ([["r101"], ["r101", "x101"]], "[r101, r101 -> x101]")],
 )  # fmt: skip
 def test_value_text(value: object, text: str) -> None:
     assert value_text(value, 6000) == text
@@ -75,7 +78,11 @@ def test_a_long_value_is_cut_and_says_so() -> None:
         ({"distill.mgd.alpha": 2e-5, "distill.host": "mgd"}, "3 mgd α=2e-5"),
         ({"adversarial.enabled": True, "adversarial.weight": 1e-6}, "3 adversarial adversarial.weight=1e-6"),
         ({"adversarial.enabled": False}, "3 no adversarial"),
-        ({"teachers.sequence": ["r101", "x101"]}, "3 r101→x101"),
+        ({"teachers.sequence": ["r101", "x101"]}, "3 r101 -> x101"),
+        ({"teachers.sequence": [{"teacher": "r101", "share": 0.3}, "x101"]}, "3 r101 (0.3) -> x101"),
+        ({"teachers.sequence": []}, "3 no teacher"),
+        ({"distill.sfa.levels": [0, 1, 2], "distill.me.stages": "last"}, "3 sfa.levels=[0, 1, 2] me.stages=last"),
+        ({"schedule.clip": None}, "3 clip=null"),
         ({"augment.area_threshold": 1024}, "3 area_threshold=1024"),
         ({"distill.fgd.alpha": 0.001, "distill.mgd.alpha": 0.5}, "3 fgd.α=0.001 mgd.α=0.5"),
         ({"distill.fgd.lambda_": 1.5e10}, "3 λ=1.5e10"),

@@ -1,0 +1,100 @@
+"""What a sweep asks its training module before anything is written."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from ikd.config import Recipe, Runner, SweepFiles
+from ikd.errors import BadInput
+from ikd.sweep import run_sweep
+from ikd.sweep._preflight import check_training
+from tests.unit.sweep.conftest import make_space, with_teachers
+
+
+class Training(ModuleType):
+    """Refuses what `unfit` says, and notes what it was asked."""
+
+    def __init__(self, unfit: Any = None) -> None:
+        super().__init__("asked_training")
+        self.asked: list[Recipe] = []
+        self.homes: set[str | None] = set()
+        self._unfit = unfit or (lambda recipe: False)
+
+    def check(self, recipe: Recipe) -> None:
+        self.asked.append(recipe)
+        self.homes.add(os.environ.get("IKD_HOME"))
+        if self._unfit(recipe):
+            raise BadInput("distill.host: does not fit")
+
+
+def files(recipe: Recipe, **changes: Any) -> SweepFiles:
+    return SweepFiles(make_space(**changes).checked(recipe), recipe, Runner())
+
+
+def asked(training: Training, of: SweepFiles, monkeypatch: pytest.MonkeyPatch, home: Path) -> list[Recipe]:
+    monkeypatch.setitem(sys.modules, "asked_training", training)
+    check_training("asked_training", of, home)
+    return training.asked
+
+
+def test_every_choice_that_detectors_must_fit_is_tried_once(
+    recipe: Recipe, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    base = with_teachers(recipe, "a")
+    parameters = {
+        "teachers.sequence": {"sequence": {"of": ["a", "b"]}},
+        "distill.host": {"choice": ["fgd", "crosskd"]},
+        "distill.crosskd.position": {"choice": [0, 1], "when": {"distill.host": "crosskd"}},
+        "distill.sfa.levels": {"choice": [[0], [1, 2]], "when": {"distill.sfa.enabled": True}},
+        "distill.sfa.enabled": {"choice": [False, True]},
+        "distill.fgd.alpha": {"log_uniform": [1e-5, 1e-3], "when": {"distill.host": "fgd"}},
+    }
+    training, before = Training(), os.environ["IKD_HOME"]
+    found = asked(training, files(base, parameters=parameters), monkeypatch, tmp_path)
+    told = [
+        (
+            one.teachers.sequence,
+            one.distill.host,
+            one.distill.crosskd.position,
+            one.distill.sfa.enabled and one.distill.sfa.levels,
+        )
+        for one in found
+    ]
+    assert told == [
+        (("a",), "fgd", 1, False),  # the recipe, which is the anchor paper and a choice of host and sequence too
+        ((), "none", 1, False),
+        (("b",), "fgd", 1, False),
+        (("a", "b"), "fgd", 1, False),
+        (("a",), "crosskd", 1, False),
+        (("a",), "crosskd", 0, False),
+        (("a",), "fgd", 1, (0,)),
+        (("a",), "fgd", 1, (1, 2)),
+    ]
+    assert training.homes == {str(tmp_path)}
+    assert os.environ["IKD_HOME"] == before
+
+
+@pytest.mark.parametrize(
+    ("unfit", "message"),
+    [
+        (lambda one: one.distill.host == "fgd", r"^distill\.host: does not fit"),
+        (lambda one: one.distill.host == "none", r"^anchor student_alone: distill\.host: does not fit"),
+        (lambda one: "b" in one.teachers.sequence, r"^search space: teachers\.sequence b: distill\.host: does not fit"),
+        (lambda one: len(one.teachers.sequence) == 2, r"^search space: teachers\.sequence a -> b: distill\.host"),
+    ],
+)
+def test_what_does_not_fit_is_named(
+    unfit: Any, message: str, recipe: Recipe, monkeypatch: pytest.MonkeyPatch, ikd_home: Path
+) -> None:
+    base = with_teachers(recipe, "a")
+    space = make_space(parameters={"teachers.sequence": {"sequence": {"of": ["a", "b"]}}})
+    monkeypatch.setitem(sys.modules, "asked_training", Training(unfit))
+    with pytest.raises(BadInput, match=message):
+        run_sweep(space, recipe=base, name="s", training="asked_training")
+    assert not ikd_home.exists(), "nothing was written"

@@ -1,0 +1,123 @@
+"""Whole trials of pairs that the plain recipe does not cover: masks, other families, other heads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from ikd.config import Recipe, Teacher
+from ikd.errors import BadInput
+from ikd.training import DataFiles, prepare, run_trial
+
+Build = Callable[..., Recipe]
+SMALL = {"base_channels": 8, "neck_channels": 16}
+
+
+@pytest.fixture(scope="module")
+def pair(tiny_recipe: Build, tmp_path_factory: pytest.TempPathFactory) -> Build:
+    """Build a recipe of one epoch with an untrained teacher of any kind."""
+
+    def build(student: dict[str, Any], teacher: dict[str, Any], **changes: Any) -> Recipe:
+        base = tiny_recipe()
+        file = tmp_path_factory.mktemp("teacher") / "teacher.pth"
+        save_untrained(base, teacher, file)
+        named = {**teacher, "checkpoint": str(file)}
+        values = {
+            "student__config": student["config"],
+            "student__arguments": student["arguments"],
+            "teachers__available": {"t": named},
+            "teachers__sequence": ["t"],
+            "adversarial__enabled": False,
+            "distill__host": "dfmsd",
+            "schedule__epochs": 1,
+        }
+        return tiny_recipe(**(values | changes))
+
+    return build
+
+
+def save_untrained(base: Recipe, detector: dict[str, Any], file: Path) -> None:
+    from ikd.detectors import build_detector
+    from ikd.training import model_config
+
+    torch.manual_seed(5)
+    classes = DataFiles.of(base).classes
+    model = build_detector(model_config(Teacher.model_validate(detector), classes))
+    torch.save({"state_dict": model.state_dict(), "meta": {"dataset_meta": {"classes": list(classes)}}}, file)
+
+
+def shipped(name: str, **arguments: Any) -> dict[str, Any]:
+    return {"config": f"ikd::{name}", "arguments": {**SMALL, **arguments}}
+
+
+def losses(recipe: Recipe, directory: Path) -> dict[str, float]:
+    result = run_trial(recipe, directory=directory)
+    return {name: value for name, value in result.metrics.items() if name.startswith("loss/")}
+
+
+def test_masks_are_learned_through_every_augmentation(pair: Build, tmp_path: Path) -> None:
+    """A mask student with noise, crop, ME and adversarial copies against a teacher with masks."""
+    recipe = pair(
+        shipped("mask_rcnn_r18"),
+        shipped("cascade_rcnn_r18", masks=True),
+        adversarial__enabled=True,
+        distill__me__enabled=True,
+        distill__sfa__enabled=True,
+    )
+    found = losses(recipe, tmp_path)
+    assert {"loss/mask", "loss/dfmsd", "loss/adversarial", "loss/sfa"} <= set(found)
+
+
+def test_levels_that_both_have_are_distilled(pair: Build, tmp_path: Path) -> None:
+    """RetinaNet has strides 8..128, Faster R-CNN 4..32: they share three."""
+    recipe = pair(shipped("retinanet_r18"), shipped("faster_rcnn_r18"), distill__host="mgd")
+    assert losses(recipe, tmp_path)["loss/mgd"] > 0
+    with pytest.raises(BadInput, match=r"distill\.sfa\.levels: must be among 0\.\.2, .*strides 8, 16, 32\), but got 3"):
+        prepare(recipe.with_values({"distill.sfa": {"enabled": True, "levels": [3]}}))
+
+
+@pytest.mark.parametrize("family", ["retinanet_r18", "fcos_r18", "gfl_r18", "atss_r18"])
+def test_crosskd_trains_between_equal_heads(pair: Build, tmp_path: Path, family: str) -> None:
+    found: list[dict[str, float]] = []
+    for position in (0, 1):
+        recipe = pair(
+            shipped(family), shipped(family), distill__host="crosskd", distill__crosskd={"position": position}
+        )
+        found.append(losses(recipe, tmp_path / str(position)))
+    assert {"loss/crosskd_cls", "loss/crosskd_reg"} <= set(found[0])
+    assert found[0]["loss/crosskd_cls"] != found[1]["loss/crosskd_cls"]
+
+
+@pytest.mark.parametrize(
+    ("student", "teacher", "position", "message"),
+    [
+        ("retinanet_r18", "fcos_r18", 1, "RetinaHead.*FCOSHead|FCOSHead.*RetinaHead"),
+        ("retinanet_r18", "cascade_rcnn_r18", 1, "CascadeRCNN"),
+        ("retinanet_r18", "retinanet_r18", 3, "position"),
+    ],
+)
+def test_crosskd_across_other_heads_is_refused_before_training(
+    pair: Build, student: str, teacher: str, position: int, message: str
+) -> None:
+    recipe = pair(shipped(student), shipped(teacher), distill__host="crosskd", distill__crosskd={"position": position})
+    with pytest.raises(BadInput, match=message):
+        prepare(recipe)
+
+
+def test_a_mask_head_without_masks_is_refused(pair: Build, tiny_data: Path, tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    root.mkdir()
+    for part in ("train.json", "val.json"):
+        content = json.loads((tiny_data / part).read_text())
+        for annotation in content["annotations"][:3]:
+            annotation["segmentation"] = []
+        (root / part).write_text(json.dumps(content))
+    (root / "images").symlink_to(tiny_data / "images")
+    recipe = pair(shipped("mask_rcnn_r18"), shipped("faster_rcnn_r18"), data__root=str(root))
+    with pytest.raises(BadInput, match=r"train\.json: annotations: 3 boxes have no segmentation.*student \(MaskRCNN\)"):
+        prepare(recipe)
