@@ -4,9 +4,9 @@
 
 Rows: the student alone; each host with one teacher, without and with IKD (sample-specific augmentation and adversarial
 term); DFMSD with the recipe's teacher sequence, and its control of equal budget (the last teacher for all epochs).
-Published weights belong to large maps, so each host first chooses one factor for all of its weights on seed 0 (the weight
-of IKD's adversarial term likewise), which is printed. Seed 0 is among those that judge, and its choice flatters it a
-little.
+Published weights belong to large maps, so each host first chooses one factor for all of its weights on seed 0 (the
+weight of IKD's adversarial term likewise), which is printed. Seed 0 is among those that judge, and its choice flatters
+it a little.
 
 Cost is CPU seconds of the training process, one thread, over those of the student alone. Finished trainings are kept
 in the results file, by the content of their recipe: the same command goes on where it was interrupted.

@@ -26,6 +26,34 @@ class Scale:
 
 
 @dataclass(frozen=True)
+class Normaliser:
+    """What a sum is multiplied by before its weight, by the axes it runs over.
+
+    Attributes:
+        reduction: `published` leaves the sum a sum (times its factor in `scale`), `mean` divides it by what it counts.
+        scale: factors for another input size; a mean needs none.
+    """
+
+    reduction: Reduction = "published"
+    scale: Scale = Scale()
+
+    def elements(self, count: int) -> float:
+        """Return the factor of a sum over `count` elements of one image."""
+        return self._factor(self.scale.elements, count)
+
+    def cells(self, count: int) -> float:
+        """Return the factor of a sum over `count` cells of one image."""
+        return self._factor(self.scale.cells, count)
+
+    def channels(self, count: int) -> float:
+        """Return the factor of a sum over `count` channels of one image."""
+        return self._factor(self.scale.channels, count)
+
+    def _factor(self, published: float, count: int) -> float:
+        return 1 / count if self.reduction == "mean" else published
+
+
+@dataclass(frozen=True)
 class PyramidSize:
     """Size of the maps that a weight was tuned on, or is used on.
 

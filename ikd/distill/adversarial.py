@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Literal
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from ikd.distill._scale import Reduction, Scale
+from ikd.distill._scale import Normaliser, Reduction, Scale
 from ikd.distill.functional import Targets, kl_over_positions, pearson_distance
 
 Distance = Literal["mse", "l1", "cwd", "pkd"]
@@ -34,7 +35,7 @@ class Adversarial(nn.Module):
         scale: Scale = Scale(),  # noqa: B008 (frozen)
     ) -> None:
         super().__init__()
-        self.weight, self.distance, self.mean, self.scale = weight, distance, reduction == "mean", scale
+        self.weight, self.distance, self.normaliser = weight, distance, Normaliser(reduction, scale)
 
     def forward(self, student: Tensor, teacher: Tensor, targets: Targets) -> Tensor:
         """Return the weighted loss of one level; maps [N, C, H, W] of equal shape. The boxes play no part."""
@@ -42,11 +43,11 @@ class Adversarial(nn.Module):
             return self.weight * kl_over_positions(student, teacher, tau=1.0)
         if self.distance == "pkd":
             return self.weight * pearson_distance(student, teacher)
-        difference = student - teacher
-        total = (difference.square() if self.distance == "mse" else difference.abs()).sum() / len(student)
-        return self.weight * total * (1 / student[0].numel() if self.mean else self.scale.elements)
+        distance = F.mse_loss if self.distance == "mse" else F.l1_loss
+        per_image = distance(student, teacher, reduction="sum") / len(student)
+        return self.weight * per_image * self.normaliser.elements(student[0].numel())
 
     def effective_weight(self, elements: int) -> float:
         """Return the weight as that of a mean over `elements` of one image and level; cwd and pkd are means already."""
-        summed = not self.mean and self.distance in ("mse", "l1")
-        return self.weight * (elements * self.scale.elements if summed else 1.0)
+        summed = self.distance in ("mse", "l1")
+        return self.weight * (elements * self.normaliser.elements(elements) if summed else 1.0)

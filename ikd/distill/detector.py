@@ -192,11 +192,9 @@ class DistillDetector(BaseModel):
         return other({"inputs": images}, False)["inputs"]
 
     def _term(self, name: str, levels: nn.ModuleList, maps: Maps, targets: Targets) -> Tensor:
-        """Sum a loss over levels in float32: sums over a map overflow half precision."""
-        device = maps[0][0].device.type
-        with torch.autocast(device, enabled=False):
-            pairs = zip(levels, *maps, strict=True)
-            parts = [loss(student.float(), teacher.float(), targets) for loss, student, teacher in pairs]
+        """Sum a loss over levels."""
+        pairs = zip(levels, *maps, strict=True)
+        parts = [loss(student, teacher, targets) for loss, student, teacher in pairs]
         self._note_weight(name, levels, maps[1])
         return torch.stack(parts).sum()
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from ikd.distill._scale import Reduction, Scale
-from ikd.distill.functional import Targets, attention, background_mask, foreground_mask
+from ikd.distill._scale import Normaliser, Reduction, Scale
+from ikd.distill._sums import Sums, attention_pool, attentions, sums
+from ikd.distill.functional import Targets, background_mask, foreground_mask
 
 
 class _GlobalContext(nn.Module):
@@ -18,19 +20,23 @@ class _GlobalContext(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         middle = max(1, channels // 2)
-        self.position = nn.Conv2d(channels, 1, 1)
+        self.position = nn.Conv2d(channels, 1, 1).requires_grad_(False)
         self.reduce = nn.Linear(channels, middle)
         self.norm = nn.LayerNorm(middle)
         self.expand = nn.Linear(middle, channels)
         nn.init.kaiming_normal_(self.position.weight, mode="fan_in", nonlinearity="relu")
-        for parameter in (self.position.bias, self.expand.weight, self.expand.bias):
-            assert parameter is not None
+        self.position.weight.requires_grad_()  # the weight alone: the softmax cancels the bias
+        for parameter in self.expand.parameters():
             nn.init.zeros_(parameter)
 
-    def forward(self, features: Tensor) -> Tensor:  # [N, C, H, W] -> [N, C]
-        where = self.position(features).flatten(1).softmax(dim=1)  # [N, HW]
-        context = torch.einsum("ncp,np->nc", features.flatten(2), where)
-        return self.expand(self.norm(self.reduce(context)).relu())
+    @property
+    def key(self) -> Tensor:
+        """Weights of the attention, [C]."""
+        return self.position.weight.flatten()
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """Return the vector of each image from the attention-pooled map: [N, C] -> [N, C]."""
+        return self.expand(self.norm(self.reduce(pooled)).relu())
 
 
 class FGD(nn.Module):
@@ -67,7 +73,7 @@ class FGD(nn.Module):
     ) -> None:
         super().__init__()
         self.temperature, self.alpha, self.beta, self.gamma, self.lambda_ = temperature, alpha, beta, gamma, lambda_
-        self.mean, self.scale = reduction == "mean", scale
+        self.normaliser = Normaliser(reduction, scale)
         self.student_context = _GlobalContext(channels)
         self.teacher_context = _GlobalContext(channels)
 
@@ -79,34 +85,33 @@ class FGD(nn.Module):
     def parts(self, student: Tensor, teacher: Tensor, targets: Targets) -> dict[str, Tensor]:
         """Return the four weighted terms: foreground, background, attention, relation."""
         num_images, channels, height, width = student.shape
-        spatial, channel = attention(teacher, self.temperature)
+        teacher = teacher.flatten(2)  # [N, C, P]
+        total = sums(student.flatten(2), teacher, self.student_context.key, self.temperature)
+        error = total.error * total.spatial  # sum_c q (T-S)^2
         foreground = foreground_mask(targets, (height, width)).to(student.dtype)
-        difference = student - teacher
-        squared = difference.square()
-        error = torch.einsum("nchw,nc->nhw", squared, channel) * spatial  # sum_c q (T-S)^2
-        per_image = 1 / num_images / (channels if self.mean else 1)
-        context = self.student_context(student) - self.teacher_context(teacher)  # [N, C]
+        background = background_mask(foreground)
+        per_image = 1 / num_images / (channels if self.normaliser.reduction == "mean" else 1)
         return {
-            "foreground": self.alpha * per_image * (foreground * error).sum(),
-            "background": self.beta * per_image * (background_mask(foreground) * error).sum(),
-            "attention": self.gamma * self._attention(student, spatial, channel),
-            "relation": self.lambda_ * self._relation(difference, squared, context),
+            "foreground": self.alpha * per_image * torch.dot(foreground.flatten(), error.flatten()),
+            "background": self.beta * per_image * torch.dot(background.flatten(), error.flatten()),
+            "attention": self.gamma / num_images * self._attention(total),
+            "relation": self.lambda_ / num_images * self._relation(total, teacher),
         }
 
-    def _attention(self, student: Tensor, spatial: Tensor, channel: Tensor) -> Tensor:
-        student_spatial, student_channel = attention(student, self.temperature)
-        cells = 1 / spatial[0].numel() if self.mean else self.scale.cells
-        channels = 1 / channel.shape[1] if self.mean else self.scale.channels
-        over_cells = (student_spatial - spatial).abs().sum() * cells
-        over_channels = (student_channel - channel).abs().sum() * channels
-        return (over_cells + over_channels) / len(student)
+    def _attention(self, total: Sums) -> Tensor:
+        spatial, channel = attentions(total.over_channels, total.over_cells, self.temperature)
+        over_cells = F.l1_loss(spatial, total.spatial, reduction="sum") * self.normaliser.cells(spatial.shape[1])
+        over_channels = F.l1_loss(channel, total.channel, reduction="sum") * self.normaliser.channels(channel.shape[1])
+        return over_cells + over_channels
 
-    def _relation(self, difference: Tensor, squared: Tensor, context: Tensor) -> Tensor:
+    def _relation(self, total: Sums, teacher: Tensor) -> Tensor:
         """Expand ||D + c||^2, c constant over the cells, so that the map is not walked again."""
-        num_images, cells = len(difference), difference[0, 0].numel()
-        total = squared.sum() + 2 * (context * difference.sum(dim=(2, 3))).sum() + cells * context.square().sum()
-        return total / num_images * (1 / difference[0].numel() if self.mean else self.scale.elements)
+        _, pooled = attention_pool(teacher, self.teacher_context.key)
+        context = self.student_context(total.pooled) - self.teacher_context(pooled)  # [N, C]
+        _, channels, cells = teacher.shape
+        cross = (context * (2 * total.difference + cells * context)).sum()
+        return (total.squared + cross) * self.normaliser.elements(channels * cells)
 
     def effective_weight(self, elements: int) -> float:
         """Return the weight of the global term as that of a mean over `elements` of one image and level."""
-        return self.lambda_ * (1.0 if self.mean else elements * self.scale.elements)
+        return self.lambda_ * elements * self.normaliser.elements(elements)

@@ -5,12 +5,15 @@ Letters in shape comments: N images, C channels, H and W cells of one pyramid le
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
 
 __all__ = [
     "Targets",
@@ -20,6 +23,7 @@ __all__ = [
     "foreground_mask",
     "kl_over_positions",
     "pearson_distance",
+    "scaled_softmax",
     "spatial_attention",
     "standardise",
 ]
@@ -33,11 +37,22 @@ class Targets:
         boxes: per image, [n_i, 4] corners x1 y1 x2 y2 in input pixels (after every augmentation).
         labels: per image, [n_i] class indices.
         input_size: (H_in, W_in) in pixels of the padded batch, which is what a feature map covers.
+        enhanced: [N] bool, the images that masking enhancement has changed; None when it changed none.
     """
 
     boxes: Sequence[Tensor]
     labels: Sequence[Tensor]
     input_size: tuple[int, int]
+    enhanced: Tensor | None = None
+
+    @cached_property
+    def padded_boxes(self) -> Tensor:
+        """Boxes as one tensor [N, n, 4], n >= 1, once for all levels; rows without a box lie outside every map."""
+        outside = -2.0 * max(self.input_size)
+        like = self.boxes[0] if self.boxes else torch.empty(0)
+        nothing = like.new_full((1, 4), outside)  # gives the longest list a row where no image has a box
+        rows = [boxes.reshape(-1, 4) for boxes in self.boxes]
+        return pad_sequence([*rows, nothing], batch_first=True, padding_value=outside)[:-1]
 
 
 def attention(features: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
@@ -57,11 +72,14 @@ def attention(features: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
     References:
         Yang et al., Focal and Global Knowledge Distillation for Detectors, CVPR 2022, Eqs. 5-8.
     """
-    num_images, channels, height, width = features.shape
-    magnitude = features.abs()
-    spatial = (magnitude.mean(dim=1) / temperature).flatten(1).softmax(dim=1)  # [N, HW]
-    channel = (magnitude.mean(dim=(2, 3)) / temperature).softmax(dim=1)  # [N, C]
-    return spatial.view(num_images, height, width) * (height * width), channel * channels
+    magnitude = features.flatten(2).abs()
+    spatial = scaled_softmax(magnitude.mean(dim=1), temperature)
+    return spatial.view(len(features), *features.shape[2:]), scaled_softmax(magnitude.mean(dim=2), temperature)
+
+
+def scaled_softmax(values: Tensor, temperature: float) -> Tensor:
+    """Softmax of values / temperature over the last axis, [N, K], times K, so that a row averages 1."""
+    return (values / temperature).softmax(dim=1) * values.shape[1]
 
 
 def spatial_attention(features: Tensor, temperature: float) -> Tensor:
@@ -91,20 +109,20 @@ def foreground_mask(targets: Targets, size: tuple[int, int]) -> Tensor:
         FGD, Eqs. 2-4.
     """
     height, width = size
-    counts = torch.tensor([len(boxes) for boxes in targets.boxes])
-    boxes = torch.cat(list(targets.boxes)).reshape(-1, 4)  # [B, 4]
-    image = torch.arange(len(counts)).repeat_interleave(counts).to(boxes.device)  # [B]
+    boxes = targets.padded_boxes  # [N, n, 4]
     per_pixel = boxes.new_tensor([width / targets.input_size[1], height / targets.input_size[0]])
-    first = (boxes[:, :2] * per_pixel).floor()  # [B, 2] as x, y
-    last = (boxes[:, 2:] * per_pixel).ceil()
-    weight = 1 / (last - first + 1).prod(dim=1)  # [B]
-    columns = torch.arange(width, device=boxes.device)
-    rows = torch.arange(height, device=boxes.device)
-    in_columns = (columns >= first[:, :1]) & (columns <= last[:, :1])  # [B, W]
-    in_rows = (rows >= first[:, 1:]) & (rows <= last[:, 1:])  # [B, H]
-    painted = weight[:, None, None] * (in_rows[:, :, None] & in_columns[:, None, :])  # [B, H, W]
-    mask = boxes.new_zeros((len(counts), height, width))
-    return mask.scatter_reduce(0, image[:, None, None].expand_as(painted), painted, "amax")
+    first = (boxes[..., :2] * per_pixel).floor()  # [N, n, 2] as x, y
+    last = (boxes[..., 2:] * per_pixel).ceil()
+    weight = 1 / (last - first + 1).prod(dim=2)  # [N, n]
+    in_columns = _within(first[..., :1], last[..., :1], width)  # [N, n, W]
+    in_rows = _within(first[..., 1:], last[..., 1:], height) * weight[..., None]  # [N, n, H]
+    return (in_rows[..., :, None] * in_columns[..., None, :]).amax(dim=1)
+
+
+def _within(first: Tensor, last: Tensor, count: int) -> Tensor:
+    """Return 1 for the cells 0..count-1 that lie in first..last, [N, n, 1] each, else 0: [N, n, count]."""
+    cells = torch.arange(count, device=first.device)
+    return ((cells >= first) & (cells <= last)).to(first.dtype)
 
 
 def background_mask(foreground: Tensor) -> Tensor:
@@ -132,9 +150,10 @@ def standardise(features: Tensor) -> Tensor:
     References:
         Cao et al., PKD, NeurIPS 2022, Eq. 4.
     """
-    mean = features.mean(dim=(0, 2, 3), keepdim=True)
-    std = features.std(dim=(0, 2, 3), keepdim=True)
-    return (features - mean) / (std + 1e-6)
+    centred = features - features.mean(dim=(0, 2, 3), keepdim=True)
+    count = centred.numel() // centred.shape[1]
+    norm = torch.linalg.vector_norm(centred, dim=(0, 2, 3), keepdim=True)  # its gradient at 0 is 0; faster than std
+    return centred / (norm / math.sqrt(max(count - 1, 1)) + 1e-6)
 
 
 def pearson_distance(student: Tensor, teacher: Tensor) -> Tensor:

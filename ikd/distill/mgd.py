@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ikd.distill._scale import Reduction, Scale
+from ikd.distill._generator import make_generator, squared_errors
+from ikd.distill._scale import Normaliser, Reduction, Scale
 from ikd.distill.functional import Targets
 
 
@@ -34,19 +35,16 @@ class MGD(nn.Module):
         scale: Scale = Scale(),  # noqa: B008 (frozen)
     ) -> None:
         super().__init__()
-        self.alpha, self.mask_ratio, self.mean, self.scale = alpha, mask_ratio, reduction == "mean", scale
-        self.generator = nn.Sequential(
-            nn.Conv2d(channels, channels, 3, padding=1), nn.ReLU(), nn.Conv2d(channels, channels, 3, padding=1)
-        )
+        self.alpha, self.mask_ratio, self.normaliser = alpha, mask_ratio, Normaliser(reduction, scale)
+        self.generator = make_generator(channels)
 
     def forward(self, student: Tensor, teacher: Tensor, targets: Targets) -> Tensor:
         """Return the weighted loss of one level; maps [N, C, H, W] of equal shape. The boxes play no part."""
         num_images, _, height, width = student.shape
         draw = torch.rand((num_images, 1, height, width), device=student.device)
         restored = self.generator(student * (draw >= self.mask_ratio))
-        total = (restored - teacher).square().sum() / num_images
-        return self.alpha * total * (1 / student[0].numel() if self.mean else self.scale.elements)
+        return self.alpha * squared_errors(restored, teacher).mean() * self.normaliser.elements(student[0].numel())
 
     def effective_weight(self, elements: int) -> float:
         """Return the weight as that of a mean over `elements` of one image and level."""
-        return self.alpha * (1.0 if self.mean else elements * self.scale.elements)
+        return self.alpha * elements * self.normaliser.elements(elements)

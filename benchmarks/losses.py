@@ -1,0 +1,204 @@
+"""Time of every loss, forward and backward, beside a plain mean squared error on the same maps.
+
+    python -m benchmarks.losses [--quick] [--threads 2] [--repeats 15]
+
+The maps are P3..P7 of a padded 1088x800 input, 256 channels, batch 2, 20 boxes an image. FGD stands beside one that
+loops over the boxes, and the generative losses beside their own generators with nothing but a sum behind them. All take
+turns within each repetition, so that other load on the machine hits them alike; a ratio is the median over repetitions.
+`--quick` takes maps of a quarter of the side and fewer repetitions: it shows that the benchmark runs, not more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ikd.distill import LOSSES, Targets, build_loss, takes
+from ikd.distill.functional import attention
+
+STRIDES = (8, 16, 32, 64, 128)
+LEFT_OUT = ("crosskd",)  # works on a head's predictions, not on the maps of a pyramid
+Work = Callable[[], Tensor]
+
+
+@dataclass(frozen=True)
+class Pyramid:
+    """Student and teacher maps by level, and boxes."""
+
+    student: list[Tensor]
+    teacher: list[Tensor]
+    targets: Targets
+
+    @classmethod
+    def random(cls, height: int, width: int, channels: int, device: torch.device) -> Pyramid:
+        """Draw maps and boxes of a padded input of height x width pixels."""
+        generator = torch.Generator().manual_seed(0)
+        sizes = [(2, channels, -(-height // stride), -(-width // stride)) for stride in STRIDES]
+        student, teacher = ([torch.randn(size, generator=generator).to(device) for size in sizes] for _ in range(2))
+        corner = torch.rand((2, 20, 2), generator=generator) * torch.tensor([0.75 * width, 0.75 * height])
+        side = 8 + torch.rand((2, 20, 2), generator=generator) * height * 0.25
+        boxes = torch.cat([corner, corner + side], dim=2).to(device)
+        labels = torch.zeros((2, 20), dtype=torch.long)
+        return cls(
+            [level.requires_grad_() for level in student], teacher, Targets(list(boxes), list(labels), (height, width))
+        )
+
+    def sum_of(self, levels: list[Callable[[Tensor, Tensor, Targets], Tensor]]) -> Work:
+        """Return the work that sums a loss over the levels."""
+        return lambda: torch.stack(
+            [loss(s, t, self.targets) for loss, s, t in zip(levels, self.student, self.teacher, strict=True)]
+        ).sum()
+
+
+class LoopedFGD(nn.Module):
+    """FGD written down as its equations stand: a loop over images and boxes, one map after the other."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        fgd: Any = build_loss("fgd", channels, channels).loss
+        self.fgd = fgd
+
+    def forward(self, student: Tensor, teacher: Tensor, targets: Targets) -> Tensor:
+        """Return the weighted loss of one level; maps [N, C, H, W] of equal shape."""
+        spatial, channel = attention(teacher, self.fgd.temperature)
+        own_spatial, own_channel = attention(student, self.fgd.temperature)
+        foreground, background = self._masks(student, targets)
+        root = spatial[:, None].sqrt() * channel[:, :, None, None].sqrt()
+        masked = [
+            ((student - teacher) * root * mask.sqrt()[:, None]).square().sum() for mask in (foreground, background)
+        ]
+        imitation = (own_spatial - spatial).abs().sum() + (own_channel - channel).abs().sum()
+        relation = self._block(student, self.fgd.student_context) - self._block(teacher, self.fgd.teacher_context)
+        weights = (self.fgd.alpha, self.fgd.beta, self.fgd.gamma, self.fgd.lambda_)
+        terms = (*masked, imitation, relation.square().sum())
+        return torch.stack([weight * term for weight, term in zip(weights, terms, strict=True)]).sum() / len(student)
+
+    @staticmethod
+    def _masks(features: Tensor, targets: Targets) -> tuple[Tensor, Tensor]:
+        height, width = features.shape[2:]
+        foreground = features.new_zeros((len(features), height, width))
+        background = torch.ones_like(foreground)
+        for image, boxes in enumerate(targets.boxes):
+            for box in boxes:
+                x1, x2 = (box[0::2] * width / targets.input_size[1]).tolist()
+                y1, y2 = (box[1::2] * height / targets.input_size[0]).tolist()
+                left, top, right, bottom = int(x1), int(y1), -int(-x2 // 1), -int(-y2 // 1)
+                window = foreground[image, top : bottom + 1, left : right + 1]
+                window.clamp_(min=1 / ((right - left + 1) * (bottom - top + 1)))
+            background[image][foreground[image] > 0] = 0
+            background[image] /= background[image].sum().clamp(min=1)
+        return foreground, background
+
+    @staticmethod
+    def _block(features: Tensor, context: Any) -> Tensor:
+        where = context.position(features).flatten(2).softmax(dim=2)
+        pooled = torch.matmul(features.flatten(2), where.transpose(1, 2))[:, :, 0]
+        change: Tensor = context(pooled)
+        return features + change[:, :, None, None]
+
+
+def generators(loss: nn.Module) -> list[nn.Sequential]:
+    """Return the convolutions of a generative loss; none for the others."""
+    return [module for module in loss.modules() if isinstance(module, nn.Sequential)]
+
+
+def convolutions(levels: list[nn.Module]) -> list[Callable[[Tensor, Tensor, Targets], Tensor]]:
+    """Return for each level the sum of what its generators give."""
+
+    def of_level(loss: nn.Module) -> Callable[[Tensor, Tensor, Targets], Tensor]:
+        return lambda student, _, __: torch.stack([generator(student).sum() for generator in generators(loss)]).sum()
+
+    return [of_level(loss) for loss in levels]
+
+
+def rows(pyramid: Pyramid, channels: int, device: torch.device) -> dict[str, tuple[Work, list[nn.Parameter]]]:
+    """Return what is timed by name, with the parameters whose gradients it leaves."""
+    torch.manual_seed(0)
+    found: dict[str, tuple[Work, list[nn.Parameter]]] = {}
+
+    def add(name: str, levels: list[Any]) -> None:
+        modules = nn.ModuleList(level for level in levels if isinstance(level, nn.Module)).to(device)
+        found[name] = (pyramid.sum_of(levels), list(modules.parameters()))
+
+    add("mse", [lambda student, teacher, _: F.mse_loss(student, teacher)] * len(STRIDES))
+    add("fgd, loop over boxes", [LoopedFGD(channels) for _ in STRIDES])
+    for name in (name for name in LOSSES if name not in LEFT_OUT):
+        by_level = [{"level": level} if takes(name, "level") else {} for level in range(len(STRIDES))]
+        levels: list[nn.Module] = [build_loss(name, channels, channels, **settings) for settings in by_level]
+        add(name, levels)
+        if generators(levels[0]):
+            found[f"{name}, convolutions"] = (pyramid.sum_of(convolutions(levels)), found[name][1])
+    return found
+
+
+def seconds(work: Work, leaves: list[Any], device: torch.device) -> float:
+    """Time one forward and backward pass into fresh gradients."""
+    for leaf in leaves:
+        leaf.grad = None
+    _wait(device)
+    start = time.perf_counter()
+    work().backward()  # type: ignore[no-untyped-call]
+    _wait(device)
+    return time.perf_counter() - start
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def report(times: dict[str, list[float]]) -> Iterator[str]:
+    """Yield the table: milliseconds, ratio to the MSE, and to the convolutions or the loop beside it."""
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    yield f"{'loss':<22}{'ms':>9}{'x MSE':>8}{'x convolutions':>16}"
+    for name, middle in medians.items():
+        convs = medians.get(f"{name}, convolutions")
+        beside = "" if convs is None else f"{_ratio(times[name], times[f'{name}, convolutions']):16.2f}"
+        yield f"{name:<22}{1e3 * middle:9.1f}{_ratio(times[name], times['mse']):8.1f}{beside}"
+
+
+def _ratio(times: list[float], base: list[float]) -> float:
+    """Return the median ratio of turns of the same repetition: a drift of the machine cancels."""
+    return statistics.median(one / other for one, other in zip(times, base, strict=True))
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="small maps and few repetitions")
+    parser.add_argument("--repeats", type=int, default=None, help="default: 15, with --quick 3")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
+    parser.add_argument("--only", nargs="*", help="names of losses; default: all")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    height, width, channels = (200, 272, 64) if options.quick else (800, 1088, 256)
+    repeats = options.repeats or (3 if options.quick else 15)
+    pyramid = Pyramid.random(height, width, channels, options.device)
+    timed = rows(pyramid, channels, options.device)
+    if options.only:
+        kept = ("mse", *options.only)
+        timed = {name: row for name, row in timed.items() if name.partition(",")[0] in kept}
+    times: dict[str, list[float]] = {name: [] for name in timed}
+    for repeat in range(repeats + 2):
+        for name, (work, parameters) in timed.items():
+            taken = seconds(work, [*pyramid.student, *parameters], options.device)
+            if repeat >= 2:  # warm-up
+                times[name].append(taken)
+    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+    print(f"{width}x{height}, {channels} channels, batch 2, {options.threads} thread(s), torch {torch.__version__}")
+    print(f"median of {repeats}; load of the machine {load}")
+    print("\n".join(report(times)))
+
+
+if __name__ == "__main__":
+    main()
