@@ -20,7 +20,7 @@ from ikd.attack._images import Batch, TrainingImages, batches, image_ids, open_d
 from ikd.attack._preprocess import Normaliser, valid_mask
 from ikd.attack._store import PerturbationStore
 from ikd.data import coco_metrics, read_annotations
-from ikd.detectors import weights_sha256
+from ikd.detectors import boxes_only, weights_sha256
 from ikd.errors import BadInput, DataError
 
 Progress = Callable[[int, int], None]
@@ -177,7 +177,8 @@ class _Run:
         sizes = [batch.size] * len(batch.samples)
         samples = prepared_samples(batch.samples, shape, [shape] * len(batch.samples))
         inputs = self.normaliser.forward(pixels, valid_mask(pixels, sizes))
-        results = self.teacher.predict(inputs, samples, rescale=True)
+        with boxes_only(self.teacher):
+            results = self.teacher.predict(inputs, samples, rescale=True)
         return [item for result in results for item in self._detections(result)]
 
     def _detections(self, result: Any) -> Iterator[dict[str, Any]]:

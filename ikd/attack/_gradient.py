@@ -49,14 +49,30 @@ def supervised_loss(teacher: Any, inputs: Tensor, samples: Sequence[Any], kind: 
     """
     total = _SUMS[kind]
     if kind == "cls" and not hasattr(teacher, "roi_head"):
-        return total(teacher.loss(inputs, list(samples)))
+        return total(teacher_loss(teacher, inputs, samples))
     features = teacher.extract_feat(inputs)
     terms = []
     for index, (sample, seed) in enumerate(zip(samples, seeds, strict=True)):
         part = tuple(level[index : index + 1] for level in features)
         with _given_features(teacher, part), seeded(seed, inputs.device):
-            terms.append(total(teacher.loss(inputs[index : index + 1], [sample])))
+            terms.append(total(teacher_loss(teacher, inputs[index : index + 1], [sample])))
     return torch.stack(terms).sum()
+
+
+def teacher_loss(teacher: Any, inputs: Tensor, samples: Sequence[Any]) -> dict[str, Any]:
+    """Return the losses of a frozen detector.
+
+    RepPoints' head gives its loss what it reads only in training mode: its own flag is set, its layers stay.
+    """
+    head: Any = getattr(teacher, "bbox_head", None)
+    flagged = type(head).__name__ == "RepPointsHead"
+    if flagged:
+        head.training = True
+    try:
+        return dict(teacher.loss(inputs, list(samples)))
+    finally:
+        if flagged:
+            head.training = False
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ikd.attack._gradient import prepared_samples, seeded
+from ikd.attack._gradient import prepared_samples, seeded, teacher_loss
 from ikd.attack._losses import published_loss
 from ikd.attack._preprocess import Normaliser, per_image_input, valid_mask
 
@@ -55,7 +55,7 @@ def _attack_one(settings: DIFGSM, teacher: Any, clean: Tensor, sample: list[Any]
                 probability=settings.diversity_probability,
                 min_scale=settings.diversity_min_scale,
             )
-            loss = published_loss(teacher.loss(seen, sample), has_masks="masks" in sample[0].gt_instances)
+            loss = published_loss(teacher_loss(teacher, seen, sample), has_masks="masks" in sample[0].gt_instances)
             (gradient,) = torch.autograd.grad(loss, inputs)
         norm = gradient.abs().sum().clamp_min(torch.finfo(gradient.dtype).tiny)
         momentum = settings.momentum * momentum + gradient / norm

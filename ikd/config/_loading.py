@@ -162,11 +162,17 @@ def _recipe_path(name: str) -> Path:
     path = SHIPPED / f"{name}.yaml"
     if not path.is_file():
         near = difflib.get_close_matches(name, recipe_names(), n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"the shipped ones are {', '.join(recipe_names())}"
+        hint = f"did you mean {near[0]!r}?" if near else _some_recipes()
         raise ConfigError(
             [Problem(name, "recipe", name, f"must be a shipped recipe or a path ending in .yaml; {hint}")]
         )
     return path
+
+
+def _some_recipes() -> str:
+    tables = [name for name in recipe_names() if "_table" in name]
+    others = [name for name in recipe_names() if name not in tables]
+    return f"the shipped ones are {', '.join(others)}, and {len(tables)} rows of papers' tables in {SHIPPED}"
 
 
 def _recipe_document(path: Path, seen: tuple[Path, ...] = ()) -> Document:

@@ -1,23 +1,25 @@
 """Any mmdet detector: built from a name, a file or a dict, loaded safely, tapped and frozen."""
 
-from ikd.detectors._build import build_detector, freeze, weights_sha256
+from ikd.detectors._build import boxes_only, build_detector, freeze, weights_sha256
 from ikd.detectors._checkpoint import Checkpoint, read_checkpoint
 from ikd.detectors._config import detector_config
 from ikd.detectors._quiet import quiet
-from ikd.detectors._taps import Taps, check_pair, tap_channels, tap_names, tap_strides
+from ikd.detectors._taps import SharedLevels, Taps, shared_levels, tap_channels, tap_names, tap_strides
 from ikd.detectors._weights import inherit, load_weights
 
 __all__ = [
     "Checkpoint",
+    "SharedLevels",
     "Taps",
+    "boxes_only",
     "build_detector",
-    "check_pair",
     "detector_config",
     "freeze",
     "inherit",
     "load_weights",
     "quiet",
     "read_checkpoint",
+    "shared_levels",
     "tap_channels",
     "tap_names",
     "tap_strides",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from ikd.errors import BadInput
 
 _PROBE_PX = 256
-# necks whose output l is fpn_convs[l]; a subclass that adds a path after them (PAFPN, RFP) is not one
+# necks whose output l comes from fpn_convs[l]; a subclass that adds a path after them (PAFPN, RFP) is not one
 _NECKS = ("FPN", "FPN_CARAFE", "HRFPN")
 
 
@@ -73,19 +74,38 @@ def tap_strides(detector: Any) -> list[int]:
     return [_PROBE_PX // feature.shape[-1] for feature in features]
 
 
-def check_pair(student: nn.Module, teacher: nn.Module) -> None:
-    """Check that level l of the student looks at the same cells as level l of the teacher. Channels may differ.
+@dataclass(frozen=True)
+class SharedLevels:
+    """The pyramid levels that student and teacher both have, finest first.
+
+    Attributes:
+        student: their indices among the student's taps, which are also those of its neck outputs.
+        teacher: their indices among the teacher's.
+        strides: their strides in input pixels.
+    """
+
+    student: tuple[int, ...]
+    teacher: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+def shared_levels(student: nn.Module, teacher: nn.Module) -> SharedLevels:
+    """Match the levels of a pair by stride: a one-stage detector (P3 to P7) and a two-stage one (P2 to P5) share three.
+
+    Level l of one then looks at the same cells as its partner; channels may differ.
 
     Raises:
-        BadInput: another number of levels or other strides.
+        BadInput: as `tap_names`, or no level of one has the stride of a level of the other.
     """
-    strides = tap_strides(student), tap_strides(teacher)
-    if strides[0] != strides[1]:
+    ours, theirs = tap_strides(student), tap_strides(teacher)
+    strides = tuple(sorted(set(ours) & set(theirs)))
+    if not strides:
         raise BadInput(
-            f"student and teacher must have the same pyramid: {type(student).__name__} has levels of stride "
-            f"{strides[0]}, {type(teacher).__name__} has {strides[1]}; pick a pair of the same family, "
-            "or change neck.num_outs and neck.start_level"
+            f"student and teacher share no level of their pyramids: {type(student).__name__} has strides {ours}, "
+            f"{type(teacher).__name__} has {theirs}; distillation compares maps of equal stride"
         )
+    student_levels, teacher_levels = (tuple(map(levels.index, strides)) for levels in (ours, theirs))
+    return SharedLevels(student_levels, teacher_levels, strides)
 
 
 class Taps:

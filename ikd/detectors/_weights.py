@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ikd.detectors._checkpoint import Checkpoint
+from ikd.detectors._quiet import quiet
 from ikd.errors import BadInput, CheckpointError
 
 _SHOWN = 4
@@ -37,7 +38,8 @@ def load_weights(detector: nn.Module, checkpoint: Checkpoint, *, classes: Sequen
     if shapes:
         raise CheckpointError(f"{checkpoint.source!r} is of another architecture: {_few(shapes)}")
     before = {key: value.clone() for key, value in own.items()}
-    keys = detector.load_state_dict(checkpoint.state_dict, strict=False)
+    with quiet():  # mmcv notes every deformable convolution
+        keys = detector.load_state_dict(checkpoint.state_dict, strict=False)
     faults = [f"missing {key}" for key in keys.missing_keys[:_SHOWN]]
     faults += [f"unexpected {key}" for key in keys.unexpected_keys[:_SHOWN]]
     if faults:

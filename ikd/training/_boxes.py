@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ikd.augment import test_pipeline
 from ikd.config import Recipe
+from ikd.detectors import boxes_only
 from ikd.training._data import DataFiles, part_of
 
 
@@ -31,11 +32,12 @@ def find_boxes(
     with contextlib.redirect_stdout(io.StringIO()), DefaultScope.overwrite_default_scope("mmdet"):
         dataset = CocoDataset(**part_of(files, "train"), test_mode=True, pipeline=pipeline)
     found: dict[int, NDArray[np.float32]] = {}
-    for index in range(len(dataset)):
-        item = dataset[index]
-        result = teacher.val_step({"inputs": [item["inputs"]], "data_samples": [item["data_samples"]]})[0]
-        seen = result.pred_instances
-        found[int(result.img_id)] = torch.cat([seen.bboxes, seen.scores[:, None]], dim=1).cpu().float().numpy()
-        if progress is not None:
-            progress(index + 1, len(dataset))
+    with boxes_only(teacher):
+        for index in range(len(dataset)):
+            item = dataset[index]
+            result = teacher.val_step({"inputs": [item["inputs"]], "data_samples": [item["data_samples"]]})[0]
+            seen = result.pred_instances
+            found[int(result.img_id)] = torch.cat([seen.bboxes, seen.scores[:, None]], dim=1).cpu().float().numpy()
+            if progress is not None:
+                progress(index + 1, len(dataset))
     return found

@@ -3,11 +3,30 @@
 from collections.abc import Callable
 from typing import Any
 
-from ikd.detectors.zoo._one_stage import fcos_r18, gfl_r18, retinanet_r18
-from ikd.detectors.zoo._two_stage import faster_rcnn_r18
+from ikd.detectors.zoo._anchor_free import fcos_r18, reppoints_r18
+from ikd.detectors.zoo._one_stage import atss_r18, gfl_r18, retinanet_r18
+from ikd.detectors.zoo._two_stage import cascade_rcnn_r18, faster_rcnn_r18, mask_rcnn_r18
 
-ZOO: dict[str, Callable[..., dict[str, Any]]] = {
-    function.__name__: function for function in (faster_rcnn_r18, fcos_r18, gfl_r18, retinanet_r18)
-}
+_FUNCTIONS = (
+    atss_r18,
+    cascade_rcnn_r18,
+    faster_rcnn_r18,
+    fcos_r18,
+    gfl_r18,
+    mask_rcnn_r18,
+    reppoints_r18,
+    retinanet_r18,
+)
+ZOO: dict[str, Callable[..., dict[str, Any]]] = {function.__name__: function for function in _FUNCTIONS}
 
-__all__ = ["ZOO", "faster_rcnn_r18", "fcos_r18", "gfl_r18", "retinanet_r18"]
+__all__ = [
+    "ZOO",
+    "atss_r18",
+    "cascade_rcnn_r18",
+    "faster_rcnn_r18",
+    "fcos_r18",
+    "gfl_r18",
+    "mask_rcnn_r18",
+    "reppoints_r18",
+    "retinanet_r18",
+]

@@ -1,51 +1,49 @@
-"""Backbone, neck and preprocessor that the small detectors share.
+"""Neck, preprocessor and settings that the small detectors share.
 
-They are for inputs of 128 to 224 px and train from scratch: every BatchNorm learns, no stage is frozen.
+They are for inputs of 128 to 224 px and train from scratch: every norm learns, no stage is frozen.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Annotated, Any
 
+from pydantic import Field
+
+from ikd.detectors.zoo._trunk import Trunk
 from ikd.errors import BadInput
 
-Depth = Literal[18, 34, 50]
+Channels = Annotated[int, Field(ge=4, multiple_of=4)]
+Towers = Annotated[int, Field(ge=0, le=8)]
+Levels = Annotated[int, Field(ge=3, le=6)]
+Units = Annotated[int, Field(ge=8)]
+Scale = Annotated[float, Field(gt=0, le=32)]
+
 _IMAGENET_MEAN = [123.675, 116.28, 103.53]  # RGB, 0..255
 _IMAGENET_STD = [58.395, 57.12, 57.375]
 
 
-def preprocessor() -> dict[str, Any]:
-    """Return mmdet's usual normalisation, padding to a multiple of 32 px."""
+def preprocessor(*, masks: bool = False) -> dict[str, Any]:
+    """Return mmdet's usual normalisation, padding images (and `masks`) to a multiple of 32 px."""
     return {
         "type": "DetDataPreprocessor",
         "mean": list(_IMAGENET_MEAN),
         "std": list(_IMAGENET_STD),
         "bgr_to_rgb": True,
-        "pad_mask": False,
+        "pad_mask": masks,
         "pad_size_divisor": 32,
     }
 
 
-def resnet(depth: Depth, base_channels: int) -> dict[str, Any]:
-    """Return a ResNet that trains from scratch; its stages are 1, 2, 4, 8 times `base_channels` (x4 at depth 50)."""
-    return {
-        "type": "ResNet",
-        "depth": depth,
-        "num_stages": 4,
-        "base_channels": base_channels,
-        "out_indices": (0, 1, 2, 3),
-        "frozen_stages": -1,
-        "norm_cfg": {"type": "BN", "requires_grad": True},
-        "norm_eval": False,
-        "style": "pytorch",
-    }
+def body(trunk: Trunk, *, first_level: int, levels: int, extra: str | bool, norm: bool = False) -> dict[str, Any]:
+    """Return backbone and FPN, with `levels` outputs from P`first_level` (2 or 3) on.
 
-
-def fpn(
-    depth: Depth, base_channels: int, neck_channels: int, *, first_level: int, levels: int, extra: str | bool
-) -> dict[str, Any]:
-    """Return an FPN over the ResNet's stages from `first_level` (2 or 3) on, with `levels` outputs.
+    Args:
+        trunk: what the backbone is made of.
+        first_level: 2 or 3, the finest level.
+        levels: number of outputs.
+        extra: where mmdet's FPN takes the levels above P5 from; False pools them.
+        norm: GroupNorm after each convolution of the neck.
 
     Raises:
         BadInput: fewer levels than the backbone gives.
@@ -53,15 +51,16 @@ def fpn(
     least = 6 - first_level
     if levels < least:
         raise BadInput(f"levels must be at least {least}, the backbone's stages from P{first_level} on; got {levels=}")
-    expansion = 4 if depth == 50 else 1
-    return {
+    neck = {
         "type": "FPN",
-        "in_channels": [base_channels * expansion * 2**stage for stage in range(4)],
-        "out_channels": neck_channels,
-        "start_level": first_level - 2,
+        "in_channels": trunk.channels(first_level),
+        "out_channels": trunk.neck_channels,
         "add_extra_convs": extra,
         "num_outs": levels,
     }
+    if norm:
+        neck["norm_cfg"] = group_norm(trunk.neck_channels)
+    return {"backbone": trunk.config(first_level), "neck": neck}
 
 
 def strides(first_level: int, levels: int) -> list[int]:
@@ -73,6 +72,22 @@ def group_norm(channels: int) -> dict[str, Any]:
     """Return GroupNorm over 8 channels each, as mmdet's 32 groups of 256; over 4 where 8 do not divide `channels`."""
     # few channels a group would leave P7, one cell, with nothing to normalise over
     return {"type": "GN", "num_groups": channels // math.gcd(channels, 8), "requires_grad": True}
+
+
+def box_coder(*stds: float) -> dict[str, Any]:
+    """Return the coder of box offsets; `stds` of (x, y, w, h), 1 each by default."""
+    return {"type": "DeltaXYWHBBoxCoder", "target_means": [0.0] * 4, "target_stds": list(stds) or [1.0] * 4}
+
+
+def focal_loss() -> dict[str, Any]:
+    """Return the classification loss of the dense heads."""
+    return {"type": "FocalLoss", "use_sigmoid": True, "gamma": 2.0, "alpha": 0.25, "loss_weight": 1.0}
+
+
+def iou_assigner() -> dict[str, Any]:
+    """Return RetinaNet's assignment by overlap."""
+    thresholds = {"pos_iou_thr": 0.5, "neg_iou_thr": 0.4, "min_pos_iou": 0, "ignore_iof_thr": -1}
+    return {"type": "MaxIoUAssigner", **thresholds}
 
 
 def dense_test_cfg(score_threshold: float, iou_threshold: float) -> dict[str, Any]:

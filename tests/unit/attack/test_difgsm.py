@@ -74,20 +74,22 @@ def test_result_respects_eps_range_and_padding() -> None:
     assert (images + delta).max() <= 255
 
 
-@pytest.mark.parametrize("name", ["retinanet_r18", "gfl_r18", "fcos_r18", "faster_rcnn_r18"])
+@pytest.mark.parametrize(
+    "name", ["retinanet_r18", "gfl_r18", "fcos_r18", "atss_r18", "reppoints_r18", "faster_rcnn_r18", "cascade_rcnn_r18"]
+)
 @pytest.mark.parametrize("loss", ["cls", "cls+reg"])
 def test_attack_raises_the_loss_it_names_more_than_random_signs(name: str, loss: Any) -> None:
-    from ikd.attack._gradient import _SUMS, prepared_samples
+    from ikd.attack._gradient import _SUMS, prepared_samples, teacher_loss
     from ikd.attack._preprocess import Normaliser
 
-    teacher, images = tiny(name), noise_images(1, 64, 64)
+    teacher, images = tiny(name, **({"neck_channels": 32} if name == "reppoints_r18" else {})), noise_images(1, 64, 64)
     samples = [sample((64, 64), boxes=[[4, 4, 36, 36], [20, 30, 60, 62]])]
 
     def value(delta: Tensor) -> float:
         inputs = Normaliser(teacher).forward((images + delta).clamp(0, 255), torch.ones(1, 1, 64, 64))
         torch.manual_seed(0)
         with torch.no_grad():
-            return float(_SUMS[loss](teacher.loss(inputs, prepared_samples(samples, (64, 64), [(64, 64)]))))
+            return float(_SUMS[loss](teacher_loss(teacher, inputs, prepared_samples(samples, (64, 64), [(64, 64)]))))
 
     random = 8.0 * torch.randint(0, 2, images.shape, generator=torch.Generator().manual_seed(3)).float().mul(2).sub(1)
     attacked = value(DIFGSM(loss=loss, **PLAIN)(teacher, images, samples))

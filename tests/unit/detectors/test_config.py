@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,10 @@ from typing import Any
 import pytest
 import torch
 
-from ikd.detectors import build_detector, detector_config, tap_strides
+from ikd.detectors import boxes_only, build_detector, detector_config, quiet, tap_strides, weights_sha256
 from ikd.detectors.zoo import ZOO
 from ikd.errors import BadInput
+from tests.unit.detectors.batches import batch, total
 
 CLASSES = ("a", "b", "c")
 RETINANET = "mmdet::retinanet/retinanet_r50_fpn_2x_coco.py"
@@ -34,40 +36,97 @@ def test_every_argument_acts(name: str) -> None:
         "tower_convs": 2,
         "levels": 4,
         "depth": 34,
+        "backbone": "swin",
         "anchor_scale": 2.0,
         "head_units": 32,
+        "masks": True,
+        "deformable": True,
     }
-    base = detector_config(f"ikd::{name}", classes=CLASSES)
-    accepted = 0
-    for argument, value in changes.items():
-        try:
-            changed = detector_config(f"ikd::{name}", arguments={argument: value}, classes=CLASSES)
-        except BadInput as error:
-            assert f"unknown argument {argument}" in str(error)  # noqa: PT017
-            continue
-        assert changed != base
-        accepted += 1
-    assert accepted >= 4
+    for argument in inspect.signature(ZOO[name]).parameters:
+        others = {"depth": 50} if argument == "deformable" else {}
+        base = detector_config(f"ikd::{name}", arguments=others, classes=CLASSES)
+        changed = {**others, argument: changes[argument]}
+        assert detector_config(f"ikd::{name}", arguments=changed, classes=CLASSES) != base, argument
 
 
-@pytest.mark.parametrize("name", sorted(ZOO))
-def test_small_detectors_learn_every_weight_and_predict(name: str) -> None:
+MADE_OF: list[dict[str, Any]] = [{}, {"backbone": "swin"}, {"backbone": "resnext", "depth": 50}]
+SMALL = [
+    *((name, more) for name in sorted(ZOO) for more in MADE_OF),
+    ("cascade_rcnn_r18", {"masks": True}),
+    ("cascade_rcnn_r18", {"masks": True, "deformable": True, "depth": 50}),
+    ("reppoints_r18", {"deformable": True, "backbone": "resnext", "depth": 50}),
+]
+
+
+@pytest.mark.parametrize(("name", "arguments"), SMALL)
+def test_small_detectors_learn_every_weight_and_predict(name: str, arguments: dict[str, Any]) -> None:
     torch.manual_seed(0)
-    arguments = {"base_channels": 4, "neck_channels": 16}
+    arguments = {"base_channels": 4, "neck_channels": 16, **arguments}
     detector: Any = build_detector(detector_config(f"ikd::{name}", arguments=arguments, classes=CLASSES))
     assert all(weight.requires_grad for weight in detector.parameters())
     detector.train()
     assert all(module.training for module in detector.modules())
-    from tests.unit.attack.toys import sample
-
-    samples = [sample((64, 64))]
-    samples[0].set_metainfo({"batch_input_shape": (64, 64), "pad_shape": (64, 64)})
-    losses = detector.loss(torch.randn(2, 3, 64, 64), [*samples, samples[0].clone()])
-    total: Any = sum(sum(value) if isinstance(value, list) else value for key, value in losses.items() if "loss" in key)
-    total.backward()
+    images, samples = batch(96)
+    total(detector.loss(images, samples)).backward()
     assert all(weight.grad is not None and weight.grad.isfinite().all() for weight in detector.parameters())
     detector.eval()
-    assert len(detector.predict(torch.randn(1, 3, 64, 64), samples)[0].pred_instances) <= 100
+    with torch.no_grad(), quiet():
+        found = detector.predict(images[:1], samples[:1])[0].pred_instances
+    assert len(found) <= 100
+    assert ("masks" in found) == (detector.data_preprocessor.pad_mask or False)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"), [("mask_rcnn_r18", {}), ("cascade_rcnn_r18", {"masks": True}), ("retinanet_r18", {})]
+)
+def test_boxes_only_leaves_the_masks_out_and_nothing_else(name: str, arguments: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    arguments = {"base_channels": 4, "neck_channels": 16, **arguments}
+    detector: Any = build_detector(detector_config(f"ikd::{name}", arguments=arguments, classes=CLASSES)).eval()
+    weights = weights_sha256(detector)
+    images, samples = batch(96)
+    with torch.no_grad(), quiet():
+        whole = detector.predict(images, [sample.clone() for sample in samples])
+        with boxes_only(detector):
+            boxes = detector.predict(images, [sample.clone() for sample in samples])
+    for one, other in zip(whole, boxes, strict=True):
+        assert "masks" not in other.pred_instances
+        assert all(torch.equal(one.pred_instances[key], other.pred_instances[key]) for key in ("bboxes", "scores"))
+    assert ("masks" in whole[0].pred_instances) == (name != "retinanet_r18")
+    assert weights_sha256(detector) == weights
+
+
+def test_backbones_are_those_of_the_papers_made_small() -> None:
+    def backbone(**arguments: Any) -> Any:
+        made: Any = build_detector(detector_config("ikd::retinanet_r18", arguments=arguments, classes=CLASSES))
+        return made.backbone
+
+    # X101-32x4d: groups, and bottlenecks twice as wide inside as their planes (128 of 64)
+    block = backbone(base_channels=16, backbone="resnext", depth=50).layer1[0]
+    assert (block.conv2.groups, block.conv2.out_channels, block.conv3.out_channels) == (4, 32, 64)
+    # Swin-T: 96 channels, 3 heads of 32, 2-2-6-2 blocks
+    swin = backbone(base_channels=96, backbone="swin", depth=34)
+    assert [len(stage.blocks) for stage in swin.stages] == [2, 2, 6, 2]
+    assert [stage.blocks[0].attn.w_msa.num_heads for stage in swin.stages] == [3, 6, 12, 24]
+    deformable = detector_config("ikd::reppoints_r18", arguments={"deformable": True, "depth": 50}, classes=CLASSES)
+    built: Any = build_detector(deformable)
+    stages = [getattr(built.backbone, f"layer{stage}")[0].conv2 for stage in (1, 2, 3, 4)]
+    assert [type(conv).__name__ for conv in stages] == ["Conv2d", *["DeformConv2dPack"] * 3]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"backbone": "resnext"}, "backbone 'resnext' is made of bottlenecks and needs depth=50; got depth=18"),
+        ({"deformable": True}, "needs backbone 'resnet' or 'resnext' with depth=50; got backbone 'resnet', depth=18"),
+        ({"deformable": True, "backbone": "swin", "depth": 50}, "got backbone 'swin', depth=50"),
+        ({"backbone": "vgg"}, "backbone='vgg': Input should be 'resnet', 'resnext' or 'swin'"),
+    ],
+)
+def test_backbones_that_do_not_exist(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(BadInput) as error:
+        detector_config("ikd::reppoints_r18", arguments=arguments, classes=CLASSES)
+    assert message in str(error.value)
 
 
 def test_fewer_levels() -> None:

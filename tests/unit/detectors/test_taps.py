@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import copy
+import re
 from typing import Any
 
 import pytest
 import torch
 
 from ikd.detectors import (
+    SharedLevels,
     Taps,
     build_detector,
-    check_pair,
     detector_config,
     freeze,
+    shared_levels,
     tap_channels,
     tap_names,
     tap_strides,
@@ -21,6 +23,8 @@ from ikd.detectors import (
 from ikd.errors import BadInput
 from tests.unit.attack.toys import tiny
 
+ONE_STAGE = ("atss_r18", "fcos_r18", "gfl_r18", "reppoints_r18", "retinanet_r18")
+TWO_STAGE = ("cascade_rcnn_r18", "faster_rcnn_r18", "mask_rcnn_r18")
 IMAGE = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 
 
@@ -31,23 +35,40 @@ def forward_hooks(detector: Any) -> int:
 @pytest.mark.parametrize(
     ("name", "strides"),
     [
-        ("retinanet_r18", [8, 16, 32, 64, 128]),
-        ("gfl_r18", [8, 16, 32, 64, 128]),
-        ("faster_rcnn_r18", [4, 8, 16, 32]),  # P6 is pooled: no convolution
+        *((name, [8, 16, 32, 64, 128]) for name in ONE_STAGE),
+        *((name, [4, 8, 16, 32]) for name in TWO_STAGE),  # P6 is pooled: no convolution
     ],
 )
-def test_every_level_with_a_convolution_is_tapped(name: str, strides: list[int]) -> None:
-    detector = tiny(name)
+@pytest.mark.parametrize("more", [{}, {"backbone": "swin"}, {"backbone": "resnext", "depth": 50}])
+def test_every_level_with_a_convolution_is_tapped(name: str, strides: list[int], more: dict[str, Any]) -> None:
+    detector = tiny(name, **more)
     assert tap_names(detector) == [f"neck.fpn_convs.{level}.conv" for level in range(len(strides))]
     assert tap_strides(detector) == strides
     assert tap_channels(detector) == [16] * len(strides)
 
 
-def test_without_norm_the_tap_is_the_neck_output() -> None:
-    detector = tiny("retinanet_r18")
+NECKS: list[dict[str, Any]] = [
+    {"type": "FPN", "add_extra_convs": "on_input"},
+    {"type": "FPN", "add_extra_convs": "on_lateral"},
+    {"type": "FPN", "add_extra_convs": "on_output", "relu_before_extra_convs": True},
+    {"type": "FPN", "add_extra_convs": False},
+    {"type": "FPN", "start_level": 1, "end_level": 2, "num_outs": 2},
+    {"type": "FPN_CARAFE", "upsample_cfg": {"type": "nearest"}},
+    {"type": "HRFPN"},
+]
+
+
+@pytest.mark.parametrize("neck", NECKS)
+def test_without_norm_tap_l_is_neck_output_l(neck: dict[str, Any]) -> None:
+    full = {"in_channels": [4, 8, 16, 32], "out_channels": 16, "num_outs": 5, **neck}
+    config = detector_config(
+        "ikd::faster_rcnn_r18", arguments={"base_channels": 4}, overrides={"neck": full}, classes=["a"]
+    )
+    detector: Any = build_detector(config)
     with Taps(detector).capture() as features:
         outputs = detector.extract_feat(IMAGE)
-    assert all(torch.equal(feature, output) for feature, output in zip(features, outputs, strict=True))
+    assert len(features) >= (4 if "end_level" not in neck else 2)
+    assert all(torch.equal(feature, output) for feature, output in zip(features, outputs, strict=False))
 
 
 def test_with_norm_the_tap_comes_before_it() -> None:
@@ -128,12 +149,36 @@ def test_measuring_strides_leaves_modes_and_statistics() -> None:
     assert all(torch.equal(value, before[key]) for key, value in student.state_dict().items())
 
 
-def test_pairs_must_share_their_pyramid() -> None:
-    check_pair(tiny("retinanet_r18"), freeze(tiny("gfl_r18", neck_channels=32)))
-    with pytest.raises(BadInput, match=r"RetinaNet has levels of stride \[8, 16, 32, 64, 128\], FasterRCNN has \[4, 8"):
-        check_pair(tiny("retinanet_r18"), tiny("faster_rcnn_r18"))
-    with pytest.raises(BadInput, match="same pyramid"):
-        check_pair(tiny("retinanet_r18"), tiny("retinanet_r18", levels=4))
+@pytest.mark.parametrize(
+    ("student", "teacher", "expected"),
+    [
+        ("retinanet_r18", "gfl_r18", SharedLevels((0, 1, 2, 3, 4), (0, 1, 2, 3, 4), (8, 16, 32, 64, 128))),
+        ("fcos_r18", "cascade_rcnn_r18", SharedLevels((0, 1, 2), (1, 2, 3), (8, 16, 32))),
+        ("faster_rcnn_r18", "retinanet_r18", SharedLevels((1, 2, 3), (0, 1, 2), (8, 16, 32))),
+        ("mask_rcnn_r18", "cascade_rcnn_r18", SharedLevels((0, 1, 2, 3), (0, 1, 2, 3), (4, 8, 16, 32))),
+    ],
+)
+def test_levels_are_matched_by_stride(student: str, teacher: str, expected: SharedLevels) -> None:
+    pair: tuple[Any, Any] = tiny(student), freeze(tiny(teacher, neck_channels=32))
+    shared = shared_levels(*pair)
+    assert shared == expected
+    maps = [detector.extract_feat(IMAGE) for detector in pair]
+    for ours, theirs, stride in zip(shared.student, shared.teacher, shared.strides, strict=True):
+        side = -(-64 // stride)
+        assert maps[0][ours].shape[-2:] == maps[1][theirs].shape[-2:] == (side, side)
+
+
+def test_a_level_more_on_one_side_is_left_out() -> None:
+    assert shared_levels(tiny("retinanet_r18"), tiny("retinanet_r18", levels=4)).strides == (8, 16, 32, 64)
+
+
+def test_pairs_without_a_common_stride_are_refused() -> None:
+    only_p2 = {"neck.start_level": 0, "neck.end_level": 0, "neck.num_outs": 1}
+    config = detector_config("ikd::faster_rcnn_r18", arguments={"base_channels": 4}, overrides=only_p2, classes=["a"])
+    with pytest.raises(BadInput) as error:
+        shared_levels(tiny("retinanet_r18"), build_detector(config))
+    expected = r"share no level .*: RetinaNet has strides \[8, 16, 32, 64, 128\], FasterRCNN has \[4\]"
+    assert re.search(expected, str(error.value))
 
 
 def test_detectors_without_such_a_pyramid_are_refused() -> None:

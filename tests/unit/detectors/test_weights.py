@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from typing import Any
 
 import pytest
@@ -87,6 +88,21 @@ def test_names_of_older_mmdet_are_translated() -> None:
     assert weights_sha256(source) == weights_sha256(target)
 
 
+def test_deformable_weights_load_without_a_line_for_each() -> None:
+    from mmengine.logging import MMLogger
+
+    source, target = (detector("reppoints_r18", seed=seed, depth=50, deformable=True) for seed in (0, 1))
+    said: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    handler.emit = said.append  # type: ignore[assignment,method-assign]
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(handler)
+    load_weights(target, checkpoint(source), classes=CLASSES)
+    logger.removeHandler(handler)
+    assert weights_sha256(source) == weights_sha256(target)
+    assert said == []
+
+
 def test_inherit_copies_all_but_the_backbone() -> None:
     student, teacher = detector(seed=0), detector(seed=1, depth=34)
     backbone = {key: value.clone() for key, value in student.backbone.state_dict().items()}
@@ -131,6 +147,44 @@ def test_inherit_from_a_wider_backbone_leaves_what_reads_it() -> None:
     assert kept == [f"{module}.{part}" for module in readers for part in ("weight", "bias")]
     assert all(torch.equal(student.state_dict()[key], before[key]) for key in kept)
     assert all(torch.equal(student.state_dict()[key], teacher.state_dict()[key]) for key in names)
+
+
+@pytest.mark.parametrize(
+    ("name", "teacher"),
+    [
+        ("retinanet_r18", {"backbone": "resnext", "depth": 50}),
+        ("reppoints_r18", {"backbone": "resnext", "depth": 50, "deformable": True}),
+        ("gfl_r18", {"backbone": "resnext", "depth": 50}),
+        ("fcos_r18", {"backbone": "resnext", "depth": 50}),
+        ("atss_r18", {"depth": 34}),
+        ("faster_rcnn_r18", {"depth": 34}),
+    ],
+)
+def test_pairs_of_one_head_inherit(name: str, teacher: dict[str, Any]) -> None:
+    student, big = detector(name, seed=0), detector(name, seed=1, **teacher)
+    copied = inherit(student, big)
+    outside = [key for key in student.state_dict() if not key.startswith(("backbone.", "neck."))]
+    assert set(outside) <= set(copied)
+    assert all(torch.equal(student.state_dict()[key], big.state_dict()[key]) for key in copied)
+
+
+@pytest.mark.parametrize(
+    ("student", "teacher", "message"),
+    [
+        (
+            "mask_rcnn_r18",
+            {"masks": True},
+            "MaskRCNN cannot inherit from CascadeRCNN: neck and head must be the same; only the student has "
+            "roi_head.bbox_head.fc_cls.weight",
+        ),
+        ("faster_rcnn_r18", {}, "FasterRCNN cannot inherit from CascadeRCNN"),
+    ],
+)
+def test_a_cascade_hands_nothing_down(student: str, teacher: dict[str, Any], message: str) -> None:
+    with pytest.raises(BadInput) as error:
+        inherit(detector(student), detector("cascade_rcnn_r18", **teacher))
+    assert message in str(error.value)
+    assert "set inherit: false" in str(error.value)
 
 
 def test_a_frozen_teacher_cannot_be_woken() -> None:

@@ -1,0 +1,162 @@
+"""Every row of IKD's Table 1 and DFMSD's Tables 1 to 6: the recipe says what the paper does, and its detectors fit."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from ikd.config import Recipe, load_recipe, recipe_names
+from ikd.detectors import build_detector, detector_config, freeze, inherit, shared_levels
+from tests.contracts.paper_tables import ADVERSARIAL, STUDENTS, TABLE, TWO_STAGE_TEACHERS, WEIGHTS
+
+COCO_CLASSES = tuple(f"class {index}" for index in range(80))
+
+
+@pytest.fixture(params=sorted(TABLE))
+def row(request: pytest.FixtureRequest) -> tuple[Mapping[str, str], Recipe]:
+    return TABLE[request.param], load_recipe(request.param)
+
+
+def test_every_row_of_the_tables_has_its_recipe_and_no_other() -> None:
+    shipped = {name for name in recipe_names() if name.startswith(("coco_", "ikd_", "dfmsd_"))}
+    assert shipped == set(TABLE)
+
+
+def test_rows_name_their_detectors(row: tuple[Mapping[str, str], Recipe]) -> None:
+    expected, recipe = row
+    student, _ = STUDENTS[expected["student"]]
+    assert detector_config(recipe.student.config, classes=COCO_CLASSES).type == student
+    assert recipe.student.pretrained_backbone
+    assert [stage.teacher for stage in recipe.teachers.stages] == expected["teachers"].split()
+    assert recipe.student.inherit == ("i" in expected["flags"])
+
+
+def test_rows_have_the_published_values(row: tuple[Mapping[str, str], Recipe]) -> None:
+    expected, recipe = row
+    family, host = STUDENTS[expected["student"]][1], expected["host"]
+    assert recipe.distill.host == host
+    if host in WEIGHTS:
+        names, values = WEIGHTS[host][family]
+        section = getattr(recipe.distill, host)
+        assert tuple(getattr(section, name) for name in names) == values
+    if host == "pkd":
+        assert recipe.distill.pkd.weight == 6.0  # a two-stage teacher
+    assert (recipe.distill.reduction, recipe.distill.rescale_from) == ("published", None)
+    assert recipe.adversarial.weight == ADVERSARIAL[family]
+    assert (recipe.augment.enabled, recipe.augment.noise.sigma, recipe.augment.noise.probability) == (
+        "k" in expected["flags"],
+        0.08,
+        0.3,
+    )
+    assert (recipe.augment.area_threshold, recipe.augment.crop.min_ratio) == (1024, 0.8)
+    assert recipe.attack.model_dump(include={"eps", "step", "steps", "momentum"}) == {
+        "eps": 8,
+        "step": 2,
+        "steps": 5,
+        "momentum": 1.0,
+    }
+
+
+def test_rows_are_trained_as_published(row: tuple[Mapping[str, str], Recipe]) -> None:
+    expected, recipe = row
+    family, schedule = STUDENTS[expected["student"]][1], recipe.schedule
+    assert schedule.optimizer.lr == (0.02 if family == "two" else 0.01)
+    assert (schedule.optimizer.type, schedule.optimizer.momentum, schedule.optimizer.weight_decay) == ("sgd", 0.9, 1e-4)
+    assert (schedule.batch_size, schedule.optimizer.base_batch_size) == (16, 16)
+    assert schedule.clip == (None if "c" in expected["flags"] else 35)
+    assert (schedule.warmup.iterations, schedule.warmup.ratio, schedule.policy.gamma) == (500, 0.001, 0.1)
+    assert [round(24 * share) for share in schedule.policy.milestones] == [16, 22]
+    assert round(24 * recipe.augment.stop_fraction) == 16
+    assert recipe.input.scale == (1333, 800)
+    assert recipe.input.order == ("crop_flip" if expected["student"] == "mask_rcnn" else "flip_crop")
+    assert recipe.total_epochs == 24 * max(1, len(expected["teachers"].split()))
+
+
+def test_enhancement_and_adversarial_copies_belong_to_the_last_stage(row: tuple[Mapping[str, str], Recipe]) -> None:
+    expected, recipe = row
+    stages = [stage.recipe for stage in recipe.stages]
+    dual, ikd = expected["host"] == "dfmsd", "k" in expected["flags"]
+    last = dual and not expected["recipe"].endswith("_first_stage")
+    assert [stage.distill.me.enabled for stage in stages] == [*[False] * (len(stages) - 1), last]
+    assert [stage.adversarial.enabled for stage in stages] == [*[False] * (len(stages) - 1), last or ikd]
+    assert [stage.distill.sfa.enabled for stage in stages] == [dual] * len(stages)
+    if dual:
+        me, sfa = recipe.distill.me, recipe.distill.sfa
+        assert (me.theta, me.min_score, sfa.levels, sfa.mode) == (0.5, 0.3, (0, 1, 2), "extra_loss")
+        two_stage = [name.startswith(TWO_STAGE_TEACHERS) for name in expected["teachers"].split()]
+        assert sfa.weight == (6.0 if all(two_stage) else 10.0)
+        assert recipe.schedule.policy.span == "stage"
+
+
+def test_teachers_go_from_weak_to_strong(row: tuple[Mapping[str, str], Recipe]) -> None:
+    _, recipe = row
+    strengths = [recipe.teachers.available[stage.teacher].ap for stage in recipe.teachers.stages]
+    assert all(ap is not None for ap in strengths)
+    assert strengths == sorted(strengths, key=lambda ap: ap or 0)
+
+
+def test_teachers_are_those_of_mmdets_model_zoo() -> None:
+    spec = importlib.util.find_spec("mmdet")
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    root = Path(spec.submodule_search_locations[0]) / ".mim" / "configs"
+    for teacher in load_recipe("coco_retinanet_r50").teachers.available.values():
+        family, _, file = str(teacher.config).removeprefix("mmdet::").partition("/")
+        models = yaml.safe_load((root / family / "metafile.yml").read_text())["Models"]
+        model = next(one for one in models if one["Config"].endswith(f"/{file}"))
+        box_ap = next(one["Metrics"]["box AP"] for one in model["Results"] if one["Task"] == "Object Detection")
+        assert (teacher.checkpoint, teacher.ap) == (model["Weights"], box_ap)
+
+
+def test_the_main_row_is_the_recipe_that_stands_alone() -> None:
+    alone = load_recipe("retinanet_r50_from_x101")
+    assert load_recipe("ikd_table1_retinanet_ikd_fgd").fingerprint() == alone.fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "position", "w_cls", "w_reg"),
+    [
+        ("coco_retinanet_r50", 3, 1.0, 1.0),
+        ("coco_gfl_r50", 3, 1.0, 4.0),
+        ("coco_fcos_r50", 2, 0.4, 0.75),
+    ],
+)
+def test_students_have_their_crosskd(recipe: str, position: int, w_cls: float, w_reg: float) -> None:
+    crosskd = load_recipe(recipe).distill.crosskd
+    assert (crosskd.position, crosskd.w_cls, crosskd.w_reg, crosskd.beta) == (position, w_cls, w_reg, 1.0)
+
+
+def built(detector: Any) -> Any:
+    """A detector as its recipe has it, with random weights: nothing is fetched."""
+    torch.manual_seed(0)
+    return build_detector(detector_config(detector.config, overrides=detector.overrides, classes=COCO_CLASSES))
+
+
+DENSE = {"retinanet", "gfl", "reppoints", "fcos"}  # P3 to P7; the others have P2 to P5
+PAIRS = {
+    (name, row["student"]): row["recipe"]
+    for row in sorted(TABLE.values(), key=lambda row: "i" in row["flags"])  # of several rows one that inherits, if any
+    for name in row["teachers"].split()
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted({teacher for teacher, _ in PAIRS}))
+def test_zoo_detectors_build_and_share_their_levels(name: str) -> None:
+    teacher: Any = None
+    for (_, student), recipe_name in ((pair, recipe) for pair, recipe in PAIRS.items() if pair[0] == name):
+        recipe = load_recipe(recipe_name)
+        teacher = teacher or freeze(built(recipe.teachers.available[name]))
+        pupil = built(recipe.student)
+        dense = (student in DENSE, name.rpartition("_")[0] in DENSE)
+        same = {(True, True): (8, 16, 32, 64, 128), (False, False): (4, 8, 16, 32)}
+        assert shared_levels(pupil, teacher).strides == same.get(dense, (8, 16, 32))
+        if recipe.student.inherit:
+            copied = inherit(pupil, teacher)
+            assert {key for key in pupil.state_dict() if not key.startswith("backbone.")} == set(copied)

@@ -1,0 +1,130 @@
+"""Each pair of families of the papers, made small, takes a training step with every loss that applies."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from ikd.detectors import Taps, build_detector, detector_config, freeze, shared_levels, tap_channels
+from ikd.distill import LOSSES, Targets, build_loss, takes
+from ikd.distill.crosskd import CrossHeads
+from ikd.errors import BadInput
+from tests.unit.detectors.batches import batch, total
+
+SIDE = 96
+RESNEXT = {"backbone": "resnext", "depth": 50}
+CASCADE = {"depth": 50, "masks": True}
+# name: student, teacher, the teacher's arguments
+PAIRS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "retinanet from x": ("retinanet_r18", "retinanet_r18", RESNEXT),
+    "gfl from x": ("gfl_r18", "gfl_r18", RESNEXT),
+    "atss from r": ("atss_r18", "atss_r18", {"depth": 34}),
+    "fcos from x": ("fcos_r18", "fcos_r18", RESNEXT),
+    "reppoints from deformable x": ("reppoints_r18", "reppoints_r18", {**RESNEXT, "deformable": True}),
+    "faster_rcnn from r": ("faster_rcnn_r18", "faster_rcnn_r18", {"depth": 34}),
+    "mask_rcnn from deformable cascade x": (
+        "mask_rcnn_r18",
+        "cascade_rcnn_r18",
+        {**CASCADE, "backbone": "resnext", "deformable": True},
+    ),
+    "faster_rcnn from swin": ("faster_rcnn_r18", "mask_rcnn_r18", {"backbone": "swin"}),
+    "retinanet from swin": ("retinanet_r18", "mask_rcnn_r18", {"backbone": "swin", "depth": 34}),
+    "fcos from swin": ("fcos_r18", "mask_rcnn_r18", {"backbone": "swin"}),
+    "retinanet from cascade": ("retinanet_r18", "cascade_rcnn_r18", CASCADE),
+    "fcos from cascade": ("fcos_r18", "cascade_rcnn_r18", CASCADE),
+    "faster_rcnn from retinanet": ("faster_rcnn_r18", "retinanet_r18", RESNEXT),
+    "fcos from retinanet": ("fcos_r18", "retinanet_r18", RESNEXT),
+    "fcos from gfl": ("fcos_r18", "gfl_r18", RESNEXT),
+    "faster_rcnn from fcos": ("faster_rcnn_r18", "fcos_r18", RESNEXT),
+    "gfl from fcos": ("gfl_r18", "fcos_r18", RESNEXT),
+    "retinanet from fcos": ("retinanet_r18", "fcos_r18", RESNEXT),
+}
+FEATURE_LOSSES = sorted(set(LOSSES) - {"crosskd"})  # CrossKD reads heads, not maps
+
+
+def small(name: str, arguments: dict[str, Any], seed: int) -> Any:
+    torch.manual_seed(seed)
+    config = detector_config(f"ikd::{name}", arguments={"base_channels": 4, **arguments}, classes=["a", "b"])
+    return build_detector(config)
+
+
+@cache
+def pair_of(name: str) -> tuple[Any, Any]:
+    """Student and frozen teacher; a teacher of another family has other channels, so that the adapter is there too."""
+    student, teacher, arguments = PAIRS[name]
+    channels = 16 if student == teacher else 24
+    return small(student, {"neck_channels": 16}, 0), freeze(small(teacher, {"neck_channels": channels, **arguments}, 1))
+
+
+def step(student: Any, term: Tensor, own: dict[str, Any]) -> None:
+    """Train on the detector's own losses and a term, and check that the term reaches the whole backbone."""
+    weights = list(student.parameters())
+    first = next(student.backbone.parameters())
+    (through,) = torch.autograd.grad(term, first, retain_graph=True)
+    assert through.abs().sum() > 0
+    before = [weight.detach().clone() for weight in weights]
+    student.zero_grad()
+    (total(own) + term).backward()
+    assert all(weight.grad is None or weight.grad.isfinite().all() for weight in weights)
+    torch.optim.SGD(weights, lr=1e-6).step()
+    assert not torch.equal(first, before[0])
+    with torch.no_grad():
+        for weight, old in zip(weights, before, strict=True):  # the pair is used again
+            weight.copy_(old)
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+@pytest.mark.parametrize("loss", FEATURE_LOSSES)
+def test_a_step_with_every_loss(pair: str, loss: str) -> None:
+    student, teacher = pair_of(pair)
+    shared, channels = shared_levels(student, teacher), (tap_channels(student), tap_channels(teacher))
+    images, samples = batch(SIDE)
+    student.train()
+    with Taps(student).capture() as ours:
+        own = student.loss(images, samples)
+    with torch.no_grad(), Taps(teacher).capture() as theirs:
+        teacher.extract_feat(images)
+    made = [sample.gt_instances for sample in samples]
+    targets = Targets([one.bboxes for one in made], [one.labels for one in made], (SIDE, SIDE))
+    parts: list[Tensor] = []
+    for level, (low, high) in enumerate(zip(shared.student, shared.teacher, strict=True)):
+        which = {"level": level} if takes(loss, "level") else {}
+        parts.append(build_loss(loss, channels[0][low], channels[1][high], **which)(ours[low], theirs[high], targets))
+    term = torch.stack(parts).sum()
+    assert term.isfinite()
+    assert term > 0
+    step(student, term, own)
+    assert all(weight.grad is None for weight in teacher.parameters())
+
+
+@pytest.mark.parametrize("pair", ["retinanet from x", "gfl from x", "atss from r", "fcos from x"])
+def test_a_step_with_crosskd_between_equal_heads(pair: str) -> None:
+    student, teacher = pair_of(pair)
+    heads = CrossHeads(student, teacher, position=1)
+    images, samples = batch(SIDE)
+    student.train()
+    with heads.capture() as seen:
+        own = student.loss(images, samples)
+    with torch.no_grad():
+        outputs = teacher.extract_feat(images)
+    terms = heads.losses(seen, outputs)
+    assert {"loss_crosskd_cls", "loss_crosskd_reg"} <= set(terms)
+    step(student, total(terms), own)
+
+
+@pytest.mark.parametrize(
+    ("pair", "reason"),
+    [
+        ("retinanet from cascade", "the teacher is a CascadeRCNN, which has no single dense head"),
+        ("fcos from swin", "the teacher is a MaskRCNN, which has no single dense head"),
+        ("gfl from fcos", "the student has GFLHead, the teacher FCOSHead"),
+        ("faster_rcnn from r", "the student is a FasterRCNN, which has no single dense head"),
+    ],
+)
+def test_crosskd_is_refused_between_other_heads(pair: str, reason: str) -> None:
+    with pytest.raises(BadInput, match=reason):
+        CrossHeads(*pair_of(pair), position=1)
