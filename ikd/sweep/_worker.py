@@ -127,15 +127,15 @@ def _outcome(
 def _run(training: Any, line: Line, recipe: Recipe, *, directory: Path, job: Job, recorded: int) -> None:
     last = directory / "last.pth"
     checkpoint = last if last.is_file() else None
-    earlier = 0.0
+    earlier, known = 0.0, {}
     if checkpoint is not None:
         for epoch, metrics in logged_epochs(directory):
             earlier += metrics.get("seconds/train", 0.0) + metrics.get("seconds/val", 0.0)
             if epoch > recorded:  # saved, but perhaps never reported: the driver skips what it knows
                 line("epoch", epoch=epoch, metrics=metrics, seconds=earlier)
     elif hasattr(training, "prepare"):
-        prepared = training.prepare(recipe, line.note)
-        line("data", fingerprint=prepared.files.fingerprint())
+        known["prepared"] = training.prepare(recipe, line.note)
+        line("data", fingerprint=known["prepared"].files.fingerprint())
     began = time.monotonic()
 
     def report(done: Any) -> None:
@@ -147,7 +147,7 @@ def _run(training: Any, line: Line, recipe: Recipe, *, directory: Path, job: Job
 
     try:
         training.run_trial(
-            recipe, report, checkpoint, directory=directory, objective=job.objective, threads=job.threads
+            recipe, report, checkpoint, directory=directory, objective=job.objective, threads=job.threads, **known
         )
     except training.StopTrial:
         pass

@@ -84,7 +84,6 @@ def run_trial(
         (directory / "log.jsonl").unlink(missing_ok=True)
     (directory / "recipe.yaml").write_text(yaml.safe_dump(recipe.as_dict(), sort_keys=False))
     settle()
-    MMLogger.get_instance("ikd", log_level="ERROR")  # mmengine notes every initialised weight
     with tempfile.TemporaryDirectory(prefix="ikd-") as scratch:
         try:
             epochs = _train_stages(recipe, prepared, progress, content, scratch=scratch, report=report)
@@ -150,6 +149,7 @@ def _model_of(stage: Stage) -> DistillDetector:
 
 
 def _build_runner(stage: Stage, progress: Progress, *, scratch: str, report: Report | None) -> TrialRunner:
+    MMLogger.get_instance("ikd", log_level="ERROR")  # mmengine notes every initialised weight
     recipe, plan, files, made = stage.recipe, stage.plan, stage.prepared.files, stage.made
     model = _model_of(stage)
     with_masks = bool(getattr(model.student, "with_mask", False))
