@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,12 @@ import torch
 import yaml
 
 from ikd.config import Recipe, load_recipe, recipe_names
-from ikd.detectors import build_detector, detector_config, freeze, inherit, shared_levels
+from ikd.detectors import Taps, build_detector, detector_config, freeze, inherit, shared_levels, tap_channels
+from ikd.distill import LOSSES, Targets, build_loss, takes
+from ikd.distill.crosskd import CrossHeads, check_heads
+from ikd.errors import BadInput
 from tests.contracts.paper_tables import ADVERSARIAL, STUDENTS, TABLE, TWO_STAGE_TEACHERS, WEIGHTS
+from tests.unit.detectors.batches import batch, total
 
 COCO_CLASSES = tuple(f"class {index}" for index in range(80))
 
@@ -148,7 +153,7 @@ PAIRS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted({teacher for teacher, _ in PAIRS}))
-def test_zoo_detectors_build_and_share_their_levels(name: str) -> None:
+def test_zoo_detectors_build_share_their_levels_and_take_a_step(name: str) -> None:
     teacher: Any = None
     for (_, student), recipe_name in ((pair, recipe) for pair, recipe in PAIRS.items() if pair[0] == name):
         recipe = load_recipe(recipe_name)
@@ -160,3 +165,57 @@ def test_zoo_detectors_build_and_share_their_levels(name: str) -> None:
         if recipe.student.inherit:
             copied = inherit(pupil, teacher)
             assert {key for key in pupil.state_dict() if not key.startswith("backbone.")} == set(copied)
+        take_a_step(pupil, teacher)
+
+
+def take_a_step(student: Any, teacher: Any) -> None:
+    """Train once on the student's own losses and every term that applies to the pair."""
+    images, samples = batch(128)
+    heads = cross_heads(student, teacher)
+    student.train()
+    with Taps(student).capture() as ours, heads.capture() if heads else nullcontext() as seen:
+        own = student.loss(images, samples)
+    with torch.no_grad(), Taps(teacher).capture() as theirs:
+        outputs = teacher.extract_feat(images)
+    terms = feature_terms(student, teacher, (ours, theirs), samples)
+    weight = student.neck.lateral_convs[-1].conv.weight  # every level hears from it
+    for loss, term in terms.items():
+        (through,) = torch.autograd.grad(term, weight, retain_graph=True)
+        assert term.isfinite(), loss
+        assert through.abs().sum() > 0, loss
+    if heads is not None and seen is not None:  # an untrained FCOS may predict no box with an area, and so no box term
+        crossed = heads.losses(seen, outputs)
+        assert all(term.isfinite() for term in crossed.values())
+        assert crossed["loss_crosskd_cls"].requires_grad
+        terms |= crossed
+    before = weight.detach().clone()
+    (total(own) + torch.stack(list(terms.values())).sum()).backward()
+    torch.optim.SGD(student.parameters(), lr=1e-6).step()
+    assert not torch.equal(weight, before)
+    assert all(one.grad is None for one in teacher.parameters())
+
+
+def feature_terms(student: Any, teacher: Any, maps: tuple[Any, Any], samples: list[Any]) -> dict[str, torch.Tensor]:
+    """Return every loss on maps, summed over the levels that both have."""
+    shared, channels = shared_levels(student, teacher), (tap_channels(student), tap_channels(teacher))
+    made = [sample.gt_instances for sample in samples]
+    targets = Targets([one.bboxes for one in made], [one.labels for one in made], (128, 128))
+    terms = {}
+    for loss in sorted(set(LOSSES) - {"crosskd"}):
+        parts = []
+        for level, (low, high) in enumerate(zip(shared.student, shared.teacher, strict=True)):
+            which = {"level": level} if takes(loss, "level") else {}
+            module = build_loss(loss, channels[0][low], channels[1][high], **which)
+            parts.append(module(maps[0][low], maps[1][high], targets))
+        terms[loss] = torch.stack(parts).sum()
+    return terms
+
+
+def cross_heads(student: Any, teacher: Any) -> CrossHeads | None:
+    """Return CrossKD between two heads, or None where it does not apply."""
+    position = 2 if type(student).__name__ == "FCOS" else 3
+    try:
+        check_heads(student, teacher, position=position)
+    except BadInput:
+        return None
+    return CrossHeads(student, teacher, position=position)
