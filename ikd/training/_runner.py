@@ -47,12 +47,13 @@ class TrialRunner(Runner):
         content = self.resume_content
         if self._has_loaded or content is None:
             return
-        if content["epoch"] > self.first_epoch:
+        within = content["epoch"] > self.first_epoch
+        if within:
             self.model.load_state_dict(content["model"])
             self.optim_wrapper.load_state_dict(content["optimizer"])
         else:
             self._take_over(content)
-        if content["epoch"] > self.first_epoch or self.carries.schedule:
+        if within or self.carries.schedule:
             for scheduler, state in zip(self.param_schedulers, content["schedulers"], strict=True):
                 scheduler.load_state_dict(state)
         self.train_loop._epoch, self.train_loop._iter = content["epoch"], content["iteration"]

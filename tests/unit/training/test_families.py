@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
-from ikd.config import Recipe, Teacher
+from ikd.config import Recipe
 from ikd.errors import BadInput
-from ikd.training import DataFiles, prepare, run_trial
+from ikd.training import prepare, run_trial
+from tests.unit.training.untrained import save_untrained
 
 Build = Callable[..., Recipe]
 SMALL = {"base_channels": 8, "neck_channels": 16}
@@ -39,16 +39,6 @@ def pair(tiny_recipe: Build, tmp_path_factory: pytest.TempPathFactory) -> Build:
         return tiny_recipe(**(values | changes))
 
     return build
-
-
-def save_untrained(base: Recipe, detector: dict[str, Any], file: Path) -> None:
-    from ikd.detectors import build_detector
-    from ikd.training import model_config
-
-    torch.manual_seed(5)
-    classes = DataFiles.of(base).classes
-    model = build_detector(model_config(Teacher.model_validate(detector), classes))
-    torch.save({"state_dict": model.state_dict(), "meta": {"dataset_meta": {"classes": list(classes)}}}, file)
 
 
 def shipped(name: str, **arguments: Any) -> dict[str, Any]:

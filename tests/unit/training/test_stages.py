@@ -15,6 +15,7 @@ from ikd.config import Recipe
 from ikd.distill.detector import DistillDetector
 from ikd.errors import BadInput
 from ikd.training import EpochReport, StopTrial, load_teacher, prepare, run_trial
+from tests.unit.training.untrained import save_untrained
 
 Build = Callable[..., Recipe]
 Metrics = dict[str, float]
@@ -38,18 +39,6 @@ def staged(tiny_recipe: Build, tmp_path_factory: pytest.TempPathFactory) -> Buil
         return tiny_recipe(**(values | changes))
 
     return build
-
-
-def save_untrained(base: Recipe, detector: dict[str, Any], file: Path) -> Path:
-    from ikd.config import Teacher
-    from ikd.detectors import build_detector
-    from ikd.training import DataFiles, model_config
-
-    torch.manual_seed(5)
-    classes = DataFiles.of(base).classes
-    model = build_detector(model_config(Teacher.model_validate(detector), classes))
-    torch.save({"state_dict": model.state_dict(), "meta": {"dataset_meta": {"classes": list(classes)}}}, file)
-    return file
 
 
 def curve(recipe: Recipe, directory: Path, **arguments: Any) -> list[Metrics]:
