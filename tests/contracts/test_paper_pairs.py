@@ -13,12 +13,12 @@ import torch
 import yaml
 
 from ikd.config import Recipe, load_recipe, recipe_names
-from ikd.detectors import Taps, build_detector, detector_config, freeze, inherit, shared_levels, tap_channels
-from ikd.distill import LOSSES, Targets, build_loss, takes
+from ikd.detectors import Taps, build_detector, detector_config, freeze, inherit, shared_levels
+from ikd.distill import LOSSES
 from ikd.distill.crosskd import CrossHeads, check_heads
 from ikd.errors import BadInput
 from tests.contracts.paper_tables import ADVERSARIAL, STUDENTS, TABLE, TWO_STAGE_TEACHERS, WEIGHTS
-from tests.unit.detectors.batches import batch, total
+from tests.unit.detectors.batches import batch, summed, total
 
 COCO_CLASSES = tuple(f"class {index}" for index in range(80))
 
@@ -177,7 +177,8 @@ def take_a_step(student: Any, teacher: Any) -> None:
         own = student.loss(images, samples)
     with torch.no_grad(), Taps(teacher).capture() as theirs:
         outputs = teacher.extract_feat(images)
-    terms = feature_terms(student, teacher, (ours, theirs), samples)
+    pair, maps = (student, teacher), (ours, theirs)
+    terms = {loss: summed(loss, pair, maps, samples, 128) for loss in sorted(set(LOSSES) - {"crosskd"})}
     weight = student.neck.lateral_convs[-1].conv.weight  # every level hears from it
     for loss, term in terms.items():
         (through,) = torch.autograd.grad(term, weight, retain_graph=True)
@@ -193,22 +194,6 @@ def take_a_step(student: Any, teacher: Any) -> None:
     torch.optim.SGD(student.parameters(), lr=1e-6).step()
     assert not torch.equal(weight, before)
     assert all(one.grad is None for one in teacher.parameters())
-
-
-def feature_terms(student: Any, teacher: Any, maps: tuple[Any, Any], samples: list[Any]) -> dict[str, torch.Tensor]:
-    """Return every loss on maps, summed over the levels that both have."""
-    shared, channels = shared_levels(student, teacher), (tap_channels(student), tap_channels(teacher))
-    made = [sample.gt_instances for sample in samples]
-    targets = Targets([one.bboxes for one in made], [one.labels for one in made], (128, 128))
-    terms = {}
-    for loss in sorted(set(LOSSES) - {"crosskd"}):
-        parts = []
-        for level, (low, high) in enumerate(zip(shared.student, shared.teacher, strict=True)):
-            which = {"level": level} if takes(loss, "level") else {}
-            module = build_loss(loss, channels[0][low], channels[1][high], **which)
-            parts.append(module(maps[0][low], maps[1][high], targets))
-        terms[loss] = torch.stack(parts).sum()
-    return terms
 
 
 def cross_heads(student: Any, teacher: Any) -> CrossHeads | None:

@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from ikd.detectors import Taps, build_detector, detector_config, freeze, shared_levels, tap_channels
-from ikd.distill import LOSSES, Targets, build_loss, takes
+from ikd.detectors import Taps, build_detector, detector_config, freeze
+from ikd.distill import LOSSES
 from ikd.distill.crosskd import CrossHeads
 from ikd.errors import BadInput
-from tests.unit.detectors.batches import batch, total
+from tests.unit.detectors.batches import batch, summed, total
 
 SIDE = 96
 RESNEXT = {"backbone": "resnext", "depth": 50}
@@ -81,20 +81,13 @@ def step(student: Any, term: Tensor, own: dict[str, Any]) -> None:
 @pytest.mark.parametrize("loss", FEATURE_LOSSES)
 def test_a_step_with_every_loss(pair: str, loss: str) -> None:
     student, teacher = pair_of(pair)
-    shared, channels = shared_levels(student, teacher), (tap_channels(student), tap_channels(teacher))
     images, samples = batch(SIDE)
     student.train()
     with Taps(student).capture() as ours:
         own = student.loss(images, samples)
     with torch.no_grad(), Taps(teacher).capture() as theirs:
         teacher.extract_feat(images)
-    made = [sample.gt_instances for sample in samples]
-    targets = Targets([one.bboxes for one in made], [one.labels for one in made], (SIDE, SIDE))
-    parts: list[Tensor] = []
-    for level, (low, high) in enumerate(zip(shared.student, shared.teacher, strict=True)):
-        which = {"level": level} if takes(loss, "level") else {}
-        parts.append(build_loss(loss, channels[0][low], channels[1][high], **which)(ours[low], theirs[high], targets))
-    term = torch.stack(parts).sum()
+    term = summed(loss, (student, teacher), (ours, theirs), samples, SIDE)
     assert term.isfinite()
     assert term > 0
     step(student, term, own)

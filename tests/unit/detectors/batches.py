@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ikd.detectors import shared_levels, tap_channels
+from ikd.distill import Targets, build_loss, takes
 from tests.unit.attack.toys import sample
 
 
@@ -33,3 +35,15 @@ def total(losses: dict[str, Any]) -> Any:
     parts = [value for name, value in losses.items() if "loss" in name]
     each = [part for value in parts for part in (value if isinstance(value, list) else [value])]
     return torch.stack([part.mean() for part in each]).sum()
+
+
+def summed(loss: str, pair: tuple[Any, Any], maps: tuple[Any, Any], samples: list[Any], side: int) -> Tensor:
+    """A loss over the levels that student and teacher share; maps at the taps, images of side x side pixels."""
+    shared, (ours, theirs) = shared_levels(*pair), (tap_channels(one) for one in pair)
+    made = [one.gt_instances for one in samples]
+    targets = Targets([one.bboxes for one in made], [one.labels for one in made], (side, side))
+    parts = []
+    for level, (low, high) in enumerate(zip(shared.student, shared.teacher, strict=True)):
+        module = build_loss(loss, ours[low], theirs[high], **({"level": level} if takes(loss, "level") else {}))
+        parts.append(module(maps[0][low], maps[1][high], targets))
+    return torch.stack(parts).sum()
