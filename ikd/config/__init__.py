@@ -24,8 +24,9 @@ from ikd.config._recipe import (
     Teacher,
 )
 from ikd.config._runner import Runner
+from ikd.config._search import Asha, Budget, Hyperband, Median, Pbt, Sampler, Scheduler, Tpe
 from ikd.config._section import Section
-from ikd.config._space import Asha, Budget, Domain, SearchSpace, Tpe
+from ikd.config._space import Domain, SearchSpace
 from ikd.config._stages import StagePlan, sequence_text
 from ikd.config._terms import Attack, Distill, Reference
 
@@ -40,10 +41,15 @@ __all__ = [
     "Detector",
     "Distill",
     "Domain",
+    "Hyperband",
+    "Median",
+    "Pbt",
     "Recipe",
     "Reference",
     "Runner",
+    "Sampler",
     "Schedule",
+    "Scheduler",
     "SearchSpace",
     "Section",
     "Split",

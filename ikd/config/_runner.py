@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from ikd.config._section import Section
-from ikd.config._terms import Count, NonNegative
+from ikd.config._terms import Count, NonNegative, Positive
 
 
 class RayCluster(Section):
@@ -15,6 +15,10 @@ class RayCluster(Section):
 
     address: Annotated[str, Field(pattern=r"^(local|auto|ray://.+|[^:/ ]+:\d+)$")] = "local"
     """`local` starts a private one, `auto` joins the running cluster, `ray://host:port` or `host:port` a remote one."""
+    temp: str | None = None
+    """Folder for a private Ray's sockets and logs, a short path; null is the system's."""
+    start_seconds: Positive = 180.0
+    """A sweep whose first trial has not begun after this long ends with a message."""
 
 
 class TrialResources(Section):
@@ -26,6 +30,8 @@ class TrialResources(Section):
     """GPUs; a fraction shares one."""
     max_retries: Annotated[int, Field(ge=0)] = 2
     """Restarts from the last checkpoint after a crash."""
+    processes: Count = 1
+    """Training processes of one trial, data parallel; cpus and gpus are shared among them evenly."""
 
 
 class Tracking(Section):
@@ -47,7 +53,10 @@ class Runner(Section):
     concurrency: Count = 1
     """Trials at once, at most."""
     storage: str | None = None
-    """Folder for sweeps and caches; null is the ikd home ($IKD_HOME or ~/ikd)."""
+    """Folder for sweeps and caches; null is the ikd home ($IKD_HOME or ~/ikd). An object store (`s3://bucket/path`)
+    holds the trials' checkpoints, the home the rest."""
+    keep_top: Count | None = 5
+    """Checkpoints of the best so many ended trials are kept, anchors besides; null keeps all."""
     study: Annotated[str, Field(pattern=r"^(sqlite|postgresql(\+\w+)?://.+)$")] = "sqlite"
     """Store of the study: `sqlite` (a file in the sweep's folder) or a PostgreSQL URL."""
     tracking: Tracking = Tracking()

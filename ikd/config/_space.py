@@ -11,10 +11,10 @@ import pydantic
 from pydantic import Field
 
 from ikd.config._recipe import Recipe, Teachers
+from ikd.config._search import Asha, Budget, Cost, Objective, Sampler, Scheduler, Tpe
 from ikd.config._section import Section
 from ikd.config._sequences import Sequences
 from ikd.config._stages import stage_ends
-from ikd.config._terms import Count, Positive
 from ikd.config._yaml import Document
 from ikd.errors import ConfigError
 
@@ -103,100 +103,6 @@ class Domain(Section):
         return Domain(choice=tuple(self.sequence.listed(ap)), when=self.when, also=self.also)
 
 
-class Objective(Section):
-    """What makes a trial better."""
-
-    metric: Literal["bbox_mAP", "bbox_AP50", "bbox_AP75", "bbox_APs", "bbox_APm", "bbox_APl", "bbox_AR"] = "bbox_mAP"
-    """Validation metric."""
-    mode: Literal["max", "min"] = "max"
-    """Direction."""
-
-
-class Asha(Section):
-    """Asynchronous successive halving: stops the worse trials at some epochs, the rungs."""
-
-    grace_epochs: Count = 1
-    """No trial stops before this epoch."""
-    reduction_factor: Annotated[float, Field(gt=1.0)] = 3.0
-    """One in this many goes on at each rung."""
-    brackets: Count = 1
-    """Number of halving brackets with later first rungs."""
-    rungs: Literal["geometric", "stages"] = "geometric"
-    """geometric: grace_epochs times powers of reduction_factor; stages: the end of every stage but the last, and for a
-    trial of one stage the ends in any sequence of the space."""
-    first_stage_grace: bool = False
-    """No trial stops before its first stage is over and the next teacher has had grace_epochs."""
-
-
-class Scheduler(Section):
-    """Early stopping."""
-
-    asha: Asha | None = None
-    """Successive halving; null trains every trial to the end."""
-
-
-class Tpe(Section):
-    """Tree-structured Parzen estimator."""
-
-    startup_trials: Annotated[int, Field(ge=0)] = 10
-    """Random trials before the model proposes."""
-    multivariate: bool = True
-    """Model parameters jointly."""
-    group: bool = True
-    """Model conditional parameters in groups that occur together; needs multivariate."""
-    constant_liar: bool = True
-    """Keep parallel trials apart."""
-    ei_candidates: Count = 24
-    """Candidates drawn per proposal."""
-
-    @pydantic.model_validator(mode="after")
-    def _group_needs_multivariate(self) -> Tpe:
-        if self.group and not self.multivariate:
-            raise ValueError("group needs multivariate: true; set group: false or multivariate: true")
-        return self
-
-
-class Random(Section):
-    """Independent draws from the ranges."""
-
-
-class Grid(Section):
-    """Every configuration of a finite space, shuffled by the seed of the space."""
-
-    repeats: Count = 1
-    """How often each configuration is trained: repeat r, from 0, with the recipe's seed plus r."""
-
-
-class Sampler(Section):
-    """Who proposes values: exactly one of `tpe`, `random`, `grid`."""
-
-    tpe: Tpe | None = None
-    """Model-based."""
-    random: Random | None = None
-    """Model-free."""
-    grid: Grid | None = None
-    """Full factorial."""
-
-    @pydantic.model_validator(mode="after")
-    def _one(self) -> Sampler:
-        if sum(one is not None for one in (self.tpe, self.random, self.grid)) != 1:
-            raise ValueError("needs exactly one of tpe, random, grid")
-        return self
-
-
-class Budget(Section):
-    """What a sweep may spend; it ends at whichever limit comes first."""
-
-    trials: Count = 20
-    """Number of trials, anchors included."""
-    wall_hours: Positive | None = None
-    """Hours by the clock, over all restarts of the sweep."""
-    gpu_hours: Positive | None = None
-    """Sum over trials of hours times GPUs per trial."""
-    epochs: Count | None = None
-    """Sum of trained epochs over all trials."""
-
-
 class SearchSpace(Section):
     """Which recipe fields vary, how, and what is optimised."""
 
@@ -207,7 +113,9 @@ class SearchSpace(Section):
     set: dict[str, Any] = {}
     """Recipe fields fixed for this search, by dotted name."""
     objective: Objective = Objective()
-    """Objective."""
+    """Objective: decides the best epoch and the best trial."""
+    costs: tuple[Cost, ...] = ()
+    """What shall be small besides: the student's gflops, mparameters (millions), latency_ms; the trial's gpu_hours."""
     parameters: dict[str, Domain] = {}
     """Varied fields by dotted name."""
     anchors: tuple[Anchor, ...] = ("paper", "student_alone")

@@ -41,6 +41,21 @@ class Report:
 
 
 @dataclass(frozen=True)
+class Exploit:
+    """A trial of a population goes on from another one's weights (population-based training).
+
+    Attributes:
+        epoch: epochs that both had finished.
+        source: number of the trial whose checkpoint of `epoch` is taken over.
+        values: of the recipe from here on, by dotted name.
+    """
+
+    epoch: int
+    source: int
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class TrialRecord:
     """One trial, as the study has it.
 
@@ -61,6 +76,7 @@ class TrialRecord:
         directory: holds best.pth, last.pth, recipe.yaml, log.jsonl.
         reports: by ascending epoch.
         stage_ends: last epoch of each stage; empty in a study from before there were stages.
+        exploits: by ascending epoch; `values` are those after the last one.
     """
 
     number: int
@@ -79,6 +95,7 @@ class TrialRecord:
     reason: str = ""
     reports: tuple[Report, ...] = field(default=(), repr=False)
     stage_ends: tuple[int, ...] = ()
+    exploits: tuple[Exploit, ...] = ()
 
     @property
     def epochs(self) -> int:

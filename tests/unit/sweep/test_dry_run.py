@@ -21,8 +21,8 @@ FINITE = {"distill.host": {"choice": ["fgd", "mgd"]}, "attack.steps": {"choice":
     [
         # 2 anchors x 6 epochs, 6 sampled: 2 epochs, then a third goes on for 4 more; the paper is one of the six below
         ({}, float("inf"), 8, 48, 12 + 6 * (2 + 4 / 3)),
-        ({"scheduler": {"asha": None}}, float("inf"), 8, 48, 48),
-        ({"parameters": FINITE, "scheduler": {"asha": None}, "budget": {"trials": 50}}, 6, 7, 42, 42),
+        ({"scheduler": {"none": {}}}, float("inf"), 8, 48, 48),
+        ({"parameters": FINITE, "scheduler": {"none": {}}, "budget": {"trials": 50}}, 6, 7, 42, 42),
         ({"budget": {"trials": 8, "epochs": 20}}, float("inf"), 8, 20, 20),
     ],
 )

@@ -31,7 +31,7 @@ def recipe() -> Recipe:
 
 
 def factorial(repeats: int = 3, **changes: Any) -> SearchSpace:
-    defaults = {"parameters": TOGGLES, "scheduler": {"asha": None}, "budget": {"trials": 50}}
+    defaults = {"parameters": TOGGLES, "scheduler": {"none": {}}, "budget": {"trials": 50}}
     return make_space(**{**defaults, "sampler": {"grid": {"repeats": repeats}}, **changes})
 
 

@@ -102,7 +102,7 @@ EXPECTED = {
 def test_what_goes_wrong_in_a_trial_stays_in_it(recipe: Recipe) -> None:
     text = io.StringIO()
     result = sweep(
-        recipe.with_values({"seed": fake_training.MISBEHAVING}), text=text, scheduler={"asha": None},
+        recipe.with_values({"seed": fake_training.MISBEHAVING}), text=text, scheduler={"none": {}},
         budget={"trials": 9}, runner={"trial": {"max_retries": 1}},
     )  # fmt: skip
     for number, (state, epochs, attempts, reason) in EXPECTED.items():

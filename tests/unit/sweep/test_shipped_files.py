@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from ikd.config import Distill, SearchSpace, load_sweep
-from ikd.config._space import Random, Sampler
+from ikd.config._search import Random, Sampler
 from ikd.errors import ConfigError
 from ikd.sweep import TrialRecord, dry_run
 from ikd.sweep._asha import AshaJudge
