@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from ikd.config import Recipe, Runner, SearchSpace
-from ikd.sweep._asha import AshaJudge
+from ikd.config import SweepFiles
 from ikd.sweep._budget import spent_budget
+from ikd.sweep._judges import build_judge
 from ikd.sweep._mirror import Watcher, mirror_end, mirror_trial
-from ikd.sweep._records import OPEN, State, TrialRecord
+from ikd.sweep._pbt import next_exploit
+from ikd.sweep._records import COST, OPEN, Exploit, State, TrialRecord
 from ikd.sweep._sampling import anchor_proposals, propose
 from ikd.sweep._study import SweepStudy
 from ikd.tracking import Tracker
@@ -30,12 +31,14 @@ class Assignment:
         values: to set in the base recipe.
         anchors: which anchors it is.
         recorded: epochs that the study has.
+        start: trial and epoch whose weights it goes on from, None for its own.
     """
 
     number: int
     values: Mapping[str, Any]
     anchors: tuple[str, ...]
     recorded: int
+    start: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -51,29 +54,28 @@ class Conductor:
     """The driver's side of a sweep.
 
     Args:
-        space: what is searched.
-        recipe: the base.
-        runner: where it runs.
+        files: what is searched, the base, where it runs.
         study: where everything is written.
         watcher: shows it.
         tracker: mirrors it.
+        tidy: called with all trials when one has ended.
         clock: seconds, monotonic.
     """
 
     def __init__(
-        self, space: SearchSpace, recipe: Recipe, runner: Runner, *, study: SweepStudy, watcher: Watcher,
-        tracker: Tracker, clock: Callable[[], float] = time.monotonic,
+        self, files: SweepFiles, *, study: SweepStudy, watcher: Watcher, tracker: Tracker,
+        tidy: Callable[[Sequence[TrialRecord]], None] = lambda records: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
-        self._space, self._recipe, self._runner = space, recipe, runner
+        self._space, self._recipe, self._runner = files.space, files.recipe, files.runner
         self._study, self._watcher, self._tracker = study, watcher, tracker
-        self._clock = clock
-        asha = space.scheduler.asha
-        self._judge = AshaJudge(asha, space.objective.mode, space.stage_ends(recipe)) if asha is not None else None
-        self._anchors = anchor_proposals(space, recipe)
-        self._active: set[int] = set()
+        self._tidy, self._clock = tidy, clock
+        self._judge = build_judge(files.space, files.recipe)
+        self._anchors = anchor_proposals(files.space, files.recipe)
+        self._active: dict[int, float] = {}  # trial -> clock up to which its time is counted
         self._earlier_seconds = float(study.notes.get("wall_seconds", 0.0))
         self._began = self._noted = clock()
-        self.slots = runner.concurrency
+        self.slots = files.runner.concurrency
         self.ending: Ending | None = None
         self._recover()
 
@@ -130,8 +132,16 @@ class Conductor:
         record = record or self._new()
         if record is None:
             return None
-        self._active.add(record.number)
-        return Assignment(record.number, record.values, record.anchors, record.epochs)
+        self._active[record.number] = self._clock()
+        taken = (record.exploits[-1].source, record.exploits[-1].epoch) if record.exploits else None
+        return Assignment(record.number, record.values, record.anchors, record.epochs, taken)
+
+    def _count(self, number: int, *, write: bool = False) -> None:
+        """Count the time for which a worker has held the trial since it was counted last."""
+        if number in self._active:
+            now = self._clock()
+            self._study.hold(number, now - self._active[number], write=write)
+            self._active[number] = now
 
     def _may_add(self) -> bool:
         return self.ending is None and len(self.records) < self._space.budget.trials
@@ -141,7 +151,9 @@ class Conductor:
             return None
         known = {record.fingerprint for record in self.records}
         anchors = [one for one in self._anchors if one.recipe.fingerprint() not in known]
-        proposal = anchors[0] if anchors else propose(self._space, self._recipe, self.records)
+        proposal = (
+            anchors[0] if anchors else propose(self._space, self._recipe, self.records, earlier=self._study.earlier)
+        )
         if proposal is None:
             self.ending = Ending("over", "the space is exhausted: every distinct configuration has been tried")
             self._watcher.say(f"{self.ending.reason} ({len(self.records)} of {self._space.budget.trials} trials)")
@@ -152,6 +164,7 @@ class Conductor:
         """A worker has begun a trial, and built a recipe of this fingerprint; return whether it must stop."""
         if self.records[number].state not in OPEN:
             return True
+        self._count(number)
         record = self._study.started(number)
         mirror_trial(self._tracker, record)
         self._watcher.started(record)
@@ -179,7 +192,9 @@ class Conductor:
         """Write a validation; return whether the trial must stop."""
         if self.records[number].state not in OPEN:
             return True
-        report = self._study.report(number, epoch, metrics, seconds)
+        self._count(number)
+        metrics = self._with_costs(metrics, seconds)
+        report = self._study.report(number, epoch, metrics, seconds, lambda records: self._exploit(records[number]))
         record = self.records[number]
         if report is not None:
             self._tracker.log(number, epoch, dict(metrics))
@@ -191,8 +206,30 @@ class Conductor:
             if (reason := self._verdict(record, epoch, metrics)) is not None:
                 self.end(number, "stopped", reason)
                 return True
+            if report.exploit is not None:
+                self._pause(number)
+                return True
         self.heartbeat()
         return self._stop_for_ending(number, epoch)
+
+    def _with_costs(self, metrics: Mapping[str, float], seconds: float) -> Mapping[str, float]:
+        if "gpu_hours" not in self._space.costs:
+            return metrics
+        return {**metrics, f"{COST}gpu_hours": seconds * (self._runner.trial.gpus or 1.0) / 3600}
+
+    def _exploit(self, record: TrialRecord) -> Exploit | None:
+        """Return whose weights a trial of a population goes on from after its latest report, None for its own."""
+        pbt, epoch = self._space.scheduler.pbt, record.epochs
+        if pbt is None or record.anchors or epoch % pbt.interval_epochs or epoch >= self._total(record):
+            return None
+        if not math.isfinite(self._value(record.reports[-1].metrics)):
+            return None
+        exploit = next_exploit(self._space, self._recipe, self.records, record.number)
+        if exploit is None:
+            return None
+        taken = f"goes on from trial {exploit.source} after epoch {exploit.epoch}"
+        self._watcher.say(f"trial {record.number}: {taken}")
+        return replace(exploit, fingerprint=self._recipe.with_values(exploit.values).fingerprint())
 
     def _stop_for_ending(self, number: int, epoch: int) -> bool:
         if self.ending is None or epoch >= self._total(self.records[number]):
@@ -207,7 +244,8 @@ class Conductor:
 
     def end(self, number: int, state: State, reason: str, *, epoch: int | None = None) -> None:
         """Write how a trial ended; a second end changes nothing."""
-        self._active.discard(number)
+        self._count(number)
+        self._active.pop(number, None)
         record = self.records[number]
         if record.state not in OPEN:
             return
@@ -217,11 +255,13 @@ class Conductor:
         self._write_clock()
         mirror_end(self._tracker, record)
         self._watcher.ended(record)
+        self._tidy(self.records)
 
     def crashed(self, number: int, reason: str) -> bool:
         """Count a dead attempt; return whether the trial is tried again."""
         if self.records[number].state not in OPEN:
             return False
+        self._count(number)
         record = self._study.crashed(number)
         if record.crashes > self._runner.trial.max_retries:
             self.end(number, "failed", f"crashed {record.crashes} times, last: {reason}")
@@ -235,7 +275,8 @@ class Conductor:
 
     def closed(self, number: int) -> None:
         """A worker has let go of a trial, whatever the reason."""
-        self._active.discard(number)
+        self._count(number)
+        self._active.pop(number, None)
         if self.records[number].state == "running" and self.ending is None:
             self.end(number, "failed", "the worker ended without a result")
 
@@ -251,6 +292,8 @@ class Conductor:
         """Look at the clock; called several times a second."""
         self._check_budgets()
         if self._clock() - self._noted > CLOCK_PERIOD_SECONDS:
+            for number in self._active:
+                self._count(number, write=True)
             self._write_clock()
 
     def close(self) -> None:
@@ -264,7 +307,8 @@ class Conductor:
         self._write_clock()
 
     def _pause(self, number: int) -> None:
-        self._active.discard(number)
+        self._count(number)
+        self._active.pop(number, None)
         self._watcher.ended(self._study.pause(number))
 
     def _value(self, metrics: Mapping[str, float]) -> float:
@@ -277,7 +321,9 @@ class Conductor:
         value = self._value(metrics)
         if self._judge is None or record.anchors or not math.isfinite(value):
             return None
-        return self._judge.judge(record.number, epoch, value, record.stage_ends or (self._recipe.total_epochs,))
+        ends = record.stage_ends or (self._recipe.total_epochs,)
+        costs = tuple(metrics.get(f"{COST}{name}", math.nan) for name in self._space.costs)
+        return self._judge.judge(record.number, epoch, value, ends, costs)
 
     def _total(self, record: TrialRecord) -> int:
         return record.total_epochs(self._recipe.total_epochs)
@@ -289,7 +335,7 @@ class Conductor:
     def _check_budgets(self) -> None:
         if self.ending is not None:
             return
-        reason = spent_budget(self._space.budget, self.records, self.wall_seconds, self._runner.trial.gpus)
+        reason = spent_budget(self._space, self.records, self.wall_seconds, self._runner.trial.gpus)
         if reason is not None:
             self.ending = Ending("over", reason, stops_running=True)
             self._watcher.say(reason)

@@ -11,9 +11,11 @@ from typing import Any, Literal
 from rich.console import Console
 
 from ikd.config import Recipe, Runner, SearchSpace, SweepFiles, home, load_runner, load_sweep
-from ikd.errors import BadInput, IkdError
+from ikd.errors import BadInput, IkdError, JobError
 from ikd.sweep._conductor import Conductor
+from ikd.sweep._database import open_storage
 from ikd.sweep._environment import prepare_environment
+from ikd.sweep._extend import COMPLETE, budgeted, warm_up
 from ikd.sweep._folder import (
     SweepFolder,
     check_identity,
@@ -22,12 +24,14 @@ from ikd.sweep._folder import (
     sweep_folder,
     write_files,
 )
+from ikd.sweep._keeping import remove_checkpoints, tidied
+from ikd.sweep._ledger import ledger
 from ikd.sweep._mirror import mirror_all
 from ikd.sweep._preflight import check_training
 from ikd.sweep._records import TrialRecord, ranked
 from ikd.sweep._sampling import Proposal, anchor_proposals
 from ikd.sweep._signals import Interrupts, StopNow, listening
-from ikd.sweep._study import SweepStudy, open_storage
+from ikd.sweep._study import StudyLost, SweepStudy
 from ikd.sweep._table import SweepView, ranking, wide_console
 from ikd.sweep._text import duration, percent, readable
 from ikd.sweep._worker import Job
@@ -90,10 +94,10 @@ def storage_of(runner: Runner) -> Path:
     return Path(runner.storage).expanduser().absolute() if runner.storage else home()
 
 
-def run_sweep(
+def run_sweep(  # noqa: PLR0913 - one keyword for each option of `ikd sweep`
     space: SearchSpace | str | Path, *, recipe: Recipe | None = None, runner: Runner | str | Path | None = None,
-    name: str | None = None, values: Mapping[str, Any] | None = None, output: Console | None = None,
-    training: str = "ikd.training",
+    name: str | None = None, values: Mapping[str, Any] | None = None, trials: str | None = None,
+    warm_start: str | None = None, output: Console | None = None, training: str = "ikd.training",
 ) -> SweepResult:  # fmt: skip
     """Run a sweep to its budget: start it, go on with it, or extend it.
 
@@ -107,31 +111,45 @@ def run_sweep(
         runner: a runner file or object; None is one trial at a time on this machine.
         name: of the sweep; default is the file's name, or the recipe's.
         values: recipe fields fixed by dotted name (`--set`).
+        trials: number of trials instead of the space's `budget.trials`; `+20` is twenty more than the sweep had when
+            it was last complete.
+        warm_start: another sweep, whose trials that are points of this space teach the sampler; given at the first
+            start, kept from then on.
         output: where the live table goes; None is standard output.
         training: importable module that trains (see `ikd.sweep._worker.Job`); the default is ikd's own.
 
     Raises:
         BadInput: files, name or values are wrong, the sweep of this name was made with other ones, or another process
             runs it. Nothing was changed.
+        JobError: the disk is full, or the study's database is away; the same call goes on when that is mended.
     """
     files, folder = resolve(space, recipe=recipe, runner=runner, name=name, values=values)
-    console = output or wide_console()
+    home_folder = storage_of(files.runner)
     if not (folder.path / "study.db").exists():
-        check_training(training, files, storage_of(files.runner))
-    with driving(folder):
-        study = _open_study(files, folder)
-        write_files(folder, files)
-        with open_tracker(
-            files.runner.tracking.uri, home=storage_of(files.runner), folder=folder.path,
-            experiment=files.runner.tracking.experiment,
-        ) as tracker:  # fmt: skip
-            return _Drive(files, folder, study, tracker=tracker, console=console).run(training)
+        check_training(training, files, home_folder)
+    try:
+        with driving(folder):
+            study = _open_study(files, folder)
+            files = SweepFiles(budgeted(files.space, study, trials), files.recipe, files.runner)
+            if warm_start is not None:
+                warm_up(study, files.space, warm_start, home_folder)
+            write_files(folder, files)
+            with open_tracker(
+                files.runner.tracking.uri, home=home_folder, folder=folder.path,
+                experiment=files.runner.tracking.experiment,
+            ) as tracker:  # fmt: skip
+                drive = _Drive(files, folder, study, tracker=tracker, console=output or wide_console())
+                return drive.run(training)
+    except StudyLost as lost:
+        raise JobError(f"{lost}. Nothing that was written is lost; mend it, and the same command goes on") from lost
 
 
 def _open_study(files: SweepFiles, folder: SweepFolder) -> SweepStudy:
     objective = files.space.objective
     storage = open_storage(folder.path, files.runner.study)
-    study = SweepStudy(storage, folder.name, folder.path, metric=objective.metric, mode=objective.mode)
+    study = SweepStudy(
+        storage, folder.name, folder.path, metric=objective.metric, mode=objective.mode, costs=files.space.costs
+    )
     mine, noted = identity(files), study.notes.get("identity")
     if noted is not None:
         check_identity(folder.name, noted, mine)
@@ -152,9 +170,11 @@ class _Drive:
             console, files.space, files.recipe, records=lambda: study.records, slots=lambda: self._conductor.slots
         )
         self._announce_start()
-        self._conductor = Conductor(
-            files.space, files.recipe, files.runner, study=study, watcher=self._view, tracker=tracker
-        )
+        tidy = tidied(files.space, files.runner.keep_top, self._remove)
+        self._conductor = Conductor(files, study=study, watcher=self._view, tracker=tracker, tidy=tidy)
+
+    def _remove(self, number: int) -> None:
+        remove_checkpoints(self._folder.path / "trials" / str(number))
 
     def run(self, training: str) -> SweepResult:
         """Do what is left and say how it went."""
@@ -232,6 +252,7 @@ class _Drive:
         say = self._view.say
         if result.trials:
             self._console.print(ranking(result.trials, self._files.space))
+            say(ledger(result.trials).render(self._files.runner.trial.gpus))
         spent = duration(self._conductor.wall_seconds)
         if result.state == "interrupted":
             say(f"{result.name}: interrupted after {spent}; the same command goes on")
@@ -245,6 +266,8 @@ class _Drive:
 
     def _hand_over(self, result: SweepResult) -> None:
         self._announce_start()  # again: the first trial has told what the data are
+        if result.state == "finished":
+            self._study.note(COMPLETE, len(result.trials))
         if result.best is not None and result.state == "finished":
             for file in (result.best.directory / "best.pth", result.best.directory / "recipe.yaml"):
                 if file.is_file():

@@ -189,13 +189,16 @@ def write_atomically(file: Path, text: str) -> None:
 def identity(files: SweepFiles) -> dict[str, Any]:
     """Return what makes the sweep this one: everything in space and recipe but budget, description and names."""
     space = files.space.model_dump(mode="json", by_alias=True)
-    for key in ("budget", "description", "recipe", "set"):  # the recipe stands below, with `set` in it
-        space.pop(key)
-    # Defaults are left out of a domain and of early stopping, so that a later ikd with more of them knows the sweep.
+    for key in ("budget", "description", "recipe", "set", "include"):  # the recipe stands below, with `set` in it
+        space.pop(key, None)
+    # What is empty or was added with a default is left out, so that a later ikd with more fields knows the sweep.
     space["parameters"] = {name: {k: v for k, v in one.items() if v} for name, one in space["parameters"].items()}
-    if (asha := space["scheduler"]["asha"]) is not None:
-        new = {"rungs": "geometric", "first_stage_grace": False}
+    for section in ("scheduler", "sampler"):
+        space[section] = {kind: one for kind, one in space[section].items() if one is not None}
+    if (asha := space["scheduler"].get("asha")) is not None:
+        new = {"rungs": "geometric", "first_stage_grace": False, "by": "objective"}
         space["scheduler"]["asha"] = {key: value for key, value in asha.items() if new.get(key) != value}
+    space = {key: value for key, value in space.items() if value not in (None, [], {})}
     return {"format": FORMAT, "space": space, "recipe": files.recipe.effective()}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +13,9 @@ State = Literal["waiting", "running", "finished", "stopped", "diverged", "failed
 
 OPEN: tuple[State, ...] = ("waiting", "running")
 """States of a trial that still has epochs to train."""
+
+COST = "cost/"
+"""Start of the names of metrics that say what a student or trial costs."""
 
 ANCHOR_NAMES = {
     "paper": "paper",
@@ -32,12 +35,18 @@ class Report:
         metrics: by name, in the units of the metric tables (AP in 0..1).
         seconds: the trial's training time up to here, over all attempts.
         order: place among all reports of the sweep; early stopping is replayed in this order.
+        held: seconds that the trial had held a place of the runner, over all attempts.
+        time: of the report, seconds since 1970; 0 in a study from before it was written.
+        exploit: what the trial goes on from instead of its own weights, None for those.
     """
 
     epoch: int
     metrics: Mapping[str, float]
     seconds: float
     order: int
+    held: float = 0.0
+    time: float = 0.0
+    exploit: Exploit | None = None
 
 
 @dataclass(frozen=True)
@@ -48,11 +57,13 @@ class Exploit:
         epoch: epochs that both had finished.
         source: number of the trial whose checkpoint of `epoch` is taken over.
         values: of the recipe from here on, by dotted name.
+        fingerprint: of that recipe; empty before the study has it.
     """
 
     epoch: int
     source: int
     values: Mapping[str, Any]
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True)
@@ -76,7 +87,9 @@ class TrialRecord:
         directory: holds best.pth, last.pth, recipe.yaml, log.jsonl.
         reports: by ascending epoch.
         stage_ends: last epoch of each stage; empty in a study from before there were stages.
-        exploits: by ascending epoch; `values` are those after the last one.
+        exploits: by ascending epoch; `values` and `fingerprint` are those after the last one.
+        held: seconds that the trial has held a place of the runner, over all attempts.
+        starts: `held` at the start of each attempt.
     """
 
     number: int
@@ -96,6 +109,8 @@ class TrialRecord:
     reports: tuple[Report, ...] = field(default=(), repr=False)
     stage_ends: tuple[int, ...] = ()
     exploits: tuple[Exploit, ...] = ()
+    held: float = 0.0
+    starts: tuple[float, ...] = ()
 
     @property
     def epochs(self) -> int:
@@ -110,6 +125,11 @@ class TrialRecord:
     def metrics(self) -> dict[str, float]:
         """All metrics of the best epoch; empty before the first report."""
         return next((dict(report.metrics) for report in self.reports if report.epoch == self.best_epoch), {})
+
+    def costs(self, names: Sequence[str]) -> tuple[float, ...]:
+        """Return some costs as last reported, in the units of their names; NaN where there is none."""
+        last = self.reports[-1].metrics if self.reports else {}
+        return tuple(last.get(f"{COST}{name}", math.nan) for name in names)
 
 
 def best_report(reports: tuple[Report, ...], metric: str, mode: str) -> Report | None:

@@ -11,9 +11,11 @@ from rich.text import Text
 
 from ikd.config import SweepFiles
 from ikd.errors import BadInput
+from ikd.sweep._database import open_storage
 from ikd.sweep._folder import SweepFolder, driver_of, existing_folder, is_driven, read_files
+from ikd.sweep._ledger import ledger
 from ikd.sweep._records import TrialRecord, ranked
-from ikd.sweep._study import SweepStudy, open_storage
+from ikd.sweep._study import SweepStudy
 from ikd.sweep._table import ranking, seconds_left
 from ikd.sweep._text import duration
 
@@ -59,7 +61,10 @@ class SweepStatus:
         who = "complete" if not self.running and ended >= budget else who
         lines = f"{self.name}: {ended} of {budget} trials ended ({parts or 'none started'}), "
         lines += f"{duration(self.wall_seconds)} spent{rest}; {who}\n{self.directory}"
-        return Group(Text(lines), ranking(self.trials, self.files.space)) if self.trials else Text(lines)
+        if not self.trials:
+            return Text(lines)
+        spent = ledger(self.trials).render(self.files.runner.trial.gpus)
+        return Group(Text(lines), ranking(self.trials, self.files.space), Text(spent))
 
 
 def sweep_status(name: str, *, home: Path | None = None) -> SweepStatus:
@@ -91,7 +96,8 @@ def read_study(folder: SweepFolder, files: SweepFiles) -> SweepStudy:
         raise BadInput(f"{folder.path / 'study.db'}: must be the study of sweep {folder.name}, but is not there")
     objective = files.space.objective
     storage = open_storage(folder.path, files.runner.study)
-    return SweepStudy(storage, folder.name, folder.path, metric=objective.metric, mode=objective.mode)
+    costs = files.space.costs
+    return SweepStudy(storage, folder.name, folder.path, metric=objective.metric, mode=objective.mode, costs=costs)
 
 
 def trials_of(name: str, *, home: Path | None = None) -> list[TrialRecord]:

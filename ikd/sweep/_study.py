@@ -5,8 +5,8 @@ from __future__ import annotations
 import datetime
 import math
 import sqlite3
-import warnings
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,14 @@ import optuna
 from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
 from ikd.config import SearchSpace
-from ikd.errors import BadInput
 from ikd.sweep._domains import distributions, point
-from ikd.sweep._records import Report, State, TrialRecord, best_report, worst_value
+from ikd.sweep._records import Exploit, Report, State, TrialRecord, best_report, worst_value
 from ikd.sweep._sampling import Proposal, quiet_optuna, sampled_name
+from ikd.sweep._signals import StopNow
+from ikd.sweep._warm import earlier_records
 from ikd.tracking import trial_name
 
 _ENDS = {
@@ -32,37 +34,8 @@ _ENDS = {
 _REPORT = "report:"
 
 
-def open_storage(folder: Path, store: str) -> RDBStorage:
-    """Open the study's store: `sqlite` is study.db in `folder` with a write-ahead log, else a database URL.
-
-    Raises:
-        BadInput: the database cannot be reached or is none of ours.
-    """
-    arguments: dict[str, Any] = {}
-    url = store
-    if store == "sqlite":
-        file = folder / "study.db"
-        _use_write_ahead_log(file)
-        url, arguments = f"sqlite:///{file}", {"connect_args": {"timeout": 60}}
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            return RDBStorage(url, engine_kwargs=arguments)
-    except Exception as error:  # SQLAlchemy and the driver raise many kinds
-        # The URL may hold a password, so the text of the error is cut to its first line and the URL is not shown.
-        place = str(folder / "study.db") if store == "sqlite" else "runner study"
-        raise BadInput(f"{place}: cannot open the study: {str(error).splitlines()[0]}") from error
-
-
-def _use_write_ahead_log(file: Path) -> None:
-    try:
-        connection = sqlite3.connect(file, timeout=60)
-        try:
-            connection.execute("PRAGMA journal_mode=WAL")
-        finally:
-            connection.close()
-    except sqlite3.DatabaseError as error:
-        raise BadInput(f"{file}: must be the study of a sweep, but is no SQLite file ({error})") from error
+class StudyLost(StopNow):
+    """The study cannot be written any more: nothing that happens from here on would be remembered."""
 
 
 class SweepStudy:
@@ -70,22 +43,26 @@ class SweepStudy:
 
     Attributes:
         records: every trial in order of number, as written.
+        earlier: trials of another sweep that the sampler learns from.
     """
 
-    def __init__(self, storage: RDBStorage, name: str, folder: Path, *, metric: str, mode: str) -> None:
+    def __init__(
+        self, storage: RDBStorage, name: str, folder: Path, *, metric: str, mode: str, costs: Sequence[str] = ()
+    ) -> None:
         self._storage, self._folder = storage, folder
-        self._metric, self._mode = metric, mode
+        self._metric, self._mode, self._costs = metric, mode, tuple(costs)
         try:
             self._id = storage.get_study_id_from_name(name)
         except KeyError:
-            direction = StudyDirection.MAXIMIZE if mode == "max" else StudyDirection.MINIMIZE
+            first = StudyDirection.MAXIMIZE if mode == "max" else StudyDirection.MINIMIZE
             with quiet_optuna():
-                self._id = storage.create_new_study([direction], name)
+                self._id = storage.create_new_study([first, *[StudyDirection.MINIMIZE] * len(self._costs)], name)
         self._ids: dict[int, int] = {}
         self.records: list[TrialRecord] = []
         for frozen in sorted(storage.get_all_trials(self._id), key=lambda trial: trial.number):
             self._ids[frozen.number] = frozen._trial_id
             self.records.append(self._record(frozen))
+        self.earlier = earlier_records(self.notes.get("earlier", []), metric, mode)
         self._order = 1 + max((report.order for record in self.records for report in record.reports), default=-1)
 
     @property
@@ -95,7 +72,20 @@ class SweepStudy:
 
     def note(self, key: str, value: Any) -> None:
         """Note something about the sweep as a whole."""
-        self._storage.set_study_user_attr(self._id, key, value)
+        self._write(self._storage.set_study_user_attr, self._id, key, value)
+
+    def warm_up(self, name: str, kept: list[dict[str, Any]]) -> None:
+        """Note the trials of another sweep (see `ikd.sweep._warm`)."""
+        self.note("earlier", kept)
+        self.note("warm_start", name)
+        self.earlier = earlier_records(kept, self._metric, self._mode)
+
+    def _write(self, call: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
+        try:
+            return call(*arguments, **keywords)
+        except (optuna.exceptions.StorageInternalError, SQLAlchemyError, sqlite3.Error, OSError) as error:
+            cause = str(error.__cause__ or error).splitlines()[0]
+            raise StudyLost(f"{self._folder}: the study cannot be written: {cause}") from error
 
     def add(self, proposal: Proposal, space: SearchSpace) -> TrialRecord:
         """Write a new trial, all of it in one transaction: a crash leaves either nothing or a trial that can run."""
@@ -116,7 +106,7 @@ class SweepStudy:
             datetime_complete=None, params=params, distributions=distributions(space, list(params)),
             user_attrs=attributes, system_attrs={}, intermediate_values={},
         )  # fmt: skip
-        self._ids[number] = self._storage.create_new_trial(self._id, template_trial=template)
+        self._ids[number] = self._write(self._storage.create_new_trial, self._id, template_trial=template)
         record = TrialRecord(
             number, name, proposal.anchors, dict(proposal.values), proposal.in_space, attributes["fingerprint"],
             self._folder / "trials" / str(number), stage_ends=tuple(attributes["stage_ends"]),
@@ -126,33 +116,57 @@ class SweepStudy:
 
     def started(self, number: int) -> TrialRecord:
         """Count an attempt."""
-        record = self._update(number, attempts=self.records[number].attempts + 1, state="running")
-        self._set(number, "attempts", record.attempts)
-        self._storage.set_trial_state_values(self._ids[number], TrialState.RUNNING)
+        record = self.records[number]
+        starts = (*record.starts, record.held)
+        record = self._update(number, attempts=len(starts), starts=starts, state="running")
+        self._set(number, "starts", starts)
+        self._set_state(number, TrialState.RUNNING)
         return record
 
     def crashed(self, number: int) -> TrialRecord:
         """Count a dead attempt."""
         record = self._update(number, crashes=self.records[number].crashes + 1)
         self._set(number, "crashes", record.crashes)
+        self._set(number, "held", record.held)
         return record
 
-    def report(self, number: int, epoch: int, metrics: Mapping[str, float], seconds: float) -> Report | None:
-        """Write one validation; an epoch that is already written (trained again after a crash) changes nothing."""
+    def hold(self, number: int, seconds: float, *, write: bool = True) -> TrialRecord:
+        """Count time for which a trial held a place of the runner; not written where something else is at once."""
+        record = self._update(number, held=self.records[number].held + seconds)
+        if write:
+            self._set(number, "held", record.held)
+        return record
+
+    def report(
+        self, number: int, epoch: int, metrics: Mapping[str, float], seconds: float,
+        decide: Callable[[Sequence[TrialRecord]], Exploit | None] = lambda records: None,
+    ) -> Report | None:  # fmt: skip
+        """Write one validation; an epoch that is already written (trained again after a crash) changes nothing.
+
+        Args:
+            number: the trial.
+            epoch: epochs finished.
+            metrics: of the validation.
+            seconds: of training, over all attempts.
+            decide: given all records, this report included, returns what the trial goes on from. Both are written in
+                one piece, so that no crash can part them.
+        """
         record = self.records[number]
         if epoch <= record.epochs:
             return None
-        report = Report(epoch, dict(metrics), seconds, self._order)
+        report = Report(epoch, dict(metrics), seconds, self._order, record.held, time.time())
+        self.records[number] = self._with_reports(record, (*record.reports, report))
+        report = replace(report, exploit=decide(self.records))
         self._order += 1
-        content = {"metrics": dict(metrics), "seconds": seconds, "order": report.order}
-        self._set(number, f"{_REPORT}{epoch}", content)
+        self._set(number, f"{_REPORT}{epoch}", _content(report))
         self._write_value(number, epoch, metrics.get(self._metric, math.nan))
         self.records[number] = self._with_reports(record, (*record.reports, report))
         return report
 
     def pause(self, number: int) -> TrialRecord:
         """Mark an interrupted trial; it goes on with the next start."""
-        self._storage.set_trial_state_values(self._ids[number], TrialState.WAITING)
+        self._set(number, "held", self.records[number].held)
+        self._set_state(number, TrialState.WAITING)
         return self._update(number, state="waiting")
 
     def end(self, number: int, state: State, reason: str, *, epoch: int | None = None) -> TrialRecord:
@@ -167,6 +181,7 @@ class SweepStudy:
             reason: for people.
             epoch: for diverged: where.
         """
+        self._set(number, "held", self.records[number].held)
         self._set(number, "end", {"state": state, "reason": reason, "epoch": epoch})
         return self._close(number, state, reason, epoch)
 
@@ -184,25 +199,28 @@ class SweepStudy:
 
     def _close(self, number: int, state: State, reason: str, epoch: int | None) -> TrialRecord:
         record = self.records[number]
-        values = None
+        value = None
         if state == "diverged":
             self._write_value(number, epoch or record.epochs or 1, math.nan)
-            values = [worst_value(self._mode)]
+            value = worst_value(self._mode)
         elif state == "finished":
             assert record.metric is not None, "a finished trial has a result"
-            values = [record.metric]
+            value = record.metric
         elif state == "stopped" and record.reports:
-            last = record.reports[-1].metrics.get(self._metric, math.nan)
-            values = [last] if math.isfinite(last) else None
-        self._storage.set_trial_state_values(self._ids[number], _ENDS[state], values)
+            value = record.reports[-1].metrics.get(self._metric, math.nan)
+        values = [value, *record.costs(self._costs)] if value is not None else [math.nan]
+        self._set_state(number, _ENDS[state], values if all(map(math.isfinite, values)) else None)
         return self._update(number, state=state, reason=reason)
 
     def _write_value(self, number: int, epoch: int, value: float) -> None:
         finite = value if math.isfinite(value) else worst_value(self._mode)
-        self._storage.set_trial_intermediate_value(self._ids[number], epoch, finite)
+        self._write(self._storage.set_trial_intermediate_value, self._ids[number], epoch, finite)
 
     def _set(self, number: int, key: str, value: Any) -> None:
-        self._storage.set_trial_user_attr(self._ids[number], key, value)
+        self._write(self._storage.set_trial_user_attr, self._ids[number], key, value)
+
+    def _set_state(self, number: int, state: TrialState, values: Sequence[float] | None = None) -> None:
+        self._write(self._storage.set_trial_state_values, self._ids[number], state, values)
 
     def _update(self, number: int, **changes: Any) -> TrialRecord:
         self.records[number] = replace(self.records[number], **changes)
@@ -210,9 +228,14 @@ class SweepStudy:
 
     def _with_reports(self, record: TrialRecord, reports: tuple[Report, ...]) -> TrialRecord:
         best = best_report(reports, self._metric, self._mode)
+        exploits = tuple(report.exploit for report in reports if report.exploit is not None)
+        if exploits:
+            record = replace(record, values=exploits[-1].values, fingerprint=exploits[-1].fingerprint)
         return replace(
             record,
             reports=reports,
+            exploits=exploits,
+            held=max([record.held, *[report.held for report in reports]]),
             seconds=reports[-1].seconds if reports else 0.0,
             metric=best.metrics[self._metric] if best else None,
             best_epoch=best.epoch if best else None,
@@ -231,14 +254,26 @@ class SweepStudy:
             fingerprint=attributes["fingerprint"],
             directory=self._folder / "trials" / str(frozen.number),
             state=end.get("state", state),
-            attempts=attributes.get("attempts", 0),
+            attempts=len(attributes.get("starts", ())),
             crashes=attributes.get("crashes", 0),
             reason=end.get("reason", ""),
             stage_ends=tuple(attributes.get("stage_ends", ())),
+            held=attributes.get("held", 0.0),
+            starts=tuple(attributes.get("starts", ())),
         )
         reports = [
-            Report(int(key.removeprefix(_REPORT)), value["metrics"], value["seconds"], value["order"])
+            _report(int(key.removeprefix(_REPORT)), value)
             for key, value in attributes.items()
             if key.startswith(_REPORT)
         ]
         return self._with_reports(record, tuple(sorted(reports, key=lambda report: report.epoch)))
+
+
+def _content(report: Report) -> dict[str, Any]:
+    content = {key: value for key, value in vars(report).items() if key not in ("epoch", "exploit")}
+    return content | ({"exploit": vars(report.exploit)} if report.exploit is not None else {})
+
+
+def _report(epoch: int, content: Mapping[str, Any]) -> Report:
+    exploit = Exploit(**content["exploit"]) if "exploit" in content else None
+    return Report(epoch, **{**content, "exploit": exploit})

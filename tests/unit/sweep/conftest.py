@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from ikd.config import Recipe, Runner, SearchSpace, load_recipe
+from ikd.sweep._database import open_storage
 from ikd.sweep._environment import prepare_environment
-from ikd.sweep._study import SweepStudy, open_storage
+from ikd.sweep._study import SweepStudy
 
 SPACE: dict[str, Any] = {
     "recipe": "drawn_r18",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ikd.config import Recipe, Runner, SearchSpace
+from ikd.config import Recipe, Runner, SearchSpace, SweepFiles
 from ikd.sweep._conductor import Conductor
 from ikd.sweep._records import TrialRecord
 from ikd.sweep._study import SweepStudy
@@ -60,7 +60,7 @@ class DyingStudy:
 
 def conduct(space: SearchSpace, recipe: Recipe, study: SweepStudy, *, runner: Runner | None = None) -> Conductor:
     runner = runner or Runner()
-    return Conductor(space, recipe, runner, study=study, watcher=SilentWatcher(), tracker=NullTracker())
+    return Conductor(SweepFiles(space, recipe, runner), study=study, watcher=SilentWatcher(), tracker=NullTracker())
 
 
 def play(conductor: Conductor, recipe: Recipe, worker: Worker) -> None:

@@ -8,9 +8,10 @@ import pytest
 
 from ikd.config import Recipe, SweepFiles
 from ikd.sweep import dry_run
+from ikd.sweep._database import open_storage
 from ikd.sweep._folder import sweep_folder, write_files
 from ikd.sweep._sampling import anchor_proposals
-from ikd.sweep._study import SweepStudy, open_storage
+from ikd.sweep._study import SweepStudy
 from tests.unit.sweep.conftest import make_runner, make_space
 
 FINITE = {"distill.host": {"choice": ["fgd", "mgd"]}, "attack.steps": {"choice": [1, 3, 5]}}

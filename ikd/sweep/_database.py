@@ -1,0 +1,46 @@
+"""Opening the database of a study."""
+
+from __future__ import annotations
+
+import sqlite3
+import warnings
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages import RDBStorage
+
+from ikd.errors import BadInput
+
+
+def open_storage(folder: Path, store: str) -> RDBStorage:
+    """Open the study's store: `sqlite` is study.db in `folder` with a write-ahead log, else a database URL.
+
+    Raises:
+        BadInput: the database cannot be reached or is none of ours.
+    """
+    arguments: dict[str, Any] = {}
+    url = store
+    if store == "sqlite":
+        file = folder / "study.db"
+        _use_write_ahead_log(file)
+        url, arguments = f"sqlite:///{file}", {"connect_args": {"timeout": 60}}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return RDBStorage(url, engine_kwargs=arguments)
+    except Exception as error:  # SQLAlchemy and the driver raise many kinds
+        # The URL may hold a password, so the text of the error is cut to its first line and the URL is not shown.
+        place = str(folder / "study.db") if store == "sqlite" else "runner study"
+        raise BadInput(f"{place}: cannot open the study: {str(error).splitlines()[0]}") from error
+
+
+def _use_write_ahead_log(file: Path) -> None:
+    try:
+        connection = sqlite3.connect(file, timeout=60)
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        finally:
+            connection.close()
+    except sqlite3.DatabaseError as error:
+        raise BadInput(f"{file}: must be the study of a sweep, but is no SQLite file ({error})") from error
