@@ -21,6 +21,10 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Check or draw COCO-format data sets.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(data_app, name="data")
+space_app = typer.Typer(help="Look at search spaces.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(space_app, name="space")
+track_app = typer.Typer(help="The tracker's copy of sweeps.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(track_app, name="track")
 
 Sets = Annotated[
     list[str] | None, typer.Option("--set", help="Fix a recipe field, e.g. --set data.root=my/coco. Repeatable.")
@@ -43,7 +47,16 @@ def sweep(
     runner: Annotated[Path | None, typer.Option(help="Runner file; without one, one trial at a time here.")] = None,
     name: Annotated[str | None, typer.Option(help="Name; without one, that of the file.")] = None,
     sets: Sets = None,
+    trials: Annotated[
+        str | None, typer.Option(help="Trials instead of budget.trials; +20: twenty more once the sweep is complete.")
+    ] = None,
+    warm_start: Annotated[
+        str | None, typer.Option(help="At the first start: another sweep whose trials teach this one's sampler.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run at what cost; start nothing.")] = False,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="With --dry-run: train one epoch here for the forecast.")
+    ] = False,
 ) -> None:
     """Start a sweep; the same command resumes or extends it.
 
@@ -51,12 +64,18 @@ def sweep(
     """
     from ikd import sweep as sweeps
     from ikd.config import parse_sets
+    from ikd.errors import BadInput
 
     values = parse_sets(sets or [])
+    if measure and not dry_run:
+        raise BadInput("--measure: must come with --dry-run")
     if dry_run:
-        sweeps.wide_console().print(sweeps.dry_run(space, runner=runner, name=name, values=values).render())
+        plan = sweeps.dry_run(space, runner=runner, name=name, values=values, trials=trials, measure=measure)
+        sweeps.wide_console().print(plan.render())
         return
-    result = sweeps.run_sweep(space, runner=runner, name=name, values=values)
+    result = sweeps.run_sweep(
+        space, runner=runner, name=name, values=values, trials=trials, warm_start=warm_start
+    )  # fmt: skip
     raise typer.Exit(result.exit_status)
 
 
@@ -145,7 +164,9 @@ def attack(
 def export(
     name: Name,
     to: Annotated[Path, typer.Option(help="Folder for the student; an earlier export there is replaced.")],
-    trial: Annotated[int | None, typer.Option(help="Trial number; without one, the best.")] = None,
+    pick: Annotated[
+        str, typer.Option(help="best, knee (of the Pareto front, with costs), or a trial's number.")
+    ] = "best",
     register: Annotated[str | None, typer.Option(help="Also register as a version of this MLflow model.")] = None,
     onnx: Annotated[bool, typer.Option("--onnx", help="Also write student.onnx; needs pip install ikd[onnx].")] = False,
 ) -> None:
@@ -153,9 +174,9 @@ def export(
 
     Example: ikd export mine --to student
     """
-    from ikd.export import export_sweep
+    from ikd.export import export_sweep, parse_pick
 
-    typer.echo(export_sweep(name, to, trial=trial, register=register, onnx=onnx).summary())
+    typer.echo(export_sweep(name, to, pick=parse_pick(pick), register=register, onnx=onnx).summary())
 
 
 @app.command()
@@ -186,6 +207,51 @@ def doctor() -> None:
         table.add_row(f"[{colours[check.status]}]{check.status}", check.name, check.detail, check.advice)
     wide_console().print(table)
     raise typer.Exit(exit_status(checks))
+
+
+@space_app.command("show")
+def space_show(
+    space: Annotated[Path, typer.Argument(help="Search-space file.")],
+    sets: Sets = None,
+) -> None:
+    """Print a search space as a table: what varies, how, when, and what the paper has.
+
+    Example: ikd space show search_spaces/ikd.yaml
+    """
+    from ikd import sweep as sweeps
+    from ikd.config import load_sweep, parse_sets
+
+    files = load_sweep(space, None, parse_sets(sets or []))
+    sweeps.wide_console().print(sweeps.space_table(files.space, files.recipe))
+
+
+@space_app.command("schema")
+def space_schema(
+    to: Annotated[Path, typer.Argument(help="Folder for space.json, recipe.json and runner.json.")],
+) -> None:
+    """Write the JSON schemas of the YAML files, for editors.
+
+    Example: ikd space schema docs/schema
+    """
+    from ikd.config import write_schemas
+
+    for path in write_schemas(to):
+        typer.echo(str(path))
+
+
+@track_app.command("rebuild")
+def track_rebuild(
+    name: Name,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Delete the runs that are there first.")] = False,
+) -> None:
+    """Write a sweep to its tracker again, from its study: after a tracker was lost, moved or edited.
+
+    Example: ikd track rebuild mine
+    """
+    from ikd.sweep import rebuild_tracking
+
+    made = rebuild_tracking(name, fresh=fresh)
+    typer.echo(f"{name}: {made.trials} runs with {made.reports} epochs are at {made.uri}")
 
 
 @data_app.command("check")

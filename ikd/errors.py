@@ -69,6 +69,20 @@ class JobError(IkdError):
     """The input was fine, the work failed."""
 
 
+class DiskFull(JobError):
+    """A file could not be written for want of space; what stood there before is intact."""
+
+    def __init__(self, path: str, needed: int, free: int) -> None:
+        self.path, self.needed, self.free = path, needed, free
+        super().__init__(
+            f"disk full while writing {path}: need {needed / 1e6:.1f} MB, {free / 1e6:.1f} MB free; "
+            "make room, then run the same command again"
+        )
+
+    def __reduce__(self) -> tuple[type[DiskFull], tuple[str, int, int]]:
+        return type(self), (self.path, self.needed, self.free)
+
+
 class NonFiniteLoss(JobError):
     """A loss became NaN or infinite; raised before the optimiser step, so the weights are still finite."""
 

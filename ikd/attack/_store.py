@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ikd.errors import DataError
+from ikd.files import write_whole
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
@@ -127,9 +128,7 @@ class PerturbationStore:
 
     def _put(self, name: str, content: bytes) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        partial = self.folder / f".{name}.{os.getpid()}.part"
-        partial.write_bytes(content)
-        os.replace(partial, self.folder / name)
+        write_whole(self.folder / name, lambda file: file.write(content), durable=False)
 
 
 def _has_end(path: Path) -> bool:

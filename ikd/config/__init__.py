@@ -1,5 +1,6 @@
 """Typed, strict configuration: recipe, search space, runner."""
 
+from ikd.config._domain import Domain, Prior
 from ikd.config._home import home
 from ikd.config._loading import (
     SweepFiles,
@@ -26,7 +27,7 @@ from ikd.config._recipe import (
 from ikd.config._runner import Runner
 from ikd.config._search import Asha, Budget, Hyperband, Median, Pbt, Sampler, Scheduler, Tpe
 from ikd.config._section import Section
-from ikd.config._space import Domain, SearchSpace
+from ikd.config._space import SearchSpace
 from ikd.config._stages import StagePlan, sequence_text
 from ikd.config._terms import Attack, Distill, Reference
 
@@ -44,6 +45,7 @@ __all__ = [
     "Hyperband",
     "Median",
     "Pbt",
+    "Prior",
     "Recipe",
     "Reference",
     "Runner",

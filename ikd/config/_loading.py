@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +16,7 @@ from ikd.config._recipe import DRAWN, Recipe
 from ikd.config._runner import Runner
 from ikd.config._section import Section, validate
 from ikd.config._space import SearchSpace
+from ikd.config._space_file import space_document
 from ikd.config._yaml import Document, Location, parse_scalar, read_yaml
 from ikd.errors import BadInput, ConfigError, Problem
 
@@ -66,26 +69,35 @@ def load_sweep(
     Args:
         space: search-space file; it names the recipe.
         runner: runner file; None is one trial at a time on this machine.
-        values: recipe fields fixed from outside (`--set`); they win over the space's `set` and must not be searched.
+        values: recipe fields fixed from outside (`--set`); they win over the space's `set`, and a searched field is no
+            longer varied (by the short name of a choice, or by value).
 
     Raises:
         ConfigError: lists every fault.
     """
-    document = read_yaml(Path(space))
+    document = space_document(Path(space))
     parsed = validate(SearchSpace, document)
     loaded_runner = load_runner(runner) if runner is not None else Runner()
-    clash = sorted(set(values or {}) & set(parsed.fields))
-    if clash:
-        raise ConfigError(
-            [Problem("--set", name, None, f"is searched by {space}; remove it there to fix it") for name in clash]
-        )
+    values = values or {}
+    _refuse_followers(parsed, values)
+    fixed = {name: plain_value for name, plain_value in _plain(values).items() if name in parsed.parameters}
     try:
         recipe = load_recipe(parsed.recipe)
         recipe = recipe.with_values(parsed.set) if parsed.set else recipe
     except ConfigError as error:
         raise ConfigError([_seen_from(document, problem) for problem in error.problems]) from error
-    recipe = replaced(recipe, values, "--set") if values else recipe
-    return SweepFiles(parsed.checked(recipe, document), recipe, loaded_runner)
+    others = {name: value for name, value in values.items() if name not in fixed}
+    recipe = replaced(recipe, others, "--set") if others else recipe
+    return SweepFiles(parsed.checked(recipe, document, fixed), recipe, loaded_runner)
+
+
+def _refuse_followers(space: SearchSpace, values: Mapping[str, Any]) -> None:
+    """Refuse to fix a field that takes another one's value: the other one is to be fixed."""
+    owners = {field: name for name, domain in space.parameters.items() for field in domain.also}
+    clash = [(name, owners[name]) for name in values if name in owners and name not in space.parameters]
+    if clash:
+        rule = "is searched by the space together with {0}; set {0}"
+        raise ConfigError([Problem("--set", name, None, rule.format(owner)) for name, owner in clash])
 
 
 def parse_sets(assignments: Sequence[str]) -> dict[str, Any]:
@@ -101,8 +113,8 @@ def parse_sets(assignments: Sequence[str]) -> dict[str, Any]:
             raise BadInput(f"--set: must be field=value, but got {text!r}")
         try:
             values[name.strip()] = parse_scalar(value)
-        except Exception as error:
-            raise BadInput(f"--set: {name.strip()}: the value must be YAML, but got {value!r}") from error
+        except ValueError as error:
+            raise BadInput(f"--set: {name.strip()}: the value must be YAML, but got {value!r} ({error})") from error
     return values
 
 
@@ -159,14 +171,13 @@ def _below(annotation: Any) -> Any:
 def _recipe_path(name: str) -> Path:
     if name.endswith((".yaml", ".yml")) or "/" in name:
         return Path(name)
-    path = SHIPPED / f"{name}.yaml"
-    if not path.is_file():
+    if name not in recipe_names():
         near = difflib.get_close_matches(name, recipe_names(), n=1)
         hint = f"did you mean {near[0]!r}?" if near else _some_recipes()
         raise ConfigError(
             [Problem(name, "recipe", name, f"must be a shipped recipe or a path ending in .yaml; {hint}")]
         )
-    return path
+    return SHIPPED / f"{name}.yaml"
 
 
 def _some_recipes() -> str:
@@ -183,20 +194,15 @@ def _recipe_document(path: Path, seen: tuple[Path, ...] = ()) -> Document:
     if not isinstance(base, str):
         raise ConfigError([document.problem(("base",), base, "must be a recipe name or a path")])
     beside = path.parent / base
-    parent = beside if base.endswith((".yaml", ".yml")) and beside.is_file() else _recipe_path(base)
+    try:
+        parent = beside if base.endswith((".yaml", ".yml")) and os.path.isfile(beside) else _recipe_path(base)
+    except ConfigError as error:
+        raise ConfigError([document.problem(("base",), base, error.problems[0].rule)]) from error
+    if not os.path.isfile(parent):
+        raise ConfigError([document.problem(("base",), base, "must be a shipped recipe or a file that is there")])
     if parent.resolve() in [*(one.resolve() for one in seen), path.resolve()]:
         raise ConfigError([document.problem(("base",), base, "must not lead back to this recipe")])
-    merged = _merge(_recipe_document(parent, (*seen, path)).data, document.data)
-    return Document(document.file, merged, document.lines)
-
-
-def _merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
-    """Lay `change` over `base`; mappings merge, everything else replaces."""
-    merged = dict(base)
-    for key, value in change.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _merge(merged[key], value) if both else value
-    return merged
+    return document.over(_recipe_document(parent, (*seen, path)))
 
 
 def _checked_recipe(document: Document) -> Recipe:
@@ -212,8 +218,8 @@ def _with_absolute_paths(document: Document) -> Document:
     data = dict(document.data)
     section = data.get("data")
     if isinstance(section, dict) and isinstance(section.get("root"), str) and section["root"] != DRAWN:
-        data["data"] = {**section, "root": str(Path(section["root"]).expanduser().absolute())}
-    return Document(document.file, data, document.lines)
+        data["data"] = {**section, "root": os.path.abspath(os.path.expanduser(section["root"]))}
+    return dataclasses.replace(document, data=data)
 
 
 def _assign(data: dict[str, Any], name: str, value: Any) -> None:
@@ -237,6 +243,7 @@ def _seen_from(document: Document, problem: Problem) -> Problem:
     if problem.file == VALUES:
         location: Location = ("set", problem.field)
         return document.problem(location, problem.value, problem.rule)
-    if problem.field == "recipe" and problem.file == problem.value:
-        return document.problem(("recipe",), problem.value, problem.rule)
+    name = document.data["recipe"]
+    if problem.file == name and (problem.field == "recipe" or (problem.field, problem.line) == ("(file)", None)):
+        return document.problem(("recipe",), name, problem.rule)
     return problem

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from ikd.config._section import Section
+from ikd.config._section import Section, plain
 from ikd.config._stages import StagePlan, effective, stage_plans
 from ikd.config._terms import Adversarial, Attack, Augment, Count, Distill, NonNegative, Positive, Probability
 from ikd.errors import ConfigError, Problem
@@ -227,6 +227,19 @@ class Recipe(Section):
             ConfigError: a field that a stage sets does not exist, or its value does not fit.
         """
         return stage_plans(self)
+
+    def value(self, name: str) -> Any:
+        """Return a field by dotted name, as a plain value; None when it lies below a key that is not there."""
+        node: Any = self
+        parts = name.split(".")
+        for index, part in enumerate(parts):
+            if isinstance(node, Section):
+                node = getattr(node, part) if part in type(node).model_fields else None
+                continue
+            if isinstance(node, dict) and (rest := ".".join(parts[index:])) in node:  # keys of `overrides` have dots
+                return plain(node[rest])
+            node = node.get(part) if isinstance(node, dict) else None
+        return plain(node)
 
     def with_values(self, values: Mapping[str, Any]) -> Recipe:
         """Return a copy with dotted fields replaced; the whole is validated again.

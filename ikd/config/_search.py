@@ -8,7 +8,7 @@ import pydantic
 from pydantic import Field
 
 from ikd.config._section import Section
-from ikd.config._terms import Count, Positive
+from ikd.config._terms import Count, Positive, Probability
 
 Cost = Literal["gflops", "mparameters", "latency_ms", "gpu_hours"]
 Factor = Annotated[float, Field(gt=1.0)]
@@ -206,7 +206,7 @@ class Budget(Section):
     """Sum over trials of hours times GPUs per trial."""
     epochs: Count | None = None
     """Sum of trained epochs over all trials."""
-    target: float | None = None
+    target: Probability | None = None
     """The sweep ends when a trial's objective reaches this (AP in 0..1)."""
     patience: Count | None = None
     """The sweep ends after this many ended trials in a row, anchors not counted, without a new best."""

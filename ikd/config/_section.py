@@ -36,6 +36,15 @@ def validate(cls: type[SectionType], document: Document) -> SectionType:
         raise ConfigError([_problem(cls, document, dict(fault)) for fault in error.errors()]) from error
 
 
+def plain(value: Any) -> Any:
+    """Return a field's value as JSON has it: mappings, lists, texts and numbers."""
+    if isinstance(value, Section):
+        return value.model_dump(mode="json")
+    if isinstance(value, Mapping):
+        return {key: plain(one) for key, one in value.items()}
+    return [plain(one) for one in value] if isinstance(value, (list, tuple)) else value
+
+
 def _problem(cls: type[Section], document: Document, fault: Mapping[str, Any]) -> Problem:
     location = _written(document, fault["loc"])
     if fault["type"] == "extra_forbidden":
@@ -70,8 +79,12 @@ def _nearest(cls: type[Section], location: Location) -> str:
     """Suggest the field that was probably meant."""
     owner: Any = cls
     for part in location[:-1]:
+        if getattr(owner, "__origin__", None) is dict:  # free keys, each with the same kind of section
+            owner = _section_of(owner.__args__[1])
+            continue
         field = getattr(owner, "model_fields", {}).get(part)
-        owner = _section_of(field.annotation) if field is not None else None
+        free = field is not None and getattr(field.annotation, "__origin__", None) is dict
+        owner = None if field is None else field.annotation if free else _section_of(field.annotation)
     names = list(getattr(owner, "model_fields", {}))
     found = difflib.get_close_matches(str(location[-1]), names, n=1, cutoff=0.5)
     if found:

@@ -3,104 +3,25 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-import pydantic
 from pydantic import Field
 
+from ikd.config._conditions import holds, parents, translated, wanted
+from ikd.config._constraints import Constraint, Read, Uncomputable, constraint
+from ikd.config._domain import Domain
 from ikd.config._recipe import Recipe, Teachers
 from ikd.config._search import Asha, Budget, Cost, Objective, Sampler, Scheduler, Tpe
 from ikd.config._section import Section
-from ikd.config._sequences import Sequences
 from ikd.config._stages import stage_ends
 from ikd.config._yaml import Document
 from ikd.errors import ConfigError
 
-When = dict[str, Any]
 Anchor = Literal["paper", "student_alone", "equal_budget", "epochs_per_stage", "epochs_per_stage_control"]
 SEQUENCE = "teachers.sequence"
-_KINDS = {
-    "choice": "choice", "uniform": "uniform", "log_uniform": "log_uniform", "int": "integer", "sequence": "sequence",
-}  # fmt: skip
-
-
-class Domain(Section):
-    """The values one field may take: exactly one of `choice`, `uniform`, `log_uniform`, `int`, `sequence`."""
-
-    choice: tuple[Any, ...] | None = None
-    """Any values of the field, at least one, no two equal."""
-    uniform: tuple[float, float] | None = None
-    """Lowest and highest value, evenly likely."""
-    log_uniform: tuple[float, float] | None = None
-    """Lowest and highest value, evenly likely in the logarithm; both above 0."""
-    integer: tuple[int, int] | None = Field(default=None, alias="int")
-    """Lowest and highest whole number, both included; written `int`."""
-    sequence: Sequences | None = None
-    """Orders of teachers, only for `teachers.sequence`; a loaded space has them as a `choice`."""
-    step: Annotated[float, Field(gt=0.0)] | None = None
-    """Grid of `uniform` or `int`."""
-    when: When = {}
-    """Parent parameter -> value, or list of values, under which this parameter exists. A value that is a list itself
-    stands in a list: `when: {teachers.sequence: [[a, b]]}`."""
-    also: tuple[str, ...] = ()
-    """Other recipe fields that get the same value, so that one switch may stand for several."""
-
-    @pydantic.model_validator(mode="after")
-    def _one_kind(self) -> Domain:
-        given = [name for name, attribute in _KINDS.items() if getattr(self, attribute) is not None]
-        if len(given) != 1:
-            raise ValueError(f"needs exactly one of {', '.join(_KINDS)}, and has {given or 'none'}")
-        if self.step is not None and given[0] not in ("uniform", "int"):
-            raise ValueError(f"step goes with uniform or int, not with {given[0]}")
-        if self.choice is not None:
-            self._check_choice()
-        elif self.sequence is None:
-            self._check_range(given[0])
-        return self
-
-    def _check_choice(self) -> None:
-        assert self.choice is not None
-        if not self.choice:
-            raise ValueError("choice must list at least one value")
-        if any(value in self.choice[:index] for index, value in enumerate(self.choice)):
-            raise ValueError(f"choice must not repeat a value, and is {list(self.choice)}")
-
-    def _check_range(self, kind: str) -> None:
-        low, high = getattr(self, _KINDS[kind])
-        if not low < high:
-            raise ValueError(f"{kind} must be [low, high] with low below high, and is [{low}, {high}]")
-        if kind == "log_uniform" and low <= 0:
-            raise ValueError(f"log_uniform needs a low end above 0, and has {low}")
-        if kind == "int" and self.step is not None and self.step != round(self.step):
-            raise ValueError(f"step of an int must be whole, and is {self.step}")
-
-    @property
-    def ends(self) -> tuple[Any, ...]:
-        """The values that a check must try: all choices, or both ends."""
-        for values in (self.choice, self.uniform, self.log_uniform, self.integer):
-            if values is not None:
-                return tuple(values)
-        raise AssertionError("sequences are a choice in a resolved space")
-
-    @property
-    def size(self) -> float:
-        """Number of distinct values; infinite for a continuous range."""
-        if self.choice is not None:
-            return len(self.choice)
-        assert self.sequence is None, "sequences are a choice in a resolved space"
-        bounds = self.integer or self.uniform
-        if bounds is None or (self.integer is None and self.step is None):
-            return math.inf
-        return math.floor((bounds[1] - bounds[0]) / (self.step or 1) + 1e-9) + 1
-
-    def resolved(self, recipe: Recipe) -> Domain:
-        """Return the domain with `sequence` as the `choice` it stands for, given the teachers of `recipe`."""
-        if self.sequence is None:
-            return self
-        ap = {name: recipe.teachers.available[name].ap for name in self.sequence.of}
-        return Domain(choice=tuple(self.sequence.listed(ap)), when=self.when, also=self.also)
+COUNTED = 20_000
+"""Configurations that are counted one by one, at most."""
 
 
 class SearchSpace(Section):
@@ -118,6 +39,9 @@ class SearchSpace(Section):
     """What shall be small besides: the student's gflops, mparameters (millions), latency_ms; the trial's gpu_hours."""
     parameters: dict[str, Domain] = {}
     """Varied fields by dotted name."""
+    constraints: tuple[str, ...] = ()
+    """What every trial but an anchor must fulfil, between recipe fields by dotted name: `attack.step <= attack.eps`;
+    with comparisons, arithmetic, and, or, not, in, len, min, max."""
     anchors: tuple[Anchor, ...] = ("paper", "student_alone")
     """Fixed trials that run first and are never stopped: the recipe's own values; the student without distillation; the
     last teacher alone for all epochs; every stage as long as the whole schedule; the last teacher alone that long."""
@@ -136,7 +60,7 @@ class SearchSpace(Section):
 
         def visit(name: str) -> None:
             if name not in done:
-                for parent in self.parameters[name].when:
+                for parent in self.parents(name):
                     visit(parent)
                 done.append(name)
 
@@ -144,18 +68,44 @@ class SearchSpace(Section):
             visit(name)
         return tuple(done)
 
+    def parents(self, name: str) -> tuple[str, ...]:
+        """Return the parameters that the condition of parameter `name` reads."""
+        return parents(self.parameters[name].when)
+
     def is_active(self, name: str, values: Mapping[str, Any]) -> bool:
-        """Tell whether parameter `name` exists, given the values of its parents (absent parents count as false)."""
-        return all(
-            parent in values and values[parent] in wanted(value) for parent, value in self.parameters[name].when.items()
-        )
+        """Tell whether parameter `name` exists, given the values of its parents; an absent parent matches nothing."""
+        return holds(self.parameters[name].when, values)
+
+    def settings(self, names: Iterable[str]) -> Iterator[dict[str, Any]]:
+        """Yield the values that some parameters and their ancestors may have together, absent ones left out.
+
+        All of them must have finitely many values, as parents do.
+        """
+        return self._settings(self.with_ancestors(names), {})
+
+    def _settings(self, names: tuple[str, ...], values: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        if not names:
+            yield values
+        elif not self.is_active(names[0], values):
+            yield from self._settings(names[1:], values)
+        else:
+            for value in self.parameters[names[0]].grid() or ():
+                yield from self._settings(names[1:], {**values, names[0]: value})
+
+    def with_ancestors(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Return some parameters and all that decide whether they exist, parents before children."""
+        found, pending = set(), list(names)
+        while pending:
+            name = pending.pop()
+            if name not in found:
+                found.add(name)
+                pending += self.parents(name)
+        return tuple(name for name in self.ordered() if name in found)
 
     def with_parents(self, name: str, value: Any) -> dict[str, Any]:
         """Return parameter values under which `name` exists and is `value`."""
-        values: dict[str, Any] = {}
-        for parent, allowed in self.parameters[name].when.items():
-            values |= self.with_parents(parent, wanted(allowed)[0])
-        return {**values, name: value}
+        possible = (one for one in self.settings(self.parents(name)) if self.is_active(name, one))
+        return {**next(possible, {}), name: value}
 
     def active(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Drop the values of parameters that do not exist under their parents' values."""
@@ -164,6 +114,15 @@ class SearchSpace(Section):
             if name in values and self.is_active(name, kept):
                 kept[name] = values[name]
         return kept
+
+    def allows(self, recipe: Recipe) -> bool:
+        """Tell whether a trial's recipe fulfils the constraints; one that cannot be computed is not fulfilled."""
+        return all(_fulfilled(rule, recipe.value) for rule in self.rules)
+
+    @property
+    def rules(self) -> tuple[Constraint, ...]:
+        """The parsed constraints."""
+        return tuple(constraint(text) for text in self.constraints)
 
     @property
     def followers(self) -> tuple[str, ...]:
@@ -179,26 +138,60 @@ class SearchSpace(Section):
         """Return the recipe values of parameter values: those that `also` feeds are added."""
         return {field: value for name, value in values.items() for field in (name, *self.parameters[name].also)}
 
-    def checked(self, recipe: Recipe, document: Document | None = None) -> SearchSpace:
-        """Check the space against its recipe and return it with sequences of teachers as choices.
+    def checked(
+        self, recipe: Recipe, document: Document | None = None, fixed: Mapping[str, Any] | None = None
+    ) -> SearchSpace:
+        """Check the space against its recipe and return it in plain values, ready to be searched.
 
         Args:
             recipe: the base.
             document: the file of the space, for lines in messages; None is a space that was made by a program.
+            fixed: parameters that shall not vary, and their values (`--set`).
 
         Raises:
             ConfigError: lists every fault.
         """
-        from ikd.config._space_checks import check_space  # the rules know this class
+        from ikd.config._space_checks import check_fixed, check_space  # the rules know this class
 
-        problems = check_space(self, recipe, document or Document("(space)", {}))
+        document = document or Document("(space)", {})
+        problems = check_space(self, recipe, document)
         if problems:
             raise ConfigError(problems)
-        return self.resolved(recipe)
+        space = self.resolved(recipe).with_fixed(fixed or {})
+        problems = check_fixed(space, recipe, document, fixed or {})
+        if problems:
+            raise ConfigError(problems)
+        return space
+
+    def with_fixed(self, fixed: Mapping[str, Any]) -> SearchSpace:
+        """Return a resolved space in which some parameters have one value, by itself or by its short name.
+
+        Parameters that can then no longer exist are left out; those that always do lose their condition.
+        """
+        if not fixed:
+            return self
+        held = {name: self.parameters[name].fixed(value) for name, value in fixed.items()}
+        space = self.model_copy(update={"parameters": {**self.parameters, **held}})
+        kept: dict[str, Domain] = {}
+        for name, domain in space.parameters.items():
+            exists = {space.is_active(name, values) for values in space.settings(space.parents(name))}
+            if True in exists:
+                kept[name] = domain if False in exists else domain.model_copy(update={"when": {}})
+        read = {parent for domain in kept.values() for parent in parents(domain.when)}
+        kept = {name: kept.get(name, domain) for name, domain in space.parameters.items() if name in {*kept, *read}}
+        return self.model_copy(update={"parameters": kept})
 
     def resolved(self, recipe: Recipe) -> SearchSpace:
-        """Return the space with sequences of teachers, found legal before, as choices."""
-        resolved = {name: domain.resolved(recipe) for name, domain in self.parameters.items()}
+        """Return the space in plain values: sequences as choices, names of choices as what they stand for."""
+        resolved = {name: domain.resolved(name, recipe) for name, domain in self.parameters.items()}
+
+        def meant(parent: str, content: Any) -> Any:
+            domain = resolved.get(parent)
+            values = [domain.meant(one) for one in wanted(content)] if domain else content
+            return content if values == wanted(content) else values
+
+        for name, domain in resolved.items():
+            resolved[name] = domain.model_copy(update={"when": translated(domain.when, meant)})
         return self.model_copy(update={"parameters": resolved})
 
     def stage_ends(self, recipe: Recipe) -> list[tuple[int, ...]]:
@@ -210,28 +203,72 @@ class SearchSpace(Section):
         teachers = [Teachers.model_validate_json(json.dumps(plan)) for plan in plans]
         return [tuple(stage_ends(recipe.model_copy(update={"teachers": one}))) for one in teachers]
 
-    def num_configurations(self) -> float:
-        """Return how many distinct configurations the space holds; infinite with a continuous range."""
-        if any(domain.size == math.inf and _reachable(domain) for domain in self.parameters.values()):
-            return math.inf
-        return self._count(self.ordered(), {})
+    def num_configurations(self, recipe: Recipe | None = None) -> float:
+        """Return how many distinct configurations the space holds; infinite with a continuous range.
 
-    def _count(self, names: tuple[str, ...], values: dict[str, Any]) -> int:
+        Args:
+            recipe: the base, to leave out what the constraints refuse, where there are at most `COUNTED`; without it
+                constraints are not looked at.
+        """
+        total: float = 1
+        for names in self._families():
+            total *= self._count(names, {}, {})
+        if recipe is None or not self.constraints or total > COUNTED:
+            return total
+        reads = (reader(self, recipe, values) for values in self.settings(self.parameters))
+        return sum(all(_fulfilled(rule, read) for rule in self.rules) for read in reads)
+
+    def _families(self) -> list[tuple[str, ...]]:
+        """Return the parameters in groups that do not depend on each other, parents before children."""
+        families: list[set[str]] = []
+        for name in self.parameters:
+            own = {name, *self.parents(name)}
+            for family in [family for family in families if family & own]:
+                own |= family
+                families.remove(family)
+            families.append(own)
+        return [tuple(name for name in self.ordered() if name in family) for family in families]
+
+    def _count(self, names: tuple[str, ...], values: dict[str, Any], known: dict[Any, float]) -> float:
+        """Count the settings of `names`, given `values` of parents; `known` remembers what was counted."""
         if not names:
             return 1
         head, rest = names[0], names[1:]
-        if not self.is_active(head, values):
-            return self._count(rest, values)
-        domain = self.parameters[head]
-        if not any(head in self.parameters[name].when for name in rest):
-            return int(domain.size) * self._count(rest, values)
-        return sum(self._count(rest, {**values, head: value}) for value in domain.choice or ())
+        read = {parent for name in names for parent in self.parents(name)}
+        values = {name: value for name, value in values.items() if name in read}
+        key = len(names), json.dumps(values, sort_keys=True)
+        if key not in known:
+            domain = self.parameters[head]
+            if not self.is_active(head, values):
+                known[key] = self._count(rest, values, known)
+            elif any(head in self.parents(name) for name in rest):
+                grid = domain.grid() or ()
+                known[key] = sum(self._count(rest, {**values, head: value}, known) for value in grid)
+            else:
+                known[key] = domain.size * self._count(rest, values, known)
+        return known[key]
 
 
-def wanted(value: Any) -> list[Any]:
-    """Return the values under which a condition holds; a single value stands for a list of one."""
-    return value if isinstance(value, list) else [value]
+def reader(space: SearchSpace, recipe: Recipe, values: Mapping[str, Any]) -> Read:
+    """Return what reads the fields of a trial: `recipe` with parameter values, built only where that is needed.
+
+    Raises:
+        ConfigError: (by the reader) the recipe refuses the values.
+    """
+    fed = space.expanded(values)
+
+    def read(field: str) -> Any:
+        if field in fed:
+            return fed[field]
+        if any(one.startswith(field + ".") or field.startswith(one + ".") for one in fed):
+            return recipe.with_values(fed).value(field)
+        return recipe.value(field)
+
+    return read
 
 
-def _reachable(domain: Domain) -> bool:
-    return all(wanted(value) for value in domain.when.values())
+def _fulfilled(rule: Constraint, read: Read) -> bool:
+    try:
+        return rule.holds(read)
+    except (Uncomputable, ConfigError):  # ConfigError: values that the recipe takes only together with others
+        return False

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ikd.config._conditions import matches, structure_faults, wanted
+from ikd.config._constraint_checks import constraint_problems, fulfilment_problems
 from ikd.config._recipe import Recipe
+from ikd.config._search_checks import check_search
 from ikd.config._sequences import LISTED_SEQUENCES, Sequences
-from ikd.config._space import SEQUENCE, SearchSpace, wanted
+from ikd.config._space import COUNTED, SEQUENCE, SearchSpace
 from ikd.config._yaml import Document, Location
 from ikd.errors import ConfigError, Problem
 
@@ -23,9 +28,6 @@ NOT_SEARCHABLE = {
     "data.root": "trials must be validated on the same data",
     "data.val": "trials must be validated on the same data",
 }
-GRID_CONFIGURATIONS = 20_000
-"""A larger space is not for a full factorial."""
-SEED_LIMIT = 2**31
 PARTNERS = {
     "attack.step": "attack.eps",
     "distill.host": SEQUENCE,
@@ -40,14 +42,36 @@ PARTNERS = {
 
 def check_space(space: SearchSpace, recipe: Recipe, document: Document) -> list[Problem]:
     """Return the faults of a search space against its recipe: names, conditions, values that the recipe refuses."""
-    problems = list(_sequence_problems(space, recipe, document))
+    problems = [*_sequence_problems(space, recipe, document), *_structure_problems(space, document)]
     if problems:  # nothing else can be tried without them
         return problems
-    space = space.resolved(recipe)
+    resolved = space.resolved(recipe)
     for name in space.parameters:
-        problems += _parameter_problems(space, name, recipe, document)
+        problems += _parameter_problems(resolved, name, recipe, document)
+    problems += constraint_problems(space, document)
     problems += _anchor_problems(space, recipe, document)
-    return problems or [*_rung_problems(space, recipe, document), *_grid_problems(space, recipe, document)]
+    return problems or list(_existence_problems(resolved, document))
+
+
+def check_fixed(
+    space: SearchSpace, recipe: Recipe, document: Document, fixed: Mapping[str, Any]
+) -> list[Problem]:  # fmt: skip
+    """Return the faults of what is left to search once parameters are fixed from outside, in a space right before."""
+    source = Document("--set", {})
+    problems = [
+        dataclasses.replace(problem, field=name)
+        for name in fixed
+        if name in space.parameters
+        for problem in _value_problems(space, name, recipe, source)
+    ]
+    problems += check_search(space, recipe, document)
+    return problems or list(fulfilment_problems(space, recipe, document))
+
+
+def _structure_problems(space: SearchSpace, document: Document) -> Iterator[Problem]:
+    for name, domain in space.parameters.items():
+        for fault in structure_faults(domain.when, ("parameters", name, "when")):
+            yield document.problem(*fault)
 
 
 def _sequence_problems(space: SearchSpace, recipe: Recipe, document: Document) -> Iterator[Problem]:
@@ -97,6 +121,7 @@ def _parameter_problems(space: SearchSpace, name: str, recipe: Recipe, document:
     also = list(_also_problems(space, name, document))
     yield from also
     yield from _condition_problems(space, name, document)
+    yield from _prior_problems(space, name, document)
     if not also:
         yield from _value_problems(space, name, recipe, document)
 
@@ -119,8 +144,7 @@ def _also_problems(space: SearchSpace, name: str, document: Document) -> Iterato
 
 
 def _condition_problems(space: SearchSpace, name: str, document: Document) -> Iterator[Problem]:
-    for parent, value in space.parameters[name].when.items():
-        place: Location = ("parameters", name, "when", parent)
+    for place, parent, value in matches(space.parameters[name].when, ("parameters", name, "when")):
         if parent not in space.parameters:
             yield document.problem(
                 place, None, f"must name another parameter of this space ({', '.join(space.parameters)})"
@@ -135,7 +159,30 @@ def _condition_problems(space: SearchSpace, name: str, document: Document) -> It
         for one in wanted(value):
             if choices is not None and one not in choices:
                 hint = f"; write {[value]}, a list of values that are lists themselves" if value in choices else ""
-                yield document.problem(place, one, f"must be among the choices of {parent}: {[*choices]}{hint}")
+                yield document.problem(place, one, f"must be among the choices of {parent}: {shown(choices)}{hint}")
+
+
+def _existence_problems(space: SearchSpace, document: Document) -> Iterator[Problem]:
+    """Refuse conditions that nothing fulfils, and those over too many values to look through."""
+    for name in space.parameters:
+        place: Location = ("parameters", name, "when")
+        involved = space.with_ancestors(space.parents(name))
+        combinations = math.prod(space.parameters[one].size for one in involved)
+        if combinations > COUNTED:
+            rule = f"must depend on at most {COUNTED} combinations of values of {', '.join(involved)}"
+            yield document.problem(place, int(combinations), rule)
+        elif not any(space.is_active(name, values) for values in space.settings(involved)):
+            yield document.problem(place, None, f"must be possible: no values of {', '.join(involved)} fulfil it")
+
+
+def _prior_problems(space: SearchSpace, name: str, document: Document) -> Iterator[Problem]:
+    domain = space.parameters[name]
+    if domain.prior is None or domain.contains(domain.prior.around):
+        return
+    values = f"among the choices {shown(domain.choice)}" if domain.choice else f"within {list(domain.bounds or ())}"
+    if document.line(place := ("parameters", name, "prior", "around")) == document.line(place[:-1]):
+        values += " (where nothing is written it is the recipe's own value)"
+    yield document.problem(place, domain.prior.around, f"must lie {values}")
 
 
 def _leads_to(space: SearchSpace, start: str, target: str) -> bool:
@@ -146,7 +193,7 @@ def _leads_to(space: SearchSpace, start: str, target: str) -> bool:
             return True
         if name in space.parameters and name not in seen:
             seen.add(name)
-            pending += space.parameters[name].when
+            pending += space.parents(name)
     return False
 
 
@@ -198,30 +245,7 @@ def _anchor_problems(space: SearchSpace, recipe: Recipe, document: Document) -> 
             yield document.problem(("anchors", index), anchor, f"does not go with the recipe: {rule}")
 
 
-def _rung_problems(space: SearchSpace, recipe: Recipe, document: Document) -> Iterator[Problem]:
-    """Refuse rungs at stage ends where nothing has a second stage: they would never act."""
-    asha = space.scheduler.asha
-    if asha is None or any(len(ends) > 1 for ends in space.stage_ends(recipe)):
-        return
-    rule = f"needs a sequence of at least two teachers in {SEQUENCE}, of the recipe or of the space"
-    if asha.rungs == "stages":
-        yield document.problem(("scheduler", "asha", "rungs"), asha.rungs, rule)
-    if asha.first_stage_grace:
-        yield document.problem(("scheduler", "asha", "first_stage_grace"), True, rule)
-
-
-def _grid_problems(space: SearchSpace, recipe: Recipe, document: Document) -> Iterator[Problem]:
-    grid = space.sampler.grid
-    if grid is None:
-        return
-    endless = [name for name, domain in space.parameters.items() if domain.size == float("inf")]
-    for name in endless:
-        yield document.problem(("parameters", name), None, "must be finite for sampler grid: a choice or a step")
-    if not endless and space.num_configurations() > GRID_CONFIGURATIONS:
-        rule = f"must have at most {GRID_CONFIGURATIONS} configurations for sampler grid"
-        yield document.problem(("parameters",), int(space.num_configurations()), rule)
-    place: Location = ("sampler", "grid", "repeats")
-    if grid.repeats > 1 and "seed" in space.fields:
-        yield document.problem(place, grid.repeats, "must be 1 when seed is searched: a repeat is another seed")
-    if recipe.seed + grid.repeats > SEED_LIMIT:
-        yield document.problem(place, grid.repeats, f"must leave the recipe's seed plus repeats below {SEED_LIMIT}")
+def shown(values: Sequence[Any] | None) -> str:
+    """Write choices for a message, the first twenty of many."""
+    values = values or ()
+    return f"[{', '.join(repr(value) for value in values[:20])}{', ...' if len(values) > 20 else ''}]"

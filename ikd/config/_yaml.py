@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,17 +15,35 @@ from ikd.errors import ConfigError, Problem
 Location = tuple[str | int, ...]
 
 
+MOST_NODES = 20_000
+"""Values in one file, aliases counted as often as they are used: no file of ours comes near, a bomb goes far beyond."""
+DEEPEST = 30
+MOST_BYTES = 1_000_000
+_TAG = "tag:yaml.org,2002:"
+PLAIN_TAGS = frozenset(_TAG + name for name in ("null", "bool", "int", "float", "str", "seq", "map", "merge"))
+"""Everything a recipe, space or runner is made of; no other tag means anything to us."""
+
+
 class _Loader(yaml.SafeLoader):
     """Safe loader in which `1e-5` is a number (YAML 1.1 reads it as text) and `on`, `off`, `yes`, `no` are text."""
 
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """Build a value; what Python refuses to read (`0x_`, a number of 5000 digits) keeps its line."""
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, ArithmeticError, LookupError) as error:
+            raise yaml.constructor.ConstructorError(None, None, str(error), node.start_mark) from error
+
 
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":float", ":bool", ":timestamp"))]
+    first: [
+        (tag, pattern) for tag, pattern in resolvers if not tag.endswith((":float", ":bool", ":timestamp", ":value"))
+    ]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|false|False)$"), list("tTfF"))
+_Loader.add_implicit_resolver(_TAG + "bool", re.compile(r"^(?:true|True|false|False)$"), list("tTfF"))
 _Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
+    _TAG + "float",
     re.compile(r"^[-+]?(?:(?:\d+\.\d*|\.\d+)(?:[eE][-+]?\d+)?|\d+[eE][-+]?\d+|\.(?:inf|Inf|nan|NaN))$"),
     list("-+.0123456789"),
 )
@@ -32,41 +51,92 @@ _Loader.add_implicit_resolver(
 
 @dataclass(frozen=True)
 class Document:
-    """A parsed YAML file.
+    """A parsed YAML file, with what it is laid over where it starts from other files.
 
     Attributes:
         file: name shown in messages.
         data: the parsed value, a mapping at the top.
         lines: 1-based line of each dotted location, list indices included.
+        files: file of the locations that another file has written.
     """
 
     file: str
     data: dict[str, Any]
     lines: dict[Location, int] = field(default_factory=dict)
+    files: dict[Location, str] = field(default_factory=dict)
 
     def line(self, location: Location) -> int | None:
         """Return the line of `location` or of its nearest ancestor that was written in the file."""
+        return self._mark(location)[1]
+
+    def _mark(self, location: Location) -> tuple[str, int | None]:
         for end in range(len(location), -1, -1):
             if location[:end] in self.lines:
-                return self.lines[location[:end]]
-        return None
+                return self.files.get(location[:end], self.file), self.lines[location[:end]]
+        return self.file, None
 
     def problem(self, location: Location, value: object, rule: str) -> Problem:
         """Describe a fault at `location`."""
-        return Problem(self.file, dotted(location) or "(file)", value, rule, self.line(location))
+        file, line = self._mark(location)
+        return Problem(file, dotted(location) or "(file)", value, rule, line)
+
+    def over(self, under: Document) -> Document:
+        """Lay this file over another one; mappings merge, everything else replaces."""
+        lines, files = dict(under.lines), dict(under.files)
+        for location in under.lines:
+            files.setdefault(location, under.file)
+        data = _merge(under.data, self.data)
+        for location in [one for one in lines if not _written(under.data, data, one)]:
+            del lines[location], files[location]
+        for location in self.lines:
+            files.pop(location, None)
+        return Document(self.file, data, {**lines, **self.lines}, {**files, **self.files})
+
+
+def _merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in change.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged
+
+
+def _written(under: Any, merged: Any, location: Location) -> bool:
+    """Tell whether what the lower file holds at `location` is still there."""
+    for part in location:
+        if isinstance(under, dict) and isinstance(merged, dict):
+            under, merged = under.get(part), merged.get(part)
+        else:
+            return under is merged
+    return True
 
 
 def dotted(location: Location) -> str:
     """Join a location to the name people write: `distill.fgd.alpha`, `schedule.milestones[1]`."""
     text = ""
     for part in location:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+        text += f"[{part}]" if isinstance(part, int) else f".{_printable(part)}" if text else _printable(part)
     return text
 
 
+def _printable(text: str) -> str:
+    """Return a name on one line, without what a terminal would obey."""
+    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
+
+
 def parse_scalar(text: str) -> Any:
-    """Parse the right side of `--set field=value` as YAML: `1e-5`, `[a, b]`, `true`, plain text."""
-    return yaml.load(text, Loader=_Loader)
+    """Parse the right side of `--set field=value` as YAML: `1e-5`, `[a, b]`, `true`, plain text.
+
+    Raises:
+        ValueError: it is no YAML of plain data; says why.
+    """
+    try:
+        data, _, repeated = _parsed(text)
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ValueError(_refusal(error, text)[0]) from error
+    if repeated:
+        raise ValueError(f"{dotted(repeated[0][0])} is written twice")
+    return data
 
 
 def read_yaml(path: Path) -> Document:
@@ -76,45 +146,103 @@ def read_yaml(path: Path) -> Document:
         ConfigError: the file is missing, is no YAML, repeats a key, or is not a mapping.
     """
     file = str(path)
+    text = _text(path, file)
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError([Problem(file, "(file)", None, f"must be a readable UTF-8 text file: {error}")]) from error
-    loader = _Loader(text)
-    try:
-        node = loader.get_single_node()
-        lines: dict[Location, int] = {}
-        repeated = list(_walk(node, (), lines)) if node is not None else []
-        data = loader.construct_document(node) if node is not None else {}
-    except (yaml.YAMLError, ValueError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = mark.line + 1 if mark is not None else None
-        rule = f"must be YAML: {getattr(error, 'problem', None) or error}"
-        raise ConfigError([Problem(file, "(file)", None, rule, line)]) from error
-    finally:
-        loader.dispose()
+        data, lines, repeated = _parsed(text)
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ConfigError([Problem(file, "(file)", None, *_refusal(error, text))]) from error
     if repeated:
         raise ConfigError(
             [Problem(file, dotted(loc), None, "is written twice; keep one", line) for loc, line in repeated]
         )
+    data = {} if data is None else data
+    lines.setdefault((), 1)
     if not isinstance(data, dict):
         raise ConfigError([Problem(file, "(file)", type(data).__name__, "must be a mapping of field: value", 1)])
     return Document(file, data, lines)
 
 
-def _walk(node: yaml.Node, location: Location, lines: dict[Location, int]) -> list[tuple[Location, int]]:
-    """Record the line of every node below `node`; return the keys written twice."""
-    lines.setdefault(location, node.start_mark.line + 1)
+def _parsed(text: str) -> tuple[Any, dict[Location, int], list[tuple[Location, int]]]:
+    """Return the value of a text, the lines of all that is in it, and the keys written twice."""
+    lines: dict[Location, int] = {}
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None, lines, []
+        repeated = _repeated(node, lines)
+        return loader.construct_document(node), lines, sorted(repeated, key=lambda one: one[1])
+    finally:
+        loader.dispose()
+
+
+def _text(path: Path, file: str) -> str:
+    content = b""
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise OSError(f"it is larger than {MOST_BYTES // 1_000_000} MB")
+        return content.decode("utf-8")
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have, too
+        rule = f"must be a readable UTF-8 text file: {error}"
+        line = content[: error.start].count(b"\n") + 1 if isinstance(error, UnicodeDecodeError) else None
+        raise ConfigError([Problem(_printable(file), "(file)", None, rule, line)]) from error
+
+
+def _refusal(error: Exception, text: str) -> tuple[str, int | None]:
+    """Return what is wrong with a text that is no YAML of ours, and its line."""
+    if isinstance(error, RecursionError):
+        return f"must be nested at most {DEEPEST} deep", 1
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    line = mark.line + 1 if mark is not None else None
+    if isinstance(error, yaml.reader.ReaderError):
+        line = text.count("\n", 0, int(error.position)) + 1
+        return f"must be YAML: character #x{ord(text[error.position]):04x} is not allowed", line
+    return f"must be YAML: {getattr(error, 'problem', None) or error}", line
+
+
+def _repeated(root: yaml.Node, lines: dict[Location, int]) -> list[tuple[Location, int]]:
+    """Record the line of every value and make every key a text; return the keys written twice.
+
+    Raises:
+        yaml.YAMLError: too deep, too many values, or a tag that is not plain data.
+    """
     repeated: list[tuple[Location, int]] = []
-    if isinstance(node, yaml.MappingNode):
-        for key_node, value_node in node.value:
+    pending: list[tuple[yaml.Node, Location]] = [(root, ())]
+    for count in itertools.count():
+        if not pending:
+            return repeated
+        node, location = pending.pop()
+        _check(node, depth=len(location), count=count)
+        lines.setdefault(location, node.start_mark.line + 1)
+        if isinstance(node, yaml.SequenceNode):
+            pending += [(item, (*location, index)) for index, item in enumerate(node.value)]
+        seen: set[Location] = set()
+        for key_node, value_node in node.value if isinstance(node, yaml.MappingNode) else ():
+            _check(key_node, depth=len(location), count=count, key=True)
+            if key_node.tag != _TAG + "merge":
+                key_node.tag = _TAG + "str"  # a name is what was written, also where it looks like a number
             key = (*location, str(key_node.value))
-            if key in lines:
+            if key in seen:
                 repeated.append((key, key_node.start_mark.line + 1))
+            seen.add(key)
             lines[key] = key_node.start_mark.line + 1
-            repeated += _walk(value_node, key, lines)
-    elif isinstance(node, yaml.SequenceNode):
-        for index, item in enumerate(node.value):
-            lines[(*location, index)] = item.start_mark.line + 1
-            repeated += _walk(item, (*location, index), lines)
+            pending.append((value_node, key))
     return repeated
+
+
+def _check(node: yaml.Node, *, depth: int, count: int, key: bool = False) -> None:
+    rule = None
+    if depth > DEEPEST:
+        rule = f"is nested more than {DEEPEST} deep"
+    elif count > MOST_NODES:
+        rule = f"holds more than {MOST_NODES} values, counting aliases"
+    elif key and not isinstance(node, yaml.ScalarNode):
+        rule = "a key must be a text"
+    elif node.tag not in PLAIN_TAGS:
+        rule = f"tag {node.tag} is not allowed"
+    elif isinstance(node, yaml.ScalarNode) and any("\ud800" <= letter <= "\udfff" for letter in node.value):
+        rule = "holds half a character (a lone surrogate)"
+    if rule is not None:
+        raise yaml.constructor.ConstructorError(None, None, rule, node.start_mark)

@@ -2,6 +2,7 @@
 
 from ikd.detectors._build import boxes_only, build_detector, freeze, weights_sha256
 from ikd.detectors._checkpoint import Checkpoint, read_checkpoint
+from ikd.detectors._complexity import Complexity, complexity, latency_ms
 from ikd.detectors._config import detector_config
 from ikd.detectors._quiet import quiet
 from ikd.detectors._taps import SharedLevels, Taps, shared_levels, tap_channels, tap_names, tap_strides
@@ -9,13 +10,16 @@ from ikd.detectors._weights import inherit, load_weights
 
 __all__ = [
     "Checkpoint",
+    "Complexity",
     "SharedLevels",
     "Taps",
     "boxes_only",
     "build_detector",
+    "complexity",
     "detector_config",
     "freeze",
     "inherit",
+    "latency_ms",
     "load_weights",
     "quiet",
     "read_checkpoint",

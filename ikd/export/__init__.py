@@ -3,6 +3,6 @@
 from ikd.export._evaluate import evaluate
 from ikd.export._export import export_student
 from ikd.export._exported import Exported, SearchContext
-from ikd.export._sweep import export_sweep
+from ikd.export._sweep import export_sweep, parse_pick
 
-__all__ = ["Exported", "SearchContext", "evaluate", "export_student", "export_sweep"]
+__all__ = ["Exported", "SearchContext", "evaluate", "export_student", "export_sweep", "parse_pick"]

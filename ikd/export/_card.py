@@ -12,8 +12,8 @@ from typing import Any
 import yaml
 
 from ikd.config import DRAWN, sequence_text
+from ikd.detectors import Complexity
 from ikd.distill import RECONSTRUCTIONS
-from ikd.export._complexity import Complexity
 from ikd.export._exported import SearchContext, label
 from ikd.export._folder import CARD, MAKER, sha256
 from ikd.export._onnx import OnnxFile

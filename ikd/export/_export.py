@@ -8,9 +8,9 @@ from pathlib import Path
 
 import yaml
 
+from ikd.detectors import complexity
 from ikd.errors import CheckpointError, JobError
 from ikd.export._card import Findings, write_card
-from ikd.export._complexity import complexity
 from ikd.export._config import write_config
 from ikd.export._evaluate import load_detector, read_config, run, val_loader
 from ikd.export._exported import Exported, SearchContext

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import yaml
 
@@ -12,9 +14,10 @@ from ikd.config import Runner
 from ikd.errors import BadInput
 from ikd.export._export import export_student
 from ikd.export._exported import Exported, SearchContext, label
-from ikd.sweep import TrialRecord, best_trial, trials_of
+from ikd.sweep import TrialRecord, best_trial, knee, sweep_status, trials_of
 from ikd.tracking import register_best
 
+Pick = int | Literal["best", "knee"]
 _ENDED = ("finished", "stopped", "diverged")
 """States of a trial whose best epoch stays what it is; one that diverged was good before it did."""
 
@@ -23,7 +26,7 @@ def export_sweep(
     name: str,
     destination: Path,
     *,
-    trial: int | None = None,
+    pick: Pick = "best",
     home: Path | None = None,
     register: str | None = None,
     onnx: bool = False,
@@ -34,7 +37,8 @@ def export_sweep(
     Args:
         name: of the sweep.
         destination: a folder that is new, empty, or an earlier export.
-        trial: its number, for another trial than the best one.
+        pick: `best` in the objective; `knee`, for a space with costs: the trial of the Pareto front nearest to the best
+            of every objective; or a trial's number.
         home: ikd's home; None is the usual one.
         register: name of a model in MLflow's registry that gets the student as its newest version.
         onnx: write student.onnx too.
@@ -45,10 +49,11 @@ def export_sweep(
         JobError: plain mmdet does not give the mAP recorded during training, or MLflow does not answer.
     """
     records = trials_of(name, home=home)
-    record = best_trial(name, home=home) if trial is None else _chosen(name, records, trial)
+    record = _picked(name, records, pick, home)
     best = record.directory / "best.pth"
     if not best.is_file():
-        raise BadInput(f"sweep {name}: trial {record.number} has no {best}; {_choices(records)}")
+        why = "only the best trials keep their checkpoints (runner: keep_top)"
+        raise BadInput(f"sweep {name}: trial {record.number} has no {best}: {why}; {_choices(records)}")
     runner = _runner_to_register_in(_folder(record)) if register is not None else None
     values = dict(record.values)
     context = SearchContext(name, record.number, record.name, values, record.state, len(records))
@@ -56,6 +61,36 @@ def export_sweep(
     if runner is None or register is None:
         return exported
     return _registered(exported, record, runner, model=register)
+
+
+def parse_pick(text: str) -> Pick:
+    """Read what a person writes for `pick`.
+
+    Raises:
+        BadInput: neither best nor knee nor a number.
+    """
+    if text == "best":
+        return "best"
+    if text == "knee":
+        return "knee"
+    if not re.fullmatch(r"[0-9]{1,9}", text):
+        raise BadInput(f"--pick: must be best, knee or a trial's number, but got {text!r}")
+    return int(text)
+
+
+def _picked(
+    name: str, records: list[TrialRecord], pick: Pick, home: Path | None
+) -> TrialRecord:  # fmt: skip
+    if pick == "best":
+        return best_trial(name, home=home)
+    if pick != "knee":
+        return _chosen(name, records, pick)
+    space = sweep_status(name, home=home).files.space
+    if not space.costs:
+        raise BadInput(f"sweep {name}: pick: knee needs a search space with costs, and this one has none; take best")
+    if (found := knee(records, space)) is None:
+        raise BadInput(f"sweep {name}: must have a finished trial with every cost measured, but has none yet")
+    return found
 
 
 def _chosen(name: str, records: list[TrialRecord], number: int) -> TrialRecord:

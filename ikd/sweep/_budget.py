@@ -47,7 +47,7 @@ def _exhausted(space: SearchSpace, records: Sequence[TrialRecord]) -> str | None
     patience, mode = space.budget.patience, space.objective.mode
     if patience is None:
         return None
-    ended = sorted((one for one in records if one.state not in OPEN), key=_last_report)
+    ended = sorted((one for one in records if one.state not in OPEN), key=lambda one: (one.ended, one.number))
     best, in_vain = None, 0
     for record in ended:
         if better := _beats(record, best, mode):
@@ -60,7 +60,3 @@ def _beats(record: TrialRecord, best: float | None, mode: str) -> bool:
     if record.metric is None or record.state == "diverged":
         return False
     return best is None or (record.metric > best if mode == "max" else record.metric < best)
-
-
-def _last_report(record: TrialRecord) -> tuple[int, int]:
-    return (record.reports[-1].order if record.reports else -1, record.number)

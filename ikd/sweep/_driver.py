@@ -90,8 +90,9 @@ def resolve(
 
 
 def storage_of(runner: Runner) -> Path:
-    """Return the home a runner's sweeps lie under."""
-    return Path(runner.storage).expanduser().absolute() if runner.storage else home()
+    """Return the home a runner's sweeps lie under; an object store holds checkpoints only."""
+    own = runner.storage is not None and "://" not in runner.storage
+    return Path(runner.storage or "").expanduser().absolute() if own else home()
 
 
 def run_sweep(  # noqa: PLR0913 - one keyword for each option of `ikd sweep`
@@ -169,7 +170,7 @@ class _Drive:
         self._view = SweepView(
             console, files.space, files.recipe, records=lambda: study.records, slots=lambda: self._conductor.slots
         )
-        self._announce_start()
+        announce(self._tracker, self._files, self._folder, self._study)
         tidy = tidied(files.space, files.runner.keep_top, self._remove)
         self._conductor = Conductor(files, study=study, watcher=self._view, tracker=tracker, tidy=tidy)
 
@@ -185,20 +186,6 @@ class _Drive:
         self._show(result)
         self._hand_over(result)
         return result
-
-    def _announce_start(self) -> None:
-        files = self._files
-        tags = {**environment_tags(), "recipe": files.recipe.as_dict(), "recipe_name": files.recipe.name}
-        tags |= {"directory": str(self._folder.path), "metric": files.space.objective.metric}
-        if (data := self._study.notes.get("data_fingerprint")) is not None:
-            tags["data_fingerprint"] = data
-        params: dict[str, object] = {
-            "trials": files.space.budget.trials,
-            "epochs": files.recipe.total_epochs,
-            "seed": files.space.seed,
-        }
-        params |= {f"space.{name}": _domain_text(files.space, name) for name in files.space.parameters}
-        self._tracker.start_sweep(self._folder.name, tags=tags, params=params)
 
     def _work(self, training: str) -> None:
         prepare_environment(self._files.runner.ray.address)
@@ -265,7 +252,9 @@ class _Drive:
                 f"at epoch {best.best_epoch}, in {best.directory}")  # fmt: skip
 
     def _hand_over(self, result: SweepResult) -> None:
-        self._announce_start()  # again: the first trial has told what the data are
+        announce(
+            self._tracker, self._files, self._folder, self._study
+        )  # again: the first trial has told what the data are
         if result.state == "finished":
             self._study.note(COMPLETE, len(result.trials))
         if result.best is not None and result.state == "finished":
@@ -275,6 +264,23 @@ class _Drive:
         with contextlib.suppress(IkdError):
             states: dict[str, Any] = {"interrupted": "stopped"}
             self._tracker.end_sweep(states.get(result.state, result.state), result.reason)
+
+
+def announce(tracker: Tracker, files: SweepFiles, folder: SweepFolder, study: SweepStudy) -> None:
+    """Tell a tracker about the sweep as a whole."""
+    tags = {**environment_tags(), "recipe": files.recipe.as_dict(), "recipe_name": files.recipe.name}
+    tags |= {"directory": str(folder.path), "metric": files.space.objective.metric}
+    if (data := study.notes.get("data_fingerprint")) is not None:
+        tags["data_fingerprint"] = data
+    if study.records:
+        tags |= {"ledger": ledger(study.records).render(files.runner.trial.gpus)}
+    params: dict[str, object] = {
+        "trials": files.space.budget.trials,
+        "epochs": files.recipe.total_epochs,
+        "seed": files.space.seed,
+    }
+    params |= {f"space.{name}": _domain_text(files.space, name) for name in files.space.parameters}
+    tracker.start_sweep(folder.name, tags=tags, params=params)
 
 
 def _domain_text(space: SearchSpace, name: str) -> str:

@@ -14,33 +14,18 @@ from rich.table import Table
 from rich.text import Text
 
 from ikd.config import Recipe, Runner, SearchSpace, SweepFiles
-from ikd.errors import BadInput
-from ikd.sweep._asha import AshaJudge
-from ikd.sweep._driver import resolve
-from ikd.sweep._folder import SweepFolder, sweep_names
+from ikd.sweep._driver import resolve, storage_of
+from ikd.sweep._extend import budgeted
+from ikd.sweep._folder import SweepFolder
+from ikd.sweep._judges import build_judge, expected_epochs
+from ikd.sweep._keeping import most_checkpoints
+from ikd.sweep._measure import Measured, measured_before, measured_now
 from ikd.sweep._records import TrialRecord
 from ikd.sweep._sampling import anchor_proposals, propose
-from ikd.sweep._status import sweep_status
+from ikd.sweep._status import read_study
 from ikd.sweep._text import duration, readable
 
 NUM_SAMPLES = 5
-SEARCHED_SWEEPS = 20
-"""How many of the latest sweeps are looked through for measured epochs."""
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What earlier trials of the same training cost.
-
-    Attributes:
-        seconds: of one epoch, validation included, mean.
-        checkpoint_bytes: of best.pth and last.pth together, largest.
-        source: the sweep it comes from.
-    """
-
-    seconds: float
-    checkpoint_bytes: int
-    source: str
 
 
 @dataclass(frozen=True)
@@ -59,6 +44,7 @@ class DryRun:
         epochs_bound: epochs when nothing is stopped.
         epochs_expected: epochs when early stopping keeps its share at every rung.
         measured: cost of an epoch, None when no earlier trial tells.
+        checkpoints: how many there are at any time, at most.
     """
 
     name: str
@@ -72,6 +58,7 @@ class DryRun:
     epochs_bound: int
     epochs_expected: float
     measured: Measured | None
+    checkpoints: int
 
     def seconds(self, epochs: float) -> float | None:
         """Return the time for a number of epochs, None when not measured."""
@@ -109,14 +96,16 @@ class DryRun:
         return f"{text}; {'all of them' if self.trials >= self.size else part}"
 
     def _why(self) -> str:
-        return " with ASHA" if self.files.space.scheduler.asha is not None else ", nothing is stopped early"
+        scheduler = self.files.space.scheduler
+        names = {"asha": " with ASHA", "hyperband": " with HyperBand", "median": " before the median rule stops any"}
+        return next((text for kind, text in names.items() if getattr(scheduler, kind)), ", nothing is stopped early")
 
     def _time(self) -> str:
         expected, bound = self.seconds(self.epochs_expected), self.seconds(self.epochs_bound)
         if self.measured is None or expected is None or bound is None:
-            return "not measured yet: no earlier sweep has trained this student on this data"
+            return "not measured yet: no earlier sweep has trained this student on this data; --measure trains an epoch"
         text = f"about {duration(expected)}, at most {duration(bound)} ({self.measured.seconds:.1f} s an epoch in "
-        text += f"sweep {self.measured.source})"
+        text += f"{self.measured.source})"
         gpus = self.files.runner.trial.gpus
         if gpus:
             text += f"; {self.epochs_expected * self.measured.seconds * gpus / 3600:.1f} GPU-hours"
@@ -124,30 +113,49 @@ class DryRun:
         return text + (f"; ends after {hours:g} h by budget.wall_hours" if hours else "")
 
     def _disk(self) -> str:
-        if self.measured is None:
-            return f"not measured yet: best.pth and last.pth of each of {self.trials} trials"
-        size = self.trials * self.measured.checkpoint_bytes / 1e6
-        return f"at most {size:,.0f} MB: best.pth and last.pth of each of {self.trials} trials"
+        keep = self.files.runner.keep_top
+        kept = "of every trial" if keep is None else f"of the anchors, the best {keep} others and the running trials"
+        what = f"{self.checkpoints} checkpoints ({kept})"
+        size = self.disk_bytes
+        unknown = f"at most {what}; their size is not measured yet"
+        return unknown if size is None else f"at most {size / 1e6:,.0f} MB: {what}"
+
+    @property
+    def disk_bytes(self) -> int | None:
+        """Bytes of all checkpoints at most, None when their size is not measured."""
+        return None if self.measured is None else self.checkpoints * self.measured.checkpoint_bytes
 
 
 def dry_run(
     space: SearchSpace | str | Path, *, recipe: Recipe | None = None, runner: Runner | str | Path | None = None,
-    name: str | None = None, values: Mapping[str, Any] | None = None,
+    name: str | None = None, values: Mapping[str, Any] | None = None, trials: str | None = None,
+    measure: bool = False,
 ) -> DryRun:  # fmt: skip
-    """Plan a sweep: how much there is to try, five samples, epochs, time and disk. Starts and writes nothing.
+    """Plan a sweep: how much there is to try, five samples, epochs, time and disk. Starts nothing.
+
+    Args:
+        space: as of `run_sweep`.
+        recipe: as of `run_sweep`.
+        runner: as of `run_sweep`.
+        name: as of `run_sweep`.
+        values: as of `run_sweep`.
+        trials: as of `run_sweep`.
+        measure: train one epoch of the base recipe here and now, for the forecast; what trials share is made and kept
+            for them. Without it the forecast rests on earlier sweeps, and nothing is written.
 
     Raises:
         BadInput: as `run_sweep` does.
     """
     files, folder = resolve(space, recipe=recipe, runner=runner, name=name, values=values)
+    files = _with_trials(files, folder, trials)
     anchors = anchor_proposals(files.space, files.recipe)
     configurations = files.space.num_configurations()
     grid = files.space.sampler.grid
     size = configurations * (grid.repeats if grid else 1) + sum(not anchor.in_space for anchor in anchors)
-    trials = int(min(files.space.budget.trials, size))
+    number = int(min(files.space.budget.trials, size))
     fixed = sum(anchor.recipe.total_epochs for anchor in anchors)
-    bound = fixed + (trials - len(anchors)) * files.recipe.total_epochs
-    expected = fixed + _expected_epochs(files, range(len(anchors), trials))
+    bound = fixed + (number - len(anchors)) * files.recipe.total_epochs
+    expected = fixed + _expected_epochs(files, range(len(anchors), number))
     limit = files.space.budget.epochs
     return DryRun(
         name=folder.name,
@@ -157,25 +165,32 @@ def dry_run(
         samples=tuple(_samples(files)),
         anchors=len(anchors),
         size=size,
-        trials=trials,
+        trials=number,
         epochs_bound=min(bound, limit) if limit else bound,
         epochs_expected=min(expected, limit) if limit else expected,
-        measured=_measured(files, folder),
+        measured=measured_now(files, storage_of(files.runner)) if measure else measured_before(files, folder),
+        checkpoints=most_checkpoints(
+            files.space,
+            files.recipe,
+            keep_top=files.runner.keep_top,
+            slots=files.runner.concurrency,
+            anchors=len(anchors),
+        ),
     )
 
 
 def _expected_epochs(files: SweepFiles, numbers: Sequence[int]) -> float:
-    """Return the epochs of sampled trials, of which 1 / factor pass each rung; every sequence is equally likely."""
-    asha = files.space.scheduler.asha
-    if asha is None:
-        return float(len(numbers) * files.recipe.total_epochs)
-    sequences = files.space.stage_ends(files.recipe)
-    judge = AshaJudge(asha, files.space.objective.mode, sequences)
-    total = 0.0
-    for number, ends in itertools.product(numbers, sequences):
-        steps = itertools.pairwise([0, *judge.rungs(number, ends), ends[-1]])
-        total += sum((high - low) / asha.reduction_factor**index for index, (low, high) in enumerate(steps))
-    return total / len(sequences)
+    """Return the epochs of sampled trials when early stopping lets its share go on; all sequences are as likely."""
+    judge, sequences = build_judge(files.space, files.recipe), files.space.stage_ends(files.recipe)
+    pairs = itertools.product(numbers, sequences)
+    return sum(expected_epochs(judge, number, ends) for number, ends in pairs) / len(sequences)
+
+
+def _with_trials(files: SweepFiles, folder: SweepFolder, trials: str | None) -> SweepFiles:
+    if trials is None:
+        return files
+    study = read_study(folder, files) if folder.exists else None
+    return SweepFiles(budgeted(files.space, study, trials), files.recipe, files.runner)
 
 
 def _samples(files: SweepFiles) -> list[Mapping[str, Any]]:
@@ -198,28 +213,3 @@ def _samples_table(samples: Sequence[Mapping[str, Any]]) -> Table:
     for name in dict.fromkeys(name for sample in samples for name in sample):
         table.add_row(name, *(readable(sample[name]) if name in sample else "-" for sample in samples))
     return table
-
-
-def _measured(files: SweepFiles, folder: SweepFolder) -> Measured | None:
-    """Look in the latest sweeps for trials with the same student, data, image size and batch."""
-    home = folder.path.parent.parent
-    wanted = _cost_key(files.recipe)
-    for name in sweep_names(home=home)[:SEARCHED_SWEEPS]:
-        try:
-            status = sweep_status(name, home=home)
-        except BadInput:
-            continue  # another sweep's folder is broken; no concern of this one
-        trials = [trial for trial in status.trials if trial.epochs]
-        if _cost_key(status.files.recipe) == wanted and trials:
-            seconds = sum(trial.seconds for trial in trials) / sum(trial.epochs for trial in trials)
-            return Measured(seconds, max(_checkpoint_bytes(trial.directory) for trial in trials), name)
-    return None
-
-
-def _cost_key(recipe: Recipe) -> tuple[Any, ...]:
-    content = recipe.effective()
-    return content["data"], content["student"], content["input"], content["schedule"]["batch_size"]
-
-
-def _checkpoint_bytes(directory: Path) -> int:
-    return sum(file.stat().st_size for file in directory.glob("*.pth"))

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
+import shutil
 import sys
+import time
+from pathlib import Path
 
 QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -18,6 +22,9 @@ QUIET = {
     "TUNE_FUNCTION_THREAD_TIMEOUT_S": "120",  # a stopped trial may take this long to leave its worker
 }
 
+LEFT_OVER_SECONDS = 600.0
+"""Age of a dead process's folder before it is removed; what that process started lingers for half a minute."""
+
 
 def prepare_environment(address: str) -> None:
     """Set what Ray reads at import; a variable that is set already is left alone.
@@ -29,3 +36,13 @@ def prepare_environment(address: str) -> None:
         os.environ.setdefault(name, value)
     if address == "local" and "ray" not in sys.modules and "RAY_AUTH_MODE" not in os.environ:
         os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+
+
+def remove_left_over(temp: Path, prefix: str = "ikd-ray") -> None:
+    """Remove the folders `prefix-PID-*` that killed processes of this user left; what they started has ended since."""
+    for folder in temp.glob(f"{prefix}-*-*"):
+        pid = folder.name.removeprefix(f"{prefix}-").split("-")[0]
+        with contextlib.suppress(OSError):  # somebody else's, or gone meanwhile
+            old = time.time() - folder.stat().st_mtime > LEFT_OVER_SECONDS
+            if old and folder.stat().st_uid == os.getuid() and not Path(f"/proc/{pid}").exists():
+                shutil.rmtree(folder, ignore_errors=True)

@@ -2,35 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import json
 import logging
-import math
-import os
-import shlex
-import shutil
-import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import ray
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from ikd.config import Runner
 from ikd.errors import BadInput
+from ikd.sweep._cluster import Standstill, needs, places, ray_session
 from ikd.sweep._conductor import Conductor
+from ikd.sweep._storage import open_store
+from ikd.sweep._storage_check import check_storage
 from ikd.sweep._worker import Job, train
-
-LEFT_OVER_SECONDS = 600.0
-"""Age of a dead driver's Ray folder before it is removed; its last processes linger for half a minute."""
-OBJECT_STORE_BYTES = 80 * 2**20  # nothing large goes through it; 75 MiB is Ray's least
 
 
 class _Detached:
@@ -52,8 +44,13 @@ class StudySearcher(_Detached, Searcher):
         """Return the config of the next trial, None for later, or the end."""
         if (assignment := self._conductor.next_trial()) is not None:
             self._numbers[trial_id] = assignment.number
-            values, anchor = dict(assignment.values), next(iter(assignment.anchors), None)
-            return {"number": assignment.number, "values": values, "anchor": anchor, "recorded": assignment.recorded}
+            return {
+                "number": assignment.number,
+                "values": dict(assignment.values),
+                "anchor": next(iter(assignment.anchors), None),
+                "recorded": assignment.recorded,
+                "start": assignment.start,
+            }
         over = not self._conductor.busy and not self._conductor.has_work()
         return Searcher.FINISHED if over else None
 
@@ -71,9 +68,9 @@ class StudySearcher(_Detached, Searcher):
 class StudyScheduler(_Detached, FIFOScheduler):
     """Takes the workers' messages to the conductor and its decisions back."""
 
-    def __init__(self, conductor: Conductor) -> None:
+    def __init__(self, conductor: Conductor, standstill: Standstill) -> None:
         super().__init__()
-        self._conductor = conductor
+        self._conductor, self._standstill = conductor, standstill
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Deal with one message; decide whether the trial goes on."""
@@ -83,17 +80,21 @@ class StudyScheduler(_Detached, FIFOScheduler):
         kind, number = message.pop("kind"), trial.config["number"]
         if kind == "end":
             self._conductor.end(number, message.pop("state"), message.pop("reason"), **message)
-            return TrialScheduler.STOP
+            return self._stop(number)
         if kind == "start":
             message.pop("pid")
+            self._standstill.begun(number)
         handlers: dict[str, Callable[..., bool]] = {
             "start": self._conductor.started,
             "data": self._conductor.data,
             "note": self._conductor.note,
             "epoch": self._conductor.report,
         }
-        stop: bool = handlers[kind](number, **message)
-        return TrialScheduler.STOP if stop else TrialScheduler.CONTINUE
+        return self._stop(number) if handlers[kind](number, **message) else TrialScheduler.CONTINUE
+
+    def _stop(self, number: int) -> str:
+        self._standstill.left(number)
+        return TrialScheduler.STOP
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         """Grant a trial the retries it has left, over restarts too; called again after every crash."""
@@ -102,22 +103,28 @@ class StudyScheduler(_Detached, FIFOScheduler):
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         """A worker died or the trial raised: Tune calls this for every attempt, also when it will try again."""
+        self._standstill.left(trial.config["number"])
         self._conductor.crashed(trial.config["number"], _reason(trial.error_file))
 
 
 class StudyStopper(tune.Stopper):
     """Gives the conductor its heartbeat, and ends the sweep when it says so."""
 
-    def __init__(self, beat: Callable[[], None]) -> None:
-        self._beat = beat
+    def __init__(self, conductor: Conductor, standstill: Standstill, beat: Callable[[], None]) -> None:
+        self._conductor, self._standstill, self._beat = conductor, standstill, beat
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Single trials are stopped by the scheduler."""
         return False
 
     def stop_all(self) -> bool:
-        """Beat; raises what the beat raises."""
+        """Beat; raises what the beat raises. An interrupted sweep does not wait for trials that have not begun."""
         self._beat()
+        conductor, standstill = self._conductor, self._standstill
+        if conductor.ending is not None and conductor.ending.kind == "interrupted":
+            return not standstill.running
+        standstill.check()
+        conductor.slots = standstill.room(conductor.slots)
         return False
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -137,95 +144,34 @@ def execute(
         guard: held while trials run; entered after Ray has started, because Ray takes SIGTERM for itself.
 
     Raises:
-        BadInput: the machine or cluster cannot hold one trial.
+        BadInput: the machine or cluster cannot hold one trial, is not there, or a node of it cannot use the storage.
+        JobError: no trial has begun within `ray.start_seconds`.
     """
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # crashes stand in the table and in error.txt
     with ray_session(runner), guard, tempfile.TemporaryDirectory(prefix="ikd-tune-") as scratch:
-        conductor.slots = min(runner.concurrency, _capacity(runner))
-        resources = {"cpu": runner.trial.cpus, "gpu": runner.trial.gpus}
+        conductor.slots = min(runner.concurrency, places(runner))
+        if not conductor.records and open_store(job.storage, job.folder).used:
+            rule = "must hold no trials of another sweep of this name"
+            raise BadInput(f"runner: storage: {rule}, but has some of {job.folder.name!r}; use another name (--name)")
+        check_storage(runner, job.folder, beat)
+        standstill = Standstill(runner)
+        resources = {kind.lower(): amount for kind, amount in needs(runner).items()}
         tuner = tune.Tuner(
-            tune.with_resources(functools.partial(train, job=job), resources),
+            tune.with_resources(functools.partial(train, job=replace(job, cwd=Path.cwd())), resources),
             tune_config=tune.TuneConfig(
                 search_alg=StudySearcher(conductor),
-                scheduler=StudyScheduler(conductor),
+                scheduler=StudyScheduler(conductor, standstill),
                 num_samples=-1,
                 reuse_actors=True,
             ),
             run_config=tune.RunConfig(
                 storage_path=scratch,
-                stop=StudyStopper(beat),
+                stop=StudyStopper(conductor, standstill, beat),
                 verbose=0,
                 failure_config=tune.FailureConfig(max_failures=runner.trial.max_retries),
             ),
         )
         tuner.fit()
-
-
-@contextlib.contextmanager
-def ray_session(runner: Runner) -> Iterator[None]:
-    """Hold a Ray: the one this process is connected to, a private one, or a running cluster.
-
-    A private Ray lives in a folder of its own and ends with the context; a cluster is only left.
-    """
-    if ray.is_initialized():
-        yield
-        return
-    remove_left_over(Path(_short_temp()))
-    folder = Path(tempfile.mkdtemp(prefix=f"ikd-ray-{os.getpid()}-", dir=_short_temp()))
-    try:
-        ray.init(**_init_arguments(runner, folder))
-        yield
-    finally:
-        ray.shutdown()
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _init_arguments(runner: Runner, folder: Path) -> dict[str, Any]:
-    common = {"address": runner.ray.address, "log_to_driver": False, "logging_level": "ERROR"}
-    if runner.ray.address != "local":
-        return common
-    cpus = math.ceil(runner.concurrency * runner.trial.cpus)
-    own = {"num_cpus": cpus, "include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
-    return common | own | {"_temp_dir": str(folder)} | _quoted_python()
-
-
-def _quoted_python() -> dict[str, Any]:
-    """Quote the interpreter's path where it needs it: Ray hands it to a shell as it is, and no worker would start."""
-    quoted = shlex.quote(sys.executable)
-    return {"runtime_env": {"py_executable": quoted}} if quoted != sys.executable else {}
-
-
-def remove_left_over(temp: Path) -> None:
-    """Remove the folders that killed drivers of this user left; their Ray has ended by itself since."""
-    for folder in temp.glob("ikd-ray-*-*"):
-        pid = folder.name.split("-")[2]
-        with contextlib.suppress(OSError):  # somebody else's, or gone meanwhile
-            old = time.time() - folder.stat().st_mtime > LEFT_OVER_SECONDS
-            if old and folder.stat().st_uid == os.getuid() and not Path(f"/proc/{pid}").exists():
-                shutil.rmtree(folder, ignore_errors=True)
-
-
-def _short_temp() -> str:
-    """Return a folder for Ray's sockets, whose paths must stay under 107 bytes."""
-    usual = tempfile.gettempdir()
-    return usual if len(usual) <= 24 else "/tmp"
-
-
-def _capacity(runner: Runner) -> int:
-    """Return how many trials fit at once.
-
-    Raises:
-        BadInput: not even one.
-    """
-    have = ray.cluster_resources()
-    need = {"CPU": runner.trial.cpus, "GPU": runner.trial.gpus}
-    for kind, amount in need.items():
-        if amount > have.get(kind, 0.0):
-            field = f"runner: trial.{kind.lower()}s"
-            raise BadInput(
-                f"{field}: must be at most the {have.get(kind, 0.0):g} {kind}s of this Ray, but got {amount:g}"
-            )
-    return min(int(have.get(kind, 0.0) / amount + 1e-9) for kind, amount in need.items() if amount > 0)
 
 
 def _reason(error_file: str | None) -> str:

@@ -15,12 +15,12 @@ COMPLETE = "complete_trials"
 """Note of the study: number of its trials when it last was complete."""
 
 
-def budgeted(space: SearchSpace, study: SweepStudy, trials: str | None) -> SearchSpace:
+def budgeted(space: SearchSpace, study: SweepStudy | None, trials: str | None) -> SearchSpace:
     """Return the space with another number of trials.
 
     Args:
         space: what is searched.
-        study: of the sweep.
+        study: of the sweep, None where it never was started.
         trials: a number, or `+N`: N more than the sweep had when it was last complete, so that the same command again
             goes on with the same extension after an interruption. None leaves it.
 
@@ -33,7 +33,7 @@ def budgeted(space: SearchSpace, study: SweepStudy, trials: str | None) -> Searc
         raise BadInput(f"--trials: must be a number above 0, or +N for N more, but got {trials!r}")
     number = int(trials)
     if trials.startswith("+"):
-        complete = study.notes.get(COMPLETE)
+        complete = study.notes.get(COMPLETE) if study is not None else None
         if complete is None:
             rule = "extends a sweep that is complete, and this one is not; leave it out to go on, or give a number"
             raise BadInput(f"--trials: {trials} {rule}")

@@ -57,7 +57,7 @@ def remove_checkpoints(directory: Path) -> None:
         (directory / name).unlink(missing_ok=True)
 
 
-def bound(space: SearchSpace, recipe: Recipe, *, keep_top: int | None, slots: int, anchors: int) -> int:
+def most_checkpoints(space: SearchSpace, recipe: Recipe, *, keep_top: int | None, slots: int, anchors: int) -> int:
     """Return how many checkpoints a sweep has on disk at most.
 
     Args:

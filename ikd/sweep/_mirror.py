@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Any, Protocol
 
 from ikd.sweep._records import OPEN, TrialRecord
+from ikd.sweep._text import readable_values
 from ikd.tracking import Tracker
 
 
@@ -32,15 +33,20 @@ def mirror_trial(tracker: Tracker, record: TrialRecord) -> None:
     """Send a trial to the tracker, from its start; what it has already is skipped there."""
     tags = {"anchor": ", ".join(record.anchors)} if record.anchors else {}
     tags |= {"recipe_fingerprint": record.fingerprint, "directory": str(record.directory)}
-    tracker.start_trial(record.number, name=record.name, params=dict(record.values), tags=tags)
+    if record.exploits:
+        taken = [f"epoch {one.epoch} from trial {one.source}: {readable_values(one.values)}" for one in record.exploits]
+        tags["exploits"] = "; ".join(taken)
+    began = record.began or None
+    tracker.start_trial(record.number, name=record.name, params=dict(record.proposed), tags=tags, time=began)
     for report in record.reports:
-        tracker.log(record.number, report.epoch, dict(report.metrics))
+        tracker.log(record.number, report.epoch, dict(report.metrics), time=report.time or None)
 
 
 def mirror_end(tracker: Tracker, record: TrialRecord) -> None:
     """Send how a trial ended."""
     assert record.state not in OPEN
-    tracker.end_trial(record.number, record.state, record.reason)  # type: ignore[arg-type]
+    state: Any = record.state
+    tracker.end_trial(record.number, state, record.reason, time=record.ended or None)
 
 
 def mirror_all(tracker: Tracker, records: Iterable[TrialRecord]) -> None:

@@ -90,6 +90,9 @@ class TrialRecord:
         exploits: by ascending epoch; `values` and `fingerprint` are those after the last one.
         held: seconds that the trial has held a place of the runner, over all attempts.
         starts: `held` at the start of each attempt.
+        proposed: the values before any exploit.
+        began: when it was proposed, seconds since 1970.
+        ended: when it ended, seconds since 1970; 0 for one that is open.
     """
 
     number: int
@@ -111,6 +114,9 @@ class TrialRecord:
     exploits: tuple[Exploit, ...] = ()
     held: float = 0.0
     starts: tuple[float, ...] = ()
+    proposed: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    began: float = 0.0
+    ended: float = 0.0
 
     @property
     def epochs(self) -> int:

@@ -101,8 +101,9 @@ class SweepStudy:
             "fingerprint": proposal.recipe.fingerprint(),
             "stage_ends": [stage.last for stage in proposal.recipe.stages],
         }
+        began = datetime.datetime.now()
         template = FrozenTrial(
-            number=number, trial_id=-1, state=TrialState.RUNNING, value=None, datetime_start=datetime.datetime.now(),
+            number=number, trial_id=-1, state=TrialState.RUNNING, value=None, datetime_start=began,
             datetime_complete=None, params=params, distributions=distributions(space, list(params)),
             user_attrs=attributes, system_attrs={}, intermediate_values={},
         )  # fmt: skip
@@ -110,6 +111,7 @@ class SweepStudy:
         record = TrialRecord(
             number, name, proposal.anchors, dict(proposal.values), proposal.in_space, attributes["fingerprint"],
             self._folder / "trials" / str(number), stage_ends=tuple(attributes["stage_ends"]),
+            proposed=dict(proposal.values), began=began.timestamp(),
         )  # fmt: skip
         self.records.append(record)
         return record
@@ -182,8 +184,9 @@ class SweepStudy:
             epoch: for diverged: where.
         """
         self._set(number, "held", self.records[number].held)
-        self._set(number, "end", {"state": state, "reason": reason, "epoch": epoch})
-        return self._close(number, state, reason, epoch)
+        end = {"state": state, "reason": reason, "epoch": epoch, "time": time.time()}
+        self._set(number, "end", end)
+        return self._close(number, end)
 
     def reconcile(self) -> None:
         """Finish what a killed driver had begun: an end noted but not told, a report without its value."""
@@ -195,13 +198,13 @@ class SweepStudy:
                 if report.epoch not in frozen.intermediate_values:
                     self._write_value(record.number, report.epoch, report.metrics.get(self._metric, math.nan))
             if (end := frozen.user_attrs.get("end")) is not None:
-                self._close(record.number, end["state"], end["reason"], end["epoch"])
+                self._close(record.number, end)
 
-    def _close(self, number: int, state: State, reason: str, epoch: int | None) -> TrialRecord:
-        record = self.records[number]
+    def _close(self, number: int, end: Mapping[str, Any]) -> TrialRecord:
+        record, state = self.records[number], end["state"]
         value = None
         if state == "diverged":
-            self._write_value(number, epoch or record.epochs or 1, math.nan)
+            self._write_value(number, end["epoch"] or record.epochs or 1, math.nan)
             value = worst_value(self._mode)
         elif state == "finished":
             assert record.metric is not None, "a finished trial has a result"
@@ -210,7 +213,7 @@ class SweepStudy:
             value = record.reports[-1].metrics.get(self._metric, math.nan)
         values = [value, *record.costs(self._costs)] if value is not None else [math.nan]
         self._set_state(number, _ENDS[state], values if all(map(math.isfinite, values)) else None)
-        return self._update(number, state=state, reason=reason)
+        return self._update(number, state=state, reason=end["reason"], ended=end["time"])
 
     def _write_value(self, number: int, epoch: int, value: float) -> None:
         finite = value if math.isfinite(value) else worst_value(self._mode)
@@ -260,6 +263,9 @@ class SweepStudy:
             stage_ends=tuple(attributes.get("stage_ends", ())),
             held=attributes.get("held", 0.0),
             starts=tuple(attributes.get("starts", ())),
+            proposed=attributes["values"],
+            began=frozen.datetime_start.timestamp() if frozen.datetime_start else 0.0,
+            ended=end.get("time", 0.0),
         )
         reports = [
             _report(int(key.removeprefix(_REPORT)), value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -13,13 +14,16 @@ from rich.text import Text
 
 from ikd.config import Recipe, SearchSpace
 from ikd.sweep._factorial import factorial_table
+from ikd.sweep._pareto import pareto_front
 from ikd.sweep._records import ANCHOR_NAMES, OPEN, TrialRecord, ranked
-from ikd.sweep._text import duration, percent
+from ikd.sweep._text import duration, percent, readable
 
 _STYLES = {
     "finished": "green", "running": "bold cyan", "waiting": "yellow", "stopped": "dim", "diverged": "red",
     "failed": "red",
 }  # fmt: skip
+COST_NAMES = {"gflops": "GFLOPs", "mparameters": "M params", "latency_ms": "ms", "gpu_hours": "GPU-h"}
+"""Columns of costs."""
 LIVE_ROWS = 24
 """Rows of the live table; the best and the running ones are kept."""
 
@@ -39,7 +43,7 @@ def ended_how(record: TrialRecord) -> str:
 
 
 def ranking(records: Sequence[TrialRecord], space: SearchSpace) -> RenderableType:
-    """Return the trials, best first, with their distance to the anchors; those without a result come last.
+    """Return the trials, best first, with their distance to the anchors and costs; those without a result come last.
 
     A trial that was stopped early shows its best epoch so far, marked with *: it is not comparable with whole ones. A
     full factorial with repeats has a second table: mean and spread of each configuration.
@@ -53,21 +57,26 @@ def ranking(records: Sequence[TrialRecord], space: SearchSpace) -> RenderableTyp
     table.add_column(metric, justify="right", no_wrap=True)
     for anchor in anchors:
         table.add_column(f"vs {ANCHOR_NAMES[anchor]}", justify="right", min_width=7)
+    for cost in space.costs:
+        table.add_column(COST_NAMES[cost], justify="right", no_wrap=True)
     table.add_column("epochs", justify="right", no_wrap=True)
     table.add_column("time", justify="right", no_wrap=True)
     table.add_column("state", no_wrap=True)
     order = ranked(list(records), mode)
+    front = [record.number for record in pareto_front(records, space)] if space.costs else []
     rest = [record for record in records if record not in order]
     for rank, record in enumerate([*order, *rest], start=1):
         has_result = record in order
         partial = "" if record.state == "finished" else "*"
+        costs = [readable(cost) if math.isfinite(cost) else "-" for cost in record.costs(space.costs)]
         gains = [_gain(record, anchor) if has_result else "-" for anchor in anchors.values()]
         table.add_row(
-            str(rank) if has_result else "-",
+            (str(rank) if has_result else "-") + ("◆" if record.number in front else ""),
             str(record.number),
             _what(record),
             percent(record.metric) + partial if has_result else "-",
             *gains,
+            *costs,
             f"{record.best_epoch} of {record.epochs}" if has_result else f"- of {record.epochs}",
             duration(record.seconds),
             record.state,
@@ -78,6 +87,8 @@ def ranking(records: Sequence[TrialRecord], space: SearchSpace) -> RenderableTyp
     ]
     if any(record.state != "finished" for record in order):
         lines.append("* not trained to the last epoch: its best so far, not comparable with whole trials")
+    if front:
+        lines.append("◆ on the Pareto front: no finished trial is as good in everything and better in something")
     lines.append("epochs: best of trained")
     factorial = factorial_table(records, space)
     shown: list[RenderableType] = [table, Text("\n".join(lines))]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ikd.config import sequence_text
 
 
@@ -10,6 +12,11 @@ def readable(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.3g}"
     return sequence_text(value) or str(value)
+
+
+def readable_values(values: Mapping[str, object]) -> str:
+    """Write values on one line."""
+    return ", ".join(f"{name} {readable(value)}" for name, value in values.items())
 
 
 def percent(value: float | None, *, sign: bool = False) -> str:
@@ -25,3 +32,8 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text, its type where it has none."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

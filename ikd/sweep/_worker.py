@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
@@ -13,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from ikd.config import Recipe
-from ikd.errors import BadInput, NonFiniteLoss
+from ikd.errors import BadInput, CheckpointError, NonFiniteLoss
+from ikd.sweep._storage import TrialStore, open_store
+from ikd.sweep._text import first_line
 
 NOTE_PERIOD_SECONDS = 2.0
 
@@ -26,17 +29,34 @@ class Job:
         recipe: the base, as plain values.
         objective: metric and `max` or `min`.
         folder: of the sweep.
-        home: the ikd home, for caches.
-        threads: torch threads of a trial.
+        home: the ikd home, for caches; None is the node's own.
+        threads: torch threads of a process.
         training: module with `run_trial`, `StopTrial` and, where it has them, `prepare` and `reset`.
+        storage: of the runner: where trials keep their files.
+        costs: what is measured besides the objective.
+        keep_epochs: a trial also keeps its checkpoint at each multiple of this.
+        processes: of one trial.
+        cwd: where the command was run, which relative paths in the recipe mean; None leaves the worker's.
     """
 
     recipe: Mapping[str, Any]
     objective: tuple[str, str]
     folder: Path
-    home: Path
+    home: Path | None
     threads: int
     training: str = "ikd.training"
+    storage: str | None = None
+    costs: tuple[str, ...] = ()
+    keep_epochs: int | None = None
+    processes: int = 1
+    cwd: Path | None = None
+
+    @property
+    def asked_for(self) -> dict[str, Any]:
+        """Arguments of `run_trial` that only some sweeps need."""
+        usual = Job(self.recipe, self.objective, self.folder, self.home, self.threads)
+        names = ("costs", "keep_epochs", "processes")
+        return {name: getattr(self, name) for name in names if getattr(self, name) != getattr(usual, name)}
 
 
 class Line:
@@ -73,12 +93,15 @@ def train(config: Mapping[str, Any], *, job: Job) -> None:
 
     Args:
         config: of the trial: `number`, `values`, `anchor` (name of the anchor it is, else None), `recorded` (epochs
-            that the study had when it was handed out).
+            that the study had when it was handed out), `start` (None, or trial and epoch it takes the weights of).
         job: what all trials share.
     """
     from ray import tune  # only a worker has it loaded anyway
 
-    os.environ["IKD_HOME"] = str(job.home)
+    if job.home is not None:
+        os.environ["IKD_HOME"] = str(job.home)
+    if job.cwd is not None and job.cwd.is_dir():
+        os.chdir(job.cwd)
     training = importlib.import_module(job.training)
     line = Line(tune.report)
     try:
@@ -92,65 +115,112 @@ def train(config: Mapping[str, Any], *, job: Job) -> None:
 def _train(training: Any, line: Line, config: Mapping[str, Any], job: Job) -> None:
     base = Recipe.model_validate_json(json.dumps(job.recipe))
     recipe = base.anchor(config["anchor"]) if config["anchor"] else base.with_values(config["values"])
-    directory = job.folder / "trials" / str(config["number"])
     line("start", fingerprint=recipe.fingerprint(), pid=os.getpid())
-    end = _outcome(training, line, recipe, directory=directory, job=job, recorded=config["recorded"])
-    if end is not None:
-        line("end", **end)
+    store = open_store(job.storage, job.folder)
+    with store.training(config["number"]) as directory:
+        end = _Attempt(training, line, recipe, config, job, store, directory).outcome()
+        if end is not None:
+            line("end", **end)
 
 
-def _outcome(
-    training: Any, line: Line, recipe: Recipe, *, directory: Path, job: Job, recorded: int
-) -> dict[str, Any] | None:
-    """Run the trial; return its end for the driver, or None when the driver has stopped it.
+@dataclass(frozen=True)
+class _Attempt:
+    """One start of a trial."""
 
-    A crash is raised: Ray starts the trial again.
-    """
-    try:
-        _run(training, line, recipe, directory=directory, job=job, recorded=recorded)
-    except NonFiniteLoss as error:
-        return {"state": "diverged", "reason": str(error), "epoch": error.epoch}
-    except BadInput as error:
-        return {"state": "failed", "reason": str(error)}
-    except (RuntimeError, MemoryError) as error:
-        if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
-            reason = f"out of memory: {_first_line(error)}; use a smaller schedule.batch_size or fewer trials a GPU"
-            return {"state": "failed", "reason": reason}
-        _keep_traceback(directory)
-        raise
-    except Exception:
-        _keep_traceback(directory)
-        raise
-    return None if line.stopped else {"state": "finished", "reason": ""}
+    training: Any
+    line: Line
+    recipe: Recipe
+    config: Mapping[str, Any]
+    job: Job
+    store: TrialStore
+    directory: Path
 
+    def outcome(self) -> dict[str, Any] | None:
+        """Run the trial; return its end for the driver, or None when the driver has stopped it.
 
-def _run(training: Any, line: Line, recipe: Recipe, *, directory: Path, job: Job, recorded: int) -> None:
-    last = directory / "last.pth"
-    checkpoint = last if last.is_file() else None
-    earlier, known = 0.0, {}
-    if checkpoint is not None:
-        for epoch, metrics in logged_epochs(directory):
-            earlier += metrics.get("seconds/train", 0.0) + metrics.get("seconds/val", 0.0)
-            if epoch > recorded:  # saved, but perhaps never reported: the driver skips what it knows
-                line("epoch", epoch=epoch, metrics=metrics, seconds=earlier)
-    elif hasattr(training, "prepare"):
-        known["prepared"] = training.prepare(recipe, line.note)
-        line("data", fingerprint=known["prepared"].files.fingerprint())
-    began = time.monotonic()
-
-    def report(done: Any) -> None:
-        metrics = {name: float(value) for name, value in done.metrics.items()}
+        A crash is raised: Ray starts the trial again.
+        """
         try:
-            line("epoch", epoch=done.epoch, metrics=metrics, seconds=earlier + time.monotonic() - began)
-        except SystemExit:
-            raise training.StopTrial from None
+            self._run()
+        except NonFiniteLoss as error:
+            return {"state": "diverged", "reason": str(error), "epoch": error.epoch}
+        except BadInput as error:
+            return {"state": "failed", "reason": str(error)}
+        except (RuntimeError, MemoryError) as error:
+            if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
+                advice = "use a smaller schedule.batch_size or fewer trials a GPU"
+                return {"state": "failed", "reason": f"out of memory: {first_line(error)}; {advice}"}
+            self._keep_traceback()
+            raise
+        except Exception:
+            self._keep_traceback()
+            raise
+        return None if self.line.stopped else {"state": "finished", "reason": ""}
 
-    try:
-        training.run_trial(
-            recipe, report, checkpoint, directory=directory, objective=job.objective, threads=job.threads, **known
-        )
-    except training.StopTrial:
-        pass
+    def _run(self) -> None:
+        earlier, starts = 0.0, self._starts()
+        for epoch, metrics in logged_epochs(self.directory) if starts[0].checkpoint is not None else ():
+            earlier += metrics.get("seconds/train", 0.0) + metrics.get("seconds/val", 0.0)
+            if epoch > self.config["recorded"]:  # saved, but perhaps never reported: the driver skips what it knows
+                self.line("epoch", epoch=epoch, metrics=metrics, seconds=earlier)
+        for start, following in zip(starts, [*starts[1:], None], strict=True):
+            try:
+                return self._go_on(start, earlier)
+            except CheckpointError as error:
+                if following is None:
+                    raise
+                if self.config["start"] is None:  # else the trial's own may well be of the values it had before
+                    self.line("note", text=f"{error}; {following.text}")
+
+    def _starts(self) -> list[_Start]:
+        """Return what the trial can begin from, the best first; a checkpoint may be cut short, or of other values."""
+        last, previous = self.directory / "last.pth", self.directory / "previous.pth"
+        found = [_Start("goes on", last), _Start("goes on from the epoch before", previous)]
+        starts = [start for start in found if start.checkpoint is not None and start.checkpoint.is_file()]
+        if self.config["start"] is not None:
+            source, epoch = self.config["start"]
+            file = self.store.single(source, f"epoch-{epoch}.pth", self.directory.parent)
+            if file is not None:
+                starts.append(_Start(f"goes on from trial {source} after epoch {epoch}", adopt=file))
+        return [*starts, _Start("begins anew")]
+
+    def _go_on(self, start: _Start, earlier: float) -> None:
+        known = {**self.job.asked_for, **({"adopt": start.adopt} if start.adopt is not None else {})}
+        if start.checkpoint is None and start.adopt is None and hasattr(self.training, "prepare"):
+            known["prepared"] = self.training.prepare(self.recipe, self.line.note)
+            self.line("data", fingerprint=known["prepared"].files.fingerprint())
+        began = time.monotonic()
+
+        def report(done: Any) -> None:
+            metrics = {name: float(value) for name, value in done.metrics.items()}
+            self.store.push(self.config["number"], self.directory)
+            try:
+                self.line("epoch", epoch=done.epoch, metrics=metrics, seconds=earlier + time.monotonic() - began)
+            except SystemExit:
+                raise self.training.StopTrial from None
+
+        with contextlib.suppress(self.training.StopTrial):
+            self.training.run_trial(
+                self.recipe, report, start.checkpoint, directory=self.directory, objective=self.job.objective,
+                threads=self.job.threads, **known,
+            )  # fmt: skip
+        self.store.push(self.config["number"], self.directory)
+
+    def _keep_traceback(self) -> None:
+        text = traceback.format_exc()
+        with contextlib.suppress(OSError):  # the disk or the store may be what is broken
+            self.directory.mkdir(parents=True, exist_ok=True)
+            (self.directory / "error.txt").write_text(text)
+            self.store.push(self.config["number"], self.directory)
+
+
+@dataclass(frozen=True)
+class _Start:
+    """What a trial begins from: a checkpoint of its own, one of another trial, or nothing."""
+
+    text: str
+    checkpoint: Path | None = None
+    adopt: Path | None = None
 
 
 def logged_epochs(directory: Path) -> Iterator[tuple[int, dict[str, float]]]:
@@ -166,15 +236,6 @@ def logged_epochs(directory: Path) -> Iterator[tuple[int, dict[str, float]]]:
         except (ValueError, TypeError, KeyError, AttributeError):
             continue
     yield from sorted(found.items())
-
-
-def _keep_traceback(directory: Path) -> None:
-    directory.mkdir(parents=True, exist_ok=True)
-    (directory / "error.txt").write_text(traceback.format_exc())
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def tune_trainable(recipe: Recipe) -> Callable[[dict[str, Any]], None]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-Kind = Literal["start_sweep", "start_trial", "log", "end_trial", "artifacts", "end_sweep"]
+Kind = Literal["start_sweep", "start_trial", "log", "end_trial", "artifacts", "end_sweep", "delete_sweep"]
 
 
 @dataclass(frozen=True)

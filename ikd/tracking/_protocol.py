@@ -27,7 +27,10 @@ class Tracker(Protocol):
             params: settings that all trials share, by dotted name.
         """
 
-    def start_trial(self, number: int, *, name: str, params: Mapping[str, object], tags: Mapping[str, object]) -> None:
+    def start_trial(
+        self, number: int, *, name: str, params: Mapping[str, object], tags: Mapping[str, object],
+        time: float | None = None,
+    ) -> None:  # fmt: skip
         """Open the run of one trial, or find it again.
 
         Args:
@@ -35,19 +38,21 @@ class Tracker(Protocol):
             name: what a person reads in lists and plots.
             params: the trial's values, by dotted name. A value that is already there is never changed.
             tags: facts about the trial.
+            time: when it began, seconds since 1970; None is now.
         """
 
-    def log(self, number: int, epoch: int, metrics: Mapping[str, float]) -> None:
+    def log(self, number: int, epoch: int, metrics: Mapping[str, float], *, time: float | None = None) -> None:
         """Note the one report of an epoch.
 
         Args:
             number: the trial.
             epoch: 1-based; an epoch that is already there is skipped.
             metrics: values by name. NaN and infinities are named in a tag and kept out of the charts.
+            time: of the report, seconds since 1970; None is now.
         """
 
-    def end_trial(self, number: int, state: TrialState, reason: str = "") -> None:
-        """Close a trial's run, saying why it ended."""
+    def end_trial(self, number: int, state: TrialState, reason: str = "", *, time: float | None = None) -> None:
+        """Close a trial's run, saying why it ended and, in seconds since 1970, when (None is now)."""
 
     def log_artifacts(self, number: int | None, path: Path, folder: str = "") -> None:
         """Copy a file or the content of a directory to a run.
@@ -60,6 +65,9 @@ class Tracker(Protocol):
 
     def end_sweep(self, state: SweepState, reason: str = "") -> None:
         """Close the sweep's run and every run of its trials that is still open."""
+
+    def delete_sweep(self) -> None:
+        """Delete the run of the sweep and those of its trials, so that what is said next makes new ones."""
 
     def flush(self, timeout: float) -> bool:
         """Wait until everything is delivered, at most `timeout` seconds; says whether it is."""
@@ -80,19 +88,25 @@ class NullTracker:
     def start_sweep(self, name: str, *, tags: Mapping[str, object], params: Mapping[str, object]) -> None:
         """Do nothing."""
 
-    def start_trial(self, number: int, *, name: str, params: Mapping[str, object], tags: Mapping[str, object]) -> None:
+    def start_trial(
+        self, number: int, *, name: str, params: Mapping[str, object], tags: Mapping[str, object],
+        time: float | None = None,
+    ) -> None:  # fmt: skip
         """Do nothing."""
 
-    def log(self, number: int, epoch: int, metrics: Mapping[str, float]) -> None:
+    def log(self, number: int, epoch: int, metrics: Mapping[str, float], *, time: float | None = None) -> None:
         """Do nothing."""
 
-    def end_trial(self, number: int, state: TrialState, reason: str = "") -> None:
+    def end_trial(self, number: int, state: TrialState, reason: str = "", *, time: float | None = None) -> None:
         """Do nothing."""
 
     def log_artifacts(self, number: int | None, path: Path, folder: str = "") -> None:
         """Do nothing."""
 
     def end_sweep(self, state: SweepState, reason: str = "") -> None:
+        """Do nothing."""
+
+    def delete_sweep(self) -> None:
         """Do nothing."""
 
     def flush(self, timeout: float) -> bool:

@@ -123,6 +123,14 @@ class MlflowSink:
             self._end(run.info.run_id, Event("end_trial", event.sweep, None, event.time_ms, data))
         self._end(parent, event)
 
+    def _on_delete_sweep(self, event: Event) -> None:
+        mine = f"tags.`ikd.sweep_id` = '{self._sweep_id}'"
+        while runs := self._client.search_runs([self._experiment_id], mine, max_results=1000):
+            for run in runs:
+                self._client.delete_run(run.info.run_id)
+        self._runs.clear()
+        self._epochs.clear()
+
     def _end(self, run_id: str, event: Event) -> None:
         state = event.data["state"]
         self._batch(run_id, tags={"ikd.state": state, "ikd.reason": event.data["reason"]})

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-import time
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
+from time import time_ns
 from types import TracebackType
 from typing import Any, cast
 
@@ -53,18 +53,21 @@ class MlflowTracker:
         self._sweep = name
         self._put("start_sweep", None, {"tags": _plain(tags), "params": _plain(params)})
 
-    def start_trial(self, number: int, *, name: str, params: Mapping[str, object], tags: Mapping[str, object]) -> None:
+    def start_trial(
+        self, number: int, *, name: str, params: Mapping[str, object], tags: Mapping[str, object],
+        time: float | None = None,
+    ) -> None:  # fmt: skip
         """Open the run of one trial, or find it again."""
-        self._put("start_trial", number, {"name": name, "tags": _plain(tags), "params": _plain(params)})
+        self._put("start_trial", number, {"name": name, "tags": _plain(tags), "params": _plain(params)}, time)
 
-    def log(self, number: int, epoch: int, metrics: Mapping[str, float]) -> None:
+    def log(self, number: int, epoch: int, metrics: Mapping[str, float], *, time: float | None = None) -> None:
         """Note the one report of an epoch."""
         values = {name: float(value) for name, value in metrics.items()}
-        self._put("log", number, {"epoch": int(epoch), "metrics": values})
+        self._put("log", number, {"epoch": int(epoch), "metrics": values}, time)
 
-    def end_trial(self, number: int, state: TrialState, reason: str = "") -> None:
+    def end_trial(self, number: int, state: TrialState, reason: str = "", *, time: float | None = None) -> None:
         """Close a trial's run, saying why it ended."""
-        self._put("end_trial", number, {"state": state, "reason": reason})
+        self._put("end_trial", number, {"state": state, "reason": reason}, time)
 
     def log_artifacts(self, number: int | None, path: Path, folder: str = "") -> None:
         """Copy a file or the content of a directory to a run."""
@@ -73,6 +76,10 @@ class MlflowTracker:
     def end_sweep(self, state: SweepState, reason: str = "") -> None:
         """Close the sweep's run and every run of its trials that is still open."""
         self._put("end_sweep", None, {"state": state, "reason": reason})
+
+    def delete_sweep(self) -> None:
+        """Delete the runs of the sweep and its trials."""
+        self._put("delete_sweep", None, {})
 
     def flush(self, timeout: float) -> bool:
         """Wait until everything is delivered, at most `timeout` seconds; says whether it is."""
@@ -96,9 +103,10 @@ class MlflowTracker:
             text += "same sweep is started again"
             _log.warning(text, left, self._sweep, uri, self._folder / SPOOL)
 
-    def _put(self, kind: Kind, number: int | None, data: dict[str, Any]) -> None:
+    def _put(self, kind: Kind, number: int | None, data: dict[str, Any], time: float | None = None) -> None:
         assert self._writer is not None, "start_sweep comes first, close last"
-        self._writer.put(Event(kind, self._sweep, number, time.time_ns() // 1_000_000, data))
+        when = time_ns() // 1_000_000 if not time else round(1000 * time)
+        self._writer.put(Event(kind, self._sweep, number, when, data))
 
     def __enter__(self) -> MlflowTracker:
         return self

@@ -1,9 +1,8 @@
-"""Checkpoints: written whole or not at all, loaded without running code."""
+"""Checkpoints: written whole or not at all, checked before they are read, loaded without running code."""
 
 from __future__ import annotations
 
-import os
-import pickle
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,39 +10,73 @@ from typing import Any
 import torch
 
 from ikd.errors import CheckpointError
+from ikd.files import link_whole, write_whole
 
 FORMAT = 1
+LAST, PREVIOUS = "last.pth", "previous.pth"
 Content = dict[str, Any]
 
 
 def save(content: Mapping[str, Any], path: Path) -> None:
-    """Write a checkpoint atomically: a reader sees the old file or the new one, also after a crash."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            torch.save({"format": FORMAT, **content}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    """Write a checkpoint: a reader sees the old file or the new one, also after a crash.
+
+    Raises:
+        DiskFull: the old file is intact.
+    """
+    write_whole(path, lambda file: torch.save({"format": FORMAT, **content}, file))
+
+
+def save_last(content: Mapping[str, Any], directory: Path, *, keep: bool = False) -> None:
+    """Write last.pth, and keep what stood there as previous.pth.
+
+    Args:
+        content: of the checkpoint; `epoch` names the file that is kept.
+        directory: of the trial.
+        keep: give it the second name epoch-K.pth, under which it stays.
+
+    Raises:
+        DiskFull: last.pth is intact.
+    """
+    last = directory / LAST
+    if last.is_file():
+        link_whole(last, directory / PREVIOUS)
+    save(content, last)
+    if keep:
+        link_whole(last, directory / f"epoch-{content['epoch']}.pth")
 
 
 def load(path: Path) -> Content:
     """Read a checkpoint written by `save`, tensors and plain values only.
 
     Raises:
-        CheckpointError: missing, cut short, unsafe, or not one of ours.
+        CheckpointError: missing, cut short, damaged, unsafe, or not one of ours.
     """
     try:
+        with zipfile.ZipFile(path) as file:  # torch itself takes a flipped bit for a weight
+            if damaged := file.testzip():
+                raise zipfile.BadZipFile(f"{damaged} does not have the checksum it was written with")
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, ValueError) as error:
+    except Exception as error:  # a file that is not ours fails in any way
         rule = "must be a whole checkpoint of tensors and plain values"
         raise CheckpointError(f"{path}: {rule}: {_reason(error)}") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         got = content.get("format") if isinstance(content, dict) else type(content).__name__
         raise CheckpointError(f"{path}: must be a checkpoint of format {FORMAT} written by ikd, but got {got!r}")
     return content
+
+
+def resumable(directory: Path) -> Path | None:
+    """Return the checkpoint from which a trial can go on: last.pth, else previous.pth, else None.
+
+    One that is missing, cut short or damaged is passed over. Whose it is, `run_trial` looks at.
+    """
+    for path in (directory / LAST, directory / PREVIOUS):
+        try:
+            load(path)
+        except CheckpointError:
+            continue
+        return path
+    return None
 
 
 def _reason(error: Exception) -> str:

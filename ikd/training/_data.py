@@ -23,6 +23,7 @@ from ikd.augment import test_pipeline, train_pipeline
 from ikd.config import DRAWN, Recipe
 from ikd.data import categories, coco_metrics, drawn_dataset, fingerprint
 from ikd.errors import BadInput
+from ikd.training import _shared  # noqa: F401, registers the samplers
 
 Config = dict[str, Any]
 
@@ -146,8 +147,8 @@ def train_loader(
         "seed": recipe.seed,
     }
     return _loader(recipe, dataset) | {
-        "sampler": {"type": "DefaultSampler", "shuffle": True, "seed": recipe.seed},
-        "batch_sampler": {"type": "mmdet.AspectRatioBatchSampler"},
+        "sampler": {"type": "OrderSampler", "seed": recipe.seed},
+        "batch_sampler": {"type": "SharedBatchSampler"},
     }
 
 
@@ -198,12 +199,13 @@ class CocoEvaluator(BaseMetric):
 
     Args:
         annotations: COCO json of the evaluated part.
+        parts: folder in which several processes bring their predictions together.
     """
 
     default_prefix = None
 
-    def __init__(self, annotations: Path) -> None:
-        super().__init__()
+    def __init__(self, annotations: Path, parts: Path | None = None) -> None:
+        super().__init__(collect_dir=str(parts) if parts else None)
         self._annotations = annotations
 
     def process(self, data_batch: Any, data_samples: Sequence[Any]) -> None:

@@ -10,13 +10,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from ikd.config import Recipe
-from ikd.training._checkpoint import Content, save, student_file
+from ikd.files import append
+from ikd.training._checkpoint import Content, save, save_last, student_file
 from ikd.training._progress import EpochReport, Metrics, Progress
 from ikd.training._runner import trained_names
+from ikd.training._shared import average_statistics, average_values
+from ikd.training._start import schedule_of
 
 
 class EpochHook(Hook):
@@ -27,7 +31,8 @@ class EpochHook(Hook):
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Seed everything, order the data, choose the phase."""
-        words = np.random.SeedSequence([self._seed, runner.epoch]).generate_state(3)
+        rank = get_rank()
+        words = np.random.SeedSequence([self._seed, runner.epoch, *([rank] if rank else [])]).generate_state(3)
         random.seed(int(words[0]))
         np.random.seed(int(words[1]))
         torch.manual_seed(int(words[2]))
@@ -65,22 +70,24 @@ class ReportHook(Hook):
         self._steps += 1
 
     def after_train_epoch(self, runner: Runner) -> None:
-        """Note the training time."""
+        """Note the training time; bring together what each process has of the epoch."""
+        average_statistics(runner.model)
+        self._sums = average_values(self._sums)
         self._trained = time.perf_counter()
 
     def after_val_epoch(self, runner: Runner, metrics: Metrics | None = None) -> None:
         """Log, save, then report."""
+        if get_rank():
+            return
         # The loop counts the epoch after this hook's training epoch has ended, so `epoch` is the number finished.
-        epoch, values = runner.epoch, self._values(runner, dict(metrics or {}))
-        progress = self._progress
-        if progress.improves(values):
-            progress.best_epoch, progress.best_metrics = epoch, values
+        epoch, values, progress = runner.epoch, self._values(runner, dict(metrics or {})), self._progress
+        if progress.note(epoch, values):
             info = {"epoch": epoch, "metrics": values, "recipe": self._recipe.as_dict()}
             save(student_file(runner.model, classes=progress.classes, info=info), progress.best)
         # The log first: an epoch that a checkpoint holds is never without its numbers, whenever the process dies.
-        with (progress.directory / "log.jsonl").open("a") as file:
-            file.write(json.dumps({"epoch": epoch, "metrics": values}) + "\n")
-        save(self._content(runner, values), progress.last)
+        append(progress.log, json.dumps({"epoch": epoch, "metrics": values}) + "\n")
+        keep = progress.keep_epochs is not None and epoch % progress.keep_epochs == 0
+        save_last(self._content(runner, values), progress.directory, keep=keep)
         if self._report is not None:
             self._report(EpochReport(epoch, values, progress.last))
 
@@ -90,6 +97,7 @@ class ReportHook(Hook):
         values |= {f"weight/{name}_effective": value for name, value in runner.model.effective_weights.items()}
         if len(self._recipe.teachers.sequence) > 1:
             values["stage"] = float(self._stage + 1)
+        values |= self._progress.costs
         values["lr"] = float(runner.optim_wrapper.get_lr()["lr"][0])
         values["seconds/train"] = self._trained - self._started
         values["seconds/val"] = time.perf_counter() - self._trained
@@ -107,6 +115,7 @@ class ReportHook(Hook):
             "model": runner.model.state_dict(),
             "trained": trained_names(runner.model),
             "optimizer": runner.optim_wrapper.state_dict(),
+            "schedule": schedule_of(self._recipe),
             "schedulers": [_plain(scheduler.state_dict()) for scheduler in runner.param_schedulers],
         }
 

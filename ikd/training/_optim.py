@@ -5,17 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from mmengine.optim import AmpOptimWrapper, OptimWrapper
+from mmengine.optim import OptimWrapper
 
 from ikd.config import Recipe
-
-
-class CpuAmpOptimWrapper(OptimWrapper):
-    """Mixed precision on a CPU: bfloat16, whose range needs no loss scaling; mmengine's own wrapper is for GPUs."""
-
-    def optim_context(self, model: torch.nn.Module) -> Any:
-        """Run the forward pass under autocast."""
-        return torch.autocast("cpu", dtype=torch.bfloat16)
+from ikd.training._shared import CpuAmpOptimWrapper, GpuAmpOptimWrapper, PlainOptimWrapper
 
 
 def optim_wrapper(recipe: Recipe, model: torch.nn.Module, device: torch.device) -> OptimWrapper:
@@ -30,8 +23,8 @@ def optim_wrapper(recipe: Recipe, model: torch.nn.Module, device: torch.device) 
     clip = recipe.schedule.clip
     arguments: dict[str, Any] = {"optimizer": optimizer, "clip_grad": {"max_norm": clip} if clip else None}
     if not recipe.schedule.amp:
-        return OptimWrapper(**arguments)
-    return AmpOptimWrapper(**arguments) if device.type == "cuda" else CpuAmpOptimWrapper(**arguments)
+        return PlainOptimWrapper(**arguments)
+    return GpuAmpOptimWrapper(**arguments) if device.type == "cuda" else CpuAmpOptimWrapper(**arguments)
 
 
 def param_schedulers(recipe: Recipe, epochs: int, steps_per_epoch: int) -> list[dict[str, Any]]:

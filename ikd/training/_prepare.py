@@ -20,6 +20,7 @@ from ikd.config import Recipe, StagePlan, Teacher, home, load_recipe
 from ikd.detectors import build_detector, freeze, weights_sha256
 from ikd.errors import BadInput, CheckpointError
 from ikd.training._boxes import find_boxes
+from ikd.training._checkpoint import resumable
 from ikd.training._data import DataFiles
 from ikd.training._model import build_model, load_teacher, model_config
 
@@ -181,14 +182,12 @@ def _train_teacher(training: Recipe, folder: Path, progress: Notify | None) -> N
         if progress is not None:
             progress(f"teacher {training.name}", epoch.epoch, training.total_epochs)
 
-    last = folder / "last.pth"
     try:
-        run_trial(training, tell, last if last.is_file() else None, directory=folder)
+        run_trial(training, tell, resumable(folder), directory=folder)
     except CheckpointError:
-        if not last.is_file():
+        if resumable(folder) is None:
             raise
-        last.unlink()  # cut short or from another version: the cache is ours to make again
-        run_trial(training, tell, directory=folder)
+        run_trial(training, tell, directory=folder)  # written by another version: the cache is ours to make again
 
 
 def _perturbations(recipe: Recipe, files: DataFiles, teacher: torch.nn.Module, progress: Notify | None) -> Path:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ikd.errors import CheckpointError
-from ikd.training._checkpoint import Content, load
+from ikd.training._checkpoint import LAST, PREVIOUS
 
 Metrics = dict[str, float]
 
@@ -35,25 +33,49 @@ class EpochReport:
 
 @dataclass
 class Progress:
-    """Best epoch so far and where files go."""
+    """Best epoch so far, what every report says besides, and where files go.
+
+    Attributes:
+        directory: of the trial.
+        metric: that decides the best epoch.
+        mode: `max` or `min`.
+        classes: of the data set.
+        fingerprint: of the recipe.
+        keep_epochs: epochs whose checkpoint stays are multiples of this; None keeps none.
+        costs: of the student, the same in every report.
+        best_epoch: from 1; 0 before the first.
+        best_metrics: of that epoch.
+    """
 
     directory: Path
     metric: str
     mode: str
     classes: tuple[str, ...]
     fingerprint: str
+    keep_epochs: int | None = None
+    costs: Metrics = field(default_factory=dict)
     best_epoch: int = 0
     best_metrics: Metrics = field(default_factory=dict)
 
     @property
     def last(self) -> Path:
         """File to resume from."""
-        return self.directory / "last.pth"
+        return self.directory / LAST
+
+    @property
+    def previous(self) -> Path:
+        """What `last` was one validation earlier, in case that one is damaged."""
+        return self.directory / PREVIOUS
 
     @property
     def best(self) -> Path:
         """Student of the best epoch."""
         return self.directory / "best.pth"
+
+    @property
+    def log(self) -> Path:
+        """Metrics of every validated epoch, one JSON line each."""
+        return self.directory / "log.jsonl"
 
     def improves(self, metrics: Metrics) -> bool:
         """Tell whether `metrics` beat the best epoch; a later equal epoch does not, NaN never does."""
@@ -62,29 +84,12 @@ class Progress:
             return not self.best_metrics
         return math.isnan(best) or (value > best if self.mode == "max" else value < best)
 
-
-def resume_from(path: Path, progress: Progress) -> Content:
-    """Load a checkpoint of the same recipe, and put the log back to its epoch.
-
-    Raises:
-        CheckpointError: unreadable, or written by another recipe.
-    """
-    content = load(path)
-    if content.get("fingerprint") != progress.fingerprint:
-        raise CheckpointError(f"{path}: must belong to this recipe; it was written by a recipe that trains differently")
-    progress.best_epoch, progress.best_metrics = content["best_epoch"], content["best_metrics"]
-    log = progress.directory / "log.jsonl"
-    if log.is_file():
-        kept = [line for line in log.read_text().splitlines() if _epoch_of(line) <= content["epoch"]]
-        log.write_text("".join(line + "\n" for line in kept))
-    return content
-
-
-def _epoch_of(line: str) -> float:
-    try:
-        return float(json.loads(line)["epoch"])
-    except (ValueError, KeyError):
-        return math.inf  # a line cut short by a crash
+    def note(self, epoch: int, metrics: Metrics) -> bool:
+        """Take an epoch for the best one if it is; tell whether it was."""
+        if not self.improves(metrics):
+            return False
+        self.best_epoch, self.best_metrics = epoch, metrics
+        return True
 
 
 Report = Callable[[EpochReport], None]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
+import multiprocessing
+from collections.abc import Iterator
 from functools import lru_cache
 
+import cv2
 import torch
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope
@@ -21,6 +25,23 @@ def settle() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+@contextlib.contextmanager
+def borrowed_process(threads: int) -> Iterator[None]:
+    """Run a trial with so many torch threads, and give the process back as it was.
+
+    mmengine sets OpenCV's threads and how processes are started, for good.
+    """
+    before = torch.get_num_threads(), cv2.getNumThreads(), multiprocessing.get_start_method(allow_none=True)
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        cv2.setNumThreads(before[1])
+        multiprocessing.set_start_method(before[2], force=True)
+        reset()
 
 
 def reset() -> None:

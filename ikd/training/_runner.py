@@ -7,7 +7,11 @@ from typing import Any
 
 from mmengine.runner import Runner
 
+from ikd.errors import CheckpointError
 from ikd.training._checkpoint import Content
+from ikd.training._start import Start
+
+STUDENT = "student."
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,7 @@ class Carries:
 class TrialRunner(Runner):
     """Runner that resumes from our weights-only checkpoints and does not probe the machine at every start."""
 
-    resume_content: Content | None = None
+    start: Start | None = None
     first_epoch: int = 0
     """Epochs before this stage: a checkpoint of that many is the end of the stage before."""
     carries: Carries = Carries()
@@ -42,12 +46,35 @@ class TrialRunner(Runner):
     def dump_config(self) -> None:
         """Skip: the resolved recipe is the configuration."""
 
+    @property
+    def _within(self) -> bool:
+        """Whether the start lies in this stage, not at its beginning."""
+        return self.start is not None and self.start.content["epoch"] > self.first_epoch
+
+    def check_start(self) -> None:
+        """Refuse a start of another architecture, or within a stage with other loss modules.
+
+        Raises:
+            CheckpointError: names the first parameter that does not fit.
+        """
+        if self.start is None:
+            return
+        theirs, ours = (
+            {name: tuple(value.shape) for name, value in state.items() if self._within or name.startswith(STUDENT)}
+            for state in (self.start.content["model"], self.model.state_dict())
+        )
+        for name in sorted(ours.keys() | theirs.keys()):
+            if ours.get(name) != theirs.get(name):
+                raise CheckpointError(
+                    f"{self.start.path}: {name}: must be of shape {ours.get(name, 'none')}, as in the recipe's model, "
+                    f"but got {theirs.get(name, 'none')}"
+                )
+
     def load_or_resume(self) -> None:
         """Restore model, optimiser, schedules and counters; at the start of a stage, what it carries over."""
-        content = self.resume_content
-        if self._has_loaded or content is None:
+        if self._has_loaded or self.start is None:
             return
-        within = content["epoch"] > self.first_epoch
+        content, within = self.start.content, self._within
         if within:
             self.model.load_state_dict(content["model"])
             self.optim_wrapper.load_state_dict(content["optimizer"])
@@ -65,7 +92,7 @@ class TrialRunner(Runner):
         earlier = {
             name: value
             for name, value in content["model"].items()
-            if name.startswith("student.") or (self.carries.losses and name in own and own[name].shape == value.shape)
+            if name.startswith(STUDENT) or (self.carries.losses and name in own and own[name].shape == value.shape)
         }
         self.model.load_state_dict({**own, **earlier})
         if not self.carries.schedule:

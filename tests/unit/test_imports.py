@@ -26,7 +26,7 @@ ORDER = (
         "augment",
         "detectors",
     ),
-    *("data", "config", "ops", "errors"),
+    *("data", "config", "ops", "files", "errors"),
 )
 """Highest first. `ikd/__init__.py` stands above them all; a package may import those after it."""
 

@@ -209,10 +209,6 @@ class TestSearchSpace:
         text = refusal(write(tmp_path, "description: x\nrecipe: drawn\n"))
         assert "file.yaml:2: recipe: must be a shipped recipe" in text
 
-    def test_set_must_not_fix_what_is_searched(self, tmp_path: Path) -> None:
-        path = write(tmp_path, SPACE + "  augment.noise.sigma: {uniform: [0, 1]}\n")
-        assert "--set: augment.noise.sigma: is searched by" in refusal(path, values={"augment.noise.sigma": 0.1})
-
     def test_set_acts(self, tmp_path: Path) -> None:
         path = write(tmp_path, SPACE + "  {}\nset: {seed: 3, schedule.epochs: 2}\n")
         assert load_sweep(path).recipe.seed == 3

@@ -64,7 +64,7 @@ def test_the_best_trial_is_exported_with_its_place_in_the_search(sweep: Make, tm
 @pytest.mark.parametrize("state", ["finished", "stopped", "diverged"])
 def test_another_trial_that_ended_can_be_asked_for(sweep: Make, tmp_path: Path, state: str) -> None:
     sweep("finished", state)
-    export_sweep("night", tmp_path / "out", trial=1)
+    export_sweep("night", tmp_path / "out", pick=1)
     assert (searched(tmp_path / "out")["trial"], searched(tmp_path / "out")["state"]) == (1, state)
 
 
@@ -84,7 +84,7 @@ def test_a_trial_without_a_result_is_refused_with_those_that_have_one(
 ) -> None:
     sweep(*states)
     with pytest.raises(BadInput, match=says):
-        export_sweep("night", tmp_path / "out", trial=trial)
+        export_sweep("night", tmp_path / "out", pick=trial)
     assert not (tmp_path / "out").exists()
 
 

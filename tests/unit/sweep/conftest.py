@@ -68,11 +68,11 @@ OpenStudy = Callable[..., SweepStudy]
 
 @pytest.fixture
 def open_study(empty_study: Path, tmp_path: Path) -> OpenStudy:
-    def opened(folder: Path = tmp_path, mode: str = "max") -> SweepStudy:
+    def opened(folder: Path = tmp_path, mode: str = "max", *, name: str = "s") -> SweepStudy:
         if not (folder / "study.db").exists():
             folder.mkdir(parents=True, exist_ok=True)
             shutil.copy(empty_study, folder / "study.db")
-        return SweepStudy(open_storage(folder, "sqlite"), "s", folder, metric="bbox_mAP", mode=mode)
+        return SweepStudy(open_storage(folder, "sqlite"), name, folder, metric="bbox_mAP", mode=mode)
 
     return opened
 

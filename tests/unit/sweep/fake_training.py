@@ -3,7 +3,7 @@
 The objective rises towards a plateau that the recipe sets: best at distill.mgd.alpha = 1e-5. A sequence of teachers
 gains late: half of that in its first stage, a quarter more afterwards. Under one recipe seed trials misbehave.
 Everything that happens is noted in fake.jsonl in the sweep's folder, one JSON line each; knobs are read from fake.json
-there.
+there: `seconds` of an epoch, `saving` seconds in the middle of writing a checkpoint of `bytes`.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from ikd.config import Recipe
-from ikd.errors import BadInput, NonFiniteLoss
+from ikd.errors import BadInput, CheckpointError, DiskFull, NonFiniteLoss
+from ikd.files import append, link_whole, write_whole
 
 IMPORTED = time.time()
 RESETS = 0
@@ -27,6 +28,8 @@ RESETS = 0
 MISBEHAVING = 13
 """Recipe seed under which trials 2 to 7 misbehave, each in its own way."""
 NAN_METRIC, NAN_LOSS, BAD_INPUT, ALWAYS_CRASHES, OUT_OF_MEMORY, KILLED_ONCE = 2, 3, 4, 5, 6, 7
+FULL_DISK = "full"
+"""While a file of this name is in the sweep's folder, no checkpoint can be written."""
 
 
 class StopTrial(Exception):
@@ -66,6 +69,44 @@ def epoch_metrics(recipe: Recipe, epoch: int) -> dict[str, float]:
     return {"bbox_mAP": factor * plateau(recipe) * (1 - 0.5**epoch), "loss/total": 1.0 / epoch, "bbox_APl": math.nan}
 
 
+def resumable(directory: Path) -> Path | None:
+    """Return the newest checkpoint that is whole."""
+    for file in (directory / "last.pth", directory / "previous.pth"):
+        try:
+            saved_epoch(file)
+        except CheckpointError:
+            continue
+        return file
+    return None
+
+
+def saved_epoch(checkpoint: Path) -> int:
+    try:
+        content = json.loads(checkpoint.read_text())
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{checkpoint}: must be a whole checkpoint: {error}") from error
+    return int(content["epoch"] if isinstance(content, dict) else content)
+
+
+def save(directory: Path, epoch: int, knobs: dict[str, Any]) -> None:
+    """Write last.pth as `ikd.training` does: beside it first, the one before is kept."""
+    folder, last = directory.parent.parent, directory / "last.pth"
+    if (folder / FULL_DISK).exists():
+        raise DiskFull(str(last), 1, 0)
+    content = json.dumps({"epoch": epoch, "weights": "w" * int(knobs.get("bytes", 10))}).encode()
+
+    def write(file: BinaryIO) -> None:
+        file.write(content[:20])
+        if "saving" in knobs:
+            note(folder, event="saving", trial=int(directory.name), epoch=epoch)
+            time.sleep(knobs["saving"])
+        file.write(content[20:])
+
+    if last.is_file():
+        link_whole(last, directory / "previous.pth")
+    write_whole(last, write, durable=False)
+
+
 def run_trial(
     recipe: Recipe,
     report: Callable[[EpochReport], None] | None = None,
@@ -77,19 +118,18 @@ def run_trial(
 ) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     folder, number = directory.parent.parent, int(directory.name)
-    first = int(checkpoint.read_text()) if checkpoint is not None else 0
+    first = saved_epoch(checkpoint) if checkpoint is not None else 0
     note(folder, event="start", trial=number, first=first, resets=RESETS, home=os.environ["IKD_HOME"], threads=threads)
     knobs = json.loads((folder / "fake.json").read_text()) if (folder / "fake.json").is_file() else {}
     for epoch in range(first + 1, recipe.total_epochs + 1):
+        note(folder, event="train", trial=number, epoch=epoch)
         time.sleep(knobs.get("seconds", 0.0))
         misbehave(recipe, directory, epoch)
         metrics = epoch_metrics(recipe, epoch)
         if recipe.seed == MISBEHAVING and number == NAN_METRIC and epoch == 2:
             metrics["bbox_mAP"] = math.nan
-        with (directory / "log.jsonl").open("a") as stream:
-            stream.write(json.dumps({"epoch": epoch, "metrics": metrics}) + "\n")
-        (directory / "last.pth.new").write_text(str(epoch))
-        os.replace(directory / "last.pth.new", directory / "last.pth")
+        append(directory / "log.jsonl", json.dumps({"epoch": epoch, "metrics": metrics}) + "\n")
+        save(directory, epoch, knobs)
         (directory / "best.pth").write_text(str(epoch))
         note(folder, event="epoch", trial=number, epoch=epoch)
         if report is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ikd.config import Recipe, Runner, SearchSpace, SweepFiles
@@ -58,9 +60,12 @@ class DyingStudy:
         return guarded
 
 
-def conduct(space: SearchSpace, recipe: Recipe, study: SweepStudy, *, runner: Runner | None = None) -> Conductor:
-    runner = runner or Runner()
-    return Conductor(SweepFiles(space, recipe, runner), study=study, watcher=SilentWatcher(), tracker=NullTracker())
+def conduct(
+    space: SearchSpace, recipe: Recipe, study: SweepStudy, *, runner: Runner | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Conductor:  # fmt: skip
+    files = SweepFiles(space, recipe, runner or Runner())
+    return Conductor(files, study=study, watcher=SilentWatcher(), tracker=NullTracker(), clock=clock)
 
 
 def play(conductor: Conductor, recipe: Recipe, worker: Worker) -> None:

@@ -51,9 +51,15 @@ def test_time_and_disk_come_from_an_earlier_sweep_of_the_same_training(recipe: R
 
     plan = dry_run(space, recipe=recipe, runner=runner, name="next")
     assert plan.measured is not None
-    assert (plan.measured.seconds, plan.measured.checkpoint_bytes) == (5.0, 10_000_000)
+    assert (plan.measured.seconds, plan.measured.checkpoint_bytes) == (5.0, 7_000_000)
     assert plan.seconds(48) == 48 * 5 / 2, "two at a time"
-    assert ("disk", "at most 80 MB: best.pth and last.pth of each of 8 trials") in plan._lines()
+    # best and last of 2 anchors and 5 others, and three of each of the two that run
+    assert plan.checkpoints == 2 * 7 + 3 * 2
+    assert plan.disk_bytes == 20 * 7_000_000
+    kept = "of the anchors, the best 5 others and the running trials"
+    assert ("disk", f"at most 140 MB: 20 checkpoints ({kept})") in plan._lines()
+    every = dry_run(space, recipe=recipe, runner=make_runner(keep_top=None), name="next")
+    assert every.checkpoints == 2 * 8 + 3 * 2
     other = dry_run(space, recipe=recipe.with_values({"schedule.batch_size": 4}), runner=runner, name="next")
     assert other.measured is None
     assert not (ikd_home / "sweeps" / "next").exists()

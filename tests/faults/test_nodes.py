@@ -1,0 +1,134 @@
+"""A sweep over three nodes of a cluster that is not its own; one of them dies."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ikd.sweep import trials_of
+from tests.faults.elsewhere_driver import ROOT, start
+from tests.faults.placed_training import notes
+
+pytestmark = pytest.mark.fault
+LIMIT_SECONDS = 180.0
+TRIALS = 8
+SPACE = {"budget": {"trials": TRIALS}, "scheduler": {"none": {}}}
+
+
+class Host:
+    """The process that holds a cluster."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self.environment = environment
+        self._process = subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-m", "tests.faults.cluster_host", "3"],
+            cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        if (told := self._answer()) is None:
+            self.close()
+            raise RuntimeError("the cluster does not start")
+        self.address: str = told["address"]
+        self.nodes: list[str] = told["nodes"]
+
+    def ask(self, line: str) -> Any:
+        assert self._process.stdin is not None
+        self._process.stdin.write(line + "\n")
+        self._process.stdin.flush()
+        return self._answer()
+
+    def close(self) -> None:
+        self._process.communicate("end\n" if self._process.poll() is None else None, timeout=60)
+
+    def _answer(self) -> Any:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        return json.loads(line) if line else None
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    temp = tempfile.mkdtemp(prefix="ikd-", dir="/tmp")
+    environment = {**os.environ, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "IKD_HOME": str(tmp_path)}
+    environment |= {"OMP_NUM_THREADS": "1", "RAY_TMPDIR": temp}
+    try:
+        with contextlib.closing(Host(environment)) as held:
+            yield held
+    finally:
+        shutil.rmtree(temp, ignore_errors=True)
+
+
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + LIMIT_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "the sweep does not get there"
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.05)
+
+
+def runner(host: Host, **changes: Any) -> dict[str, Any]:
+    return {"ray": {"address": host.address}, "concurrency": 3, **changes}
+
+
+def log(ran: list[dict[str, Any]], dead: str) -> str:
+    """Return one line for each stretch of a trial on a node, for people."""
+    stretches: dict[tuple[int, str], list[dict[str, Any]]] = {}
+    for note in ran:
+        stretches.setdefault((note["trial"], note["node"]), []).append(note)
+    lines = []
+    for (trial, node), found in stretches.items():
+        epochs = f"epochs {found[0]['epoch']}-{found[-1]['epoch']}"
+        times = f"{found[0]['at'] - ran[0]['at']:6.1f} s to {found[-1]['at'] - ran[0]['at']:6.1f} s"
+        lines.append(f"trial {trial}  node {node[:8]}  {epochs}  {times}{'  (node killed)' if node == dead else ''}")
+    return "\n".join(lines)
+
+
+def test_trials_of_a_dead_node_go_on_elsewhere(host: Host, tmp_path: Path) -> None:
+    (tmp_path / "placed.json").write_text(json.dumps({"seconds": 0.7, "wait": True}))
+    with start("s", runner(host, storage=str(tmp_path)), SPACE, host.environment) as process:
+        wait_for(lambda: len({note["node"] for note in notes(tmp_path, starts=True)}) == 3, process)
+        (tmp_path / "go").touch()
+        victim = notes(tmp_path, starts=True)[-1]
+        wait_for(lambda: sum(note["node"] == victim["node"] for note in notes(tmp_path)) >= 3, process)
+        assert host.ask(f"kill {victim['node']}") == "killed"
+        text = process.communicate(timeout=LIMIT_SECONDS)[0]
+    assert process.returncode == 0, text
+    ran = notes(tmp_path)
+    print(log(ran, victim["node"]))
+    trials = trials_of("s", home=tmp_path)
+    assert [trial.state for trial in trials] == ["finished"] * TRIALS
+    for trial in trials:
+        assert [report.epoch for report in trial.reports] == list(range(1, 7)), "no hole, no repeat"
+    moved = [trial.number for trial in trials if trial.crashes]
+    assert moved == [victim["trial"]]
+    assert trials[victim["trial"]].attempts == 2
+    nodes = {note["node"] for note in ran if note["trial"] == victim["trial"]}
+    assert len(nodes) == 2
+    assert victim["node"] in nodes
+    trained = Counter((note["trial"], note["epoch"]) for note in ran)
+    assert set(trained) == {(trial, epoch) for trial in range(TRIALS) for epoch in range(1, 7)}
+    assert set(trained.values()) == {1}, "the moved trial went on from its checkpoint"
+    assert sorted(host.ask("nodes")) == sorted(set(host.nodes) - {victim["node"]}), "the cluster outlives the sweep"
+
+
+def test_storage_that_nodes_do_not_share_is_refused(host: Host, tmp_path: Path) -> None:
+    """A worker's own environment, not the driver's, decides what it can reach; here it lacks a secret."""
+    (tmp_path / "placed.json").write_text(json.dumps({"seconds": 0.0}))
+    unreachable = "s3://bucket/path?endpoint_override=127.0.0.1:1&scheme=http&connect_timeout=1"
+    environment = {**host.environment, "AWS_EC2_METADATA_DISABLED": "true", "AWS_MAX_ATTEMPTS": "1"}
+    with start("s", runner(host, storage=unreachable), SPACE, environment) as process:
+        text = process.communicate(timeout=LIMIT_SECONDS)[0]
+    assert process.returncode == 2, text
+    assert "runner: storage: must be an object store that every node can read and write" in text
+    assert notes(tmp_path) == [], "no trial was begun"

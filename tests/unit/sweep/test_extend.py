@@ -1,0 +1,98 @@
+"""More trials for a complete sweep, and what another sweep has learnt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ikd.config import Recipe, SweepFiles
+from ikd.errors import BadInput
+from ikd.sweep._extend import COMPLETE, budgeted, warm_up
+from ikd.sweep._folder import sweep_folder, write_files
+from ikd.sweep._sampling import propose
+from tests.unit.sweep.conftest import OpenStudy, make_runner, make_space
+from tests.unit.sweep.player import Worker, conduct, play
+
+
+def test_trials_are_counted_from_where_the_sweep_was_complete(open_study: OpenStudy, recipe: Recipe) -> None:
+    study, space = open_study(), make_space(budget={"trials": 3})
+    assert budgeted(space, study, None) is space
+    assert budgeted(space, study, "12").budget.trials == 12
+    with pytest.raises(BadInput, match=r"--trials: [+]4 extends a sweep that is complete, and this one is not"):
+        budgeted(space, study, "+4")
+    play(conduct(space, recipe, study), recipe, Worker())
+    study.note(COMPLETE, len(study.records))
+    larger = budgeted(space, study, "+4")
+    assert larger.budget.trials == 7
+    conductor = conduct(larger, recipe, study)
+    conductor.next_trial()  # the driver dies here
+    assert budgeted(space, open_study(), "+4").budget.trials == 7, "the same command goes on with the same extension"
+
+
+@pytest.mark.parametrize("text", ["0", "-3", "+0", "many", "1.5", "+", ""])
+def test_what_is_no_number_of_trials_is_refused(text: str, open_study: OpenStudy) -> None:
+    with pytest.raises(BadInput, match=r"--trials: must be a number above 0, or [+]N"):
+        budgeted(make_space(), open_study(), text)
+
+
+def test_anchors_must_fit(open_study: OpenStudy) -> None:
+    with pytest.raises(BadInput, match="must cover at least the 2 anchors, but got '1'"):
+        budgeted(make_space(), open_study(), "1")
+
+
+@pytest.fixture
+def old(open_study: OpenStudy, recipe: Recipe) -> str:
+    """A sweep of eight trials, whose alpha reaches from 1e-7 to 1e-3."""
+    folder, space = sweep_folder("old"), make_space()
+    study = open_study(folder.path, name="old")
+    play(conduct(space, recipe, study), recipe, Worker())
+    write_files(folder, SweepFiles(space, recipe, make_runner()))
+    return "old"
+
+
+def narrower(**changes: Any) -> Any:
+    parameters = make_space().model_dump(mode="json", by_alias=True, exclude_defaults=True)["parameters"]
+    parameters["distill.mgd.alpha"]["log_uniform"] = [1e-7, 1e-5]
+    return make_space(parameters=parameters, **changes)
+
+
+def test_a_warm_start_teaches_and_counts_as_no_trial(
+    old: str, open_study: OpenStudy, recipe: Recipe, ikd_home: Path, tmp_path: Path
+) -> None:
+    space, cold = narrower(budget={"trials": 4}), open_study(tmp_path / "cold")
+    study = open_study(tmp_path / "warm")
+    warm_up(study, space, old, ikd_home)
+    theirs = open_study(sweep_folder("old").path, name="old").records
+    fitting = [one for one in theirs if one.in_space and 1e-7 <= one.values.get("distill.mgd.alpha", 1e-6) <= 1e-5]
+    assert 0 < len(fitting) < len(theirs), "some lie outside the new range"
+    assert [one.values for one in study.earlier] == [one.values for one in fitting]
+    assert [one.state for one in study.earlier] == [one.state for one in fitting]
+    assert [one.metric for one in study.earlier] == [one.metric for one in fitting]
+    assert open_study(tmp_path / "warm").earlier == study.earlier, "the study itself keeps them"
+    warm_up(study, space, old, ikd_home)  # the same command again
+    assert study.records == []
+    proposals = [propose(space, recipe, [], earlier=one.earlier) for one in (cold, study)]
+    assert proposals[0] != proposals[1], "what was learnt changes what is proposed"
+    tried = {one.fingerprint for one in study.earlier}
+    play(conduct(space, recipe, study), recipe, Worker())
+    assert len(study.records) == 4
+    assert not tried & {one.fingerprint for one in study.records if not one.anchors}, "nothing is trained twice"
+
+
+def test_a_warm_start_that_cannot_be_is_refused(
+    old: str, open_study: OpenStudy, recipe: Recipe, ikd_home: Path, tmp_path: Path
+) -> None:
+    study, space = open_study(tmp_path / "new"), narrower()
+    with pytest.raises(BadInput, match="did you mean 'old'"):
+        warm_up(study, space, "odl", ikd_home)
+    with pytest.raises(BadInput, match="must be a sweep with objective bbox_AP50 max, but old has bbox_mAP max"):
+        warm_up(study, narrower(objective={"metric": "bbox_AP50"}), old, ikd_home)
+    elsewhere = make_space(parameters={"attack.steps": {"choice": [1, 3]}})
+    with pytest.raises(BadInput, match="a value in range for every parameter of this space, but none of the 8 has"):
+        warm_up(study, elsewhere, old, ikd_home)
+    conduct(space, recipe, study).next_trial()
+    with pytest.raises(BadInput, match="must be given at the first start, and this sweep began without one"):
+        warm_up(study, space, old, ikd_home)
+    assert open_study(tmp_path / "new").earlier == []
