@@ -25,6 +25,7 @@ from ikd.config._recipe import (
     Teacher,
 )
 from ikd.config._runner import Runner
+from ikd.config._schema import json_schema, write_schemas
 from ikd.config._search import Asha, Budget, Hyperband, Median, Pbt, Sampler, Scheduler, Tpe
 from ikd.config._section import Section
 from ikd.config._space import SearchSpace
@@ -63,10 +64,12 @@ __all__ = [
     "Tpe",
     "field_names",
     "home",
+    "json_schema",
     "load_recipe",
     "load_runner",
     "load_sweep",
     "parse_sets",
     "recipe_names",
     "sequence_text",
+    "write_schemas",
 ]

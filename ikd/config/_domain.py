@@ -14,7 +14,7 @@ from ikd.config._conditions import When
 from ikd.config._recipe import Recipe
 from ikd.config._search import Factor
 from ikd.config._section import Section
-from ikd.config._sequences import Sequences
+from ikd.config._sequences import LISTED_SEQUENCES, Sequences
 
 KINDS = {
     "choice": "choice", "uniform": "uniform", "log_uniform": "log_uniform", "int": "integer", "log_int": "log_int",
@@ -115,6 +115,8 @@ class Domain(Section):
     def _check_choice(self, choice: tuple[Any, ...]) -> None:
         if not choice:
             raise ValueError("choice must list at least one value")
+        if len(choice) > LISTED_SEQUENCES:
+            raise ValueError(f"choice must list at most {LISTED_SEQUENCES} values, and lists {len(choice)}")
         if any(value in choice[:index] for index, value in enumerate(choice)):
             raise ValueError(f"choice must not repeat a value, and is {list(choice)}")
         if any(isinstance(value, float) and not math.isfinite(value) for value in choice):

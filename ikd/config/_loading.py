@@ -17,7 +17,7 @@ from ikd.config._runner import Runner
 from ikd.config._section import Section, validate
 from ikd.config._space import SearchSpace
 from ikd.config._space_file import space_document
-from ikd.config._yaml import Document, Location, parse_scalar, read_yaml
+from ikd.config._yaml import Document, Location, parse_scalar, printable, read_yaml
 from ikd.errors import BadInput, ConfigError, Problem
 
 VALUES = "(values)"
@@ -175,7 +175,7 @@ def _recipe_path(name: str) -> Path:
         near = difflib.get_close_matches(name, recipe_names(), n=1)
         hint = f"did you mean {near[0]!r}?" if near else _some_recipes()
         raise ConfigError(
-            [Problem(name, "recipe", name, f"must be a shipped recipe or a path ending in .yaml; {hint}")]
+            [Problem(printable(name), "recipe", name, f"must be a shipped recipe or a path ending in .yaml; {hint}")]
         )
     return SHIPPED / f"{name}.yaml"
 
@@ -244,6 +244,8 @@ def _seen_from(document: Document, problem: Problem) -> Problem:
         location: Location = ("set", problem.field)
         return document.problem(location, problem.value, problem.rule)
     name = document.data["recipe"]
-    if problem.file == name and (problem.field == "recipe" or (problem.field, problem.line) == ("(file)", None)):
+    if problem.file == printable(name) and (
+        problem.field == "recipe" or (problem.field, problem.line) == ("(file)", None)
+    ):
         return document.problem(("recipe",), name, problem.rule)
     return problem

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import pydantic
 from pydantic import Field
 
 from ikd.config._section import Section
@@ -32,6 +33,12 @@ class TrialResources(Section):
     """Restarts from the last checkpoint after a crash."""
     processes: Count = 1
     """Training processes of one trial, data parallel; cpus and gpus are shared among them evenly."""
+
+    @pydantic.model_validator(mode="after")
+    def _even(self) -> TrialResources:
+        if self.processes > 1 and self.gpus % self.processes:
+            raise ValueError(f"gpus must be 0 or a multiple of processes ({self.processes}), and is {self.gpus:g}")
+        return self
 
 
 class Tracking(Section):

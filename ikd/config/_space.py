@@ -10,6 +10,7 @@ from pydantic import Field
 
 from ikd.config._conditions import holds, parents, translated, wanted
 from ikd.config._constraints import Constraint, Read, Uncomputable, constraint
+from ikd.config._counting import number_of_settings
 from ikd.config._domain import Domain
 from ikd.config._recipe import Recipe, Teachers
 from ikd.config._search import Asha, Budget, Cost, Objective, Sampler, Scheduler, Tpe
@@ -210,43 +211,11 @@ class SearchSpace(Section):
             recipe: the base, to leave out what the constraints refuse, where there are at most `COUNTED`; without it
                 constraints are not looked at.
         """
-        total: float = 1
-        for names in self._families():
-            total *= self._count(names, {}, {})
+        total = number_of_settings(self)
         if recipe is None or not self.constraints or total > COUNTED:
             return total
         reads = (reader(self, recipe, values) for values in self.settings(self.parameters))
         return sum(all(_fulfilled(rule, read) for rule in self.rules) for read in reads)
-
-    def _families(self) -> list[tuple[str, ...]]:
-        """Return the parameters in groups that do not depend on each other, parents before children."""
-        families: list[set[str]] = []
-        for name in self.parameters:
-            own = {name, *self.parents(name)}
-            for family in [family for family in families if family & own]:
-                own |= family
-                families.remove(family)
-            families.append(own)
-        return [tuple(name for name in self.ordered() if name in family) for family in families]
-
-    def _count(self, names: tuple[str, ...], values: dict[str, Any], known: dict[Any, float]) -> float:
-        """Count the settings of `names`, given `values` of parents; `known` remembers what was counted."""
-        if not names:
-            return 1
-        head, rest = names[0], names[1:]
-        read = {parent for name in names for parent in self.parents(name)}
-        values = {name: value for name, value in values.items() if name in read}
-        key = len(names), json.dumps(values, sort_keys=True)
-        if key not in known:
-            domain = self.parameters[head]
-            if not self.is_active(head, values):
-                known[key] = self._count(rest, values, known)
-            elif any(head in self.parents(name) for name in rest):
-                grid = domain.grid() or ()
-                known[key] = sum(self._count(rest, {**values, head: value}, known) for value in grid)
-            else:
-                known[key] = domain.size * self._count(rest, values, known)
-        return known[key]
 
 
 def reader(space: SearchSpace, recipe: Recipe, values: Mapping[str, Any]) -> Read:

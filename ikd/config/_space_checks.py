@@ -114,7 +114,7 @@ def _legality_problems(sequence: Sequences, recipe: Recipe, document: Document) 
 
 def _parameter_problems(space: SearchSpace, name: str, recipe: Recipe, document: Document) -> Iterator[Problem]:
     place: Location = ("parameters", name)
-    rule = _unsearchable(name)
+    rule = unsearchable(name)
     if rule is not None:
         yield document.problem(place, None, rule)
         return
@@ -126,7 +126,7 @@ def _parameter_problems(space: SearchSpace, name: str, recipe: Recipe, document:
         yield from _value_problems(space, name, recipe, document)
 
 
-def _unsearchable(name: str) -> str | None:
+def unsearchable(name: str) -> str | None:
     """Return why a field cannot be searched, or None when it can."""
     from ikd.config._loading import unknown_field  # the loader imports this module
 
@@ -136,7 +136,7 @@ def _unsearchable(name: str) -> str | None:
 
 def _also_problems(space: SearchSpace, name: str, document: Document) -> Iterator[Problem]:
     for index, other in enumerate(space.parameters[name].also):
-        rule = _unsearchable(other)
+        rule = unsearchable(other)
         if rule is None and space.fields.count(other) > 1:
             rule = "must be fed by one parameter only"
         if rule is not None:

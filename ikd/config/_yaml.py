@@ -27,6 +27,18 @@ PLAIN_TAGS = frozenset(_TAG + name for name in ("null", "bool", "int", "float", 
 class _Loader(yaml.SafeLoader):
     """Safe loader in which `1e-5` is a number (YAML 1.1 reads it as text) and `on`, `off`, `yes`, `no` are text."""
 
+    depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """Build the node of a value, unless it lies too deep."""
+        self.depth += 1
+        if self.depth > DEEPEST + 1:
+            rule = f"is nested more than {DEEPEST} deep"
+            raise yaml.composer.ComposerError(None, None, rule, self.peek_event().start_mark)  # type: ignore[no-untyped-call]
+        node = super().compose_node(parent, index)  # type: ignore[no-untyped-call]
+        self.depth -= 1
+        return node
+
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         """Build a value; what Python refuses to read (`0x_`, a number of 5000 digits) keeps its line."""
         try:
@@ -115,11 +127,11 @@ def dotted(location: Location) -> str:
     """Join a location to the name people write: `distill.fgd.alpha`, `schedule.milestones[1]`."""
     text = ""
     for part in location:
-        text += f"[{part}]" if isinstance(part, int) else f".{_printable(part)}" if text else _printable(part)
+        text += f"[{part}]" if isinstance(part, int) else f".{printable(part)}" if text else printable(part)
     return text
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Return a name on one line, without what a terminal would obey."""
     return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
 
@@ -187,7 +199,7 @@ def _text(path: Path, file: str) -> str:
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have, too
         rule = f"must be a readable UTF-8 text file: {error}"
         line = content[: error.start].count(b"\n") + 1 if isinstance(error, UnicodeDecodeError) else None
-        raise ConfigError([Problem(_printable(file), "(file)", None, rule, line)]) from error
+        raise ConfigError([Problem(printable(file), "(file)", None, rule, line)]) from error
 
 
 def _refusal(error: Exception, text: str) -> tuple[str, int | None]:

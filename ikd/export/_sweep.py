@@ -14,7 +14,7 @@ from ikd.config import Runner
 from ikd.errors import BadInput
 from ikd.export._export import export_student
 from ikd.export._exported import Exported, SearchContext, label
-from ikd.sweep import TrialRecord, best_trial, knee, sweep_status, trials_of
+from ikd.sweep import TrialRecord, best_trial, knee, sweep_status, trial_folder, trials_of
 from ikd.tracking import register_best
 
 Pick = int | Literal["best", "knee"]
@@ -50,7 +50,7 @@ def export_sweep(
     """
     records = trials_of(name, home=home)
     record = _picked(name, records, pick, home)
-    best = record.directory / "best.pth"
+    best = trial_folder(name, record.number, home=home) / "best.pth"
     if not best.is_file():
         why = "only the best trials keep their checkpoints (runner: keep_top)"
         raise BadInput(f"sweep {name}: trial {record.number} has no {best}: {why}; {_choices(records)}")

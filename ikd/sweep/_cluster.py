@@ -57,7 +57,7 @@ def _private_ray(runner: Runner) -> Iterator[None]:
                 "local", num_cpus=cpus, include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES,
                 log_to_driver=False, logging_level="ERROR", _temp_dir=folder, runtime_env=_quoted_python(),
             )  # fmt: skip
-        except (RuntimeError, ValueError, OSError) as error:
+        except Exception as error:  # Ray raises just that when its processes are late
             raise JobError(f"Ray does not start on this machine: {first_line(error)}") from error
         yield
     finally:

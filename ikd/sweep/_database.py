@@ -11,6 +11,7 @@ import optuna
 from optuna.storages import RDBStorage
 
 from ikd.errors import BadInput
+from ikd.sweep._postgres import address, making_tables
 
 
 def open_storage(folder: Path, store: str) -> RDBStorage:
@@ -20,15 +21,17 @@ def open_storage(folder: Path, store: str) -> RDBStorage:
         BadInput: the database cannot be reached or is none of ours.
     """
     arguments: dict[str, Any] = {}
-    url = store
+    url = store if store == "sqlite" else address(store)
     if store == "sqlite":
         file = folder / "study.db"
         _use_write_ahead_log(file)
         url, arguments = f"sqlite:///{file}", {"connect_args": {"timeout": 60}}
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), making_tables(store):
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             return RDBStorage(url, engine_kwargs=arguments)
+    except BadInput:
+        raise
     except Exception as error:  # SQLAlchemy and the driver raise many kinds
         # The URL may hold a password, so the text of the error is cut to its first line and the URL is not shown.
         place = str(folder / "study.db") if store == "sqlite" else "runner study"

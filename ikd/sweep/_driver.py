@@ -24,13 +24,16 @@ from ikd.sweep._folder import (
     sweep_folder,
     write_files,
 )
-from ikd.sweep._keeping import remove_checkpoints, tidied
+from ikd.sweep._keeping import tidied
 from ikd.sweep._ledger import ledger
 from ikd.sweep._mirror import mirror_all
+from ikd.sweep._object_files import is_address
+from ikd.sweep._postgres import held
 from ikd.sweep._preflight import check_training
 from ikd.sweep._records import TrialRecord, ranked
 from ikd.sweep._sampling import Proposal, anchor_proposals
 from ikd.sweep._signals import Interrupts, StopNow, listening
+from ikd.sweep._storage import open_store
 from ikd.sweep._study import StudyLost, SweepStudy
 from ikd.sweep._table import SweepView, ranking, wide_console
 from ikd.sweep._text import duration, percent, readable
@@ -91,8 +94,9 @@ def resolve(
 
 def storage_of(runner: Runner) -> Path:
     """Return the home a runner's sweeps lie under; an object store holds checkpoints only."""
-    own = runner.storage is not None and "://" not in runner.storage
-    return Path(runner.storage or "").expanduser().absolute() if own else home()
+    if runner.storage is None or is_address(runner.storage):
+        return home()
+    return Path(runner.storage).expanduser().absolute()
 
 
 def run_sweep(  # noqa: PLR0913 - one keyword for each option of `ikd sweep`
@@ -129,7 +133,7 @@ def run_sweep(  # noqa: PLR0913 - one keyword for each option of `ikd sweep`
     if not (folder.path / "study.db").exists():
         check_training(training, files, home_folder)
     try:
-        with driving(folder):
+        with driving(folder), held(files.runner.study, folder.name):
             study = _open_study(files, folder)
             files = SweepFiles(budgeted(files.space, study, trials), files.recipe, files.runner)
             if warm_start is not None:
@@ -171,11 +175,13 @@ class _Drive:
             console, files.space, files.recipe, records=lambda: study.records, slots=lambda: self._conductor.slots
         )
         announce(self._tracker, self._files, self._folder, self._study)
+        self._store = open_store(files.runner.storage, folder.path)
         tidy = tidied(files.space, files.runner.keep_top, self._remove)
         self._conductor = Conductor(files, study=study, watcher=self._view, tracker=tracker, tidy=tidy)
 
     def _remove(self, number: int) -> None:
-        remove_checkpoints(self._folder.path / "trials" / str(number))
+        """Remove the checkpoints of a trial; what others of a population may still go on from (`epoch-K.pth`) stays."""
+        self._store.remove(number, "best.pth", "last.pth", "previous.pth")
 
     def run(self, training: str) -> SweepResult:
         """Do what is left and say how it went."""
@@ -193,11 +199,19 @@ class _Drive:
 
         files, conductor = self._files, self._conductor
         objective = files.space.objective
-        threads = max(1, int(files.runner.trial.cpus))
+        pbt = files.space.scheduler.pbt
         job = Job(
-            files.recipe.as_dict(), (objective.metric, objective.mode), self._folder.path, storage_of(files.runner),
-            threads, training,
-        )  # fmt: skip
+            files.recipe.as_dict(),
+            (objective.metric, objective.mode),
+            self._folder.path,
+            self._caches(),
+            max(1, int(files.runner.trial.cpus / files.runner.trial.processes)),
+            training,
+            storage=files.runner.storage,
+            costs=tuple(cost for cost in files.space.costs if cost != "gpu_hours"),
+            keep_epochs=pbt.interval_epochs if pbt is not None else None,
+            processes=files.runner.trial.processes,
+        )
         interrupts = Interrupts(conductor.interrupt)
 
         def beat() -> None:
@@ -214,6 +228,12 @@ class _Drive:
                 conductor.interrupt("stopped at once")
             finally:
                 conductor.close()
+
+    def _caches(self) -> Path | None:
+        """Return the home whose caches workers use; on a cluster without a shared folder each node has its own."""
+        runner = self._files.runner
+        own = runner.ray.address != "local" and runner.storage is not None and is_address(runner.storage)
+        return None if own else storage_of(runner)
 
     def _headline(self) -> str:
         files, anchors = self._files, anchor_proposals(self._files.space, self._files.recipe)
@@ -258,7 +278,9 @@ class _Drive:
         if result.state == "finished":
             self._study.note(COMPLETE, len(result.trials))
         if result.best is not None and result.state == "finished":
-            for file in (result.best.directory / "best.pth", result.best.directory / "recipe.yaml"):
+            names = ("best.pth", "recipe.yaml")
+            directory = self._store.fetch(result.best.number, *names)
+            for file in (directory / name for name in names):
                 if file.is_file():
                     self._tracker.log_artifacts(result.best.number, file, "best")
         with contextlib.suppress(IkdError):

@@ -150,10 +150,10 @@ def execute(
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # crashes stand in the table and in error.txt
     with ray_session(runner), guard, tempfile.TemporaryDirectory(prefix="ikd-tune-") as scratch:
         conductor.slots = min(runner.concurrency, places(runner))
+        check_storage(runner, job.folder, beat)
         if not conductor.records and open_store(job.storage, job.folder).used:
             rule = "must hold no trials of another sweep of this name"
             raise BadInput(f"runner: storage: {rule}, but has some of {job.folder.name!r}; use another name (--name)")
-        check_storage(runner, job.folder, beat)
         standstill = Standstill(runner)
         resources = {kind.lower(): amount for kind, amount in needs(runner).items()}
         tuner = tune.Tuner(

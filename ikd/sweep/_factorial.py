@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from ikd.config import SearchSpace
+from ikd.config import Domain, SearchSpace
 from ikd.sweep._domains import configurations
 from ikd.sweep._records import TrialRecord
 from ikd.sweep._text import percent, readable
@@ -37,7 +37,7 @@ def factorial_table(records: Sequence[TrialRecord], space: SearchSpace) -> Table
     for values in configurations(space):
         own = [one for one in finished if {k: v for k, v in one.values.items() if k in space.parameters} == values]
         figures = [_figure([one.metrics.get(metric, math.nan) for one in own]) for metric in metrics]
-        cells = [_cell(values[name]) if name in values else "-" for name in space.parameters]
+        cells = [_cell(domain, values[name]) if name in values else "-" for name, domain in space.parameters.items()]
         table.add_row(*cells, f"{len(own)} of {grid.repeats}", *figures)
     return table
 
@@ -51,8 +51,9 @@ def _figure(values: Sequence[float]) -> str:
     return percent(statistics.fmean(finite)) + spread
 
 
-def _cell(value: object) -> str:
-    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else readable(value)
+def _cell(domain: Domain, value: object) -> str:
+    yes_or_no = ("yes" if value else "no") if isinstance(value, bool) else None
+    return domain.alias(value) or yes_or_no or readable(value)
 
 
 def _short(field: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from ikd.config import Recipe, SearchSpace
 from ikd.sweep._pareto import front_first
@@ -49,12 +48,6 @@ def tidied(
                 gone.add(record.number)
 
     return tidy
-
-
-def remove_checkpoints(directory: Path) -> None:
-    """Remove the checkpoints of one trial; what others of a population may still go on from (`epoch-K.pth`) stays."""
-    for name in ("best.pth", "last.pth", "previous.pth"):
-        (directory / name).unlink(missing_ok=True)
 
 
 def most_checkpoints(space: SearchSpace, recipe: Recipe, *, keep_top: int | None, slots: int, anchors: int) -> int:

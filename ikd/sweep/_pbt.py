@@ -16,8 +16,6 @@ from ikd.sweep._records import Exploit, Report, TrialRecord
 
 DRAWS = 50
 """Draws of new weights before the source's own are kept, where constraints refuse the others."""
-_WEIGHTS = ("weight", "alpha", "beta", "gamma", "lambda_", "w_feature", "w_attention", "w_cls", "w_reg")
-_EXPONENTS = ("distill.crosskd.beta",)
 
 
 @dataclass(frozen=True)
@@ -27,13 +25,6 @@ class _Standing:
     loss: float
     number: int
     values: Mapping[str, Any]
-
-
-def is_loss_weight(name: str, domain: Domain) -> bool:
-    """Tell whether a parameter weighs a loss: it may change in the middle of a training, other fields may not."""
-    owner, _, leaf = name.rpartition(".")
-    weighs = leaf in _WEIGHTS and (owner == "adversarial" or owner.startswith("distill."))
-    return weighs and name not in _EXPONENTS and domain.bounds is not None
 
 
 def next_exploit(
@@ -48,7 +39,7 @@ def next_exploit(
     far the others have come since. Anchors are not touched; one inside the space may be taken from.
 
     Args:
-        space: resolved; its scheduler is `pbt`.
+        space: checked; its scheduler is `pbt`, so it varies loss weights only.
         recipe: the base.
         records: every trial of the study, in order of number.
         number: of the trial; its latest report is at a multiple of `interval_epochs`, before its last epoch.
@@ -104,14 +95,14 @@ def _explored(
 
 
 def _moved(space: SearchSpace, name: str, value: Any, random: np.random.Generator) -> Any:
+    """Return another value of a range; in a space checked for `pbt` each one weighs a loss, and choices are fixed."""
     domain, pbt = space.parameters[name], space.scheduler.pbt
     assert pbt is not None
-    if not is_loss_weight(name, domain):
+    if domain.bounds is None:
         return value
     if random.random() < pbt.resample_probability:
         return at(domain, float(random.random()))
     up = bool(random.random() < 0.5)
-    assert domain.bounds is not None
     low, high = domain.bounds
     target = min(max(value * pbt.perturbation if up else value / pbt.perturbation, low), high)
     if domain.grid() is None:

@@ -10,6 +10,7 @@ from ikd.sweep._driver import announce
 from ikd.sweep._extend import COMPLETE
 from ikd.sweep._folder import driving, existing_folder, read_files
 from ikd.sweep._mirror import mirror_end, mirror_trial
+from ikd.sweep._postgres import held
 from ikd.sweep._records import OPEN
 from ikd.sweep._status import read_study
 from ikd.tracking import open_tracker
@@ -52,7 +53,7 @@ def rebuild_tracking(name: str, *, home: Path | None = None, fresh: bool = False
     uri = files.runner.tracking.uri
     if uri == "none":
         raise BadInput(f"{folder.files}: runner.tracking.uri: must name a tracker to write to, but got 'none'")
-    with driving(folder):
+    with driving(folder), held(files.runner.study, folder.name):
         study = read_study(folder, files)
         ours = folder.path.parents[1]  # HOME/sweeps/NAME
         with open_tracker(uri, home=ours, folder=folder.path, experiment=files.runner.tracking.experiment) as tracker:

@@ -17,7 +17,7 @@ from ikd.sweep._samplers_history import History
 from ikd.sweep._samplers_nsga2 import Nsga2Sampler
 from ikd.sweep._samplers_prior import PriorSampler, picked, priors_of
 from ikd.sweep._samplers_qmc import qmc_values
-from ikd.sweep._samplers_view import Reader, asked, study_view
+from ikd.sweep._samplers_view import asked, blank_view, study_view
 
 MODEL_DRAWS = 8
 """Draws from the model before a duplicate makes us draw at random."""
@@ -35,7 +35,7 @@ def drawn_values(history: History) -> Iterator[dict[str, Any]]:
     Every draw has a sampler made anew, seeded by the space's seed, the trial's number and the number of the draw.
     """
     yield from itertools.islice(_model_values(history), MODEL_DRAWS)
-    view = study_view(history, "tpe")
+    view = blank_view(history)
     for attempt in range(MODEL_DRAWS, MODEL_DRAWS + RANDOM_DRAWS):
         yield asked(history, view, _random(history, history.seed(attempt)))
 
@@ -49,16 +49,15 @@ def _model_values(history: History) -> Iterator[dict[str, Any]]:
     elif sampler.tpe is not None:
         yield from _tpe_values(history, sampler.tpe)
     elif sampler.gp is not None:
-        startup, priors = sampler.gp.startup_trials, priors_of(history.space)
-        yield from _asked(history, "gp", lambda seed: GpSampler(startup, priors, _random(history, seed), seed))
+        yield from _asked(history, study_view(history, "gp"), lambda seed: _gp(history, seed))
     elif sampler.nsga2 is not None:
-        yield from _asked(history, "nsga2", lambda seed: Nsga2Sampler(history, _random(history, seed), seed))
+        view = study_view(history, "nsga2")
+        yield from _asked(history, view, lambda seed: Nsga2Sampler(history, _random(history, seed), seed))
     else:
-        yield from _asked(history, "tpe", lambda seed: _random(history, seed))
+        yield from _asked(history, blank_view(history), lambda seed: _random(history, seed))
 
 
-def _asked(history: History, reader: Reader, make: Make) -> Iterator[dict[str, Any]]:
-    view = study_view(history, reader)
+def _asked(history: History, view: optuna.Study, make: Make) -> Iterator[dict[str, Any]]:
     for attempt in itertools.count():
         yield asked(history, view, make(history.seed(attempt)))
 
@@ -94,3 +93,9 @@ def _tpe(tpe: Tpe, seed: int) -> optuna.samplers.BaseSampler:
             n_ei_candidates=tpe.ei_candidates,
             seed=seed,
         )
+
+
+def _gp(history: History, seed: int) -> optuna.samplers.BaseSampler:
+    gp = history.space.sampler.gp
+    assert gp is not None
+    return GpSampler(gp.startup_trials, priors_of(history.space), _random(history, seed), seed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -33,12 +34,12 @@ class History:
         """Return the seed of a draw for this trial."""
         return int(np.random.SeedSequence([self.space.seed, self.number, *more]).generate_state(1)[0])
 
-    @property
+    @cached_property
     def known(self) -> list[TrialRecord]:
         """The trials that a sampler may learn from: points of the space that were not lost to a fault."""
         return [one for one in (*self.earlier, *self.records) if one.in_space and one.state != "failed"]
 
-    @property
+    @cached_property
     def ended(self) -> list[TrialRecord]:
         """Those of `known` that are over."""
         return [one for one in self.known if one.state not in OPEN]
@@ -61,6 +62,11 @@ class History:
         finite = [value for value in values if math.isfinite(value)]
         return finite[-1] if finite and record.state != "diverged" else worst_value(self.space.objective.mode)
 
+    @cached_property
+    def _longest(self) -> int:
+        """The most epochs that any known trial has come to."""
+        return max((one.epochs for one in self.known), default=0)
+
     def shortfall(self, record: TrialRecord) -> float:
         """Return 0 for a finished trial, and for others how far behind all of those they stand.
 
@@ -70,8 +76,7 @@ class History:
         """
         if self.losses(record) is not None:
             return 0.0
-        longest = max((one.epochs for one in self.known), default=0)
         if record.state == "diverged":
-            return longest + 3.0
+            return self._longest + 3.0
         badness = min(max(self.last(record), 0.0), 1.0)
-        return 1.0 + longest - record.epochs + (1.0 - badness if self.space.objective.mode == "max" else badness)
+        return 1.0 + self._longest - record.epochs + (1.0 - badness if self.space.objective.mode == "max" else badness)

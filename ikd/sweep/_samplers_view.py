@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 import optuna
@@ -16,6 +17,14 @@ from ikd.sweep._samplers_history import History
 Reader = Literal["tpe", "gp", "nsga2"]
 SHORTFALL = "shortfall"
 """The name of the constraint that a finished trial fulfils."""
+
+
+def blank_view(history: History) -> optuna.Study:
+    """Return a study of the space's objectives without any trial."""
+    maximize = history.space.objective.mode == "max"
+    first = StudyDirection.MAXIMIZE if maximize else StudyDirection.MINIMIZE
+    directions = [first, *[StudyDirection.MINIMIZE] * len(history.space.costs)]
+    return optuna.create_study(storage=optuna.storages.InMemoryStorage(), directions=directions)
 
 
 def study_view(history: History, reader: Reader) -> optuna.Study:
@@ -37,10 +46,7 @@ def study_view(history: History, reader: Reader) -> optuna.Study:
     * NSGA-II sees finished trials alone too. So a stopped trial is told as one that breaks a constraint by
       `History.shortfall`: constrained domination puts it behind all finished ones and never compares its values.
     """
-    maximize = history.space.objective.mode == "max"
-    first = StudyDirection.MAXIMIZE if maximize else StudyDirection.MINIMIZE
-    directions = [first, *[StudyDirection.MINIMIZE] * len(history.space.costs)]
-    view = optuna.create_study(storage=optuna.storages.InMemoryStorage(), directions=directions)
+    view = blank_view(history)
     for record in history.known:
         view.add_trial(_seen(history, record, reader))
     return view
@@ -84,8 +90,8 @@ def _steps(history: History, record: TrialRecord) -> dict[int, float]:
 def _imputed(history: History, record: TrialRecord) -> list[float]:
     """Return what a Gaussian process is told of a trial that did not finish."""
     finished = [losses[0] for one in history.ended if (losses := history.losses(one)) is not None]
-    stopped = [history.sign * history.last(one) for one in history.ended if one.state == "stopped"]
-    own = [history.sign * history.last(record)] if record.state == "stopped" else stopped
+    stopped = [record] if record.state == "stopped" else [one for one in history.ended if one.state == "stopped"]
+    own = [history.sign * history.last(one) for one in stopped]
     # The worst loss is the largest. Not the worst that exists for a diverged one: it would flatten all differences.
     return [history.sign * max(finished + own, default=0.0), *_costs(history, record)]
 
@@ -93,9 +99,9 @@ def _imputed(history: History, record: TrialRecord) -> list[float]:
 def _costs(history: History, record: TrialRecord) -> list[float]:
     """Return the costs of a trial that did not finish; the highest known ones where it has none of its own."""
     seen = [one.costs(history.space.costs) for one in history.ended]
-    highest = [max((one for one in each if one == one), default=0.0) for each in zip(*seen, strict=True)]
+    highest = [max((one for one in each if math.isfinite(one)), default=0.0) for each in zip(*seen, strict=True)]
     own = record.costs(history.space.costs)
-    return [mine if mine == mine else most for mine, most in zip(own, highest, strict=True)]
+    return [mine if math.isfinite(mine) else most for mine, most in zip(own, highest, strict=True)]
 
 
 def asked(history: History, view: optuna.Study, sampler: optuna.samplers.BaseSampler) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from ikd.sweep._database import open_storage
 from ikd.sweep._folder import SweepFolder, driver_of, existing_folder, is_driven, read_files
 from ikd.sweep._ledger import ledger
 from ikd.sweep._records import TrialRecord, ranked
+from ikd.sweep._storage import open_store
 from ikd.sweep._study import SweepStudy
 from ikd.sweep._table import ranking, seconds_left
 from ikd.sweep._text import duration
@@ -107,6 +108,16 @@ def trials_of(name: str, *, home: Path | None = None) -> list[TrialRecord]:
         BadInput: there is no such sweep.
     """
     return list(sweep_status(name, home=home).trials)
+
+
+def trial_folder(name: str, number: int, *, home: Path | None = None) -> Path:
+    """Return the folder of a trial with best.pth and recipe.yaml in it where it has them: an object store is asked.
+
+    Raises:
+        BadInput: there is no such sweep.
+    """
+    folder = existing_folder(name, home)
+    return open_store(read_files(folder).runner.storage, folder.path).fetch(number, "best.pth", "recipe.yaml")
 
 
 def best_trial(name: str, *, home: Path | None = None) -> TrialRecord:

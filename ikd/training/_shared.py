@@ -46,7 +46,10 @@ class OrderSampler(Sampler[int]):
 
 @DATA_SAMPLERS.register_module()
 class SharedBatchSampler(AspectRatioBatchSampler):
-    """Batches of the whole trial, of similar aspect ratio; a process takes its part of each."""
+    """Batches of the whole trial, of similar aspect ratio; a process takes its part of each.
+
+    The last batch of an epoch may not share evenly: its parts weigh the same nevertheless.
+    """
 
     def __iter__(self) -> Iterator[list[int]]:
         rank, processes = get_dist_info()

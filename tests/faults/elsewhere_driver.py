@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from ikd.errors import IkdError
 from ikd.sweep import run_sweep
 from tests.unit.sweep.conftest import make_runner, make_space
 
+LIMIT_SECONDS = 240.0
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -23,6 +26,15 @@ def start(
     return subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
+
+
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    """Wait until something has happened in a sweep that still runs."""
+    deadline = time.monotonic() + LIMIT_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "the sweep does not get there"
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.05)
 
 
 def main(name: str, runner: str, space: str) -> int:

@@ -9,20 +9,18 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ikd.sweep import trials_of
-from tests.faults.elsewhere_driver import ROOT, start
+from tests.faults.elsewhere_driver import LIMIT_SECONDS, ROOT, start, wait_for
 from tests.faults.placed_training import notes
 
 pytestmark = pytest.mark.fault
-LIMIT_SECONDS = 180.0
 TRIALS = 8
 SPACE = {"budget": {"trials": TRIALS}, "scheduler": {"none": {}}}
 
@@ -67,14 +65,6 @@ def host(tmp_path: Path) -> Iterator[Host]:
             yield held
     finally:
         shutil.rmtree(temp, ignore_errors=True)
-
-
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + LIMIT_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, "the sweep does not get there"
-        assert process.poll() is None, process.communicate()[0]
-        time.sleep(0.05)
 
 
 def runner(host: Host, **changes: Any) -> dict[str, Any]:

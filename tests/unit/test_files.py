@@ -48,15 +48,20 @@ def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("durable", [True, False])
-def test_content_is_on_the_disk_before_its_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, durable: bool
-) -> None:
+def test_content_is_on_the_disk_before_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, durable: bool) -> None:
     events: list[str] = []
-    for name in ("fsync", "replace"):
+
+    def follow(name: str) -> None:
         original = getattr(os, name)
-        monkeypatch.setattr(
-            os, name, lambda *given, name=name, original=original: (events.append(name), original(*given))[1]
-        )
+
+        def spy(*given: Any) -> None:
+            events.append(name)
+            original(*given)
+
+        monkeypatch.setattr(os, name, spy)
+
+    follow("fsync")
+    follow("replace")
     write_whole(tmp_path / "file", lambda stream: stream.write(b"x"), durable=durable)
     assert events == (["fsync", "replace", "fsync"] if durable else ["replace"])
 
@@ -98,7 +103,7 @@ def test_another_error_passes_and_leaves_no_litter(tmp_path: Path) -> None:
 def test_append_takes_back_what_a_full_disk_let_through(tmp_path: Path, full_disk: None) -> None:
     log = tmp_path / "log"
     append(log, "ab\n")
-    with pytest.raises(DiskFull, match="disk full while writing .*log"):
+    with pytest.raises(DiskFull, match=r"disk full while writing .*log"):
         append(log, "longer line\n")
     with Full(log) as stream:
         assert stream.read() == b"ab\n"

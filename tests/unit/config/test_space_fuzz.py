@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -24,7 +23,7 @@ TEXTS = {name: path.read_text() for name, path in SPACES.items()}
 PLAIN = {name: read_yaml(path).data for name, path in SPACES.items()}
 EXAMPLES = int(os.environ.get("IKD_FUZZ_EXAMPLES", "60"))
 SLOW_SECONDS = 5.0
-"""A file of ours takes some hundredths; a bomb would take for ever."""
+"""Of the processor: a file of ours takes some hundredths, a bomb would take for ever."""
 FUZZ = settings(
     derandomize="IKD_FUZZ_EXAMPLES" not in os.environ,
     deadline=None,
@@ -117,17 +116,17 @@ def broken_texts(draw: st.DrawFn) -> str:
 def refused_or_loaded(folder: Path, text: str, load: Callable[[Path], object] = load_sweep) -> None:
     path = folder / "space.yaml"
     path.write_bytes(text.encode("utf-8", "surrogatepass"))
-    started = time.monotonic()
+    started, caught = time.process_time(), None
     try:
         load(path)
     except ConfigError as error:
-        assert error.exit_status == 2
-        for problem in error.problems:
-            assert problem.file
-            assert problem.rule
-            assert problem.line is not None or problem.file != str(path), problem
-            assert str(problem).isprintable(), problem
-    assert time.monotonic() - started < SLOW_SECONDS
+        caught = error
+    for problem in caught.problems if caught is not None else ():
+        assert problem.file
+        assert problem.rule
+        assert problem.line is not None or problem.file != str(path), problem
+        assert str(problem).isprintable(), problem
+    assert time.process_time() - started < SLOW_SECONDS
     assert [one.name for one in folder.iterdir()] == ["space.yaml"]
 
 

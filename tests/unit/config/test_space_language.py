@@ -106,6 +106,7 @@ class TestDomains:
             ("{choice: {a: 1, b: 1}}", r"choice must not repeat a value, and is \[1, 1\]"),
             ("{choice: {a: b, b: a}}", r"the name a must not be the value of another choice"),
             ("{choice: {}}", r"choice must list at least one value"),
+            (f"{{choice: {list(range(1001))}}}", r"choice must list at most 1000 values, and lists 1001"),
             ("{choice: 3}", r"choice: must be a list of values, or a mapping of short names to values, but got 3"),
             ("{choice: [1, .nan]}", r"choice must list finite numbers"),
             ("{choice: [1, 2], aliases: [a]}", r"aliases must name every choice"),

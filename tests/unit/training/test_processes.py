@@ -44,16 +44,23 @@ def nobody_is_left() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def recipe(tiny_recipe: Build) -> Recipe:
-    """A student that counts positives over all processes, its batch norm frozen: nothing depends on the parts."""
+    """A student that counts positives over all processes, its batch norm frozen, all images of one size.
+
+    Then nothing depends on how a batch is shared.
+    """
     built = tiny_recipe(
         student__config="ikd::fcos_r18",
         student__arguments=ARGUMENTS,
         student__overrides={"backbone.norm_eval": True},
         adversarial__enabled=False,
+        augment__crop__enabled=False,
         schedule__epochs=3,
-        schedule__batch_size=8,
+        schedule__batch_size=14,  # of 15 images with boxes: both take seven, then both the last one
+        schedule__optimizer__type="sgd",  # AdamW makes a large difference of a small one
+        schedule__optimizer__lr=1e-4,
     )
     assert isinstance(built, Recipe)
+    prepare(built)  # its teacher is trained in this process too, which nobody is to count
     return built
 
 
@@ -103,10 +110,10 @@ def test_two_processes_take_the_step_of_one_and_a_killed_one_ends_the_trial(
     assert time.monotonic() - began < 100, "nobody waits for the dead"
 
     assert len(alone) == 2
-    first, reference = gradients[0], alone[0]
-    assert torch.linalg.vector_norm(first - reference) < 1e-4 * torch.linalg.vector_norm(reference)
+    for averaged, reference in zip(gradients, alone, strict=False):
+        assert torch.linalg.vector_norm(averaged - reference) < 1e-4 * torch.linalg.vector_norm(reference)
     for name in ("loss/cls", "loss/bbox", "loss/centerness", "loss/fgd", "loss/total"):
-        assert found[0].metrics[name] == pytest.approx(single[0][name], rel=1e-3), "the mean over the parts"
+        assert found[0].metrics[name] == pytest.approx(single[0][name], rel=1e-5), "the mean over the parts"
 
     last = resumable(directory)
     assert last is not None
@@ -143,12 +150,21 @@ def test_an_error_elsewhere_is_raised_here(recipe: Recipe, tmp_path: Path) -> No
         torch.distributed.barrier()
 
 
+@pytest.mark.slow
 def test_an_error_here_ends_the_others(recipe: Recipe, tmp_path: Path) -> None:
-    with pytest.raises(KeyError), crew(task_of(recipe, tmp_path)):
-        assert len(children()) == 1
-        raise KeyError
+    seen: list[int] = []
+
+    def fail() -> None:
+        with crew(task_of(recipe, tmp_path)):
+            seen.extend(children())
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert len(seen) == 1
 
 
+@pytest.mark.slow
 def test_the_others_end_when_the_first_process_dies(recipe: Recipe, tmp_path: Path) -> None:
     """Its end of the pipe closes, however it dies."""
     other = _Other(replace(task_of(recipe, tmp_path), rank=1))
@@ -167,7 +183,7 @@ def test_the_others_end_when_the_first_process_dies(recipe: Recipe, tmp_path: Pa
     ("processes", "changes", "message"),
     [
         (0, {}, r"processes: must be 1 or more, but got 0"),
-        (3, {}, r"schedule\.batch_size: must be a multiple of the 3 processes .* but got 8"),
+        (3, {}, r"schedule\.batch_size: must be a multiple of the 3 processes .* but got 14"),
         (2, {"device": "cuda"}, r"processes: must be at most the 1 GPUs that this trial sees, but got 2"),
     ],
 )

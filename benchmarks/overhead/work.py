@@ -1,0 +1,90 @@
+"""The training that both sides run: it imports what a real one does, waits, and saves a checkpoint each epoch.
+
+As `ikd.training` does for `ikd sweep`; `epochs` is what plain Tune's function calls too.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ikd.config import Recipe
+
+SECONDS, NOTES = "IKD_OVERHEAD_SECONDS", "IKD_OVERHEAD_NOTES"
+"""Variables: seconds of an epoch, and the file where what happens is noted."""
+PARAMETERS = 500_000
+METRICS = 24
+
+
+class StopTrial(Exception):
+    """The trial ends here."""
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """One validation."""
+
+    epoch: int
+    metrics: dict[str, float]
+    checkpoint: Path
+
+
+def note(what: str) -> None:
+    """Note a moment of this process."""
+    with Path(os.environ[NOTES]).open("a") as stream:
+        stream.write(json.dumps({"pid": os.getpid(), "what": what, "time": time.time()}) + "\n")
+
+
+def epochs(alpha: float, count: int, folder: Path) -> Iterator[EpochReport]:
+    """Train: each epoch waits and writes a checkpoint of 2 MB.
+
+    Args:
+        alpha: what is searched; 1e-5 is best.
+        count: of epochs.
+        folder: for the checkpoint.
+    """
+    import torch
+
+    folder.mkdir(parents=True, exist_ok=True)
+    seconds = float(os.environ[SECONDS])
+    weights = torch.zeros(PARAMETERS)
+    for epoch in range(1, count + 1):
+        note("epoch begins")
+        time.sleep(seconds)
+        weights += 1.0
+        torch.save({"epoch": epoch, "weights": weights}, folder / "last.pth.new")
+        os.replace(folder / "last.pth.new", folder / "last.pth")
+        value = (0.5 - 0.05 * abs(math.log10(alpha) + 5)) * (1 - 0.5**epoch)
+        note("epoch ends")
+        metrics = {"bbox_mAP": value} | {f"loss/{i}": 1 / epoch for i in range(METRICS)}
+        yield EpochReport(epoch, metrics, folder / "last.pth")
+
+
+def run_trial(
+    recipe: Recipe, report: Callable[[EpochReport], None], checkpoint: Path | None, *, directory: Path,
+    objective: tuple[str, str], threads: int,
+) -> None:  # fmt: skip
+    """Train one trial of `ikd sweep`."""
+    assert checkpoint is None, "nothing is ever interrupted here"
+    for done in epochs(recipe.distill.mgd.alpha, recipe.total_epochs, directory):
+        metrics = json.dumps({"epoch": done.epoch, "metrics": done.metrics})
+        with (directory / "log.jsonl").open("a") as stream:
+            stream.write(metrics + "\n")
+        report(done)
+
+
+def tune_trial(config: Mapping[str, Any], count: int) -> None:
+    """Train one trial of plain Tune."""
+    import tempfile
+
+    from ray import tune
+
+    with tempfile.TemporaryDirectory() as folder:
+        for done in epochs(config["alpha"], count, Path(folder)):
+            tune.report(done.metrics, checkpoint=tune.Checkpoint.from_directory(folder))

@@ -1,0 +1,50 @@
+"""How many distinct settings the parameters of a space have, without listing them."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ikd.config._space import SearchSpace
+
+
+def number_of_settings(space: SearchSpace) -> float:
+    """Return how many settings there are, switched-off parameters left out; infinite with a continuous range."""
+    total: float = 1
+    for names in _families(space):
+        total *= _count(space, names, {}, {})
+    return total
+
+
+def _families(space: SearchSpace) -> list[tuple[str, ...]]:
+    """Return the parameters in groups that do not depend on each other, parents before children."""
+    families: list[set[str]] = []
+    for name in space.parameters:
+        own = {name, *space.parents(name)}
+        for family in [family for family in families if family & own]:
+            own |= family
+            families.remove(family)
+        families.append(own)
+    ordered = space.ordered()
+    return [tuple(name for name in ordered if name in family) for family in families]
+
+
+def _count(space: SearchSpace, names: tuple[str, ...], values: dict[str, Any], known: dict[Any, float]) -> float:
+    """Count the settings of `names`, given `values` of parents; `known` remembers what was counted."""
+    if not names:
+        return 1
+    head, rest = names[0], names[1:]
+    read = {parent for name in names for parent in space.parents(name)}
+    values = {name: value for name, value in values.items() if name in read}
+    key = len(names), json.dumps(values, sort_keys=True)
+    if key not in known:
+        domain = space.parameters[head]
+        if not space.is_active(head, values):
+            known[key] = _count(space, rest, values, known)
+        elif any(head in space.parents(name) for name in rest):
+            each = ({**values, head: value} for value in domain.grid() or ())
+            known[key] = sum(_count(space, rest, one, known) for one in each)
+        else:
+            known[key] = domain.size * _count(space, rest, values, known)
+    return known[key]

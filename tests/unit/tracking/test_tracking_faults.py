@@ -1,0 +1,120 @@
+"""A whole sweep told to a server that misbehaves, and a driver that dies inside a delivery."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ikd.tracking import MlflowTracker
+from ikd.tracking._tracker import SPOOL
+from tests.unit.tracking.tell import METRICS, make_tracker, runs_by_trial, steps, tell_trial
+
+NOTICEABLE_SECONDS = 1.0
+TRIALS, EPOCHS = 3, range(1, 5)
+ANSWERS = {"hangs": None, "hangs up": b"", "fails": b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n"}
+
+
+class BadServer:
+    """Listens, and gives every request the same bad answer; none at all when `answer` is None."""
+
+    def __init__(self, answer: bytes | None) -> None:
+        self._answer, self._held = answer, list[socket.socket]()
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.uri = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:
+                return
+            if self._answer is None:
+                self._held.append(connection)
+                continue
+            with connection, contextlib.suppress(OSError):  # the client may hang up first
+                connection.recv(65536)
+                connection.sendall(self._answer)
+
+    def close(self) -> None:
+        self._socket.shutdown(socket.SHUT_RDWR)  # wakes accept(), which close() does not
+        self._thread.join()
+        for one in (self._socket, *self._held):
+            one.close()
+
+
+@pytest.fixture
+def bad_server(request: pytest.FixtureRequest) -> Iterator[BadServer]:
+    server = BadServer(ANSWERS[request.param])
+    yield server
+    server.close()
+
+
+@pytest.mark.parametrize("bad_server", ANSWERS, indirect=True)
+def test_no_call_waits_for_a_bad_server_and_nothing_is_lost(bad_server: BadServer, home: Path, client: Any) -> None:
+    folder = home / "sweeps" / "demo"
+    tracker = MlflowTracker(bad_server.uri, folder=folder)
+    began = time.monotonic()
+    tracker.start_sweep("demo", tags={}, params={})
+    for number in range(TRIALS):
+        tell_trial(tracker, number, EPOCHS)
+    assert time.monotonic() - began < NOTICEABLE_SECONDS, "all trials were told without waiting"
+    assert not tracker.flush(0.2)
+    began = time.monotonic()
+    tracker.close(timeout=0.5)
+    assert time.monotonic() - began < 0.5 + 1.0 + NOTICEABLE_SECONDS, "at the end one second more than was allowed"
+    assert len((folder / SPOOL).read_text().splitlines()) == 1 + TRIALS * (len(EPOCHS) + 2)
+
+    with make_tracker(home) as second:
+        second.start_sweep("demo", tags={}, params={})
+        second.end_sweep("finished")
+        assert second.flush(60)
+    runs = runs_by_trial(client)
+    assert len(runs) == 1 + TRIALS
+    assert {run.info.status for run in runs.values()} == {"FINISHED"}
+    assert all(steps(client, runs[str(number)]) == list(EPOCHS) for number in range(TRIALS))
+
+
+def test_a_driver_that_dies_between_the_metrics_and_the_tags_of_a_batch(
+    home: Path, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLflow writes them in two transactions; told again with the same time, the metrics are the same points."""
+    from mlflow import MlflowClient
+
+    log_batch, logged, gate = MlflowClient.log_batch, threading.Event(), threading.Event()
+
+    def die_half_way(self: Any, run_id: str, **entities: Any) -> None:
+        log_batch(self, run_id, **{**entities, "tags": []})
+        if entities["metrics"]:
+            logged.set()
+            gate.wait()  # as if the process had ended here
+
+    first = make_tracker(home)
+    first.start_sweep("demo", tags={}, params={})
+    first.start_trial(0, name="0", params={}, tags={})
+    assert first.flush(60)
+    with monkeypatch.context() as patched:
+        patched.setattr(MlflowClient, "log_batch", die_half_way)
+        first.log(0, 1, METRICS, time=1000.0)
+        assert logged.wait(60)
+    run = runs_by_trial(client)["0"]
+    assert steps(client, run) == [1]
+    assert "ikd.epochs" not in run.data.tags
+
+    with make_tracker(home) as second:
+        second.start_sweep("demo", tags={}, params={})
+        second.start_trial(0, name="0", params={}, tags={})
+        second.log(0, 1, METRICS, time=1000.0)
+        second.log(0, 2, METRICS, time=1001.0)
+        assert second.flush(60)
+    assert steps(client, runs_by_trial(client)["0"]) == [1, 2]
+    gate.set()
+    first.close(timeout=60)
