@@ -227,11 +227,11 @@ def space_show(
 
 @space_app.command("schema")
 def space_schema(
-    to: Annotated[Path, typer.Argument(help="Folder for space.json, recipe.json and runner.json.")],
+    to: Annotated[Path, typer.Option(help="Folder for space.json, recipe.json and runner.json.")],
 ) -> None:
     """Write the JSON schemas of the YAML files, for editors.
 
-    Example: ikd space schema docs/schema
+    Example: ikd space schema --to docs/schema
     """
     from ikd.config import write_schemas
 

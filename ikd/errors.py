@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+LONGEST_VALUE = 200
+"""Characters of a wrong value that a message shows."""
+
 
 class IkdError(Exception):
     """Root of all errors raised by ikd."""
@@ -42,7 +45,9 @@ class Problem:
 
     def __str__(self) -> str:
         where = self.file if self.line is None else f"{self.file}:{self.line}"
-        got = "" if self.value is None else f", but got {self.value!r}"
+        shown = repr(self.value)
+        shown = shown if len(shown) <= LONGEST_VALUE else shown[:LONGEST_VALUE] + "..."
+        got = "" if self.value is None else f", but got {shown}"
         return f"{where}: {self.field}: {self.rule}{got}"
 
 

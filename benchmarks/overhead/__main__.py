@@ -60,8 +60,9 @@ def table(found: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
     lines.append("|---|" + "---:|" * 7)
     digits = {"ratio": 3, "whole": 2, "between": 2, "blocked": 0, "blocked_most": 0, "writes": 1}
     for side, repeats in found.items():
+        ratios = [f"{one['ratio']:.3f}" for one in repeats]
         cells = [_cell([one[column] for one in repeats if column in one], digits[column]) for column in COLUMNS]
-        lines.append(f"| {side} | {' | '.join(cells)} | {', '.join('%.3f' % one['ratio'] for one in repeats)} |")
+        lines.append(f"| {side} | {' | '.join(cells)} | {', '.join(ratios)} |")
     return "\n".join(lines)
 
 

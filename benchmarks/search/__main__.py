@@ -3,7 +3,7 @@
     python -m benchmarks.search compare [NAME ...] [--seeds 20] [--tune-seeds 5] [--to FILE] [--picture FILE]
     python -m benchmarks.search record SWEEP_FOLDER --name NAME
     python -m benchmarks.search repeat NAME --trials 0 3 --seeds 1 2 --data FOLDER
-    python -m benchmarks.search confirm NAME --to FILE --seeds 0 1 2 --data FOLDER
+    python -m benchmarks.search confirm NAME --to FILE [--methods random "TPE + ASHA"] --seeds 0 1 2 --data FOLDER
 
 Compared at equal trained epochs, two trials at a time: random search; TPE; both with ASHA; Ray Tune's `OptunaSearch`
 with its `ASHAScheduler`, as a person would write it, on a real Ray; the paper's values, trained once. All train the
@@ -11,7 +11,7 @@ paper's values first. The seed of a search is also that of its trainings: anothe
 
 `record` keeps the curves of a finished sweep in benchmarks/recorded. `repeat` trains some of its configurations for
 real with other seeds and adds them to the recording: they are what its noise is measured on. `confirm` trains for real
-what the methods chose in their first search, and the paper's values.
+what methods chose in their first search, and the paper's values.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from benchmarks.search.comparing import Store, compared
 from benchmarks.search.real import confirm, repeat
 from benchmarks.search.recording import FOLDER, load, read_sweep, recorded
 from benchmarks.search.report import draw, quality_table, table
+from benchmarks.search.runs import METHODS, PLAIN
 from benchmarks.search.surrogate import leave_one_out
 
 
@@ -44,6 +45,13 @@ def compare(options: argparse.Namespace) -> None:
 def record(options: argparse.Namespace) -> None:
     made = recorded(options.name, *read_sweep(options.folder))
     print(f"{made.save()}: {len(made.trainings)} trainings of {len(made.trainings[0].curve)} epochs")
+
+
+def confirm_choices(options: argparse.Namespace) -> None:
+    store = Store(options.to)
+    confirm(
+        options.name, store, methods=options.methods, seeds=options.seeds, epochs=options.epochs, root=options.data
+    )  # fmt: skip
 
 
 def main() -> None:
@@ -74,9 +82,8 @@ def main() -> None:
     one.add_argument("--epochs", type=int, default=240, help="of the searches")
     one.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of the trainings")
     one.add_argument("--data", help="COCO-format folder")
-    one.set_defaults(
-        run=lambda given: confirm(given.name, Store(given.to), seeds=given.seeds, epochs=given.epochs, root=given.data)
-    )
+    one.add_argument("--methods", nargs="+", choices=[*METHODS, PLAIN], default=["random", "TPE + ASHA"])
+    one.set_defaults(run=confirm_choices)
     options = parser.parse_args()
     options.run(options)
 

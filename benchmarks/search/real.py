@@ -12,7 +12,6 @@ from typing import Any
 
 from benchmarks.search.comparing import Store, key_of
 from benchmarks.search.recording import Recording, Training, epoch_seconds, load
-from benchmarks.search.runs import METHODS, PLAIN
 from benchmarks.search.surrogate import Surrogate
 
 PAPER = "paper's values"
@@ -64,12 +63,15 @@ def repeat(name: str, indices: Iterable[int], seeds: Sequence[int], root: str | 
             print(f"training {index}, seed {seed}: {100 * max(made.curve):.1f}", flush=True)
 
 
-def confirm(name: str, store: Store, *, seeds: Sequence[int], epochs: int, root: str | None) -> None:
-    """Train for real what each method chose in its first search, and the paper's values; print the table.
+def confirm(
+    name: str, store: Store, *, methods: Sequence[str], seeds: Sequence[int], epochs: int, root: str | None
+) -> None:  # fmt: skip
+    """Train for real what methods chose in their first search, and the paper's values; print the table.
 
     Args:
         name: of the recording.
         store: of the searches; keeps these trainings too.
+        methods: whose choices are trained, where the store has them.
         seeds: of the trainings.
         epochs: of the searches.
         root: folder of the data.
@@ -77,7 +79,7 @@ def confirm(name: str, store: Store, *, seeds: Sequence[int], epochs: int, root:
     recording = load(name)
     surrogate = Surrogate(recording)
     chosen: dict[str, Mapping[str, Any]] = {PAPER: surrogate.paper()}
-    for method in (*METHODS, PLAIN):
+    for method in methods:
         if (course := store.content.get(key_of(name, method, 0, epochs))) is not None:
             chosen[method] = course["choice"]
     print(f"| chosen by | {' | '.join(f'seed {seed}' for seed in seeds)} | mean | surrogate | values |")

@@ -75,7 +75,7 @@ def epochs_above(values: Sequence[float], level: float) -> float:
 
 
 def quartiles(values: Sequence[float]) -> list[float]:
-    """Return the quartiles, each one of the values, so that infinite ones do no harm."""
+    """Return the quartiles, each one of the values: some may be infinite."""
     return [float(one) for one in np.quantile(values, [0.25, 0.5, 0.75], method="inverted_cdf")]
 
 
@@ -103,7 +103,7 @@ def _last(one: Course, share: float) -> int:
 def _cells(columns: Sequence[Sequence[float]]) -> list[str]:
     told = []
     for column in columns:
-        low, middle, high = quartiles([100 * value for value in column])
+        low, middle, high = np.percentile(100 * np.asarray(column), [25, 50, 75])
         told.append(f"{middle:.1f} [{low:.1f}, {high:.1f}]")
     return told
 
@@ -157,15 +157,16 @@ def _panel(axis: Any, values: Mapping[str, Array], paper: float, paper_epochs: i
     for method, found in values.items():
         low, middle, high = np.percentile(100 * found, [25, 50, 75], axis=0)
         colour = COLOURS.get(method, OTHERS)
-        axis.fill_between(x, low, high, color=colour, alpha=0.12, linewidth=0, step="post")
+        axis.fill_between(x, low, high, color=colour, alpha=0.13, linewidth=0, step="post")
         axis.step(x, middle, color=colour, linewidth=1.8, where="post")
         ends[method] = float(middle[-1])
     axis.plot([paper_epochs, epochs], [100 * paper] * 2, color=PAPER, linewidth=1.4, linestyle="--")
     ends["paper's values"] = 100 * paper
     _zoom(axis, values, paper, paper_epochs)
-    axis.set_xlim(0, epochs * 1.28)  # room for the names
+    axis.set_xlim(0, epochs * 1.34)  # room for the names
+    axis.spines["bottom"].set_bounds(0, epochs)
     axis.spines[["top", "right"]].set_visible(False)
-    axis.grid(axis="y", alpha=0.25)
+    axis.hlines(axis.get_yticks(), 0, epochs, color="#000000", alpha=0.08, linewidth=0.8, zorder=0)
     axis.set_xticks([tick for tick in axis.get_xticks() if 0 <= tick <= epochs])
     _name(axis, ends, epochs)
 

@@ -35,7 +35,7 @@ class _Loader(yaml.SafeLoader):
         if self.depth > DEEPEST + 1:
             rule = f"is nested more than {DEEPEST} deep"
             raise yaml.composer.ComposerError(None, None, rule, self.peek_event().start_mark)  # type: ignore[no-untyped-call]
-        node = super().compose_node(parent, index)  # type: ignore[no-untyped-call]
+        node = super().compose_node(parent, index)
         self.depth -= 1
         return node
 

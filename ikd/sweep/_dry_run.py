@@ -13,7 +13,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ikd.config import Recipe, Runner, SearchSpace, SweepFiles
+from ikd.config import Domain, Recipe, Runner, SearchSpace, SweepFiles
 from ikd.sweep._driver import resolve, storage_of
 from ikd.sweep._extend import budgeted
 from ikd.sweep._folder import SweepFolder
@@ -69,7 +69,9 @@ class DryRun:
         table = Table(box=None, show_header=False, highlight=False)
         for key, value in self._lines():
             table.add_row(key, value)
-        return Group(table, Text(f"\n{NUM_SAMPLES} of the configurations:"), _samples_table(self.samples))
+        return Group(
+            table, Text(f"\n{NUM_SAMPLES} of the configurations:"), _samples_table(self.samples, self.files.space)
+        )
 
     def _lines(self) -> list[tuple[str, str]]:
         epochs = self.files.recipe.total_epochs
@@ -149,7 +151,7 @@ def dry_run(
     files, folder = resolve(space, recipe=recipe, runner=runner, name=name, values=values)
     files = _with_trials(files, folder, trials)
     anchors = anchor_proposals(files.space, files.recipe)
-    configurations = files.space.num_configurations()
+    configurations = files.space.num_configurations(files.recipe)
     grid = files.space.sampler.grid
     size = configurations * (grid.repeats if grid else 1) + sum(not anchor.in_space for anchor in anchors)
     number = int(min(files.space.budget.trials, size))
@@ -205,11 +207,17 @@ def _samples(files: SweepFiles) -> list[Mapping[str, Any]]:
     return [record.values for record in drawn]
 
 
-def _samples_table(samples: Sequence[Mapping[str, Any]]) -> Table:
+def _samples_table(samples: Sequence[Mapping[str, Any]], space: SearchSpace) -> Table:
     table = Table(highlight=False)
     table.add_column("parameter", overflow="fold")
     for number in range(1, len(samples) + 1):
         table.add_column(str(number), justify="right")
     for name in dict.fromkeys(name for sample in samples for name in sample):
-        table.add_row(name, *(readable(sample[name]) if name in sample else "-" for sample in samples))
+        domain = space.parameters.get(name)
+        shown = [_shown(sample[name], domain) if name in sample else "-" for sample in samples]
+        table.add_row(name, *shown)
     return table
+
+
+def _shown(value: Any, domain: Domain | None) -> str:
+    return (domain.alias(value) if domain is not None else None) or readable(value)

@@ -112,13 +112,50 @@ def test_trials_of_a_dead_node_go_on_elsewhere(host: Host, tmp_path: Path) -> No
     assert sorted(host.ask("nodes")) == sorted(set(host.nodes) - {victim["node"]}), "the cluster outlives the sweep"
 
 
-def test_storage_that_nodes_do_not_share_is_refused(host: Host, tmp_path: Path) -> None:
-    """A worker's own environment, not the driver's, decides what it can reach; here it lacks a secret."""
+HELD = """
+import sys
+from ikd.sweep._environment import prepare_environment
+prepare_environment("local")
+import ray
+from ikd.sweep import _cluster
+from tests.faults import elsewhere_driver
+from tests.unit.sweep.conftest import make_runner
+if sys.argv[1] == "dead":
+    _cluster._quoted_python = lambda: {"py_executable": "/none/python"}
+    sys.exit(elsewhere_driver.main(*sys.argv[2:]))
+with _cluster.ray_session(make_runner()):
+    others = ray.remote(type("Others", (), {"here": lambda self: None})).options(num_cpus=2).remote()
+    ray.get(others.here.remote())
+    sys.exit(elsewhere_driver.main(*sys.argv[2:]))
+"""
+NEEDS = "A trial asks for 1 CPU; Ray has 2 CPUs on 1 node, of which {} free. Nothing is lost; the same command goes on"
+
+
+@pytest.mark.parametrize(
+    ("kind", "cause", "free"),
+    [
+        ("dead", "Ray has room, but its worker processes do not start (raylet.err: bash: line 1: /none/python: No", 2),
+        ("held", "others hold the resources", 0),
+    ],
+)
+def test_a_sweep_that_cannot_begin_ends_and_says_why(tmp_path: Path, kind: str, cause: str, free: int) -> None:
     (tmp_path / "placed.json").write_text(json.dumps({"seconds": 0.0}))
-    unreachable = "s3://bucket/path?endpoint_override=127.0.0.1:1&scheme=http&connect_timeout=1"
-    environment = {**host.environment, "AWS_EC2_METADATA_DISABLED": "true", "AWS_MAX_ATTEMPTS": "1"}
-    with start("s", runner(host, storage=unreachable), SPACE, environment) as process:
+    runner = json.dumps({"ray": {"start_seconds": 5}})
+    done = subprocess.run(
+        [sys.executable, "-c", HELD, kind, "s", runner, json.dumps(SPACE)], cwd=ROOT, text=True, capture_output=True,
+        env={**os.environ, "IKD_HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}, timeout=LIMIT_SECONDS, check=False,
+    )  # fmt: skip
+    text = " ".join(done.stdout.split())
+    assert done.returncode == 1, done.stderr
+    assert f"no trial has begun for 5 s (runner: ray.start_seconds): {cause}" in text
+    assert NEEDS.format(f"{free} CPUs") in text
+    assert {trial.state for trial in trials_of("s", home=tmp_path)} <= {"waiting"}
+
+
+def test_a_cluster_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    environment = {**os.environ, "IKD_HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    with start("s", {"ray": {"address": "127.0.0.1:1"}}, SPACE, environment) as process:
         text = process.communicate(timeout=LIMIT_SECONDS)[0]
     assert process.returncode == 2, text
-    assert "runner: storage: must be an object store that every node can read and write" in text
-    assert notes(tmp_path) == [], "no trial was begun"
+    assert "runner: ray.address: must be a Ray cluster that runs, reached from one of its nodes" in text
+    assert "but got '127.0.0.1:1'" in text

@@ -61,7 +61,7 @@ def test_two_sweeps_begin_at_once_in_a_new_database_and_one_is_killed(database: 
         first.send_signal(signal.SIGKILL)
         with start("one", runner, SPACE, of_one) as again:
             texts = [process.communicate(timeout=LIMIT_SECONDS)[0] for process in (second, again)]
-    assert [second.returncode, again.returncode] == [0, 0], texts
+    assert [second.returncode, again.returncode] == [0, 0], "\n".join(texts)
     assert "going on after 1 ended trials of one" in texts[1]
     for name, folder in (("one", one), ("two", two)):
         assert not (folder / "sweeps" / name / "study.db").exists()

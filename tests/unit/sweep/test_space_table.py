@@ -22,7 +22,10 @@ parameters:
   distill.sfa.levels: {choice: {fine: [0], all: [0, 1, 2]}}
   distill.fgd.alpha: {log_uniform: [1e-4, 1e-2], factor: 10, prior: {around: 1e-2}, when: {distill.host: fgd}}
   student.arguments.base_channels: {log_int: [16, 64], factor: 2}
-  attack.steps: {int: [1, 9], step: 2, when: {any: [{distill.host: [fgd, mgd]}, {augment.enabled: true, not: {distill.sfa.levels: all}}]}}
+  attack.steps:
+    int: [1, 9]
+    step: 2
+    when: {any: [{distill.host: [fgd, mgd]}, {augment.enabled: true, not: {distill.sfa.levels: all}}]}
   attack.eps: {uniform: [3, 9], step: 0.5}
 constraints: [attack.steps * attack.step >= attack.eps]
 costs: [gflops]

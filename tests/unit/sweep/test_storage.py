@@ -38,8 +38,9 @@ class Flaky(fs.FileSystemHandler):
             with self.inner.open_output_stream(path) as stream:
                 stream.write(b"half of i")
             raise Torn("killed")
+        stream = self.inner.open_output_stream(path)
         self.written.append(path)
-        return self.inner.open_output_stream(path)
+        return stream
 
     def open_input_stream(self, path: str) -> Any:
         self._fail()

@@ -12,8 +12,12 @@ from typing import Any
 
 import pytest
 
+from ikd.errors import DiskFull
+from ikd.files import append
 from ikd.tracking import MlflowTracker
+from ikd.tracking._events import Event
 from ikd.tracking._tracker import SPOOL
+from ikd.tracking._writer import Writer
 from tests.unit.tracking.tell import METRICS, make_tracker, runs_by_trial, steps, tell_trial
 
 NOTICEABLE_SECONDS = 1.0
@@ -118,3 +122,57 @@ def test_a_driver_that_dies_between_the_metrics_and_the_tags_of_a_batch(
     assert steps(client, runs_by_trial(client)["0"]) == [1, 2]
     gate.set()
     first.close(timeout=60)
+
+
+class Away:
+    """A server that is never there."""
+
+    def deliver(self, event: Event) -> None:
+        raise ConnectionError("refused")
+
+    def fault(self) -> str | None:
+        return "the server is away"
+
+
+def event(number: int) -> Event:
+    return Event("log", "demo", 0, number, {"epoch": number, "metrics": {}})
+
+
+def spooled(file: Path) -> list[int]:
+    return [Event.from_line(line).time_ms for line in file.read_text().splitlines()]
+
+
+def test_what_is_appended_to_a_torn_spool_can_be_read(tmp_path: Path) -> None:
+    spool = tmp_path / SPOOL
+    spool.write_text(event(7).to_line() + event(8).to_line()[:20])
+    writer = Writer(Away(), spool, waits=(0.01, 0.02))  # killed in the end, so it is not closed
+    writer.put(event(9))
+    assert not writer.flush(0.2)
+    assert spooled(spool) == [7, 9]
+    writer.close(0)
+
+
+def test_a_spool_is_written_again_when_its_disk_has_space_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    spool = tmp_path / SPOOL
+    full = threading.Event()
+
+    def write(path: Path, text: str) -> None:
+        if full.is_set():
+            raise DiskFull(str(path), len(text), 0)
+        append(path, text)
+
+    monkeypatch.setattr("ikd.tracking._writer.append", write)
+    writer = Writer(Away(), spool, waits=(0.01, 0.02))
+    writer.put(event(1))
+    assert not writer.flush(0.2)
+    full.set()
+    writer.put(event(2))
+    assert not writer.flush(0.2)
+    assert spooled(spool) == [1]
+    full.clear()
+    assert not writer.flush(0.2)
+    assert spooled(spool) == [1, 2]
+    assert caplog.text.count("cannot write") == 1
+    writer.close(0)

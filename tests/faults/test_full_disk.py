@@ -1,0 +1,114 @@
+"""A disk that fills up: one clear message, nothing corrupt, and the same command finishes when there is space again."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ikd.tracking._tracker import SPOOL
+from tests.faults.conftest import MakeSweep, NoteFault
+from tests.faults.sweeps import LIMIT_SECONDS, Sweep
+
+pytestmark = pytest.mark.fault
+SMALL_BYTES = 3 * 2**20
+
+
+class SmallDisk:
+    """A file system of few MiB in memory."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", f"size={SMALL_BYTES}", "ikd-small", str(path)]
+        subprocess.run(command, check=True, capture_output=True)
+
+    def fill(self) -> None:
+        """Leave not a byte."""
+        with (self.path / "filler").open("wb", buffering=0) as file:
+            for size in (2**16, 2**12, 1):
+                try:
+                    while file.write(b"x" * size):
+                        pass
+                except OSError:
+                    continue
+
+    def free(self) -> None:
+        """Give the space back."""
+        (self.path / "filler").unlink()
+
+    def unmount(self) -> None:
+        """Undo the mount, also while a dying worker still has a file open."""
+        subprocess.run(["umount", "--lazy", str(self.path)], check=True)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    if os.geteuid() != 0 or shutil.which("mount") is None:
+        pytest.skip("needs root, to mount a small file system")
+    try:
+        disk = SmallDisk(tmp_path / "small")
+    except subprocess.CalledProcessError as error:
+        pytest.skip(f"no small file system can be mounted here: {error.stderr!r}")
+    yield disk
+    disk.unmount()
+
+
+def lay(sweep: Sweep, disk: SmallDisk, part: str) -> None:
+    """Put one part of a sweep's folder on the small disk, the rest stays where it is."""
+    home = disk.path / "sweep"
+    if part == "study.db":  # with the files that SQLite puts beside it
+        shutil.move(sweep.folder.path, home)
+        sweep.folder.path.symlink_to(home)
+        (outside := sweep.home / "outside").mkdir()
+        for name in ("trials", "fake.jsonl"):
+            (outside / name).mkdir() if name == "trials" else shutil.move(home / name, outside / name)
+            (home / name).symlink_to(outside / name)
+    else:
+        home.mkdir()
+        (sweep.folder.path / part).symlink_to(home)
+
+
+PARTS = {"study.db": "the study cannot be written", "trials": "disk full while writing"}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_the_sweep_stops_and_goes_on(
+    part: str, make_sweep: MakeSweep, small_disk: SmallDisk, note_fault: NoteFault
+) -> None:
+    sweep = make_sweep(tracked=False, knobs={"seconds": 0.3, "bytes": 5000}, runner={"concurrency": 2})
+    lay(sweep, small_disk, part)
+    with sweep.start() as process:
+        sweep.wait_for(sweep.after("epoch", 5), process)
+        small_disk.fill()
+        process.wait(LIMIT_SECONDS)
+    text = sweep.output.read_text()
+    assert process.returncode == 1, text
+    errors = [line for line in text.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1, text
+    assert PARTS[part] in errors[0]
+    assert "same command" in errors[0]
+    assert "Traceback" not in text
+    assert {record.state for record in sweep.records()} <= {"waiting", "running", "finished", "stopped"}, "none failed"
+    small_disk.free()
+    sweep.turn()
+    sweep.run()
+    note_fault(f"disk full under {part}", sweep.check())
+
+
+def test_the_spool_of_tracking(make_sweep: MakeSweep, small_disk: SmallDisk, note_fault: NoteFault) -> None:
+    """MLflow is away and its spool's disk is full: the sweep ends well, and a start with MLflow delivers all."""
+    sweep = make_sweep(runner={"concurrency": 2, "tracking": {"uri": "http://127.0.0.1:9"}})
+    (sweep.folder.path / SPOOL).symlink_to(small_disk.path / SPOOL)
+    small_disk.fill()
+    text = sweep.run()
+    assert "tracking: cannot write" in text
+    assert "Traceback" not in text
+    small_disk.free()
+    sweep.settings["runner"] = {"concurrency": 2, "tracking": {"uri": "local"}}
+    sweep.run()
+    note_fault("disk full under the spool of tracking", sweep.check())

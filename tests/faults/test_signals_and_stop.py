@@ -1,0 +1,58 @@
+"""SIGTERM, SIGINT once and twice, `ikd stop`: each ends a sweep that the same command goes on with."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+import pytest
+
+from ikd.sweep import stop_sweep, sweep_status
+from tests.faults.conftest import MakeSweep, NoteFault
+from tests.faults.sweeps import LIMIT_SECONDS, Sweep
+
+pytestmark = pytest.mark.fault
+
+
+def interrupt(sweep: Sweep, *signals: signal.Signals) -> float:
+    """Send signals in the middle of the sweep; return how long it took to end."""
+    with sweep.start() as process:
+        sweep.wait_for(sweep.after("train", 2), process)
+        began = time.monotonic()
+        for number in signals:
+            process.send_signal(number)
+            time.sleep(0.5)
+        process.wait(LIMIT_SECONDS)
+    text = sweep.output.read_text()
+    assert process.returncode == 130, text
+    assert "interrupted after" in text
+    assert "Traceback" not in text
+    assert sweep.running_in_study() == 0, "what is saved waits"
+    sweep.kills += 1
+    return time.monotonic() - began
+
+
+def test_every_signal_then_finish(make_sweep: MakeSweep, note_fault: NoteFault) -> None:
+    sweep = make_sweep(knobs={"seconds": 0.3}, runner={"concurrency": 2})
+    for number in (signal.SIGTERM, signal.SIGINT):
+        interrupt(sweep, number)
+        assert sweep.unsaved_epochs() == 0, "the first signal lets the running epochs end"
+    with sweep.start() as process:
+        sweep.wait_for(sweep.after("train", 2), process)
+        assert sweep_status("s", home=sweep.home).running
+        assert stop_sweep("s", home=sweep.home)
+        process.wait(LIMIT_SECONDS)
+    assert process.returncode == 130, sweep.output.read_text()
+    assert not sweep_status("s", home=sweep.home).running
+    sweep.turn()
+    sweep.run()
+    note_fault("SIGTERM, SIGINT, ikd stop", sweep.check())
+
+
+def test_a_second_signal_ends_at_once(make_sweep: MakeSweep, note_fault: NoteFault) -> None:
+    sweep = make_sweep(knobs={"seconds": 60.0}, runner={"concurrency": 2})
+    assert interrupt(sweep, signal.SIGINT, signal.SIGINT) < 40, "an epoch takes 60 s; it must not be waited for"
+    assert [record.state for record in sweep.records()] == ["waiting", "waiting"]
+    sweep.turn()
+    sweep.run()
+    note_fault("SIGINT twice", sweep.check())

@@ -1,0 +1,152 @@
+"""The files that start a Ray cluster: whole, of our versions, and a batch script that saves and queues itself again."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ikd.config import load_runner
+
+ROOT = Path(__file__).resolve().parents[3]
+FOLDER = ROOT / "runners" / "ray_cluster"
+SCRIPT = FOLDER / "slurm.sbatch"
+
+
+def documents(name: str) -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all((FOLDER / name).read_text()))
+
+
+def pinned(package: str) -> str:
+    found = re.search(rf"^{package}==(\S+)", (ROOT / "constraints.txt").read_text(), re.M)
+    assert found is not None
+    return found[1]
+
+
+def containers(pods: dict[str, Any]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = pods["template"]["spec"]["containers"]
+    return found
+
+
+def test_the_runner_joins_a_cluster_and_shares_everything() -> None:
+    runner = load_runner(ROOT / "runners" / "ray_cluster.yaml")
+    assert runner.ray.address == "auto"
+    assert runner.storage == "/shared/ikd"
+    assert runner.study.startswith("postgresql://")
+
+
+def test_every_file_has_the_versions_that_ikd_is_tested_with() -> None:
+    ray, project = pinned("ray"), re.search(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text(), re.M)
+    assert project is not None
+    versions = re.compile(r"(?:rayproject/ray:|ray\[default\]==|rayVersion: \")(\d+\.\d+\.\d+)")
+    images = re.compile(r"registry\.example\.org/ikd:(\S+)")
+    found = {file.name: file.read_text() for file in FOLDER.iterdir()}
+    named = {name: versions.findall(text) for name, text in found.items()}
+    assert {name for name, those in named.items() if those} == {"Dockerfile", "kuberay.yaml", "on_premises.yaml"}
+    assert {one for those in named.values() for one in those} == {ray}
+    built = {name: set(images.findall(text)) for name, text in found.items() if images.search(text)}
+    assert built == {name: {project[1]} for name in ("Dockerfile", "kuberay.yaml", "aws.yaml")}
+
+
+@pytest.mark.parametrize("name", ["on_premises.yaml", "aws.yaml"])
+def test_launcher_files_have_a_head_without_trials_and_a_token_everywhere(name: str) -> None:
+    (content,) = documents(name)
+    assert {"cluster_name", "provider", "auth", "max_workers"} <= set(content)
+    starts = {kind: " ".join(content[f"{kind}_start_ray_commands"]) for kind in ("head", "worker")}
+    assert "--head --port=6379" in starts["head"]
+    assert "--address=$RAY_HEAD_IP:6379" in starts["worker"]
+    assert all("RAY_AUTH_MODE=token" in text for text in starts.values())
+    assert list(content["file_mounts"].values()) == ["~/.ray/auth_token"]
+    if content["provider"]["type"] == "local":
+        assert len(content["provider"]["worker_ips"]) == content["min_workers"] == content["max_workers"]
+        assert "--num-cpus=0 --num-gpus=0" in starts["head"]
+    else:
+        kinds = content["available_node_types"]
+        assert kinds[content["head_node_type"]]["resources"] == {"CPU": 0}
+        assert kinds["gpu"]["min_workers"] >= 1
+
+
+def test_the_kubernetes_file_is_one_cluster_and_a_job_on_it() -> None:
+    claim, cluster, job = documents("kuberay.yaml")
+    assert [(one["apiVersion"], one["kind"]) for one in (claim, cluster, job)] == [
+        ("v1", "PersistentVolumeClaim"),
+        ("ray.io/v1", "RayCluster"),
+        ("ray.io/v1", "RayJob"),
+    ]
+    spec = cluster["spec"]
+    assert spec["authOptions"] == {"mode": "token"}
+    assert spec["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
+    groups = [spec["headGroupSpec"], *spec["workerGroupSpecs"]]
+    for pods in groups:
+        (container,) = containers(pods)
+        assert container["resources"]["requests"] == container["resources"]["limits"]
+        assert {"name": "shared", "mountPath": "/shared"} in container["volumeMounts"]
+        volumes = {one["name"]: one for one in pods["template"]["spec"]["volumes"]}
+        assert volumes["shared"]["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]
+    assert job["spec"]["clusterSelector"] == {"ray.io/cluster": cluster["metadata"]["name"]}
+    assert job["spec"]["entrypoint"].startswith("ikd sweep ")
+
+
+STUBS = {
+    "scontrol": '[ "$1" = show ] && printf "n1\\nn2\\nn3\\n" || echo "scontrol $*" >> "$NOTES"',
+    "srun": 'while [ "${1#--}" != "$1" ]; do shift; done; exec "$@"',
+    "ray": 'echo "ray $* $RAY_AUTH_MODE ${#RAY_AUTH_TOKEN}" >> "$NOTES"; [ "$1" = health-check ] || exec sleep 30',
+    "ikd": 'echo "ikd $* $RAY_ADDRESS" >> "$NOTES"; trap "exit 130" INT; trap "exit 130" TERM\n'
+    "for i in $(seq 100); do sleep 0.1; done",
+}
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> dict[str, str]:
+    """An environment in which the script runs with commands that only note how they were called."""
+    folder = tmp_path / "venv" / "bin"
+    folder.mkdir(parents=True)
+    (folder / "activate").write_text(f'PATH="{folder}:$PATH"\n')
+    for name, body in STUBS.items():
+        (folder / name).write_text(f"#!/bin/bash\n{body}\n")
+        (folder / name).chmod(0o755)
+    given = {"SLURM_JOB_ID": "123456", "SLURM_JOB_NUM_NODES": "3", "SLURM_JOB_NODELIST": "n[1-3]"}
+    given |= {"SLURM_CPUS_PER_TASK": "32", "SLURM_GPUS_ON_NODE": "4", "VENV": str(tmp_path / "venv")}
+    return {**os.environ, **given, "NOTES": str(tmp_path / "notes")}
+
+
+@pytest.mark.parametrize(("number", "requeued"), [(signal.SIGUSR1, True), (signal.SIGTERM, False)])
+def test_the_batch_script_saves_on_a_signal(job: dict[str, str], number: signal.Signals, requeued: bool) -> None:
+    notes = Path(job["NOTES"])
+    with subprocess.Popen(
+        ["bash", SCRIPT, "space.yaml", "--name", "s"], cwd=ROOT, env=job, start_new_session=True
+    ) as process:
+        deadline = time.monotonic() + 30
+        while not (notes.is_file() and "ikd sweep" in notes.read_text()):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(number)
+        status = process.wait(timeout=30)
+        os.killpg(process.pid, signal.SIGKILL)  # the steps, which Slurm would end
+    assert status == 130
+    lines = notes.read_text().splitlines()
+    address = f"n1:{20000 + 123456 % 10000}"
+    assert f"ikd sweep space.yaml --name s --runner runners/ray_cluster.yaml {address}" in lines
+    assert ("scontrol requeue 123456" in lines) == requeued
+    starts = [line for line in lines if line.startswith("ray start")]
+    assert len(starts) == 2
+    assert all(line.endswith("--num-cpus=32 --num-gpus=4 --block token 64") for line in starts)
+    assert f"--node-ip-address=n1 --port={address.partition(':')[2]}" in starts[0]
+    assert f"ray start --address={address}" in starts[1]
+
+
+def test_the_batch_script_is_whole() -> None:
+    subprocess.run(["bash", "-n", SCRIPT], check=True)
+    directives = dict(re.findall(r"^#SBATCH --([a-z-]+)=?(.*)$", SCRIPT.read_text(), re.M))
+    assert {"nodes", "ntasks-per-node", "cpus-per-task", "gpus-per-node", "time", "signal", "requeue"} <= set(
+        directives
+    )
+    assert directives["signal"] == "B:USR1@600"
+    assert os.access(SCRIPT, os.X_OK)

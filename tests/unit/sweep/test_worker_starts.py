@@ -1,0 +1,158 @@
+"""What a worker lets a trial begin from, without Ray: its own checkpoints, another trial's, or nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ikd.config import Recipe
+from ikd.errors import CheckpointError
+from ikd.sweep._worker import Job, Line, _train
+from tests.unit.sweep.fake_training import EpochReport, StopTrial
+
+TORN = "torn"
+
+
+class Training:
+    """A training module whose checkpoints are epochs in text; it notes what it is asked for."""
+
+    StopTrial = StopTrial
+
+    def __init__(self) -> None:
+        self.asked: list[dict[str, Any]] = []
+
+    def run_trial(
+        self, recipe: Recipe, report: Callable[[EpochReport], None], checkpoint: Path | None, *, directory: Path,
+        **asked: Any,
+    ) -> None:  # fmt: skip
+        start = checkpoint or asked.get("adopt")
+        if start is not None and start.read_text() == TORN:
+            raise CheckpointError(f"{start.name}: must be whole")
+        name = start.name if start is not None else None
+        self.asked.append({"from": name, **{key: asked[key] for key in asked if key not in ("objective", "threads")}})
+        epoch = int(start.read_text()) + 1 if start is not None else 1
+        (directory / "last.pth").write_text(str(epoch))
+        report(EpochReport(epoch, {"bbox_mAP": 0.5}, directory / "last.pth"))
+
+
+@pytest.fixture
+def training() -> Training:
+    return Training()
+
+
+def train(training: Training, recipe: Recipe, folder: Path, **changes: Any) -> list[dict[str, Any]]:
+    """Run trial 3; return what it told the driver."""
+    told: list[dict[str, Any]] = []
+    fields = {name: changes.pop(name) for name in list(changes) if name in Job.__dataclass_fields__}
+    (folder / "trials" / "3").mkdir(parents=True, exist_ok=True)
+    config = {"number": 3, "values": {}, "anchor": None, "recorded": 0, "start": None, **changes}
+    line = Line(lambda content: told.append(json.loads(content["message"])))
+    _train(training, line, config, Job(recipe.as_dict(), ("bbox_mAP", "max"), folder, None, 1, **fields))
+    return told
+
+
+def leave(folder: Path, **files: str) -> None:
+    directory = folder / "trials" / "3"
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (directory / f"{name}.pth").write_text(content)
+
+
+@pytest.mark.parametrize(
+    ("files", "start", "epoch", "note"),
+    [
+        ({}, None, 1, None),
+        ({"last": "4", "previous": "3"}, "last.pth", 5, None),
+        ({"last": TORN, "previous": "3"}, "previous.pth", 4, "last.pth: must be whole; goes on from the epoch before"),
+        ({"last": TORN}, None, 1, "last.pth: must be whole; begins anew"),
+        ({"last": TORN, "previous": TORN}, None, 1, "previous.pth: must be whole; begins anew"),
+        ({"previous": "3"}, "previous.pth", 4, None),
+    ],
+)
+def test_a_trial_goes_on_from_the_last_checkpoint_that_is_whole(
+    training: Training, recipe: Recipe, tmp_path: Path, files: dict[str, str], start: str | None, epoch: int,
+    note: str | None,
+) -> None:  # fmt: skip
+    leave(tmp_path, **files)
+    told = train(training, recipe, tmp_path)
+    assert training.asked == [{"from": start}]
+    assert [one["epoch"] for one in told if one["kind"] == "epoch"] == [epoch]
+    assert told[-1] == {"kind": "end", "state": "finished", "reason": ""}
+    notes = [one["text"] for one in told if one["kind"] == "note"]
+    assert (notes[-1] if notes else None) == note
+
+
+def test_a_checkpoint_that_fits_nothing_ends_the_trial(
+    training: Training, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*arguments: Any, **keywords: Any) -> None:
+        raise CheckpointError("teacher.pth: must be whole")
+
+    monkeypatch.setattr(training, "run_trial", fails)
+    leave(tmp_path, last="4")
+    end = train(training, recipe, tmp_path)[-1]
+    assert end == {"kind": "end", "state": "failed", "reason": "teacher.pth: must be whole"}
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_a_trial_of_a_population_takes_the_weights_of_another(
+    training: Training, recipe: Recipe, tmp_path: Path, stored: bool
+) -> None:
+    """Its own checkpoint is of the values it had before, which `run_trial` refuses."""
+    folder = tmp_path / "s"
+    source = (tmp_path / "remote/sweeps/s" if stored else folder) / "trials" / "5"
+    source.mkdir(parents=True)
+    storage = f"file://{tmp_path}/remote" if stored else None
+    if stored:
+        from ikd.sweep._storage import open_store
+
+        (tmp_path / "epoch-2.pth").write_text("2")
+        (tmp_path / "work").mkdir()
+        (tmp_path / "work" / "epoch-2.pth").write_text("2")
+        open_store(storage, folder).push(5, tmp_path / "work")
+    else:
+        (source / "epoch-2.pth").write_text("2")
+        leave(folder, last=TORN)
+    told = train(training, recipe, folder, start=(5, 2), storage=storage)
+    (asked,) = training.asked
+    assert asked["from"] == asked["adopt"].name
+    assert asked["adopt"].name in ("epoch-2.pth", "5-epoch-2.pth")
+    assert [one["epoch"] for one in told if one["kind"] == "epoch"] == [3]
+    assert not [one for one in told if one["kind"] == "note"], "its own checkpoint is rightly of other values"
+
+
+def test_a_trial_of_a_population_goes_on_from_its_own_once_it_has_one(
+    training: Training, recipe: Recipe, tmp_path: Path
+) -> None:
+    leave(tmp_path, last="4")
+    source = tmp_path / "trials" / "5"
+    source.mkdir()
+    (source / "epoch-2.pth").write_text("2")
+    train(training, recipe, tmp_path, start=(5, 2))
+    assert training.asked == [{"from": "last.pth"}]
+
+
+def test_only_what_is_asked_for_is_passed_on(training: Training, recipe: Recipe, tmp_path: Path) -> None:
+    train(training, recipe, tmp_path, costs=("gflops",), keep_epochs=2, processes=4)
+    assert training.asked == [{"from": None, "costs": ("gflops",), "keep_epochs": 2, "processes": 4}]
+
+
+def test_an_epoch_is_in_the_store_before_it_is_told(training: Training, recipe: Recipe, tmp_path: Path) -> None:
+    storage, folder = f"file://{tmp_path}/remote", tmp_path / "s"
+    seen: list[bool] = []
+
+    def send(content: dict[str, Any]) -> None:
+        if json.loads(content["message"])["kind"] == "epoch":
+            seen.append((tmp_path / "remote/sweeps/s/trials/3/manifest.json.1").is_file())
+
+    job = Job(recipe.as_dict(), ("bbox_mAP", "max"), folder, None, 1, storage=storage)
+    config = {"number": 3, "values": {}, "anchor": None, "recorded": 0, "start": None}
+    _train(training, Line(send), config, job)
+    assert seen == [True]
+    assert not folder.exists(), "the sweep's folder is the driver's"
+    _train(training, Line(send), config, job)
+    assert training.asked == [{"from": None}, {"from": "last.pth"}], "the next attempt pulls it"
