@@ -50,19 +50,27 @@ def _private_ray(runner: Runner) -> Iterator[None]:
     temp = _temp_of(runner)
     remove_left_over(Path(temp))
     folder = tempfile.mkdtemp(prefix=f"ikd-ray-{os.getpid()}-", dir=temp)
-    cpus = math.ceil(runner.concurrency * runner.trial.cpus)
     try:
+        _start(runner, folder)
+        yield
+    finally:
+        ray.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _start(runner: Runner, folder: str) -> None:
+    cpus = math.ceil(runner.concurrency * runner.trial.cpus)
+    for last in (False, False, True):
         try:
             ray.init(
                 "local", num_cpus=cpus, include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES,
                 log_to_driver=False, logging_level="ERROR", _temp_dir=folder, runtime_env=_quoted_python(),
             )  # fmt: skip
-        except Exception as error:  # Ray raises just that when its processes are late
-            raise JobError(f"Ray does not start on this machine: {first_line(error)}") from error
-        yield
-    finally:
-        ray.shutdown()
-        shutil.rmtree(folder, ignore_errors=True)
+            return
+        except Exception as error:  # Ray raises just that when its processes take more than half a minute
+            if last:
+                raise JobError(f"Ray does not start on this machine: {first_line(error)}") from error
+            ray.shutdown()
 
 
 @contextlib.contextmanager

@@ -13,7 +13,6 @@ from pathlib import Path
 QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_raylet_start_wait_time_s": "180",  # a busy machine takes more than Ray's minute
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths in recipes mean the folder where the command was run
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # a trial with no GPU of its own sees none
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",

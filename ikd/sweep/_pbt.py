@@ -64,18 +64,15 @@ def _standings(space: SearchSpace, records: Sequence[TrialRecord], now: Report) 
     for record in records:
         report = next((one for one in record.reports if one.epoch == now.epoch and one.order <= now.order), None)
         value = report.metrics.get(space.objective.metric, math.nan) if report is not None else math.nan
-        values = _values_at(record, now.epoch)
-        if record.in_space and math.isfinite(value) and values is not None:
-            found.append(_Standing(sign * value, record.number, values))
+        if record.in_space and math.isfinite(value):
+            found.append(_Standing(sign * value, record.number, _values_at(record, now.epoch)))
     return found
 
 
-def _values_at(record: TrialRecord, epoch: int) -> Mapping[str, Any] | None:
-    """Return what a trial was trained with up to `epoch`; None where it has taken over others since from its own."""
+def _values_at(record: TrialRecord, epoch: int) -> Mapping[str, Any]:
+    """Return what a trial was trained with up to `epoch`."""
     before = [one for one in record.exploits if one.epoch < epoch]
-    if before:
-        return before[-1].values
-    return None if record.exploits else record.values
+    return before[-1].values if before else record.proposed
 
 
 def _explored(

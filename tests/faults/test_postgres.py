@@ -42,7 +42,12 @@ def home(folder: Path, **knobs: Any) -> tuple[Path, dict[str, str]]:
 
 
 def recorded(database: str, name: str, folder: Path) -> list[TrialRecord]:
-    return SweepStudy(open_storage(folder, database), name, folder, metric="bbox_mAP", mode="max").records
+    storage = open_storage(folder, database)
+    try:
+        return SweepStudy(storage, name, folder, metric="bbox_mAP", mode="max").records
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()  # psycopg warns of connections that nobody closes
 
 
 def check_whole(trials: list[TrialRecord], folder: Path) -> None:

@@ -29,7 +29,7 @@ def trial(number: int, curve: list[float], order: int, **changes: Any) -> TrialR
     values = {WEIGHT: 1e-5 * (1 + number), "distill.host": "fgd"}
     reports = tuple(Report(epoch, {"bbox_mAP": value}, 1.0, order + epoch) for epoch, value in enumerate(curve, 1))
     record = TrialRecord(number, "", (), values, True, str(number), Path(), reports=reports)
-    return replace(record, **changes)
+    return replace(record, **{"proposed": changes.get("values", values), **changes})
 
 
 def eight() -> list[TrialRecord]:
@@ -123,15 +123,15 @@ def test_a_source_gives_what_it_was_trained_with_at_that_epoch(recipe: Recipe) -
     exploit = next_exploit(population(), recipe, records, 0)
     assert exploit is not None
     assert exploit.values[WEIGHT] in (pytest.approx(6e-4), pytest.approx(1.5e-4))
-    since = replace(records[1], exploits=(Exploit(4, 5, later),))
-    assert next_exploit(population(), recipe, [records[0], since], 0) is None, "what it had at 2 is not known any more"
+    since = replace(records[1], exploits=(Exploit(4, 5, later),), proposed=first)
+    assert next_exploit(population(), recipe, [records[0], since], 0) == exploit, "what it was proposed with"
 
 
 def test_a_weight_stays_in_its_range(recipe: Recipe) -> None:
     parameters = {WEIGHT: {"log_uniform": [1.9e-5, 2.1e-5]}}
     records = [trial(0, [0.5, 0.1], 100), trial(1, [0.5, 0.3], 10, values={WEIGHT: 2e-5})]
     space = population({"parameters": parameters})
-    found = next_exploit(space, recipe, [replace(records[0], values={WEIGHT: 2e-5}), records[1]], 0)
+    found = next_exploit(space, recipe, [replace(records[0], proposed={WEIGHT: 2e-5}), records[1]], 0)
     assert found is not None
     assert found.values[WEIGHT] in (1.9e-5, 2.1e-5)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -112,6 +113,25 @@ def test_a_long_folder_for_sockets_is_refused(cluster: ModuleType, tmp_path: Pat
     with pytest.raises(BadInput, match=r"runner: ray.temp: .* but got '/none'"):
         cluster._temp_of(make_runner(ray={"temp": "/none"}))
     assert cluster._temp_of(make_runner(ray={"temp": "/tmp"})) == "/tmp"
+
+
+@pytest.mark.parametrize(("failures", "starts"), [(0, 1), (2, 3), (3, 3)])
+def test_a_private_ray_that_is_late_is_started_again(
+    cluster: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, failures: int, starts: int
+) -> None:
+    tried: list[dict[str, Any]] = []
+
+    def init(*address: str, **arguments: Any) -> None:
+        tried.append(arguments)
+        if len(tried) <= failures:
+            raise Exception("The current node timed out during startup.")
+
+    monkeypatch.setattr(cluster.ray, "init", init)
+    monkeypatch.setattr(cluster.ray, "shutdown", lambda: None)
+    late = r"Ray does not start on this machine: The current node timed out"
+    with pytest.raises(JobError, match=late) if failures == 3 else contextlib.nullcontext():
+        cluster._start(make_runner(concurrency=3, trial={"cpus": 1.5}), str(tmp_path))
+    assert [one["num_cpus"] for one in tried] == [5] * starts
 
 
 class Clock:

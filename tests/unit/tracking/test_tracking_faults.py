@@ -124,6 +124,31 @@ def test_a_driver_that_dies_between_the_metrics_and_the_tags_of_a_batch(
     first.close(timeout=60)
 
 
+def test_what_mlflow_has_is_not_written_again(server: Any, home: Path, client: Any) -> None:
+    """A restart tells every ended trial again: no run is opened for it, not even for a moment a kill could hit."""
+
+    def tell(epochs: range) -> None:
+        with MlflowTracker(server.uri, folder=home / "demo") as tracker:
+            tracker.start_sweep("demo", tags={}, params={})
+            for number in range(5):
+                tell_trial(tracker, number, epochs)
+            assert tracker.flush(60)
+            server.requests.append("told")
+            tracker.end_sweep("finished")
+            assert tracker.flush(60)
+
+    tell(range(1, 4))
+    server.requests.clear()
+    tell(range(1, 4))
+    retold = server.requests[: server.requests.index("told")]
+    assert len([path for path in retold if path.endswith("runs/search")]) == 1
+    assert len(retold) <= 6, "the experiment, all runs at once, the run of the sweep"
+    tell(range(1, 5))
+    runs = runs_by_trial(client)
+    assert all(steps(client, runs[str(number)]) == [1, 2, 3, 4] for number in range(5)), "what is new arrives"
+    assert {run.info.status for run in runs.values()} == {"FINISHED"}
+
+
 class Away:
     """A server that is never there."""
 
