@@ -28,6 +28,10 @@ def check_training(training: str, files: SweepFiles, home: Path) -> None:
     Raises:
         BadInput: what does not fit, and what would.
     """
+    batch, processes = files.recipe.schedule.batch_size, files.runner.trial.processes
+    if batch % processes:
+        rule = f"must divide schedule.batch_size, which is {batch} over all processes"
+        raise BadInput(f"runner: trial.processes: {rule}, but got {processes}")
     check = getattr(importlib.import_module(training), "check", None)
     if check is None:
         return

@@ -11,12 +11,9 @@ import optuna
 from optuna.trial import TrialState
 
 from ikd.config import Tpe
-from ikd.sweep._samplers_cmaes import cmaes_values
-from ikd.sweep._samplers_gp import GpSampler
 from ikd.sweep._samplers_history import History
 from ikd.sweep._samplers_nsga2 import Nsga2Sampler
 from ikd.sweep._samplers_prior import PriorSampler, picked, priors_of
-from ikd.sweep._samplers_qmc import qmc_values
 from ikd.sweep._samplers_view import asked, blank_view, study_view
 
 MODEL_DRAWS = 8
@@ -43,8 +40,12 @@ def drawn_values(history: History) -> Iterator[dict[str, Any]]:
 def _model_values(history: History) -> Iterator[dict[str, Any]]:
     sampler = history.space.sampler
     if sampler.qmc is not None:
+        from ikd.sweep._samplers_qmc import qmc_values  # here and below: slow to import, and few sweeps need them
+
         yield qmc_values(history)
     elif sampler.cmaes is not None:
+        from ikd.sweep._samplers_cmaes import cmaes_values
+
         yield from cmaes_values(history)
     elif sampler.tpe is not None:
         yield from _tpe_values(history, sampler.tpe)
@@ -96,6 +97,8 @@ def _tpe(tpe: Tpe, seed: int) -> optuna.samplers.BaseSampler:
 
 
 def _gp(history: History, seed: int) -> optuna.samplers.BaseSampler:
+    from ikd.sweep._samplers_gp import GpSampler
+
     gp = history.space.sampler.gp
     assert gp is not None
     return GpSampler(gp.startup_trials, priors_of(history.space), _random(history, seed), seed)

@@ -13,6 +13,7 @@ from mmengine.dist import barrier
 from typing_extensions import Unpack
 
 from ikd.config import Recipe
+from ikd.files import write_whole
 from ikd.training._checkpoint import load
 from ikd.training._costs import check_costs, measure_costs
 from ikd.training._prepare import Prepared, prepare
@@ -99,7 +100,8 @@ def run_trial(
     directory.mkdir(parents=True, exist_ok=True)
     progress = Progress(directory, *objective, prepared.files.classes, recipe.fingerprint(), wanted.keep_epochs)
     start = find_start(recipe, progress, checkpoint, wanted.adopt)
-    (directory / "recipe.yaml").write_text(yaml.safe_dump(recipe.as_dict(), sort_keys=False))
+    content = yaml.safe_dump(recipe.as_dict(), sort_keys=False).encode()
+    write_whole(directory / "recipe.yaml", lambda file: file.write(content))
     share = max(1, (threads or torch.get_num_threads()) // wanted.processes)
     settle()
     with tempfile.TemporaryDirectory(prefix="ikd-") as scratch:

@@ -18,8 +18,9 @@ from ikd.config import Recipe
 from ikd.errors import BadInput
 from ikd.sweep import SweepResult, best_trial, run_sweep, stop_sweep, sweep_names, sweep_status, trials_of
 from ikd.sweep._folder import driving, sweep_folder
+from ikd.sweep._sampling import anchor_proposals
 from tests.unit.sweep import fake_training
-from tests.unit.sweep.conftest import make_runner, make_space, with_teachers
+from tests.unit.sweep.conftest import OpenStudy, make_runner, make_space, with_teachers
 
 FAKE = "tests.unit.sweep.fake_training"
 
@@ -123,9 +124,11 @@ def error_text(directory: Path) -> str:
 
 
 @pytest.mark.usefixtures("ray_running")
-def test_epochs_saved_but_never_reported_are_sent_on_resume(recipe: Recipe) -> None:
+def test_epochs_saved_but_never_reported_are_sent_on_resume(recipe: Recipe, open_study: OpenStudy) -> None:
     """A worker died between its checkpoint and its report; the study must not have a hole there."""
     directory = sweep_folder("s").path / "trials" / "0"
+    study, space = open_study(sweep_folder("s").path), make_space(budget={"trials": 2})
+    study.add(anchor_proposals(space, recipe)[0], space)
     directory.mkdir(parents=True)
     (directory / "last.pth").write_text("3")
     lines = [
@@ -137,6 +140,16 @@ def test_epochs_saved_but_never_reported_are_sent_on_resume(recipe: Recipe) -> N
     assert [report.epoch for report in result.trials[0].reports] == [1, 2, 3, 4, 5, 6]
     assert [report.seconds for report in result.trials[0].reports[:3]] == [3.0, 6.0, 9.0]
     assert result.trials[0].seconds >= 9.0
+
+
+@pytest.mark.usefixtures("ray_running")
+def test_trials_of_another_sweep_are_not_taken_over(recipe: Recipe) -> None:
+    directory = sweep_folder("s").path / "trials" / "0"
+    directory.mkdir(parents=True)
+    (directory / "last.pth").write_text("3")
+    with pytest.raises(BadInput, match="runner: storage: must hold no trials of another sweep of this name"):
+        sweep(recipe)
+    assert (directory / "last.pth").read_text() == "3"
 
 
 @pytest.mark.usefixtures("ray_running")
@@ -197,7 +210,7 @@ def test_importing_the_package_loads_no_ray() -> None:
 
 
 def test_folders_of_killed_drivers_are_removed(tmp_path: Path) -> None:
-    from ikd.sweep._execution import LEFT_OVER_SECONDS, remove_left_over
+    from ikd.sweep._environment import LEFT_OVER_SECONDS, remove_left_over
 
     dead, young, alive = (tmp_path / f"ikd-ray-{pid}-x" for pid in (99999999, 99999998, os.getpid()))
     for folder in (dead, young, alive):
