@@ -7,6 +7,7 @@ import math
 import os
 import shlex
 import shutil
+import socket
 import sys
 import tempfile
 import time
@@ -24,6 +25,8 @@ from ikd.sweep._text import first_line
 OBJECT_STORE_BYTES = 80 * 2**20  # nothing large goes through it; 75 MiB is Ray's least
 LONGEST_TEMP = 24
 """Characters of a folder that Ray can have its sockets under: their whole paths must stay under 107 bytes."""
+ANSWER_SECONDS = 10.0
+"""Within which the head of a cluster takes a connection."""
 PERIOD_SECONDS = 10.0
 """How often a running sweep looks for nodes that came or went."""
 
@@ -75,15 +78,17 @@ def _start(runner: Runner, folder: str) -> None:
 
 @contextlib.contextmanager
 def _joined_ray(runner: Runner) -> Iterator[None]:
+    address = runner.ray.address
     try:
         try:
-            ray.init(
-                runner.ray.address, log_to_driver=False, logging_level="ERROR", runtime_env={"env_vars": QUIET}
-            )  # fmt: skip
+            if address != "auto":  # Ray itself would knock for minutes where nobody answers
+                host, _, port = address.rpartition(":")
+                socket.create_connection((host, int(port)), timeout=ANSWER_SECONDS).close()
+            ray.init(address, log_to_driver=False, logging_level="ERROR", runtime_env={"env_vars": QUIET})
         except (RuntimeError, ValueError, OSError, ImportError) as error:
             rule = "must be a Ray cluster that runs, reached from one of its nodes"
             advice = "a cluster with a token wants RAY_AUTH_MODE=token and the token here too"
-            got = f"but got {runner.ray.address!r}: {first_line(error)}"
+            got = f"but got {address!r}: {first_line(error)}"
             raise BadInput(f"runner: ray.address: {rule} ({advice}), {got}") from error
         yield
     finally:

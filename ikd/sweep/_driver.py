@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -235,6 +235,15 @@ class _Drive:
         own = runner.ray.address != "local" and runner.storage is not None and is_address(runner.storage)
         return None if own else storage_of(runner)
 
+    def _end_population(self, trials: Sequence[TrialRecord]) -> None:
+        """Remove what trials of a population could go on from: none of them will."""
+        pbt = self._files.space.scheduler.pbt
+        for record in trials if pbt is not None else ():
+            assert pbt is not None
+            self._store.remove(
+                record.number, *[f"epoch-{k}.pth" for k in range(0, record.epochs + 1, pbt.interval_epochs)]
+            )
+
     def _headline(self) -> str:
         files, anchors = self._files, anchor_proposals(self._files.space, self._files.recipe)
         done = sum(record.state not in ("waiting", "running") for record in self._study.records)
@@ -277,6 +286,7 @@ class _Drive:
         )  # again: the first trial has told what the data are
         if result.state == "finished":
             self._study.note(COMPLETE, len(result.trials))
+            self._end_population(result.trials)
         if result.best is not None and result.state == "finished":
             names = ("best.pth", "recipe.yaml")
             directory = self._store.fetch(result.best.number, *names)

@@ -6,7 +6,7 @@ import contextlib
 import re
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -91,8 +91,14 @@ def read(filesystem: Any, key: str) -> bytes:
     return _tried(once)
 
 
-def write(filesystem: Any, key: str, content: bytes) -> None:
+def write(filesystem: Any, key: str, content: bytes, *, pauses: Sequence[float] | None = None) -> None:
     """Write a small file of the store.
+
+    Args:
+        filesystem: pyarrow's.
+        key: path in it.
+        content: of the file.
+        pauses: seconds between the tries; None is as for all other requests.
 
     Raises:
         OSError: the store cannot be written.
@@ -102,7 +108,7 @@ def write(filesystem: Any, key: str, content: bytes) -> None:
         with _writing(filesystem, key) as stream:
             stream.write(content)
 
-    _tried(once)
+    _tried(once, pauses)
 
 
 def delete(filesystem: Any, key: str) -> None:
@@ -135,9 +141,9 @@ def _writing(filesystem: Any, key: str) -> Any:
         return filesystem.open_output_stream(key)
 
 
-def _tried(request: Callable[[], T]) -> T:
+def _tried(request: Callable[[], T], pauses: Sequence[float] | None = None) -> T:
     """Make a request, again after a pause when it failed for a reason that may pass."""
-    for pause in PAUSES_SECONDS:
+    for pause in PAUSES_SECONDS if pauses is None else pauses:
         try:
             return request()
         except (FileNotFoundError, PermissionError):

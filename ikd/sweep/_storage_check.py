@@ -39,7 +39,7 @@ def check_storage(runner: Runner, folder: Path, beat: Callable[[], None]) -> Non
     filesystem, base = _place(storage, folder)
     written = [f"{base}/{token}"]
     try:
-        _say_where(storage, folder, "this process", lambda: write(filesystem, written[0], token.encode()))
+        _say_where(storage, folder, "this process", lambda: write(filesystem, written[0], token.encode(), pauses=()))
         remote = ray.remote(num_cpus=0, max_retries=0)(_probe)
         pending = {
             remote.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(

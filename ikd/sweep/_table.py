@@ -97,7 +97,8 @@ def ranking(records: Sequence[TrialRecord], space: SearchSpace) -> RenderableTyp
 
 
 def _what(record: TrialRecord) -> str:
-    return record.name.removeprefix(f"{record.number} ")
+    taken = [f", from trial {one.source} at epoch {one.epoch}" for one in record.exploits]
+    return record.name.removeprefix(f"{record.number} ") + "".join(taken)
 
 
 def _gain(record: TrialRecord, anchor: TrialRecord) -> str:

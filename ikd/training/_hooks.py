@@ -86,7 +86,8 @@ class ReportHook(Hook):
             save(student_file(runner.model, classes=progress.classes, info=info), progress.best)
         # The log first: an epoch that a checkpoint holds is never without its numbers, whenever the process dies.
         append(progress.log, json.dumps({"epoch": epoch, "metrics": values}) + "\n")
-        keep = progress.keep_epochs is not None and epoch % progress.keep_epochs == 0
+        goes_on = epoch < self._recipe.total_epochs  # nothing can go on from a finished training
+        keep = progress.keep_epochs is not None and epoch % progress.keep_epochs == 0 and goes_on
         save_last(self._content(runner, values), progress.directory, keep=keep)
         if self._report is not None:
             self._report(EpochReport(epoch, values, progress.last))

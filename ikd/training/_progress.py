@@ -41,7 +41,7 @@ class Progress:
         mode: `max` or `min`.
         classes: of the data set.
         fingerprint: of the recipe.
-        keep_epochs: epochs whose checkpoint stays are multiples of this; None keeps none.
+        keep_epochs: epochs whose checkpoint stays are multiples of this, before the last; None keeps none.
         costs: of the student, the same in every report.
         best_epoch: from 1; 0 before the first.
         best_metrics: of that epoch.

@@ -21,7 +21,6 @@ from ikd.sweep import TrialRecord, trials_of
 from ikd.sweep._folder import sweep_folder
 from ikd.sweep._records import OPEN
 from ikd.tracking._mlflow import local_uri, make_client
-from tests.unit.sweep import fake_training
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT_SECONDS = 300.0
@@ -115,9 +114,10 @@ class Sweep:
         before = len(self.notes(event))
         return lambda: len(self.notes(event)) >= before + more
 
-    def notes(self, event: str) -> list[Json]:
-        """Return what the training has noted."""
-        return fake_training.notes(self.folder.path, event)
+    def notes(self, *events: str) -> list[Json]:
+        """Return what the training has noted of these events, in order."""
+        notes = map(json.loads, (self.folder.path / "fake.jsonl").read_text().splitlines())
+        return [note for note in notes if note["event"] in events]
 
     def records(self) -> list[TrialRecord]:
         """Return the trials as the study has them."""
@@ -175,11 +175,10 @@ class Sweep:
     def _repeated_epochs(self) -> int:
         """Go through all starts and saved epochs in order: none begins behind the newest whole checkpoint."""
         saved: dict[int, int] = {}
-        for line in (self.folder.path / "fake.jsonl").read_text().splitlines():
-            note = json.loads(line)
+        for note in self.notes("start", "epoch"):
             if note["event"] == "epoch":
                 saved[note["trial"]] = note["epoch"]
-            elif note["event"] == "start":
+            else:
                 lost = saved.get(note["trial"], 0) - note["first"]
                 assert lost <= self.damaged, f"trial {note['trial']} went back by {lost} epochs"
         times = Counter(map(_place, self.notes("epoch")))

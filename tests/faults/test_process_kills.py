@@ -37,8 +37,7 @@ def test_a_worker_and_its_process_group(make_sweep: MakeSweep, note_fault: NoteF
     sweep = make_sweep(knobs={"seconds": 0.5}, runner={"concurrency": 1, "trial": {"max_retries": 2}})
     with sweep.start() as process:
         for number, death in ((0, 1), (0, 2), (0, 3), (1, 1), (1, 2)):
-            sweep.wait_for(lambda n=number, d=death: starts(sweep, n) == d, process)  # type: ignore[misc]
-            sweep.wait_for(sweep.after("train", 2), process)
+            sweep.wait_for(lambda n=number, d=death: attempts(sweep, n)[d:] == [1], process)  # type: ignore[misc]
             pid = worker_of(sweep, number)
             assert os.getpgid(pid) != os.getpgid(process.pid), "a worker's group is not its driver's"
             (kill_worker if number == 0 else kill_group)(pid)
@@ -55,8 +54,13 @@ def test_a_worker_and_its_process_group(make_sweep: MakeSweep, note_fault: NoteF
     note_fault("a worker SIGKILLed (3 times), its process group (2 times); max_retries 2", figures)
 
 
-def starts(sweep: Sweep, trial: int) -> int:
-    return sum(note["trial"] == trial for note in sweep.notes("start"))
+def attempts(sweep: Sweep, trial: int) -> list[int]:
+    """Return how many epochs each attempt of a trial has saved, with a 0 in front."""
+    saved = [0]
+    for note in sweep.notes("start", "epoch"):
+        if note["trial"] == trial:
+            saved = [*saved, 0] if note["event"] == "start" else [*saved[:-1], saved[-1] + 1]
+    return saved
 
 
 def test_worker_and_driver_and_the_whole_tree(make_sweep: MakeSweep, note_fault: NoteFault) -> None:
@@ -78,13 +82,25 @@ def test_worker_and_driver_and_the_whole_tree(make_sweep: MakeSweep, note_fault:
     note_fault("worker and driver at once; driver, raylet, GCS and workers at once", sweep.check())
 
 
-def test_no_worker_outlives_its_driver(make_sweep: MakeSweep) -> None:
+def test_nothing_outlives_the_driver(make_sweep: MakeSweep) -> None:
     """Two processes must never train in one folder: a Ray takes far longer to start than the old worker lives."""
     sweep = make_sweep(tracked=False, knobs={"seconds": 60.0}, runner={"concurrency": 1})
-    sweep.run_until(sweep.after("train", 1), kill_worker)
-    pid, began = worker_of(sweep, 0), time.monotonic()
-    while alive(pid):
-        assert time.monotonic() - began < 5.0, "the worker still trains"
+    below: list[int] = []
+
+    def kill(pid: int) -> None:
+        below.extend(children(pid))
+        kill_worker(pid)
+
+    sweep.run_until(sweep.after("train", 1), kill)
+    assert worker_of(sweep, 0) in below
+    wait_dead([worker_of(sweep, 0)], seconds=5.0)
+    wait_dead(below, seconds=60.0)
+
+
+def wait_dead(pids: list[int], *, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while left := [pid for pid in pids if alive(pid)]:
+        assert time.monotonic() < deadline, f"{len(left)} processes still live"
         time.sleep(0.05)
 
 

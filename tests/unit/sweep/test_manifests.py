@@ -98,7 +98,7 @@ STUBS = {
     "scontrol": '[ "$1" = show ] && printf "n1\\nn2\\nn3\\n" || echo "scontrol $*" >> "$NOTES"',
     "srun": 'while [ "${1#--}" != "$1" ]; do shift; done; exec "$@"',
     "ray": 'echo "ray $* $RAY_AUTH_MODE ${#RAY_AUTH_TOKEN}" >> "$NOTES"; [ "$1" = health-check ] || exec sleep 30',
-    "ikd": 'echo "ikd $* $RAY_ADDRESS" >> "$NOTES"; trap "exit 130" INT; trap "exit 130" TERM\n'
+    "ikd": 'trap "exit 130" INT; trap "exit 130" TERM; echo "ikd $* $RAY_ADDRESS" >> "$NOTES"\n'
     "for i in $(seq 100); do sleep 0.1; done",
 }
 
@@ -124,7 +124,7 @@ def test_the_batch_script_saves_on_a_signal(job: dict[str, str], number: signal.
         ["bash", SCRIPT, "space.yaml", "--name", "s"], cwd=ROOT, env=job, start_new_session=True
     ) as process:
         deadline = time.monotonic() + 30
-        while not (notes.is_file() and "ikd sweep" in notes.read_text()):
+        while not (notes.is_file() and all(word in notes.read_text() for word in ("--head", "start --address", "ikd"))):
             assert time.monotonic() < deadline
             time.sleep(0.05)
         process.send_signal(number)
@@ -135,11 +135,11 @@ def test_the_batch_script_saves_on_a_signal(job: dict[str, str], number: signal.
     address = f"n1:{20000 + 123456 % 10000}"
     assert f"ikd sweep space.yaml --name s --runner runners/ray_cluster.yaml {address}" in lines
     assert ("scontrol requeue 123456" in lines) == requeued
-    starts = [line for line in lines if line.startswith("ray start")]
+    starts = sorted(line for line in lines if line.startswith("ray start"))
     assert len(starts) == 2
     assert all(line.endswith("--num-cpus=32 --num-gpus=4 --block token 64") for line in starts)
-    assert f"--node-ip-address=n1 --port={address.partition(':')[2]}" in starts[0]
-    assert f"ray start --address={address}" in starts[1]
+    assert starts[0].startswith(f"ray start --address={address}")
+    assert starts[1].startswith(f"ray start --head --node-ip-address=n1 --port={address.partition(':')[2]}")
 
 
 def test_the_batch_script_is_whole() -> None:

@@ -102,5 +102,5 @@ def test_what_does_not_fit_is_named(
 
 def test_processes_must_share_a_batch(recipe: Recipe, ikd_home: Path) -> None:
     runner = Runner.model_validate_json('{"trial": {"processes": 3}}')
-    with pytest.raises(BadInput, match=r"runner: trial.processes: must divide schedule.batch_size, which is 8 .* got 3"):
+    with pytest.raises(BadInput, match=r"trial.processes: must divide schedule.batch_size, which is 8 .* got 3"):
         check_training("asked_training", SweepFiles(make_space(), recipe, runner), ikd_home)

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,9 @@ from rich.console import Console
 
 from ikd.config import Recipe
 from ikd.errors import BadInput
-from ikd.sweep import SweepResult, best_trial, run_sweep, stop_sweep, sweep_names, sweep_status, trials_of
+from ikd.sweep import SweepResult, best_trial, dry_run, run_sweep, stop_sweep, sweep_names, sweep_status, trials_of
 from ikd.sweep._folder import driving, sweep_folder
+from ikd.sweep._records import ranked
 from ikd.sweep._sampling import anchor_proposals
 from tests.unit.sweep import fake_training
 from tests.unit.sweep.conftest import OpenStudy, make_runner, make_space, with_teachers
@@ -87,6 +89,32 @@ def test_workers_train_every_anchor_and_sequence(recipe: Recipe) -> None:
     assert len({json.dumps(one.values, sort_keys=True) for one in result.trials if one.in_space}) == 6
     assert any("a -> b" in one.name for one in result.trials[4:])
     assert "epoch 3/4" in text.getvalue(), "an anchor has its own length"
+
+
+@pytest.mark.usefixtures("ray_running")
+def test_no_more_lies_on_the_disk_than_the_dry_run_says(recipe: Recipe) -> None:
+    folder, runner = sweep_folder("s").path, {"keep_top": 1}
+    folder.mkdir(parents=True)
+    (folder / "fake.json").write_text(json.dumps({"seconds": 0.02}))
+    plan = dry_run(make_space(), recipe=recipe, runner=make_runner(**runner), name="s")
+    most, over = [0], threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.01):
+            most[0] = max(most[0], len(list(folder.glob("trials/*/*.pth"))))
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    result = sweep(recipe, runner=runner)
+    over.set()
+    watching.join()
+    assert plan.checkpoints == 2 * (1 + 2) + 3 * 2
+    assert 6 < most[0] <= plan.checkpoints
+    kept = {path.parent.name for path in folder.glob("trials/*/*.pth")}
+    best = next(one for one in ranked(list(result.trials), "max") if not one.anchors)
+    assert kept == {"0", "1", str(best.number)}, "the anchors and the best of the others"
+    assert len(list(folder.glob("trials/*/*.pth"))) == 2 * 3
+    assert len(list(folder.glob("trials/*/log.jsonl"))) == 8, "logs stay"
 
 
 EXPECTED = {

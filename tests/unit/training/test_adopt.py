@@ -75,11 +75,11 @@ def pair(tiny_recipe: Build, tmp_path_factory: pytest.TempPathFactory) -> Pair:
     return Pair(folder / "source", folder / "own", reports, recipe, other)
 
 
-@pytest.mark.parametrize("interval", [2, 3])
-def test_only_multiples_are_kept(pair: Pair, tmp_path: Path, interval: int) -> None:
+@pytest.mark.parametrize(("interval", "kept"), [(2, ["epoch-2.pth"]), (3, [])])
+def test_only_multiples_before_the_end_are_kept(pair: Pair, tmp_path: Path, interval: int, kept: list[str]) -> None:
     run(pair.recipe, tmp_path, keep_epochs=interval)
-    assert [path.name for path in tmp_path.glob("epoch-*.pth")] == [f"epoch-{interval}.pth"]
-    assert same(tmp_path / f"epoch-{interval}.pth", pair.source / f"epoch-{interval}.pth")
+    assert [path.name for path in tmp_path.glob("epoch-*.pth")] == kept
+    assert all(same(tmp_path / name, pair.source / name) for name in kept)
 
 
 def test_unchanged_it_is_the_sources_own_continuation(pair: Pair, tmp_path: Path) -> None:
