@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 import pydantic
@@ -14,12 +15,28 @@ from ikd.config._terms import Count, NonNegative, Positive
 class RayCluster(Section):
     """The Ray that executes trials."""
 
-    address: Annotated[str, Field(pattern=r"^(local|auto|ray://.+|[^:/ ]+:\d+)$")] = "local"
-    """`local` starts a private one, `auto` joins the running cluster, `ray://host:port` or `host:port` a remote one."""
+    address: str = "local"
+    """`local` starts a private one, `auto` joins the cluster of this machine, `host:port` one that this machine is in."""
     temp: str | None = None
     """Folder for a private Ray's sockets and logs, a short path; null is the system's."""
     start_seconds: Positive = 180.0
     """A sweep whose first trial has not begun after this long ends with a message."""
+
+    @pydantic.field_validator("address")
+    @classmethod
+    def _joinable(cls, address: str) -> str:
+        if address.startswith("ray://"):
+            # Ray Client would run Tune's controller over there, without the study that decides here.
+            raise ValueError("must not be a ray:// address: start the sweep on a node of the cluster, with host:port")
+        if not re.fullmatch(r"local|auto|[^:/ ]+:\d+", address):
+            raise ValueError("must be local, auto or host:port")
+        return address
+
+    @pydantic.model_validator(mode="after")
+    def _own_temp(self) -> RayCluster:
+        if self.temp is not None and self.address != "local":
+            raise ValueError("temp goes only with address: local")
+        return self
 
 
 class TrialResources(Section):

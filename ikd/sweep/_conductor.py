@@ -77,6 +77,7 @@ class Conductor:
         self._began = self._noted = clock()
         self.slots = files.runner.concurrency
         self.ending: Ending | None = None
+        self.fault: str | None = None  # what the person must mend before the sweep can go on
         self._recover()
 
     def _recover(self) -> None:
@@ -211,6 +212,13 @@ class Conductor:
                 return True
         self.heartbeat()
         return self._stop_for_ending(number, epoch)
+
+    def disk_full(self, number: int, reason: str) -> bool:
+        """A worker cannot save: keep the trial for later and end the sweep, because no other could save either."""
+        self.fault = f"trial {number}: {reason}"
+        self._pause(number)
+        self.interrupt(self.fault)
+        return True
 
     def _with_costs(self, metrics: Mapping[str, float], seconds: float) -> Mapping[str, float]:
         if "gpu_hours" not in self._space.costs:

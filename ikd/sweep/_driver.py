@@ -191,6 +191,8 @@ class _Drive:
         result = self._result()
         self._show(result)
         self._hand_over(result)
+        if self._conductor.fault is not None:
+            raise JobError(self._conductor.fault)
         return result
 
     def _work(self, training: str) -> None:

@@ -20,6 +20,7 @@ from ikd.config import Runner
 from ikd.errors import BadInput
 from ikd.sweep._cluster import Standstill, needs, places, ray_session
 from ikd.sweep._conductor import Conductor
+from ikd.sweep._object_files import is_address
 from ikd.sweep._storage import open_store
 from ikd.sweep._storage_check import check_storage
 from ikd.sweep._worker import Job, train
@@ -89,6 +90,7 @@ class StudyScheduler(_Detached, FIFOScheduler):
             "data": self._conductor.data,
             "note": self._conductor.note,
             "epoch": self._conductor.report,
+            "disk_full": self._conductor.disk_full,
         }
         return self._stop(number) if handlers[kind](number, **message) else TrialScheduler.CONTINUE
 
@@ -150,7 +152,8 @@ def execute(
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # crashes stand in the table and in error.txt
     with ray_session(runner), guard, tempfile.TemporaryDirectory(prefix="ikd-tune-") as scratch:
         conductor.slots = min(runner.concurrency, places(runner))
-        check_storage(runner, job.folder, beat)
+        if runner.ray.address != "local" or is_address(runner.storage):  # else the driver has just written there itself
+            check_storage(runner, job.folder, beat)
         if not conductor.records and open_store(job.storage, job.folder).used:
             rule = "must hold no trials of another sweep of this name"
             raise BadInput(f"runner: storage: {rule}, but has some of {job.folder.name!r}; use another name (--name)")

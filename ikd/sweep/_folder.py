@@ -155,8 +155,8 @@ def write_files(folder: SweepFolder, files: SweepFiles) -> None:
     }
     head = "# The three files of this sweep as they were used at its last start. Read by people and by ikd status.\n"
     write_atomically(folder.files, head + yaml.safe_dump(content, sort_keys=False))
-    if "@" in files.runner.study:
-        folder.files.chmod(0o600)  # the database's password
+    if "@" in f"{files.runner.study}{files.runner.storage}":
+        folder.files.chmod(0o600)  # the database's password, or the store's secret
 
 
 def read_files(folder: SweepFolder) -> SweepFiles:

@@ -37,9 +37,11 @@ def check_storage(runner: Runner, folder: Path, beat: Callable[[], None]) -> Non
     token, storage = f"probe-{secrets.token_hex(8)}", runner.storage
     nodes = {node: name for node, (name, _) in fitting_nodes(runner).items()}
     filesystem, base = _place(storage, folder)
-    written = [f"{base}/{token}"]
+    written: list[str] = []
     try:
-        _say_where(storage, folder, "this process", lambda: write(filesystem, written[0], token.encode(), pauses=()))
+        first = f"{base}/{token}"
+        _say_where(storage, folder, "this process", lambda: write(filesystem, first, token.encode(), pauses=()))
+        written.append(first)
         remote = ray.remote(num_cpus=0, max_retries=0)(_probe)
         pending = {
             remote.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(

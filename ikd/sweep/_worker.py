@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ikd.config import Recipe
-from ikd.errors import BadInput, CheckpointError, NonFiniteLoss
+from ikd.errors import BadInput, DiskFull, NonFiniteLoss
 from ikd.sweep._storage import TrialStore, open_store
 from ikd.sweep._text import first_line
 
@@ -31,7 +31,7 @@ class Job:
         folder: of the sweep.
         home: the ikd home, for caches; None is the node's own.
         threads: torch threads of a process.
-        training: module with `run_trial`, `StopTrial` and, where it has them, `prepare` and `reset`.
+        training: module with `run_trial`, `resumable`, `StopTrial` and, where it has them, `prepare` and `reset`.
         storage: of the runner: where trials keep their files.
         costs: what is measured besides the objective.
         keep_epochs: a trial also keeps its checkpoint at each multiple of this.
@@ -146,6 +146,9 @@ class _Attempt:
             return {"state": "diverged", "reason": str(error), "epoch": error.epoch}
         except BadInput as error:
             return {"state": "failed", "reason": str(error)}
+        except DiskFull as error:
+            self.line("disk_full", reason=str(error))
+            return None
         except (RuntimeError, MemoryError) as error:
             if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
                 advice = "use a smaller schedule.batch_size or fewer trials a GPU"
@@ -158,37 +161,16 @@ class _Attempt:
         return None if self.line.stopped else {"state": "finished", "reason": ""}
 
     def _run(self) -> None:
-        earlier, starts = 0.0, self._starts()
-        for epoch, metrics in logged_epochs(self.directory) if starts[0].checkpoint is not None else ():
-            earlier += metrics.get("seconds/train", 0.0) + metrics.get("seconds/val", 0.0)
-            if epoch > self.config["recorded"]:  # saved, but perhaps never reported: the driver skips what it knows
-                self.line("epoch", epoch=epoch, metrics=metrics, seconds=earlier)
-        for start, following in zip(starts, [*starts[1:], None], strict=True):
-            try:
-                return self._go_on(start, earlier)
-            except CheckpointError as error:
-                if following is None:
-                    raise
-                if self.config["start"] is None:  # else the trial's own may well be of the values it had before
-                    self.line("note", text=f"{error}; {following.text}")
-
-    def _starts(self) -> list[_Start]:
-        """Return what the trial can begin from, the best first; a checkpoint may be cut short, or of other values."""
-        last, previous = self.directory / "last.pth", self.directory / "previous.pth"
-        found = [_Start("goes on", last), _Start("goes on from the epoch before", previous)]
-        starts = [start for start in found if start.checkpoint is not None and start.checkpoint.is_file()]
+        known, checkpoint = dict(self.job.asked_for), self.training.resumable(self.directory)
         if self.config["start"] is not None:
-            source, epoch = self.config["start"]
-            file = self.store.single(source, f"epoch-{epoch}.pth", self.directory.parent)
-            if file is not None:
-                starts.append(_Start(f"goes on from trial {source} after epoch {epoch}", adopt=file))
-        return [*starts, _Start("begins anew")]
-
-    def _go_on(self, start: _Start, earlier: float) -> None:
-        known = {**self.job.asked_for, **({"adopt": start.adopt} if start.adopt is not None else {})}
-        if start.checkpoint is None and start.adopt is None and hasattr(self.training, "prepare"):
+            source, epoch = self.config["start"]  # the trial's own checkpoint wins where it is further on
+            known["adopt"] = self.store.single(source, f"epoch-{epoch}.pth", self.directory.parent)
+        begins = checkpoint is None and known.get("adopt") is None
+        self._note_torn(checkpoint, begins)
+        if begins and hasattr(self.training, "prepare"):
             known["prepared"] = self.training.prepare(self.recipe, self.line.note)
             self.line("data", fingerprint=known["prepared"].files.fingerprint())
+        earlier = 0.0 if begins else self._tell_logged()
         began = time.monotonic()
 
         def report(done: Any) -> None:
@@ -201,10 +183,25 @@ class _Attempt:
 
         with contextlib.suppress(self.training.StopTrial):
             self.training.run_trial(
-                self.recipe, report, start.checkpoint, directory=self.directory, objective=self.job.objective,
+                self.recipe, report, checkpoint, directory=self.directory, objective=self.job.objective,
                 threads=self.job.threads, **known,
             )  # fmt: skip
         self.store.push(self.config["number"], self.directory)
+
+    def _note_torn(self, checkpoint: Path | None, begins: bool) -> None:
+        last = self.directory / "last.pth"
+        if last.is_file() and checkpoint != last:
+            how = "begins anew" if begins else "goes on from the epoch before"
+            self.line("note", text=f"last.pth was cut short: the trial {how}")
+
+    def _tell_logged(self) -> float:
+        """Send what was saved but perhaps never reported; return the seconds trained so far."""
+        seconds = 0.0
+        for epoch, metrics in logged_epochs(self.directory):
+            seconds += metrics.get("seconds/train", 0.0) + metrics.get("seconds/val", 0.0)
+            if epoch > self.config["recorded"]:  # the driver skips what it knows
+                self.line("epoch", epoch=epoch, metrics=metrics, seconds=seconds)
+        return seconds
 
     def _keep_traceback(self) -> None:
         text = traceback.format_exc()
@@ -212,15 +209,6 @@ class _Attempt:
             self.directory.mkdir(parents=True, exist_ok=True)
             (self.directory / "error.txt").write_text(text)
             self.store.push(self.config["number"], self.directory)
-
-
-@dataclass(frozen=True)
-class _Start:
-    """What a trial begins from: a checkpoint of its own, one of another trial, or nothing."""
-
-    text: str
-    checkpoint: Path | None = None
-    adopt: Path | None = None
 
 
 def logged_epochs(directory: Path) -> Iterator[tuple[int, dict[str, float]]]:
@@ -276,5 +264,4 @@ def train_plain(plain: Mapping[str, Any], config: Mapping[str, Any]) -> None:
         start = tune.get_checkpoint()
         if start is not None:
             start.to_directory(directory)
-        last = directory / "last.pth"
-        training.run_trial(recipe, report, last if last.is_file() else None, directory=directory)
+        training.run_trial(recipe, report, training.resumable(directory), directory=directory)

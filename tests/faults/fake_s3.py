@@ -13,7 +13,7 @@ import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import IO, Any
+from typing import Any
 
 SLOW_DOWN = "<Error><Code>SlowDown</Code><Message>Reduce your request rate</Message></Error>"
 NO_KEY = "<Error><Code>NoSuchKey</Code><Message>There is none</Message></Error>"
@@ -167,7 +167,7 @@ class _Handler(BaseHTTPRequestHandler):
         return unchunked(io.BytesIO(body)) if "aws-chunked" in self.headers.get("Content-Encoding", "") else body
 
 
-def unchunked(stream: IO[bytes]) -> bytes:
+def unchunked(stream: io.BufferedIOBase) -> bytes:
     """Read chunks, each behind a line with its length in hexadecimal digits, and the lines behind the last one."""
     body = b""
     while size := int(stream.readline().split(b";")[0], 16):

@@ -44,6 +44,7 @@ def test_every_signal_then_finish(make_sweep: MakeSweep, note_fault: NoteFault) 
         process.wait(LIMIT_SECONDS)
     assert process.returncode == 130, sweep.output.read_text()
     assert not sweep_status("s", home=sweep.home).running
+    sweep.kills += 1
     sweep.turn()
     sweep.run()
     note_fault("SIGTERM, SIGINT, ikd stop", sweep.check())

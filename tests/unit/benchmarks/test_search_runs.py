@@ -9,7 +9,7 @@ import optuna
 import pytest
 
 from benchmarks.search.plain import Suggest
-from benchmarks.search.report import Comparison, Course, course, draw, epochs_above, quartiles, table
+from benchmarks.search.report import Comparison, Course, as_good, course, draw, epochs_above, quartiles, table
 from benchmarks.search.runs import METHODS, RUNGS, Run, ours
 from benchmarks.search.surrogate import Surrogate
 from tests.unit.benchmarks.synthetic_recording import EPOCHS, made
@@ -79,10 +79,18 @@ def comparison() -> Comparison:
 
 def test_the_table_by_hand() -> None:
     lines = table(comparison()).splitlines()
-    assert lines[2] == "| paper's values | 1 | | 30.0 [30.0, 30.0] | 30.0 [30.0, 30.0] | 30.0 [30.0, 30.0] | 28.0 |"
-    assert lines[3].startswith("| random | 3 | never [never, never] | 10.0 [10.0, 10.0]")
-    assert lines[4].startswith("| TPE + ASHA | 5 | 3 [3, 3] | 20.0 [20.0, 20.0] | 40.0")
+    assert lines[2] == "| paper's values | 1 | | | 30.0 [30.0, 30.0] | 30.0 [30.0, 30.0] | 30.0 [30.0, 30.0] | 28.0 |"
+    assert lines[3].startswith("| random | 3 | never [never, never] | 1 | 10.0 [10.0, 10.0]")
+    assert lines[4].startswith("| TPE + ASHA | 5 | 3 [3, 3] | 1 | 20.0 [20.0, 20.0] | 40.0")
     assert lines[4].endswith("| 35.0 [35.0, 35.0] |")
+
+
+def test_how_soon_a_method_is_where_another_ends() -> None:
+    def climbs(*seen: float) -> list[Course]:
+        return [Course(seen, seen, 1, {})] * 3
+
+    assert as_good(climbs(0.1, 0.2, 0.3, 0.4), climbs(0.1, 0.1, 0.1, 0.3)) == "3"
+    assert as_good(climbs(0.1, 0.1, 0.1, 0.3), climbs(0.1, 0.2, 0.3, 0.4)) == "never"
 
 
 def test_the_picture_is_drawn(tmp_path: Path) -> None:

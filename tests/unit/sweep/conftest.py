@@ -80,7 +80,7 @@ def open_study(empty_study: Path, tmp_path: Path) -> OpenStudy:
 @pytest.fixture(scope="session")
 def ray_running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     prepare_environment("local")
-    from ikd.sweep._execution import ray_session
+    from ikd.sweep._cluster import ray_session
 
     with ray_session(make_runner()):
         yield

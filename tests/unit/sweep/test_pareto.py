@@ -74,7 +74,8 @@ def test_the_best_keep_their_checkpoints(space: SearchSpace) -> None:
 
 
 def test_a_trial_that_falls_out_is_removed_once(tmp_path: Path) -> None:
-    space, removed = make_space(), []
+    space = make_space()
+    removed: list[int] = []
     tidy = tidied(space, 1, removed.append)
     records = [trial(0, 0.1, directory=tmp_path)]
     (tmp_path / "previous.pth").touch()

@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 
 from ikd.config import Recipe
-from ikd.errors import CheckpointError
+from ikd.errors import CheckpointError, DiskFull
 from ikd.sweep._worker import Job, Line, _train
 from tests.unit.sweep.fake_training import EpochReport, StopTrial
 
 TORN = "torn"
+GOES_ON = "last.pth was cut short: the trial goes on from the epoch before"
+BEGINS = "last.pth was cut short: the trial begins anew"
 
 
 class Training:
@@ -25,13 +27,15 @@ class Training:
     def __init__(self) -> None:
         self.asked: list[dict[str, Any]] = []
 
+    def resumable(self, directory: Path) -> Path | None:
+        files = [directory / "last.pth", directory / "previous.pth"]
+        return next((file for file in files if file.is_file() and file.read_text() != TORN), None)
+
     def run_trial(
         self, recipe: Recipe, report: Callable[[EpochReport], None], checkpoint: Path | None, *, directory: Path,
         **asked: Any,
     ) -> None:  # fmt: skip
         start = checkpoint or asked.get("adopt")
-        if start is not None and start.read_text() == TORN:
-            raise CheckpointError(f"{start.name}: must be whole")
         name = start.name if start is not None else None
         self.asked.append({"from": name, **{key: asked[key] for key in asked if key not in ("objective", "threads")}})
         epoch = int(start.read_text()) + 1 if start is not None else 1
@@ -67,9 +71,9 @@ def leave(folder: Path, **files: str) -> None:
     [
         ({}, None, 1, None),
         ({"last": "4", "previous": "3"}, "last.pth", 5, None),
-        ({"last": TORN, "previous": "3"}, "previous.pth", 4, "last.pth: must be whole; goes on from the epoch before"),
-        ({"last": TORN}, None, 1, "last.pth: must be whole; begins anew"),
-        ({"last": TORN, "previous": TORN}, None, 1, "previous.pth: must be whole; begins anew"),
+        ({"last": TORN, "previous": "3"}, "previous.pth", 4, GOES_ON),
+        ({"last": TORN}, None, 1, BEGINS),
+        ({"last": TORN, "previous": TORN}, None, 1, BEGINS),
         ({"previous": "3"}, "previous.pth", 4, None),
     ],
 )
@@ -102,7 +106,6 @@ def test_a_checkpoint_that_fits_nothing_ends_the_trial(
 def test_a_trial_of_a_population_takes_the_weights_of_another(
     training: Training, recipe: Recipe, tmp_path: Path, stored: bool
 ) -> None:
-    """Its own checkpoint is of the values it had before, which `run_trial` refuses."""
     folder = tmp_path / "s"
     source = (tmp_path / "remote/sweeps/s" if stored else folder) / "trials" / "5"
     source.mkdir(parents=True)
@@ -116,13 +119,11 @@ def test_a_trial_of_a_population_takes_the_weights_of_another(
         open_store(storage, folder).push(5, tmp_path / "work")
     else:
         (source / "epoch-2.pth").write_text("2")
-        leave(folder, last=TORN)
     told = train(training, recipe, folder, start=(5, 2), storage=storage)
     (asked,) = training.asked
     assert asked["from"] == asked["adopt"].name
     assert asked["adopt"].name in ("epoch-2.pth", "5-epoch-2.pth")
     assert [one["epoch"] for one in told if one["kind"] == "epoch"] == [3]
-    assert not [one for one in told if one["kind"] == "note"], "its own checkpoint is rightly of other values"
 
 
 def test_a_trial_of_a_population_goes_on_from_its_own_once_it_has_one(
@@ -133,7 +134,20 @@ def test_a_trial_of_a_population_goes_on_from_its_own_once_it_has_one(
     source.mkdir()
     (source / "epoch-2.pth").write_text("2")
     train(training, recipe, tmp_path, start=(5, 2))
-    assert training.asked == [{"from": "last.pth"}]
+    assert training.asked == [{"from": "last.pth", "adopt": source / "epoch-2.pth"}], "`run_trial` takes the later one"
+
+
+def test_a_full_disk_is_told_and_ends_nothing(
+    training: Training, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*arguments: Any, **keywords: Any) -> None:
+        raise DiskFull("last.pth", 2**20, 0)
+
+    monkeypatch.setattr(training, "run_trial", fails)
+    told = train(training, recipe, tmp_path)
+    assert told[-1]["kind"] == "disk_full"
+    assert "disk full while writing last.pth" in told[-1]["reason"]
+    assert not [one for one in told if one["kind"] == "end"]
 
 
 def test_only_what_is_asked_for_is_passed_on(training: Training, recipe: Recipe, tmp_path: Path) -> None:

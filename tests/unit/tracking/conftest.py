@@ -72,6 +72,10 @@ class Server:
 def server(home: Path, uri: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setenv("_MLFLOW_SERVER_SERVE_ARTIFACTS", "true")
     monkeypatch.setenv("_MLFLOW_SERVER_ARTIFACT_DESTINATION", (home / "mlartifacts").as_uri())
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
+        monkeypatch.setenv(name, uri)  # MLflow sets them, and below its globals, for good
+    for place in ("_tracking_service.utils._tracking_uri", "_model_registry.utils._registry_uri"):
+        monkeypatch.setattr(f"mlflow.tracking.{place}", uri)
     from mlflow.server import app, handlers
 
     for name in ("_tracking_store", "_model_registry_store"):
