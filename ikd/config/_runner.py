@@ -16,7 +16,7 @@ class RayCluster(Section):
     """The Ray that executes trials."""
 
     address: str = "local"
-    """`local` starts a private one, `auto` joins the cluster of this machine, `host:port` one that this machine is in."""
+    """`local` starts a private one, `auto` joins the cluster of this machine, `host:port` one this machine is in."""
     temp: str | None = None
     """Folder for a private Ray's sockets and logs, a short path; null is the system's."""
     start_seconds: Positive = 180.0

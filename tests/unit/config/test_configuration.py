@@ -282,7 +282,7 @@ class TestRunner:
         ("text", "message"),
         [
             ("trial: {cpus: 0}", r":1: trial\.cpus: should be greater than 0"),
-            ("ray: {address: 'http://x'}", r"ray\.address: .*pattern"),
+            ("ray: {address: 'http://x'}", r"ray\.address: must be local, auto or host:port"),
             ("study: mysql", r"study: .*pattern"),
             ("concurency: 2", r"did you mean 'concurrency'"),
         ],
