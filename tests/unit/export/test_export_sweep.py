@@ -6,15 +6,16 @@ import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
 
-from ikd.config import Runner
+from ikd.config import Runner, SearchSpace
 from ikd.errors import BadInput
-from ikd.export import _sweep, export_sweep
-from ikd.sweep import TrialRecord
+from ikd.export import _sweep, export_sweep, parse_pick
+from ikd.sweep import Report, TrialRecord
 from ikd.tracking import RegisteredStudent
 
 Make = Callable[..., list[TrialRecord]]
@@ -39,6 +40,7 @@ def sweep(tmp_path: Path, best: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
         (folder / "sweep.yaml").write_text(yaml.safe_dump({"runner": runner}))
         monkeypatch.setattr(_sweep, "trials_of", lambda name, home: records)
         monkeypatch.setattr(_sweep, "best_trial", lambda name, home: records[0])
+        monkeypatch.setattr(_sweep, "trial_folder", lambda name, number, home: records[number].directory)
         return records
 
     return make
@@ -75,7 +77,11 @@ def test_another_trial_that_ended_can_be_asked_for(sweep: Make, tmp_path: Path, 
         (("finished", "running"), 1, r"must have ended with a result, but 1 is running; .*: 0 \(mgd\)$"),
         (("finished", "waiting"), 1, r"but 1 is waiting"),
         (("finished", "failed"), 1, r"but 1 is failed"),
-        (("finished", "failed", "finished"), 2, r"trial 2 has no .*best\.pth; .*: 0 \(mgd\)$"),
+        (
+            ("finished", "failed", "finished"),
+            2,
+            r"trial 2 has no .*best\.pth: only the best .*keep_top\); .*: 0 \(mgd\)$",
+        ),
         (("running",), 0, r"but 0 is running; no trial of it can be exported yet"),
     ],
 )
@@ -86,6 +92,36 @@ def test_a_trial_without_a_result_is_refused_with_those_that_have_one(
     with pytest.raises(BadInput, match=says):
         export_sweep("night", tmp_path / "out", pick=trial)
     assert not (tmp_path / "out").exists()
+
+
+def test_the_knee_of_the_front_can_be_asked_for(sweep: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    records = sweep("finished", "finished", "finished")
+    for number, (value, gflops) in enumerate([(0.40, 9.0), (0.39, 1.5), (0.20, 1.0)]):
+        report = Report(1, {"bbox_mAP": value, "cost/gflops": gflops}, 1.0, number)
+        records[number] = dataclasses.replace(records[number], metric=value, best_epoch=1, reports=(report,))
+    for costs, says in (
+        ([], "pick: knee needs a search space with costs"),
+        (["latency_ms"], "with every cost measured"),
+    ):
+        files = SimpleNamespace(space=SearchSpace.model_validate({"recipe": "drawn_r18", "costs": tuple(costs)}))
+        monkeypatch.setattr(_sweep, "sweep_status", lambda name, home, files=files: SimpleNamespace(files=files))
+        with pytest.raises(BadInput, match=says):
+            export_sweep("night", tmp_path / "out", pick="knee")
+    files = SimpleNamespace(space=SearchSpace(recipe="drawn_r18", costs=("gflops",)))
+    monkeypatch.setattr(_sweep, "sweep_status", lambda name, home: SimpleNamespace(files=files))
+    export_sweep("night", tmp_path / "out", pick="knee")
+    assert searched(tmp_path / "out")["trial"] == 1, "nearly as good as the best, nearly as cheap as the cheapest"
+
+
+@pytest.mark.parametrize(("text", "pick"), [("best", "best"), ("knee", "knee"), ("12", 12)])
+def test_what_a_person_picks(text: str, pick: object) -> None:
+    assert parse_pick(text) == pick
+
+
+@pytest.mark.parametrize("text", ["", "-1", "worst", "1.5"])
+def test_what_nobody_can_pick(text: str) -> None:
+    with pytest.raises(BadInput, match="--pick: must be best, knee or a trial's number, but got"):
+        parse_pick(text)
 
 
 def test_the_registry_gets_the_folder_and_the_sweeps_own_settings(
