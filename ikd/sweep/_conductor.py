@@ -198,7 +198,7 @@ class Conductor:
         report = self._study.report(number, epoch, metrics, seconds, lambda records: self._exploit(records[number]))
         record = self.records[number]
         if report is not None:
-            self._tracker.log(number, epoch, dict(metrics))
+            self._tracker.log(number, epoch, dict(metrics), time=report.time)
             self._write_clock()
             self._watcher.reported(record)
             if not math.isfinite(self._value(metrics)):

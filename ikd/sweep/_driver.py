@@ -226,6 +226,8 @@ class _Drive:
         with self._view:
             try:
                 execute(conductor, job, files.runner, beat=beat, guard=listening(interrupts))
+            except StudyLost:
+                raise
             except (StopNow, KeyboardInterrupt):  # Ctrl-C while Ray starts or ends is Python's own
                 conductor.interrupt("stopped at once")
             finally:

@@ -59,9 +59,12 @@ class SweepStudy:
                 self._id = storage.create_new_study([first, *[StudyDirection.MINIMIZE] * len(self._costs)], name)
         self._ids: dict[int, int] = {}
         self.records: list[TrialRecord] = []
+        self._open: list[FrozenTrial] = []  # as the last driver left them
         for frozen in sorted(storage.get_all_trials(self._id), key=lambda trial: trial.number):
             self._ids[frozen.number] = frozen._trial_id
             self.records.append(self._record(frozen))
+            if not frozen.state.is_finished():
+                self._open.append(frozen)
         self.earlier = earlier_records(self.notes.get("earlier", []), metric, mode)
         self._order = 1 + max((report.order for record in self.records for report in record.reports), default=-1)
 
@@ -190,10 +193,8 @@ class SweepStudy:
 
     def reconcile(self) -> None:
         """Finish what a killed driver had begun: an end noted but not told, a report without its value."""
-        for record in list(self.records):
-            frozen = self._storage.get_trial(self._ids[record.number])
-            if frozen.state.is_finished():
-                continue
+        for frozen in self._open:
+            record = self.records[frozen.number]
             for report in record.reports:
                 if report.epoch not in frozen.intermediate_values:
                     self._write_value(record.number, report.epoch, report.metrics.get(self._metric, math.nan))

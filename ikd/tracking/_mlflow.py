@@ -126,3 +126,17 @@ def find_run(client: Any, experiment_id: str, sweep_id: str, number: int | None)
     where = f"tags.`ikd.sweep_id` = '{sweep_id}' and tags.`ikd.trial` = '{trial}'"
     runs = client.search_runs([experiment_id], where, max_results=1, order_by=["attributes.start_time ASC"])
     return runs[0] if runs else None
+
+
+def find_runs(client: Any, experiment_id: str, sweep_id: str) -> dict[str, Any]:
+    """Find all runs of a sweep; by the tag of their trial, the earliest where there are several."""
+    found: dict[str, Any] = {}
+    where, token = f"tags.`ikd.sweep_id` = '{sweep_id}'", None
+    while True:
+        page = client.search_runs(
+            [experiment_id], where, max_results=1000, order_by=["attributes.start_time ASC"], page_token=token
+        )
+        for run in page:
+            found.setdefault(run.data.tags["ikd.trial"], run)
+        if not (token := page.token):
+            return found

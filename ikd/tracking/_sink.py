@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ikd.tracking._events import Event, read_epochs, write_epochs
-from ikd.tracking._mlflow import find_run, get_experiment, hide_password, make_client, plain_reason
+from ikd.tracking._mlflow import find_run, find_runs, get_experiment, hide_password, make_client, plain_reason
 from ikd.tracking._names import MAX_PARAM_LENGTH, MAX_TAG_LENGTH, clean_keys, value_text
 from ikd.tracking._writer import Rejected
 
@@ -38,6 +39,8 @@ class MlflowSink:
         self._experiment_id = ""
         self._runs: dict[int | None, str] = {}
         self._epochs: dict[int, set[int]] = {}
+        self._earlier: dict[str, Any] | None = None  # runs of earlier starts, asked for once
+        self._ended: dict[int | None, Any] = {}  # of these, those of ended trials
 
     def deliver(self, event: Event) -> None:
         """Write one event; see `Sink`."""
@@ -47,6 +50,7 @@ class MlflowSink:
             getattr(self, f"_on_{event.kind}")(event)
         except errors.MlflowException as error:
             self._runs.pop(event.number, None)  # look it up again: it may have been deleted by hand
+            self._ended.pop(event.number, None)
             if error.error_code in ("INVALID_PARAMETER_VALUE", "INVALID_STATE"):
                 raise Rejected(error.message) from error
             raise
@@ -70,9 +74,12 @@ class MlflowSink:
         self._open(event, self._run(event))
 
     def _on_start_trial(self, event: Event) -> None:
-        self._open(event, self._run(event))
+        run_id, ended = self._run(event), self._ended.get(event.number)
+        if ended is None or not _has(ended, event.data["params"], event.data["tags"]):
+            self._open(event, run_id)
 
     def _open(self, event: Event, run_id: str) -> None:
+        self._ended.pop(event.number, None)
         run = self._client.get_run(run_id)
         if run.info.status != "RUNNING":
             self._client.update_run(run_id, status="RUNNING")
@@ -92,6 +99,8 @@ class MlflowSink:
         known = self._epochs.setdefault(event.number, set())
         if epoch in known:
             return
+        if self._ended.pop(event.number, None) is not None:
+            self._client.update_run(run_id, status="RUNNING")
         values = clean_keys(event.data["metrics"])
         finite = [(name, value) for name, value in values.items() if math.isfinite(value)]
         tags = {"ikd.epochs": write_epochs(known | {epoch})}
@@ -106,7 +115,9 @@ class MlflowSink:
         known.add(epoch)
 
     def _on_end_trial(self, event: Event) -> None:
-        self._end(self._run(event), event)
+        run_id, ended = self._run(event), self._ended.get(event.number)
+        if ended is None or not _has(ended, {}, {"ikd.state": event.data["state"], "ikd.reason": event.data["reason"]}):
+            self._end(run_id, event)
 
     def _on_artifacts(self, event: Event) -> None:
         path, folder = Path(event.data["path"]), event.data["folder"] or None
@@ -128,8 +139,9 @@ class MlflowSink:
         while runs := self._client.search_runs([self._experiment_id], mine, max_results=1000):
             for run in runs:
                 self._client.delete_run(run.info.run_id)
-        self._runs.clear()
-        self._epochs.clear()
+        for known in (self._runs, self._epochs, self._ended):
+            known.clear()
+        self._earlier = {}
 
     def _end(self, run_id: str, event: Event) -> None:
         state = event.data["state"]
@@ -140,11 +152,21 @@ class MlflowSink:
         """The id of the run that the event belongs to, made where there is none."""
         number = event.number
         if number not in self._runs:
-            run = find_run(self._client, self._experiment_id, self._sweep_id, number) or self._create(event)
+            run = self._find(number) or self._create(event)
             self._runs[number] = run.info.run_id
             if number is not None:
                 self._epochs[number] = read_epochs(run.data.tags.get("ikd.epochs", ""))
+                state = run.data.tags.get("ikd.state", "")
+                if state != "killed" and RUN_STATUS.get(state) == run.info.status:
+                    self._ended[number] = run  # told again, it is not opened before there is something new
         return self._runs[number]
+
+    def _find(self, number: int | None) -> Any | None:
+        """The run of an earlier start: one request for those of all trials, not one each."""
+        if self._earlier is None:
+            self._earlier = find_runs(self._client, self._experiment_id, self._sweep_id)
+        run = self._earlier.pop("sweep" if number is None else str(number), None)
+        return run or find_run(self._client, self._experiment_id, self._sweep_id, number)
 
     def _create(self, event: Event) -> Any:
         trial = "sweep" if event.number is None else str(event.number)
@@ -165,3 +187,10 @@ class MlflowSink:
             params=[entities.Param(*pair) for pair in params or []],
             tags=[entities.RunTag(key, value_text(tag, MAX_TAG_LENGTH)) for key, tag in clean_keys(tags or {}).items()],
         )
+
+
+def _has(run: Any, params: Mapping[str, Any], tags: Mapping[str, Any]) -> bool:
+    """Whether a run says all this already."""
+    wanted = {name: value_text(value, MAX_PARAM_LENGTH) for name, value in clean_keys(params).items()}
+    told = {name: value_text(value, MAX_TAG_LENGTH) for name, value in clean_keys(tags).items()}
+    return wanted.items() <= run.data.params.items() and told.items() <= run.data.tags.items()

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+from ikd.errors import DiskFull
+from ikd.files import append
 from ikd.tracking._events import Event
 
 _log = logging.getLogger("ikd.tracking")
@@ -50,6 +52,7 @@ class Writer:
         self._waits = waits
         self._changed = threading.Condition()
         self._pending: deque[Event] = deque()
+        self._spool_failed = False
         self._num_spooled = 0  # how many of the first pending events are in the file
         self._stopping = False
         self._hurry = False  # somebody waits: try now instead of waiting out the pause
@@ -164,11 +167,15 @@ class Writer:
     def _read_spool(self) -> None:
         if self._spool is None or not self._spool.exists():
             return
+        torn = False
         for line in self._spool.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 self._pending.append(Event.from_line(line))
             except ValueError:
+                torn = True
                 _log.warning("tracking: an unreadable line in %s was left out", self._spool)
+        if torn:  # what is appended to half a line would be unreadable too
+            self._rewrite_spool(list(self._pending))
         self._num_spooled = len(self._pending)
 
     def _append_spool(self) -> None:
@@ -177,11 +184,11 @@ class Writer:
         if self._spool is None or not new:
             return
         try:
-            with self._spool.open("a", encoding="utf-8") as file:
-                file.writelines(event.to_line() for event in new)
-        except OSError as error:
-            _log.warning("tracking: cannot write %s (%s); results are kept in memory", self._spool, error)
-            self._spool = None
+            append(self._spool, "".join(event.to_line() for event in new))
+        except (OSError, DiskFull) as error:
+            if not self._spool_failed:
+                _log.warning("tracking: cannot write %s (%s); results are kept in memory", self._spool, error)
+            self._spool_failed = True  # tried again with the next attempt at delivery: a disk may be emptied
             return
         with self._changed:
             self._num_spooled += len(new)
@@ -196,6 +203,7 @@ class Writer:
             part.write_text("".join(event.to_line() for event in events), encoding="utf-8")
             part.replace(self._spool)
         except OSError as error:
+            part.unlink(missing_ok=True)
             _log.warning("tracking: cannot write %s (%s); %d results are lost", self._spool, error, len(events))
 
 
