@@ -22,8 +22,8 @@ from pathlib import Path
 from benchmarks.search.comparing import Store, compared
 from benchmarks.search.real import confirm, repeat
 from benchmarks.search.recording import FOLDER, load, read_sweep, recorded
-from benchmarks.search.report import draw, quality_table, table
-from benchmarks.search.runs import METHODS, PLAIN
+from benchmarks.search.report import draw, paired, quality_table, table
+from benchmarks.search.runs import METHODS, OURS, PLAIN
 from benchmarks.search.surrogate import leave_one_out
 
 
@@ -37,7 +37,10 @@ def compare(options: argparse.Namespace) -> None:
     for name in names:
         print(f"\n{quality_table(name, leave_one_out(load(name)))}")
     for one in found:
-        print(f"\n{table(one)}")
+        print(f"\n{table(one)}\n")
+        for other in one.courses:
+            if other != OURS:
+                print(paired(one, OURS, other))
     if options.picture:
         draw(found, options.picture)
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.search.comparing import Store, key_of
+from benchmarks.search.comparing import SEEDS, Store, key_of
 from benchmarks.search.recording import Recording, Training, epoch_seconds, load
 from benchmarks.search.surrogate import Surrogate
 
@@ -80,7 +80,7 @@ def confirm(
     surrogate = Surrogate(recording)
     chosen: dict[str, Mapping[str, Any]] = {PAPER: surrogate.paper()}
     for method in methods:
-        if (course := store.content.get(key_of(name, method, 0, epochs))) is not None:
+        if (course := store.content.get(key_of(name, method, SEEDS[0], epochs))) is not None:
             chosen[method] = course["choice"]
     print(f"| chosen by | {' | '.join(f'seed {seed}' for seed in seeds)} | mean | surrogate | values |")
     print(f"|---|{'---:|' * (len(seeds) + 2)}---|")

@@ -111,6 +111,17 @@ def table(compared: Comparison) -> str:
     return "\n".join(lines)
 
 
+def paired(compared: Comparison, method: str, other: str) -> str:
+    """Return how far one method is above another at the end, over the seeds that both have: mean, standard error."""
+    both = list(zip(compared.courses[method], compared.courses[other], strict=False))
+    told = []
+    for name in ("seen", "worth"):
+        gaps = [100 * (getattr(mine, name)[-1] - getattr(its, name)[-1]) for mine, its in both]
+        error = np.std(gaps, ddof=1) / math.sqrt(len(gaps)) if len(gaps) > 1 else math.nan
+        told.append(f"{np.mean(gaps):+.2f} ± {error:.2f}")
+    return f"{compared.name}: {method} over {other}, {len(both)} seeds: best seen {told[0]}, retrained {told[1]}"
+
+
 def _last(one: Course, share: float) -> int:
     return round(share * len(one.seen)) - 1
 

@@ -29,7 +29,7 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
     "TPE + ASHA": {"sampler": {"tpe": {}}, "scheduler": {"asha": RUNGS}},
 }
 """Ours: what a search-space file says besides the parameters."""
-PLAIN = "plain Tune"
+OURS, PLAIN = "TPE + ASHA", "plain Tune"
 
 
 @dataclass

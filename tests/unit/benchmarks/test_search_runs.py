@@ -9,7 +9,7 @@ import optuna
 import pytest
 
 from benchmarks.search.plain import Suggest
-from benchmarks.search.report import Comparison, Course, as_good, course, draw, epochs_above, quartiles, table
+from benchmarks.search.report import Comparison, Course, as_good, course, draw, epochs_above, paired, quartiles, table
 from benchmarks.search.runs import METHODS, RUNGS, Run, ours
 from benchmarks.search.surrogate import Surrogate
 from tests.unit.benchmarks.synthetic_recording import EPOCHS, made
@@ -91,6 +91,15 @@ def test_how_soon_a_method_is_where_another_ends() -> None:
 
     assert as_good(climbs(0.1, 0.2, 0.3, 0.4), climbs(0.1, 0.1, 0.1, 0.3)) == "3"
     assert as_good(climbs(0.1, 0.1, 0.1, 0.3), climbs(0.1, 0.2, 0.3, 0.4)) == "never"
+
+
+def test_methods_are_compared_on_the_seeds_that_both_have() -> None:
+    def ended(*values: float) -> list[Course]:
+        return [Course([value], [value / 2], 1, {}) for value in values]
+
+    compared = Comparison("made", {"a": ended(0.3, 0.4, 0.9), "b": ended(0.1, 0.1)}, [0.1], 0.1, 1)
+    told = paired(compared, "a", "b")  # differences 20 and 30: mean 25, standard error 7.07 / sqrt 2
+    assert told == "made: a over b, 2 seeds: best seen +25.00 ± 5.00, retrained +12.50 ± 2.50"
 
 
 def test_the_picture_is_drawn(tmp_path: Path) -> None:
