@@ -10,29 +10,10 @@ from typing import Any
 
 import pytest
 
-from ikd.config import Domain, SearchSpace, load_recipe, load_sweep
+from ikd.config import Domain, load_recipe, load_sweep
 from ikd.config._constraints import Uncomputable, constraint
 from ikd.errors import ConfigError
-
-
-def write(folder: Path, parameters: str, rest: str = "", name: str = "space.yaml") -> Path:
-    path = folder / name
-    path.write_text(f"recipe: drawn_r18\nparameters:\n{parameters}\n{rest}\n")
-    return path
-
-
-def load(folder: Path, parameters: str, rest: str = "", **values: Any) -> SearchSpace:
-    return load_sweep(
-        write(folder, parameters, rest), values={k.replace("__", "."): v for k, v in values.items()}
-    ).space
-
-
-def refusal(folder: Path, parameters: str, rest: str = "", values: dict[str, Any] | None = None) -> str:
-    with pytest.raises(ConfigError) as caught:
-        load_sweep(write(folder, parameters, rest), values=values)
-    assert all(problem.line or problem.file == "--set" for problem in caught.value.problems)
-    return str(caught.value)
-
+from tests.unit.config.written_spaces import load, refusal, write
 
 HOST = "  distill.host: {choice: [fgd, mgd, none]}\n  augment.enabled: {choice: [true, false]}\n"
 RECIPE = {"attack.step": 2.0, "attack.eps": 8.0, "on": True, "off": False, "host": "fgd", "list": [0, 1], "no": None}
