@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -10,6 +14,7 @@ from ikd.config import Recipe, SweepFiles
 from ikd.sweep import dry_run
 from ikd.sweep._database import open_storage
 from ikd.sweep._folder import sweep_folder, write_files
+from ikd.sweep._measure import measured_now
 from ikd.sweep._sampling import anchor_proposals
 from ikd.sweep._study import SweepStudy
 from tests.unit.sweep.conftest import make_runner, make_space
@@ -63,3 +68,41 @@ def test_time_and_disk_come_from_an_earlier_sweep_of_the_same_training(recipe: R
     other = dry_run(space, recipe=recipe.with_values({"schedule.batch_size": 4}), runner=runner, name="next")
     assert other.measured is None
     assert not (ikd_home / "sweeps" / "next").exists()
+
+
+class OneEpoch(ModuleType):
+    """A training whose epochs take no time and whose checkpoint has 5000 bytes; it would train for ever."""
+
+    class StopTrial(Exception):
+        pass
+
+    def __init__(self) -> None:
+        super().__init__("one_epoch")
+        self.reports = 0
+
+    def prepare(self, recipe: Recipe) -> str:
+        return f"prepared in {os.environ['IKD_HOME']}"
+
+    def run_trial(self, recipe: Recipe, report: Any, *, directory: Path, prepared: str, **rest: Any) -> None:
+        assert rest == {"objective": ("bbox_mAP", "max"), "threads": 3}
+        assert prepared.startswith("prepared in ")
+        directory.mkdir()
+        (directory / "last.pth").write_bytes(b"x" * 5000)
+        with contextlib.suppress(self.StopTrial):
+            while True:
+                self.reports += 1
+                report(None)
+
+
+def test_an_epoch_is_measured_where_it_is_asked_for(
+    recipe: Recipe, ikd_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = OneEpoch()
+    monkeypatch.setitem(sys.modules, "one_epoch", training)
+    files = SweepFiles(make_space(), recipe, make_runner(trial={"cpus": 3}))
+    found = measured_now(files, ikd_home, "one_epoch")
+    assert training.reports == 1
+    assert found.checkpoint_bytes == 5000
+    assert 0 < found.seconds < 60
+    assert "just now" in found.source
+    assert not list(ikd_home.glob("sweeps/*")), "no sweep is begun"
