@@ -99,7 +99,7 @@ STUBS = {
     "srun": 'while [ "${1#--}" != "$1" ]; do shift; done; exec "$@"',
     "ray": 'echo "ray $* $RAY_AUTH_MODE ${#RAY_AUTH_TOKEN}" >> "$NOTES"; [ "$1" = health-check ] || exec sleep 30',
     "ikd": 'trap "exit 130" INT; trap "exit 130" TERM; echo "ikd $* $RAY_ADDRESS" >> "$NOTES"\n'
-    "for i in $(seq 100); do sleep 0.1; done",
+    "for ((i = 0; i < 100; i++)); do sleep 0.1; done",  # a signal that comes during $(seq 100) is lost
 }
 
 
@@ -124,7 +124,7 @@ def test_the_batch_script_saves_on_a_signal(job: dict[str, str], number: signal.
         ["bash", SCRIPT, "space.yaml", "--name", "s"], cwd=ROOT, env=job, start_new_session=True
     ) as process:
         deadline = time.monotonic() + 30
-        while not (notes.is_file() and all(word in notes.read_text() for word in ("--head", "start --address", "ikd"))):
+        while not (notes.is_file() and all(word in notes.read_text() for word in ("--head", "start --address", "ikd sweep"))):
             assert time.monotonic() < deadline
             time.sleep(0.05)
         process.send_signal(number)
