@@ -124,7 +124,8 @@ def test_the_batch_script_saves_on_a_signal(job: dict[str, str], number: signal.
         ["bash", SCRIPT, "space.yaml", "--name", "s"], cwd=ROOT, env=job, start_new_session=True
     ) as process:
         deadline = time.monotonic() + 30
-        while not (notes.is_file() and all(word in notes.read_text() for word in ("--head", "start --address", "ikd sweep"))):
+        noted = ("--head", "start --address", "ikd sweep")
+        while not (notes.is_file() and all(word in notes.read_text() for word in noted)):
             assert time.monotonic() < deadline
             time.sleep(0.05)
         process.send_signal(number)
