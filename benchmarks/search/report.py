@@ -188,7 +188,7 @@ def _panel(axis: Any, values: Mapping[str, Array], paper: float, paper_epochs: i
         ends[method] = float(middle[-1])
     axis.plot([paper_epochs, epochs], [100 * paper] * 2, color=PAPER, linewidth=1.4, linestyle="--")
     ends["paper's values"] = 100 * paper
-    _zoom(axis, values, paper, paper_epochs)
+    _zoom(axis, values, paper)
     axis.set_xlim(0, epochs * 1.34)  # room for the names
     axis.spines["bottom"].set_bounds(0, epochs)
     axis.spines[["top", "right"]].set_visible(False)
@@ -197,9 +197,10 @@ def _panel(axis: Any, values: Mapping[str, Array], paper: float, paper_epochs: i
     _name(axis, ends, epochs)
 
 
-def _zoom(axis: Any, values: Mapping[str, Array], paper: float, paper_epochs: int) -> None:
-    """Leave out the first epochs of the first trials, which would squeeze the rest together."""
-    shown = [100 * np.percentile(found[:, paper_epochs + 2 :], [25, 75], axis=0) for found in values.values()]
+def _zoom(axis: Any, values: Mapping[str, Array], paper: float) -> None:
+    """Leave out the first tenth of the epochs, which would squeeze the rest together."""
+    rest = [found[:, found.shape[1] // 10 :] for found in values.values()]
+    shown = [100 * np.percentile(found, [25, 75], axis=0) for found in rest]
     low = min(100 * paper, *(float(one.min()) for one in shown))
     high = max(100 * paper, *(float(one.max()) for one in shown))
     axis.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
@@ -210,10 +211,9 @@ def _name(axis: Any, ends: Mapping[str, float], epochs: int) -> None:
     bottom, top = axis.get_ylim()
     gap = (top - bottom) * 0.055
     places: list[tuple[str, float]] = []
-    for method, y in sorted(ends.items(), key=lambda one: one[1]):
-        places.append((method, max(y, places[-1][1] + gap) if places else y))
-    over = max(0.0, places[-1][1] - (top - gap / 2))
+    for method, y in sorted(ends.items(), key=lambda one: -one[1]):
+        places.append((method, min(y, (places[-1][1] if places else top + gap / 2) - gap)))
     for method, y in places:
         colour = PAPER if method == "paper's values" else COLOURS.get(method, OTHERS)
         text = f"{method}  {ends[method]:.1f}"
-        axis.annotate(text, (epochs * 1.015, y - over), color=colour, va="center", fontsize=9, annotation_clip=False)
+        axis.annotate(text, (epochs * 1.015, y), color=colour, va="center", fontsize=9, annotation_clip=False)

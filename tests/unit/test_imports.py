@@ -87,6 +87,32 @@ def faults(layer: str, module: str, package: str) -> Iterator[str]:
         yield f"{layer} imports {module}, which is above it"
 
 
+def circles(package: Path) -> list[str]:
+    """Return the files that reach themselves by imports, those inside functions and for types alone included."""
+    names = {
+        ".".join(file.relative_to(package.parent).with_suffix("").parts).removesuffix(".__init__"): file
+        for file in package.rglob("*.py")
+    }
+
+    def file_of(module: str) -> str:
+        while module and module not in names:
+            module = module.rpartition(".")[0]
+        return module
+
+    uses = {name: {file_of(module) for _, module in imported(file, package)} - {"", name} for name, file in names.items()}
+
+    def reached(name: str) -> set[str]:
+        found: set[str] = set()
+        pending = list(uses[name])
+        while pending:
+            if (one := pending.pop()) not in found:
+                found.add(one)
+                pending += uses[one]
+        return found
+
+    return sorted(name for name in names if name in reached(name))
+
+
 def write(package: Path, files: dict[str, str]) -> None:
     for name, text in files.items():
         file = package / name
