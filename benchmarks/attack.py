@@ -27,9 +27,9 @@ from torch import Tensor
 
 from benchmarks.memory import peak_mib
 from ikd.attack import DIFGSM
-from ikd.attack._gradient import prepared_samples
-from ikd.attack._images import Batch, TrainingImages, batches, open_dataset
-from ikd.attack._preprocess import Normaliser, valid_mask
+from ikd.attack.gradient import prepared_samples
+from ikd.attack.images import Batch, TrainingImages, batches, open_dataset
+from ikd.attack.preprocess import Normaliser, valid_mask
 from ikd.data import categories
 from ikd.detectors import build_detector, detector_config, freeze
 

@@ -22,11 +22,11 @@ from rich.table import Table
 from sqlalchemy import Engine, event
 
 from ikd.config import SweepFiles, load_sweep
-from ikd.sweep._conductor import Conductor
-from ikd.sweep._database import open_storage
-from ikd.sweep._mirror import mirror_all
-from ikd.sweep._records import TrialRecord
-from ikd.sweep._study import SweepStudy
+from ikd.sweep.conductor import Conductor
+from ikd.sweep.mirror import mirror_all
+from ikd.sweep.records.trials import TrialRecord
+from ikd.sweep.study.database import open_storage
+from ikd.sweep.study.study import SweepStudy
 from ikd.tracking import NullTracker, Tracker, open_tracker
 
 SPACE = Path(__file__).resolve().parents[1] / "search_spaces" / "quickstart.yaml"

@@ -113,24 +113,16 @@ def train(
     Example: ikd train drawn_r18 --set distill.host=mgd --to out
     """
     from ikd.config import load_recipe, parse_sets
-    from ikd.errors import BadInput
 
     loaded = load_recipe(recipe, parse_sets(sets or []))
-    from ikd.training import EpochReport, prepare, run_trial  # after the recipe is known to be right: torch is slow
-
-    last = to / "last.pth"
-    if last.is_file() != resume:
-        rule = "hold a last.pth to resume from" if resume else "hold no last.pth yet, or take --resume to go on from it"
-        raise BadInput(f"--to: must {rule}, but got {str(to)!r}")
+    from ikd.training import EpochReport, checkpoint_in, prepare, run_trial  # after the recipe is right: torch is slow
 
     def show(report: EpochReport) -> None:
-        losses = "  ".join(f"{k[5:]} {v:.4g}" for k, v in report.metrics.items() if k.startswith("loss/"))
-        score = 100 * report.metrics["bbox_mAP"]
-        seconds = report.metrics["seconds/train"] + report.metrics["seconds/val"]
-        typer.echo(f"epoch {report.epoch}/{loaded.total_epochs}  mAP {score:.1f}  {losses}  {seconds:.0f} s")
+        typer.echo(report.line(loaded.total_epochs))
 
+    checkpoint = checkpoint_in(to, resume=resume)
     prepared = prepare(loaded, _notify)
-    result = run_trial(loaded, show, last if resume else None, directory=to, prepared=prepared)
+    result = run_trial(loaded, show, checkpoint, directory=to, prepared=prepared)
     typer.echo(f"best mAP {100 * result.metrics['bbox_mAP']:.1f} at epoch {result.best_epoch}: {result.best}")
 
 
@@ -185,7 +177,7 @@ def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 5000) -> 
 
     Example: ikd ui --port 5001
     """
-    from ikd.config import home
+    from ikd.home import home
     from ikd.tracking import serve_ui
 
     raise typer.Exit(serve_ui(home(), port=port))

@@ -20,8 +20,8 @@ from typing import Literal
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from ikd.config import home
 from ikd.errors import BadInput
+from ikd.home import home
 
 Status = Literal["ok", "warn", "fail"]
 

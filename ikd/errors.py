@@ -102,3 +102,8 @@ class NonFiniteLoss(JobError):
 
 class UnsupportedKernel(IkdError, NotImplementedError):
     """A detector asks for an mmcv kernel that only the compiled mmcv has."""
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text, its type where it has none."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

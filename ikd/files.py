@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import io
 import os
 import shutil
+import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -16,6 +19,34 @@ from ikd.errors import DiskFull
 Write = Callable[[BinaryIO], object]
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _PARTIAL = ".partial"
+_CHUNK_BYTES = 1 << 20
+
+
+@contextlib.contextmanager
+def whole(path: Path, *, durable: bool = True, needed: Callable[[], int] | None = None) -> Iterator[Path]:
+    """Give the path of a file to write, which takes the place of `path` at the end, so that nobody sees a part of it.
+
+    Args:
+        path: of the file; its folder exists.
+        durable: hold after a power cut too, which takes some milliseconds; not worth it for many small files that can
+            be made again.
+        needed: returns the bytes of the whole file, asked where the disk is full; None is what was written of it.
+
+    Raises:
+        DiskFull: the old file, where there was one, is intact.
+    """
+    partial = _beside(path)
+    try:
+        with _full_disk_named(path, needed or (lambda: partial.stat().st_size if partial.exists() else 0)):
+            yield partial
+            if durable:  # before the rename: a name that lasts must not show an empty file
+                with partial.open("rb") as file:
+                    os.fsync(file.fileno())
+            os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    if durable:
+        _sync_folder(path.parent)
 
 
 def write_whole(path: Path, write: Write, *, durable: bool = True) -> None:
@@ -24,25 +55,55 @@ def write_whole(path: Path, write: Write, *, durable: bool = True) -> None:
     Args:
         path: of the file; its folder exists.
         write: writes all of it into the stream it is given; called once more, to measure, where the disk is full.
-        durable: hold after a power cut too, which takes some milliseconds; not worth it for many small files that can
-            be made again.
+        durable: see `whole`.
 
     Raises:
         DiskFull: the old file, where there was one, is intact.
     """
-    partial = _beside(path)
-    try:
-        with _full_disk_named(path, lambda: _size(write)):
-            with partial.open("wb") as file:
-                write(file)
-                if durable:  # before the rename: a name that lasts must not show an empty file
-                    file.flush()
-                    os.fsync(file.fileno())
-            os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-    if durable:
-        _sync_folder(path.parent)
+    with whole(path, durable=durable, needed=lambda: _size(write)) as partial, partial.open("wb") as file:
+        write(file)
+
+
+def write_text(path: Path, text: str, *, durable: bool = True) -> None:
+    """Write a text in UTF-8 so that a reader sees the old or the new one; see `write_whole`."""
+    content = text.encode()
+    write_whole(path, lambda file: file.write(content), durable=durable)
+
+
+@contextlib.contextmanager
+def whole_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
+    """Give an empty folder that takes the place of `target` at the end, in one step; on any error `target` stays.
+
+    Args:
+        target: missing or empty, or whatever is there with `replace`; its parents are made.
+        replace: what is there is deleted once the new folder stands in its place.
+
+    Raises:
+        OSError: the folder cannot be made, or `target` holds something that is not to be replaced.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", suffix=_PARTIAL, dir=target.parent) as holder:
+        made, aside = Path(holder) / "made", Path(holder) / "previous"
+        made.mkdir()  # unlike the holder, with the permissions that a new folder has here
+        yield made
+        replaces = replace and target.exists()
+        if replaces:
+            os.rename(target, aside)
+        try:
+            os.replace(made, target)
+        except OSError:
+            if replaces:
+                os.rename(aside, target)
+            raise
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's content, 64 hexadecimal digits (`hashlib.file_digest` needs Python 3.11)."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def link_whole(source: Path, target: Path) -> None:
@@ -143,3 +204,17 @@ class _Counter(io.RawIOBase):
         size = memoryview(content).nbytes
         self.count += size
         return size
+
+
+LEFT_OVER_SECONDS = 600.0
+"""Age of a dead process's folder before it is removed; what that process started lingers for half a minute."""
+
+
+def remove_left_over(temp: Path, prefix: str = "ikd-ray") -> None:
+    """Remove the folders `prefix-PID-*` that killed processes of this user left; what they started has ended since."""
+    for folder in temp.glob(f"{prefix}-*-*"):
+        pid = folder.name.removeprefix(f"{prefix}-").split("-")[0]
+        with contextlib.suppress(OSError):  # somebody else's, or gone meanwhile
+            old = time.time() - folder.stat().st_mtime > LEFT_OVER_SECONDS
+            if old and folder.stat().st_uid == os.getuid() and not Path(f"/proc/{pid}").exists():
+                shutil.rmtree(folder, ignore_errors=True)

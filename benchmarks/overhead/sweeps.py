@@ -29,7 +29,7 @@ def ours(folder: Path, trials: int) -> dict[str, float]:
         `blocked`: median milliseconds that the driver spends on a report, `blocked_most` the longest; `writes`: to the
         study for each report.
     """
-    from ikd.sweep._environment import prepare_environment
+    from ikd.sweep.tune.environment import prepare_environment
 
     prepare_environment("local")  # before Ray is imported, as `run_sweep` does
     from ray.tune.execution.tune_controller import TuneController
@@ -37,8 +37,8 @@ def ours(folder: Path, trials: int) -> dict[str, float]:
 
     from ikd.config import Runner, SearchSpace, load_recipe
     from ikd.sweep import run_sweep
-    from ikd.sweep._conductor import Conductor
-    from ikd.sweep._study import SweepStudy
+    from ikd.sweep.conductor import Conductor
+    from ikd.sweep.study.study import SweepStudy
 
     recipe = load_recipe("drawn_r18").with_values({"schedule.epochs": EPOCHS, "distill.host": "mgd"})
     space = SearchSpace.model_validate_json(json.dumps({

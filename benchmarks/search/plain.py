@@ -18,8 +18,8 @@ import optuna
 from benchmarks.search.runs import CONCURRENCY, NEVER, RUNGS, Run
 from benchmarks.search.surrogate import Surrogate
 from ikd.config import Domain, Recipe, Runner, SearchSpace
-from ikd.sweep._domains import labels, meant
-from ikd.sweep._environment import prepare_environment
+from ikd.sweep.samplers.domains import labels, meant
+from ikd.sweep.tune.environment import prepare_environment
 
 TUNE_RUNGS = {"grace_period": RUNGS["grace_epochs"], "reduction_factor": RUNGS["reduction_factor"]}
 EPOCH_SECONDS = 0.25
@@ -73,7 +73,7 @@ def plain(surrogate: Surrogate, *, seed: int, epochs: int) -> Run:
     from ray.tune.schedulers import ASHAScheduler
     from ray.tune.search.optuna import OptunaSearch
 
-    from ikd.sweep._cluster import ray_session
+    from ikd.sweep.tune.cluster import ray_session
 
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     run = Run()

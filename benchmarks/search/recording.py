@@ -129,8 +129,8 @@ def read_sweep(folder: Path) -> tuple[dict[str, Any], list[TrialRecord]]:
     Raises:
         BadInput: the folder holds no sweep.
     """
-    from ikd.sweep._database import open_storage
-    from ikd.sweep._study import SweepStudy
+    from ikd.sweep.study.database import open_storage
+    from ikd.sweep.study.study import SweepStudy
 
     if not (folder / "sweep.yaml").is_file():
         raise BadInput(f"sweep: must be the folder of a sweep, but {folder} has no sweep.yaml")

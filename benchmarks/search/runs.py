@@ -12,9 +12,9 @@ from optuna.storages import InMemoryStorage, RDBStorage
 
 from benchmarks.search.surrogate import Surrogate
 from ikd.config import Runner, SweepFiles
-from ikd.sweep._conductor import Conductor
-from ikd.sweep._records import TrialRecord
-from ikd.sweep._study import SweepStudy
+from ikd.sweep.conductor import Conductor
+from ikd.sweep.records.trials import TrialRecord
+from ikd.sweep.study.study import SweepStudy
 from ikd.tracking import NullTracker
 
 CONCURRENCY = 2

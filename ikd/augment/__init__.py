@@ -7,12 +7,11 @@ from ikd.ops import install
 
 install()  # before mmdet: its masks look for mmcv's kernels once, on import
 
-from ikd.augment._enhancement import TeacherBoxes  # noqa: E402
-from ikd.augment._noise import corrupt  # noqa: E402
-from ikd.augment._pair import AttachPerturbation, PackPair, PerturbationReader  # noqa: E402
-from ikd.augment._pipeline import test_pipeline, train_pipeline  # noqa: E402
-from ikd.augment._rule import is_small  # noqa: E402
-from ikd.augment._sample_specific import SampleSpecificAugment  # noqa: E402
+from ikd.augment.enhancement import TeacherBoxes  # noqa: E402
+from ikd.augment.pair import AttachPerturbation, PackPair, PerturbationReader  # noqa: E402
+from ikd.augment.pipeline import test_pipeline, train_pipeline  # noqa: E402
+from ikd.augment.rule import corrupt, is_small  # noqa: E402
+from ikd.augment.sample_specific import SampleSpecificAugment  # noqa: E402
 
 __all__ = [
     "AttachPerturbation",

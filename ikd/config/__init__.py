@@ -1,50 +1,37 @@
 """Typed, strict configuration: recipe, search space, runner."""
 
-from ikd.config._domain import Domain, Prior
-from ikd.config._home import home
-from ikd.config._loading import (
-    SweepFiles,
-    field_names,
-    load_recipe,
-    load_runner,
-    load_sweep,
-    parse_sets,
-    recipe_names,
-)
-from ikd.config._recipe import (
-    ANCHORS,
-    DRAWN,
-    STUDENT_ALONE,
-    Data,
-    Detector,
-    Recipe,
-    Schedule,
-    Split,
-    Stage,
-    Student,
-    Teacher,
-)
-from ikd.config._runner import Runner
-from ikd.config._schema import json_schema, write_schemas
-from ikd.config._search import Asha, Budget, Hyperband, Median, Pbt, Sampler, Scheduler, Tpe
-from ikd.config._section import Section
-from ikd.config._space import SearchSpace
-from ikd.config._stages import StagePlan, sequence_text
-from ikd.config._terms import Attack, Distill, Reference
+from ikd.config.files import SweepFiles, load_recipe, load_runner, load_sweep, parse_sets, recipe_names
+from ikd.config.recipe.fields import field_names
+from ikd.config.recipe.hosts import HOSTS, Term
+from ikd.config.recipe.recipe import Recipe, StagePlan
+from ikd.config.recipe.sections import ANCHORS, DRAWN, Data, Detector, Schedule, Split, Stage, Student, Teacher
+from ikd.config.recipe.stages import sequence_text
+from ikd.config.recipe.terms import LOSSES, STUDENT_ALONE, Attack, Crop, Distill, Noise, Reference
+from ikd.config.runner import Runner
+from ikd.config.schema import json_schema, write_schemas
+from ikd.config.section import Section
+from ikd.config.space.domain import Domain, Prior
+from ikd.config.space.search import Asha, Budget, Hyperband, Median, Pbt, Sampler, Scheduler, Tpe
+from ikd.config.space.space import SearchSpace
+from ikd.home import home
 
 __all__ = [
     "ANCHORS",
     "DRAWN",
+    "HOSTS",
+    "LOSSES",
     "STUDENT_ALONE",
     "Asha",
     "Attack",
     "Budget",
+    "Crop",
     "Data",
     "Detector",
     "Distill",
     "Domain",
     "Hyperband",
     "Median",
+    "Noise",
     "Pbt",
     "Prior",
     "Recipe",
@@ -61,6 +48,7 @@ __all__ = [
     "Student",
     "SweepFiles",
     "Teacher",
+    "Term",
     "Tpe",
     "field_names",
     "home",

@@ -1,13 +1,15 @@
 """Data sets in COCO format: checking, identifying, evaluating, and one that ikd draws itself."""
 
-from ikd.data._check import check_dataset
-from ikd.data._coco import categories, read_annotations
-from ikd.data._draw import draw_dataset, drawn_dataset
-from ikd.data._fingerprint import fingerprint
-from ikd.data._metrics import coco_metrics
-from ikd.data._report import DataProblem, DataReport, SizeRow, SplitReport
+from ikd.data.check import check_dataset
+from ikd.data.coco import categories, read_annotations
+from ikd.data.draw import draw_dataset, drawn_dataset
+from ikd.data.files import DataFiles, part_of
+from ikd.data.identity import fingerprint
+from ikd.data.metrics import coco_metrics
+from ikd.data.report import DataProblem, DataReport, SizeRow, SplitReport
 
 __all__ = [
+    "DataFiles",
     "DataProblem",
     "DataReport",
     "SizeRow",
@@ -18,5 +20,6 @@ __all__ = [
     "draw_dataset",
     "drawn_dataset",
     "fingerprint",
+    "part_of",
     "read_annotations",
 ]

@@ -1,12 +1,12 @@
 """Any mmdet detector: built from a name, a file or a dict, loaded safely, tapped and frozen."""
 
-from ikd.detectors._build import boxes_only, build_detector, freeze, weights_sha256
-from ikd.detectors._checkpoint import Checkpoint, read_checkpoint
-from ikd.detectors._complexity import Complexity, complexity, latency_ms
-from ikd.detectors._config import detector_config
-from ikd.detectors._quiet import quiet
-from ikd.detectors._taps import SharedLevels, Taps, shared_levels, tap_channels, tap_names, tap_strides
-from ikd.detectors._weights import inherit, load_weights
+from ikd.detectors.build import boxes_only, build_detector, freeze, quiet, weights_sha256
+from ikd.detectors.checkpoint import Checkpoint, read_checkpoint
+from ikd.detectors.config import detector_config
+from ikd.detectors.cost import Complexity, complexity, latency_ms
+from ikd.detectors.pretrained import without_pretrained
+from ikd.detectors.pyramid import SharedLevels, Taps, shared_levels, tap_channels, tap_names, tap_strides
+from ikd.detectors.weights import inherit, load_weights
 
 __all__ = [
     "Checkpoint",
@@ -28,4 +28,5 @@ __all__ = [
     "tap_names",
     "tap_strides",
     "weights_sha256",
+    "without_pretrained",
 ]

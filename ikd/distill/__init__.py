@@ -1,9 +1,8 @@
 """Distillation: losses, and the detector that holds student and teacher."""
 
-from ikd.distill import functional
-from ikd.distill._build import LOSSES, RECONSTRUCTIONS, AdaptedLoss, build_loss, takes
-from ikd.distill._scale import PyramidSize, Scale, rescale
 from ikd.distill.functional import Targets
+from ikd.distill.losses.registry import LOSSES, RECONSTRUCTIONS, AdaptedLoss, build_loss, takes
+from ikd.distill.losses.weights import PyramidSize, Scale, rescale
 
 # DistillDetector is imported from ikd.distill.detector: it needs mmengine, the losses need only torch
 

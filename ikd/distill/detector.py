@@ -14,9 +14,9 @@ from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 
 from ikd.detectors import Taps, boxes_only
-from ikd.distill._build import AdaptedLoss
-from ikd.distill.crosskd import CrossHeads
+from ikd.distill.crosskd.heads import CrossHeads
 from ikd.distill.functional import Targets, standardise
+from ikd.distill.losses.registry import AdaptedLoss
 from ikd.errors import NonFiniteLoss
 
 Batch = dict[str, Any]

@@ -5,7 +5,7 @@ either is imported. Which kernels are in use, and why, is in the `Kernels` it re
 `IKD_OPS=compiled|torchvision|plain` chooses.
 """
 
-from ikd.ops._extension import SUPPORTED, extension
-from ikd.ops._install import BACKENDS, Kernels, install
+from ikd.ops.backend import BACKENDS, Kernels, install
+from ikd.ops.mmcv_ext import SUPPORTED, extension
 
 __all__ = ["BACKENDS", "SUPPORTED", "Kernels", "extension", "install"]

@@ -5,14 +5,14 @@ The only package that imports mlflow, and it does so in the writer's thread, so 
 
 from __future__ import annotations
 
-from ikd.tracking._environment import environment_tags
-from ikd.tracking._mlflow import local_uri
-from ikd.tracking._names import trial_name
-from ikd.tracking._open import open_tracker
-from ikd.tracking._protocol import NullTracker, SweepState, Tracker, TrialState
-from ikd.tracking._registry import RegisteredStudent, register_best
-from ikd.tracking._tracker import MlflowTracker
-from ikd.tracking._ui import serve_ui
+from ikd.tracking.environment import environment_tags
+from ikd.tracking.mlflow_client import local_uri
+from ikd.tracking.mlflow_registry import RegisteredStudent, register_best
+from ikd.tracking.mlflow_ui import serve_ui
+from ikd.tracking.names import trial_name
+from ikd.tracking.open import open_tracker
+from ikd.tracking.protocol import NullTracker, SweepState, Tracker, TrialState
+from ikd.tracking.tracker import MlflowTracker
 
 __all__ = [
     "MlflowTracker",

@@ -4,16 +4,20 @@ from ikd.ops import install
 
 install()  # before mmdet, which looks for kernels and chatters when it is imported
 
-from ikd.training._checkpoint import resumable  # noqa: E402
-from ikd.training._costs import COSTS  # noqa: E402
-from ikd.training._data import CocoEvaluator, DataFiles  # noqa: E402
-from ikd.training._model import build_model, load_teacher, model_config  # noqa: E402
-from ikd.training._optim import optim_wrapper  # noqa: E402
-from ikd.training._prepare import Prepared, check, device_of, prepare  # noqa: E402
-from ikd.training._processes import check_processes  # noqa: E402
-from ikd.training._progress import EpochReport, Report, StopTrial  # noqa: E402
-from ikd.training._reset import reset  # noqa: E402
-from ikd.training._trial import SweepOptions, TrialResult, run_trial  # noqa: E402
+from ikd.data import DataFiles  # noqa: E402
+from ikd.evaluation import CocoEvaluator  # noqa: E402
+from ikd.training.checkpoint import resumable  # noqa: E402
+from ikd.training.costs import COSTS  # noqa: E402
+from ikd.training.model import build_model, load_teacher, model_config  # noqa: E402
+from ikd.training.optim import optim_wrapper  # noqa: E402
+from ikd.training.prepared import Prepared, check, device_of  # noqa: E402
+from ikd.training.processes import check_processes  # noqa: E402
+from ikd.training.run import run_trial  # noqa: E402
+from ikd.training.sharing import prepare  # noqa: E402
+from ikd.training.start import checkpoint_in  # noqa: E402
+from ikd.training.trial import TrialResult  # noqa: E402
+from ikd.training.worker_state import reset  # noqa: E402
+from ikd.trial import EpochReport, Report, StopTrial, TrialFolder, TrialOptions  # noqa: E402
 
 __all__ = [
     "COSTS",
@@ -23,11 +27,13 @@ __all__ = [
     "Prepared",
     "Report",
     "StopTrial",
-    "SweepOptions",
+    "TrialFolder",
+    "TrialOptions",
     "TrialResult",
     "build_model",
     "check",
     "check_processes",
+    "checkpoint_in",
     "device_of",
     "load_teacher",
     "model_config",

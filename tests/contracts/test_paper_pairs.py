@@ -15,7 +15,8 @@ import yaml
 from ikd.config import Recipe, load_recipe, recipe_names
 from ikd.detectors import Taps, build_detector, detector_config, freeze, inherit, shared_levels
 from ikd.distill import LOSSES
-from ikd.distill.crosskd import CrossHeads, check_heads
+from ikd.distill.crosskd.fit import check_heads
+from ikd.distill.crosskd.heads import CrossHeads
 from ikd.errors import BadInput
 from tests.contracts.paper_tables import ADVERSARIAL, STUDENTS, TABLE, TWO_STAGE_TEACHERS, WEIGHTS
 from tests.unit.detectors.batches import batch, summed, total

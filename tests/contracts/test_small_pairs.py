@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ikd.detectors import Taps, build_detector, detector_config, freeze
 from ikd.distill import LOSSES
-from ikd.distill.crosskd import CrossHeads
+from ikd.distill.crosskd.heads import CrossHeads
 from ikd.errors import BadInput
 from tests.unit.detectors.batches import batch, summed, total
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ikd.tracking._mlflow import local_uri, make_client
+from ikd.tracking.mlflow_client import local_uri, make_client
 from tests.faults.sweeps import Sweep
 
 MakeSweep = Callable[..., Sweep]

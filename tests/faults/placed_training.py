@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ikd.config import Recipe
-from tests.unit.sweep.fake_training import EpochReport, StopTrial, epoch_metrics
+from ikd.trial import EpochReport, Report, TrialFolder, TrialOptions
+from tests.unit.sweep.fake_training import Prepared, check, epoch_metrics, prepare, reset
 
-__all__ = ["EpochReport", "StopTrial", "notes", "run_trial"]
+__all__ = ["check", "notes", "prepare", "reset", "resumable", "run_trial"]
 
 
 def notes(home: Path, *, starts: bool = False) -> list[dict[str, Any]]:
@@ -26,14 +26,22 @@ def notes(home: Path, *, starts: bool = False) -> list[dict[str, Any]]:
     return [note for note in found if (note["epoch"] == 0) == starts]
 
 
+def resumable(directory: Path) -> Path | None:
+    """Return last.pth: it is never cut short here."""
+    last = TrialFolder(directory).last
+    return last if last.is_file() else None
+
+
 def run_trial(
     recipe: Recipe,
-    report: Callable[[EpochReport], None],
-    checkpoint: Path | None,
+    report: Report | None = None,
+    checkpoint: Path | None = None,
     *,
     directory: Path,
     objective: tuple[str, str],
-    threads: int,
+    threads: int | None,
+    prepared: Prepared | None,
+    options: TrialOptions,
 ) -> None:
     import ray
 
@@ -60,4 +68,5 @@ def run_trial(
             partial.write_text(str(epoch).ljust(knobs.get("bytes", 0)))
             os.replace(partial, directory / name)
         note(epoch)
-        report(EpochReport(epoch, metrics, directory / "last.pth"))
+        if report is not None:
+            report(EpochReport(epoch, metrics, directory / "last.pth"))

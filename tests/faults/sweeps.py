@@ -18,9 +18,9 @@ import optuna
 from optuna.trial import TrialState
 
 from ikd.sweep import TrialRecord, trials_of
-from ikd.sweep._folder import sweep_folder
-from ikd.sweep._records import OPEN
-from ikd.tracking._mlflow import local_uri, make_client
+from ikd.sweep.study.folder import sweep_folder
+from ikd.tracking.mlflow_client import local_uri, make_client
+from ikd.trial import OPEN
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT_SECONDS = 300.0

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ikd.tracking._tracker import SPOOL
+from ikd.tracking.tracker import SPOOL
 from tests.faults.conftest import MakeSweep, NoteFault
 from tests.faults.sweeps import LIMIT_SECONDS, Sweep
 

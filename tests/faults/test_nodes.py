@@ -114,7 +114,7 @@ def test_trials_of_a_dead_node_go_on_elsewhere(host: Host, tmp_path: Path) -> No
 
 HELD = """
 import sys
-from ikd.sweep._environment import prepare_environment
+from ikd.sweep.tune.environment import prepare_environment
 prepare_environment("local")
 import ray
 from ikd.sweep import _cluster

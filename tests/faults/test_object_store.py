@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ikd.sweep import trials_of
-from ikd.sweep._storage import open_store
+from ikd.sweep.storage.store import open_store
 from tests.faults.elsewhere_driver import LIMIT_SECONDS, start, wait_for
 from tests.faults.fake_s3 import serving
 from tests.faults.placed_training import notes

@@ -14,9 +14,9 @@ import pytest
 
 from ikd.errors import BadInput
 from ikd.sweep import TrialRecord
-from ikd.sweep._database import open_storage
-from ikd.sweep._postgres import held
-from ikd.sweep._study import SweepStudy
+from ikd.sweep.study.database import open_storage
+from ikd.sweep.study.postgres import held
+from ikd.sweep.study.study import SweepStudy
 from tests.faults.elsewhere_driver import LIMIT_SECONDS, start, wait_for
 from tests.faults.placed_training import notes
 from tests.faults.postgres_server import binaries, postgres_server

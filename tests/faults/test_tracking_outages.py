@@ -13,8 +13,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from ikd.tracking._tracker import SPOOL
-from ikd.tracking._ui import ui_command
+from ikd.tracking.mlflow_ui import ui_command
+from ikd.tracking.tracker import SPOOL
 from tests.faults.conftest import MakeSweep, NoteFault
 from tests.faults.sweeps import LIMIT_SECONDS, Sweep
 

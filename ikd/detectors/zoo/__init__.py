@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-from ikd.detectors.zoo._anchor_free import fcos_r18, reppoints_r18
-from ikd.detectors.zoo._one_stage import atss_r18, gfl_r18, retinanet_r18
-from ikd.detectors.zoo._two_stage import cascade_rcnn_r18, faster_rcnn_r18, mask_rcnn_r18
+from ikd.detectors.zoo.anchor_free import fcos_r18, reppoints_r18
+from ikd.detectors.zoo.one_stage import atss_r18, gfl_r18, retinanet_r18
+from ikd.detectors.zoo.two_stage import cascade_rcnn_r18, faster_rcnn_r18, mask_rcnn_r18
 
 _FUNCTIONS = (
     atss_r18,

@@ -79,8 +79,8 @@ def test_result_respects_eps_range_and_padding() -> None:
 )
 @pytest.mark.parametrize("loss", ["cls", "cls+reg"])
 def test_attack_raises_the_loss_it_names_more_than_random_signs(name: str, loss: Any) -> None:
-    from ikd.attack._gradient import _SUMS, prepared_samples, teacher_loss
-    from ikd.attack._preprocess import Normaliser
+    from ikd.attack.gradient import _SUMS, prepared_samples, teacher_loss
+    from ikd.attack.preprocess import Normaliser
 
     teacher, images = tiny(name, **({"neck_channels": 32} if name == "reppoints_r18" else {})), noise_images(1, 64, 64)
     samples = [sample((64, 64), boxes=[[4, 4, 36, 36], [20, 30, 60, 62]])]
@@ -99,8 +99,8 @@ def test_attack_raises_the_loss_it_names_more_than_random_signs(name: str, loss:
 
 def test_feature_distance_moves_features_further_than_random_signs() -> None:
     teacher, images, samples = tiny("retinanet_r18"), noise_images(1, 64, 64), [sample((64, 64))]
-    from ikd.attack._losses import feature_distance
-    from ikd.attack._preprocess import Normaliser
+    from ikd.attack.losses import feature_distance
+    from ikd.attack.preprocess import Normaliser
 
     def features(delta: Tensor) -> Any:
         return teacher.extract_feat(Normaliser(teacher).forward(images + delta, torch.ones(1, 1, 64, 64)))
@@ -186,8 +186,8 @@ def test_unpadded_batch_is_refused() -> None:
 
 def test_greater_strength_raises_the_loss_more() -> None:
     from ikd.attack import classification_loss
-    from ikd.attack._gradient import prepared_samples
-    from ikd.attack._preprocess import Normaliser
+    from ikd.attack.gradient import prepared_samples
+    from ikd.attack.preprocess import Normaliser
 
     teacher, images, samples = tiny("retinanet_r18"), noise_images(1, 64, 64), [sample((64, 64))]
     prepared = prepared_samples(samples, (64, 64), [(64, 64)])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ikd.attack._diversity import Placement, draw_placement, place_images, place_sample
+from ikd.attack.diversity import Placement, draw_placement, place_images, place_sample
 from tests.unit.attack.toys import sample, tiny
 
 

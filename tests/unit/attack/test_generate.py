@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from ikd.attack import DIFGSM, PerturbationStore, TrainingImages, generate, perturbation_key
-from ikd.attack._generate import quantise
+from ikd.attack.crafting import quantise
 from ikd.detectors import weights_sha256
 from ikd.errors import BadInput, DataError
 from tests.unit.attack.toys import tiny

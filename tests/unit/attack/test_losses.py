@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ikd.attack import classification_loss
-from ikd.attack._losses import detection_loss, feature_distance, published_loss
+from ikd.attack.losses import detection_loss, feature_distance, published_loss
 from ikd.errors import BadInput
 
 one = torch.tensor

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ikd.attack import DIFGSM
-from ikd.attack._published import square_diversity
+from ikd.attack.published import square_diversity
 from tests.unit.attack.toys import MEAN, STD, QuadraticTeacher, noise_images, sample, tiny
 
 SHAPE = (1, 3, 4, 5)

@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from ikd.config import field_names, json_schema, load_sweep, write_schemas
-from ikd.config._schema import Kind
-from ikd.config._yaml import read_yaml
+from ikd.config.document import read_yaml
+from ikd.config.schema import Kind
 
 ROOT = Path(__file__).resolve().parents[3]
 FOLDERS = {"space": ROOT / "search_spaces", "recipe": ROOT / "ikd" / "recipes", "runner": ROOT / "runners"}

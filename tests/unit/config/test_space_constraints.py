@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ikd.config import Domain, load_recipe, load_sweep
-from ikd.config._constraints import Uncomputable, constraint
+from ikd.config.space.constraints import Uncomputable, constraint
 from ikd.errors import ConfigError
 from tests.unit.config.written_spaces import load, refusal, write
 
@@ -256,8 +256,8 @@ class TestSearch:
         assert load(tmp_path, parameters, rest).parameters
 
     def test_loss_weights_leave_the_loss_modules_alone(self) -> None:
-        from ikd.config._loading import field_names
-        from ikd.config._search_checks import LOSS_WEIGHTS
+        from ikd.config.recipe.fields import field_names
+        from ikd.config.space.search_checks import LOSS_WEIGHTS
 
         assert set(field_names()) >= LOSS_WEIGHTS
         assert not {name for name in LOSS_WEIGHTS if re.search(r"ratio|tau|temperature|position|mode", name)}

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ikd.config import load_recipe, load_runner, load_sweep
-from ikd.config._yaml import read_yaml
+from ikd.config.document import read_yaml
 from ikd.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[3]

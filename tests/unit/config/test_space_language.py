@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ikd.config import Domain, SearchSpace, load_recipe
-from ikd.config._conditions import holds, parents
+from ikd.config.space.conditions import holds, parents
 from tests.unit.config.written_spaces import load, refusal
 
 

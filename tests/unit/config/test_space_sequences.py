@@ -12,8 +12,8 @@ from typing import Any, get_args
 import pytest
 
 from ikd.config import Domain, SweepFiles, load_recipe, load_sweep
-from ikd.config._sequences import Sequences
-from ikd.config._space import Anchor
+from ikd.config.recipe.sections import Anchor
+from ikd.config.space.sequences import Sequences
 from ikd.errors import ConfigError
 
 RECIPE = """
@@ -179,7 +179,7 @@ def test_anchors_about_teachers_need_one(tmp_path: Path, anchor: str) -> None:
 
 
 def test_every_anchor_of_a_space_is_one_of_a_recipe(tmp_path: Path) -> None:
-    from ikd.config._recipe import ANCHORS
+    from ikd.config.recipe.sections import ANCHORS
 
     assert get_args(Anchor) == tuple(ANCHORS)
     space = load(tmp_path, rest=f"anchors: [{', '.join(ANCHORS)}]").space

@@ -11,8 +11,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ikd.detectors import freeze, weights_sha256
-from ikd.distill.crosskd import CrossHeads, CrossKD, align_scale, crosskd_classification
+from ikd.distill.crosskd.heads import CrossHeads
 from ikd.distill.functional import Targets
+from ikd.distill.losses.crosskd import CrossKD, align_scale, crosskd_classification
 from tests.unit.distill.heads import BOXES, FAMILIES, SIDE, Boxes, batch, pair, tiny, twins
 
 PREDICTORS = {

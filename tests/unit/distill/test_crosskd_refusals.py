@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from ikd.detectors import build_detector, detector_config, freeze
-from ikd.distill.crosskd import CrossHeads, check_heads
+from ikd.distill.crosskd.fit import check_heads
+from ikd.distill.crosskd.heads import CrossHeads
 from ikd.errors import BadInput
 from tests.unit.distill.heads import built, tiny
 

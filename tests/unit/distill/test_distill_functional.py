@@ -11,7 +11,6 @@ from torch import Tensor
 
 from benchmarks.losses import LoopedFGD
 from ikd.distill import Targets, build_loss
-from ikd.distill._sums import sums
 from ikd.distill.functional import (
     attention,
     background_mask,
@@ -20,6 +19,7 @@ from ikd.distill.functional import (
     spatial_attention,
     standardise,
 )
+from ikd.distill.losses.fgd_sums import sums
 from tests.unit.distill.maps import EMPTY, TARGETS, boxes, maps
 
 

@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ikd.distill import build_loss
-from ikd.distill._generator import ChannelGate, hide_cells, hide_channels
-from ikd.distill.fbkd import NonLocal
 from ikd.distill.functional import channel_attention, spatial_attention
+from ikd.distill.losses.fbkd import NonLocal
+from ikd.distill.losses.masking import ChannelGate, hide_cells, hide_channels
 from tests.unit.distill.maps import EMPTY, TARGETS, make_identity, maps
 
 

@@ -16,9 +16,9 @@ from mmengine.config import Config
 from ikd.config import load_recipe
 from ikd.data import fingerprint
 from ikd.detectors import build_detector, detector_config
+from ikd.detectors.pretrained import without_pretrained
 from ikd.errors import BadInput, CheckpointError, JobError
 from ikd.export import Exported, export_student
-from ikd.export._config import without_pretrained
 
 Alter = Callable[[Callable[[dict[str, Any]], None]], Path]
 
@@ -223,7 +223,7 @@ def test_pretrained_weights_are_not_named_and_other_initialisation_stays() -> No
 
 
 def test_every_shipped_detector_can_be_written_and_read_back(tmp_path: Path, best: Path) -> None:
-    from ikd.export._config import write_config
+    from ikd.export.config import write_config
     from ikd.training import DataFiles, model_config
 
     recipe = load_recipe(best.parent / "recipe.yaml")

@@ -14,7 +14,8 @@ import yaml
 
 from ikd.config import Runner, SearchSpace
 from ikd.errors import BadInput
-from ikd.export import _sweep, export_sweep, parse_pick
+from ikd.export import export_sweep, parse_pick
+from ikd.export import sweep as _sweep
 from ikd.sweep import Report, TrialRecord
 from ikd.tracking import RegisteredStudent
 

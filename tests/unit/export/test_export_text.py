@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ikd.errors import BadInput
-from ikd.export._text import assignment
+from ikd.export.python_text import assignment
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ikd.errors import BadInput
-from ikd.export._folder import CARD, MAKER, new_folder, sha256
+from ikd.export.folder import CARD, MAKER, new_folder, sha256
 
 
 def export(destination: Path, text: str) -> None:

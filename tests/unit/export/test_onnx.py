@@ -13,8 +13,9 @@ import torch
 
 from ikd.detectors import build_detector, detector_config
 from ikd.errors import BadInput, JobError
-from ikd.export import _onnx, export_student
-from ikd.export._onnx import _normalisation, require_one_stage, write_onnx
+from ikd.export import export_student
+from ikd.export import onnx as _onnx
+from ikd.export.onnx import _normalisation, require_one_stage, write_onnx
 
 HAS_EXTRA = all(importlib.util.find_spec(name) for name in _onnx.PACKAGES)
 needs_extra = pytest.mark.skipif(not HAS_EXTRA, reason="the extra onnx is not installed")
@@ -66,7 +67,7 @@ def test_onnxruntime_gives_the_heads_tensors_of_any_size(best: Path, tmp_path: P
     assert "student.onnx" in card["files"]
     session = runtime.InferenceSession(str(exported.onnx), providers=["CPUExecutionProvider"])
     assert [output.name for output in session.get_outputs()] == card["onnx"]["outputs"]
-    from ikd.export._evaluate import load_detector, read_config
+    from ikd.evaluation.plain_mmdet import load_detector, read_config
 
     plain: Any = load_detector(
         read_config(exported.config), exported.checkpoint, ("disc", "square", "triangle", "ring"), device="cpu"

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ikd.ops import _deform_conv
+from ikd.ops import deform_conv as _deform_conv
 from tests.assets import ops_cases
 
 GEOMETRIES = [

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ikd.ops import _nms
+from ikd.ops import nms as _nms
 from tests.assets.ops_cases import random_boxes
 
 HALF = torch.tensor([[0.0, 0.0, 2.0, 1.0], [0.0, 0.0, 1.0, 1.0]])  # IoU 1/2

@@ -13,7 +13,9 @@ import pytest
 import torch
 
 from ikd.errors import BadInput, UnsupportedKernel
-from ikd.ops import BACKENDS, SUPPORTED, _install, _torchvision, extension, install
+from ikd.ops import BACKENDS, SUPPORTED, extension, install
+from ikd.ops import backend as _install
+from ikd.ops import torchvision as _torchvision
 
 ROOT = Path(__file__).parents[3]
 

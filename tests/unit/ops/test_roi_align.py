@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ikd.ops import _roi_align
+from ikd.ops import roi_align as _roi_align
 from tests.assets.ops_cases import random_boxes
 
 

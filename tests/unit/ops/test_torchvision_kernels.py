@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ikd.ops import _torchvision, extension
+from ikd.ops import extension
+from ikd.ops import torchvision as _torchvision
 from tests.assets import make_ops_reference, ops_cases
 from tests.assets.ops_cases import Case
 

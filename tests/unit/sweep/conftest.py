@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from ikd.config import Recipe, Runner, SearchSpace, load_recipe
-from ikd.sweep._database import open_storage
-from ikd.sweep._environment import prepare_environment
-from ikd.sweep._study import SweepStudy
+from ikd.sweep.study.database import open_storage
+from ikd.sweep.study.study import SweepStudy
+from ikd.sweep.tune.environment import prepare_environment
 
 SPACE: dict[str, Any] = {
     "recipe": "drawn_r18",
@@ -80,7 +80,7 @@ def open_study(empty_study: Path, tmp_path: Path) -> OpenStudy:
 @pytest.fixture(scope="session")
 def ray_running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     prepare_environment("local")
-    from ikd.sweep._cluster import ray_session
+    from ikd.sweep.tune.cluster import ray_session
 
     with ray_session(make_runner()):
         yield

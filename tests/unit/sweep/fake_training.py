@@ -13,7 +13,6 @@ import math
 import os
 import signal
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -21,6 +20,7 @@ from typing import Any, BinaryIO
 from ikd.config import Recipe
 from ikd.errors import BadInput, CheckpointError, DiskFull, NonFiniteLoss
 from ikd.files import append, link_whole, write_whole
+from ikd.trial import EpochReport, NotifyOf, Report, TrialOptions
 
 IMPORTED = time.time()
 RESETS = 0
@@ -32,15 +32,19 @@ FULL_DISK = "full"
 """While a file of this name is in the sweep's folder, no checkpoint can be written."""
 
 
-class StopTrial(Exception):
-    pass
+@dataclass(frozen=True)
+class Files:
+    """Stands for the data of a trial."""
+
+    def fingerprint(self) -> str:
+        return "fake"
 
 
 @dataclass(frozen=True)
-class EpochReport:
-    epoch: int
-    metrics: dict[str, float]
-    checkpoint: Path
+class Prepared:
+    """Stands for what a trial starts from."""
+
+    files: Files = Files()
 
 
 def note(folder: Path, **content: Any) -> None:
@@ -67,6 +71,15 @@ def epoch_metrics(recipe: Recipe, epoch: int) -> dict[str, float]:
     first = recipe.stages[0].last
     factor = 1.0 if len(recipe.stages) == 1 else 0.5 if epoch <= first else 1.25
     return {"bbox_mAP": factor * plateau(recipe) * (1 - 0.5**epoch), "loss/total": 1.0 / epoch, "bbox_APl": math.nan}
+
+
+def check(recipe: Recipe) -> None:
+    """Every recipe fits."""
+
+
+def prepare(recipe: Recipe, progress: NotifyOf | None = None) -> Prepared:
+    """There is nothing to make."""
+    return Prepared()
 
 
 def resumable(directory: Path) -> Path | None:
@@ -109,12 +122,14 @@ def save(directory: Path, epoch: int, knobs: dict[str, Any]) -> None:
 
 def run_trial(
     recipe: Recipe,
-    report: Callable[[EpochReport], None] | None = None,
+    report: Report | None = None,
     checkpoint: Path | None = None,
     *,
     directory: Path,
     objective: tuple[str, str],
-    threads: int,
+    threads: int | None,
+    prepared: Prepared | None,
+    options: TrialOptions,
 ) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     folder, number = directory.parent.parent, int(directory.name)

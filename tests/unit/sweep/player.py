@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ikd.config import Recipe, Runner, SearchSpace, SweepFiles
-from ikd.sweep._conductor import Conductor
-from ikd.sweep._records import TrialRecord
-from ikd.sweep._study import SweepStudy
+from ikd.sweep.conductor import Conductor
+from ikd.sweep.records.trials import TrialRecord
+from ikd.sweep.study.study import SweepStudy
 from ikd.tracking import NullTracker
 from tests.unit.sweep.fake_training import epoch_metrics
 

@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from ikd.config import Recipe, SearchSpace, load_recipe
-from ikd.sweep._records import Report, State, TrialRecord
-from ikd.sweep._samplers import drawn_values
-from ikd.sweep._samplers_history import History
-from ikd.sweep._sampling import propose, quiet_optuna
+from ikd.sweep.proposals.search import propose
+from ikd.sweep.records.trials import Report, TrialRecord
+from ikd.sweep.samplers.history import History
+from ikd.sweep.samplers.registry import drawn_values
+from ikd.sweep.samplers.views import quiet_optuna
+from ikd.trial import State
 
 AXES = ("augment.noise.sigma", "distill.fgd.temperature", "augment.crop.min_ratio")
 CUBE: dict[str, Any] = {name: {"uniform": [0.01, 1.0]} for name in AXES}

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from ikd.config import Asha
-from ikd.sweep._asha import AshaJudge
+from ikd.sweep.schedulers.asha import AshaJudge
 
 TWO, THREE = (12, 24), (8, 16, 24)
 

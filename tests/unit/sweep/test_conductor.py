@@ -9,7 +9,7 @@ import pytest
 from optuna.trial import TrialState
 
 from ikd.config import Recipe
-from ikd.sweep._database import open_storage
+from ikd.sweep.study.database import open_storage
 from tests.unit.sweep.conftest import OpenStudy, make_runner, make_space
 from tests.unit.sweep.player import Death, DyingStudy, Worker, conduct, play
 

@@ -13,9 +13,9 @@ from rich.console import Console
 from ikd.config import Recipe
 from ikd.errors import JobError
 from ikd.sweep import run_sweep, trials_of
-from ikd.sweep._conductor import Conductor
-from ikd.sweep._folder import sweep_folder
-from ikd.sweep._worker import Job, Line, _train
+from ikd.sweep.conductor import Conductor
+from ikd.sweep.study.folder import sweep_folder
+from ikd.sweep.tune.worker import Job, Line, _train
 from tests.unit.sweep import fake_training
 from tests.unit.sweep.conftest import make_runner, make_space
 
@@ -26,7 +26,7 @@ class Driver:
     """Stands in for Ray: runs one trial after the other in this process, as the workers and the bridge would."""
 
     def __init__(self, conductor: Conductor, job: Job) -> None:
-        from ikd.sweep._execution import StudyScheduler
+        from ikd.sweep.tune.execution import StudyScheduler
 
         self._conductor, self._job = conductor, job
         self._scheduler = StudyScheduler(conductor, SimpleNamespace(begun=int, left=int))  # type: ignore[arg-type]
@@ -51,7 +51,7 @@ class Driver:
 
 @pytest.fixture(autouse=True)
 def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
-    from ikd.sweep import _execution
+    from ikd.sweep.tune import execution as _execution
 
     def execute(conductor: Conductor, job: Job, *unused: Any, **also_unused: Any) -> None:
         Driver(conductor, job).run()

@@ -12,7 +12,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from ikd.config import Domain
-from ikd.sweep._domains import at, contains, distribution_of, meant, nearest, place, point, stored
+from ikd.sweep.samplers.domains import at, contains, distribution_of, meant, nearest, place, point, stored
 from tests.unit.sweep.conftest import make_space
 
 DOMAINS: list[dict[str, Any]] = [

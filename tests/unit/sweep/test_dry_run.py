@@ -12,11 +12,12 @@ import pytest
 
 from ikd.config import Recipe, SweepFiles
 from ikd.sweep import dry_run
-from ikd.sweep._database import open_storage
-from ikd.sweep._folder import sweep_folder, write_files
-from ikd.sweep._measure import measured_now
-from ikd.sweep._sampling import anchor_proposals
-from ikd.sweep._study import SweepStudy
+from ikd.sweep.measure import measured_now
+from ikd.sweep.proposals.anchors import anchor_proposals
+from ikd.sweep.study.database import open_storage
+from ikd.sweep.study.folder import sweep_folder, write_files
+from ikd.sweep.study.study import SweepStudy
+from ikd.trial import StopTrial, TrialOptions
 from tests.unit.sweep.conftest import make_runner, make_space
 
 FINITE = {"distill.host": {"choice": ["fgd", "mgd"]}, "attack.steps": {"choice": [1, 3, 5]}}
@@ -73,9 +74,6 @@ def test_time_and_disk_come_from_an_earlier_sweep_of_the_same_training(recipe: R
 class OneEpoch(ModuleType):
     """A training whose epochs take no time and whose checkpoint has 5000 bytes; it would train for ever."""
 
-    class StopTrial(Exception):
-        pass
-
     def __init__(self) -> None:
         super().__init__("one_epoch")
         self.reports = 0
@@ -84,11 +82,11 @@ class OneEpoch(ModuleType):
         return f"prepared in {os.environ['IKD_HOME']}"
 
     def run_trial(self, recipe: Recipe, report: Any, *, directory: Path, prepared: str, **rest: Any) -> None:
-        assert rest == {"objective": ("bbox_mAP", "max"), "threads": 3}
+        assert rest == {"objective": ("bbox_mAP", "max"), "threads": 3, "options": TrialOptions()}
         assert prepared.startswith("prepared in ")
         directory.mkdir()
         (directory / "last.pth").write_bytes(b"x" * 5000)
-        with contextlib.suppress(self.StopTrial):
+        with contextlib.suppress(StopTrial):
             while True:
                 self.reports += 1
                 report(None)

@@ -12,9 +12,9 @@ import pytest
 from cmaes import CMA
 
 from ikd.config import Recipe
-from ikd.sweep._records import TrialRecord
-from ikd.sweep._samplers import drawn_values
-from ikd.sweep._samplers_history import History
+from ikd.sweep.records.trials import TrialRecord
+from ikd.sweep.samplers.history import History
+from ikd.sweep.samplers.registry import drawn_values
 from tests.unit.sweep.synthetic import AXES, CUBE, Outcome, record_of, synthetic_recipe, synthetic_space
 
 RANDOM: dict[str, Any] = {"random": {}}

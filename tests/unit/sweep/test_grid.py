@@ -12,9 +12,10 @@ from rich.console import Console
 
 from ikd.config import Recipe, SearchSpace, load_recipe
 from ikd.sweep import Report, TrialRecord, dry_run, ranking
-from ikd.sweep._factorial import factorial_table
-from ikd.sweep._records import State
-from ikd.sweep._sampling import anchor_proposals, propose
+from ikd.sweep.proposals.anchors import anchor_proposals
+from ikd.sweep.proposals.search import propose
+from ikd.sweep.view.factorial import factorial_table
+from ikd.trial import State
 from tests.unit.sweep.conftest import OpenStudy, make_runner, make_space, with_teachers
 from tests.unit.sweep.player import Worker, conduct, play
 

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from ikd.config import Asha, Hyperband, Median, Recipe
-from ikd.sweep._asha import AshaJudge
-from ikd.sweep._hyperband import HyperbandJudge
-from ikd.sweep._judges import Judge, build_judge, expected_epochs
-from ikd.sweep._median import MedianJudge
+from ikd.sweep.schedulers.asha import AshaJudge
+from ikd.sweep.schedulers.hyperband import HyperbandJudge
+from ikd.sweep.schedulers.judges import Judge, build_judge, expected_epochs
+from ikd.sweep.schedulers.median import MedianJudge
 from tests.unit.sweep.conftest import make_space, with_teachers
 
 

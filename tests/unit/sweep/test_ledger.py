@@ -10,9 +10,9 @@ import pytest
 
 from ikd.config import Recipe
 from ikd.sweep import TrialRecord
-from ikd.sweep._budget import spent_budget
-from ikd.sweep._ledger import Ledger, ledger
-from ikd.sweep._records import Report
+from ikd.sweep.budget import spent_budget
+from ikd.sweep.records.ledger import Ledger, ledger
+from ikd.sweep.records.trials import Report
 from tests.unit.sweep.conftest import OpenStudy, make_runner, make_space
 from tests.unit.sweep.player import conduct
 

@@ -11,9 +11,9 @@ import pytest
 
 from ikd.config import Recipe, SearchSpace
 from ikd.sweep import TrialRecord, knee, pareto_front, ranking, wide_console
-from ikd.sweep._keeping import most_checkpoints, tidied, without_place
-from ikd.sweep._pareto import fronts
-from ikd.sweep._records import Report
+from ikd.sweep.records.pareto import fronts
+from ikd.sweep.records.trials import Report
+from ikd.sweep.storage.keeping import most_checkpoints, tidied, without_place
 from tests.unit.sweep.conftest import make_space
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from ikd.config import Recipe, SearchSpace
-from ikd.sweep._pbt import next_exploit
-from ikd.sweep._records import Exploit, Report, TrialRecord
+from ikd.sweep.records.trials import Exploit, Report, TrialRecord
+from ikd.sweep.schedulers.population import next_exploit
 from tests.unit.sweep.conftest import make_space
 
 WEIGHT = "adversarial.weight"

@@ -13,7 +13,7 @@ import pytest
 from ikd.config import Recipe, Runner, SweepFiles
 from ikd.errors import BadInput
 from ikd.sweep import run_sweep
-from ikd.sweep._preflight import check_training
+from ikd.sweep.preflight import check_training
 from tests.unit.sweep.conftest import make_space, with_teachers
 
 

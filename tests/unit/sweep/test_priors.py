@@ -13,10 +13,10 @@ import pytest
 from scipy.stats import kstest, truncnorm
 
 from ikd.config import Domain, Recipe
-from ikd.sweep._domains import at, place
-from ikd.sweep._samplers import drawn_values
-from ikd.sweep._samplers_history import History
-from ikd.sweep._samplers_prior import UnitPrior, picked
+from ikd.sweep.samplers.domains import at, place
+from ikd.sweep.samplers.history import History
+from ikd.sweep.samplers.priors import UnitPrior, picked
+from ikd.sweep.samplers.registry import drawn_values
 from tests.unit.sweep.synthetic import AXES, CUBE, played, record_of, synthetic_recipe, synthetic_space
 
 FIRST = AXES[0]

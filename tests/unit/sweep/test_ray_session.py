@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 
 from ikd.errors import BadInput, JobError
-from ikd.sweep._environment import prepare_environment
+from ikd.sweep.tune.environment import prepare_environment
 from tests.unit.sweep.conftest import make_runner
 
 SCRIPT = """
 from ikd.config import Runner
-from ikd.sweep._environment import prepare_environment
+from ikd.sweep.tune.environment import prepare_environment
 prepare_environment("local")
-from ikd.sweep._cluster import ray_session
+from ikd.sweep.tune.cluster import ray_session
 import ray
 with ray_session(Runner()):
     # Tune gives every trial a runtime environment, which sends the start of its worker through a shell
@@ -49,7 +49,7 @@ def test_workers_start_from_an_interpreter_with_a_space_in_its_path(tmp_path: Pa
 @pytest.fixture
 def cluster() -> ModuleType:
     prepare_environment("local")
-    from ikd.sweep import _cluster
+    from ikd.sweep.tune import cluster as _cluster
 
     return _cluster
 

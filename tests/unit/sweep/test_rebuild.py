@@ -11,10 +11,10 @@ import pytest
 from ikd.config import Recipe, SweepFiles
 from ikd.errors import BadInput
 from ikd.sweep import TrialRecord, rebuild_tracking
-from ikd.sweep._folder import driving, sweep_folder, write_files
-from ikd.sweep._study import StudyLost
+from ikd.sweep.study.folder import driving, sweep_folder, write_files
+from ikd.sweep.study.study import StudyLost
 from ikd.tracking import local_uri
-from ikd.tracking._mlflow import make_client
+from ikd.tracking.mlflow_client import make_client
 from tests.unit.sweep.conftest import OpenStudy, make_runner, make_space
 from tests.unit.sweep.player import Worker, conduct, play
 

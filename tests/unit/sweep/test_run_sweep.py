@@ -18,9 +18,9 @@ from rich.console import Console
 from ikd.config import Recipe
 from ikd.errors import BadInput
 from ikd.sweep import SweepResult, best_trial, dry_run, run_sweep, stop_sweep, sweep_names, sweep_status, trials_of
-from ikd.sweep._folder import driving, sweep_folder
-from ikd.sweep._records import ranked
-from ikd.sweep._sampling import anchor_proposals
+from ikd.sweep.proposals.anchors import anchor_proposals
+from ikd.sweep.records.trials import ranked
+from ikd.sweep.study.folder import driving, sweep_folder
 from tests.unit.sweep import fake_training
 from tests.unit.sweep.conftest import OpenStudy, make_runner, make_space, with_teachers
 
@@ -194,7 +194,7 @@ def test_another_space_or_recipe_is_refused_and_nothing_changes(recipe: Recipe) 
 
 def test_two_drivers_of_one_sweep_are_refused(recipe: Recipe) -> None:
     hold = (
-        "import time; from ikd.sweep._folder import *\n"
+        "import time; from ikd.sweep.study.folder import *\n"
         "with driving(sweep_folder('s')): print('held', flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", hold], stdout=subprocess.PIPE, text=True) as other:
@@ -238,7 +238,7 @@ def test_importing_the_package_loads_no_ray() -> None:
 
 
 def test_folders_of_killed_drivers_are_removed(tmp_path: Path) -> None:
-    from ikd.sweep._environment import LEFT_OVER_SECONDS, remove_left_over
+    from ikd.files import LEFT_OVER_SECONDS, remove_left_over
 
     dead, young, alive = (tmp_path / f"ikd-ray-{pid}-x" for pid in (99999999, 99999998, os.getpid()))
     for folder in (dead, young, alive):

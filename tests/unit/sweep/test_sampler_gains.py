@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pytest
 
 from ikd.config import Recipe
-from ikd.sweep._pareto import fronts, losses
+from ikd.sweep.records.pareto import fronts, losses
 from tests.unit.sweep.synthetic import AXES, CUBE, Outcome, distance, played, synthetic_recipe, synthetic_space
 
 RANDOM: dict[str, Any] = {"random": {}}

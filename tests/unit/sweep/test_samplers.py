@@ -11,11 +11,12 @@ import pytest
 from scipy.stats import qmc
 
 from ikd.config import Recipe
-from ikd.sweep._domains import contains, place
-from ikd.sweep._records import State, TrialRecord
-from ikd.sweep._samplers import drawn_values
-from ikd.sweep._samplers_history import History
-from ikd.sweep._sampling import propose
+from ikd.sweep.proposals.search import propose
+from ikd.sweep.records.trials import TrialRecord
+from ikd.sweep.samplers.domains import contains, place
+from ikd.sweep.samplers.history import History
+from ikd.sweep.samplers.registry import drawn_values
+from ikd.trial import State
 from tests.unit.sweep.synthetic import (
     AXES,
     CUBE,

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from ikd.config import Domain, Recipe, SearchSpace
-from ikd.sweep._domains import configurations, distribution_of, label
-from ikd.sweep._records import Report, State, TrialRecord
-from ikd.sweep._sampling import anchor_proposals, propose
+from ikd.sweep.proposals.anchors import anchor_proposals
+from ikd.sweep.proposals.search import propose
+from ikd.sweep.records.trials import Report, TrialRecord
+from ikd.sweep.samplers.domains import distribution_of, label
+from ikd.trial import State
 from tests.unit.sweep.conftest import make_space
 
 HOST = {"distill.host": {"choice": ["fgd", "mgd"]}}
@@ -54,7 +56,7 @@ def test_stepped_values_are_the_decimals_a_person_would_write(recipe: Recipe) ->
     space = make_space(parameters={"augment.crop.min_ratio": {"uniform": [0.1, 0.75], "step": 0.1}})
     wanted = {0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7}
     assert {one["augment.crop.min_ratio"] for one in draws(space, recipe, 60)} == wanted
-    assert [one["augment.crop.min_ratio"] for one in configurations(space)] == sorted(wanted)
+    assert [one["augment.crop.min_ratio"] for one in space.settings(space.parameters)] == sorted(wanted)
 
 
 def test_choices_of_lists_are_stored_as_json() -> None:
@@ -119,7 +121,7 @@ def test_startup_trials_are_random(recipe: Recipe) -> None:
 def test_the_last_configuration_of_a_small_space_is_found(recipe: Recipe) -> None:
     parameters = {"attack.steps": {"choice": [1, 2, 3]}, "distill.host": {"choice": ["fgd", "mgd"]}}
     space = make_space(parameters=parameters)
-    everything = list(configurations(space))
+    everything = list(space.settings(space.parameters))
     assert len(everything) == 6 == space.num_configurations()
     taken = [record(n, one, 0.1, "failed", recipe.with_values(one).fingerprint()) for n, one in enumerate(everything)]
     for left_out in range(6):

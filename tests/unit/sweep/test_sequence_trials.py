@@ -10,8 +10,9 @@ import pytest
 
 from ikd.config import Recipe, SearchSpace
 from ikd.sweep import dry_run
-from ikd.sweep._records import ANCHOR_NAMES
-from ikd.sweep._sampling import anchor_proposals, propose
+from ikd.sweep.proposals.anchors import anchor_proposals
+from ikd.sweep.proposals.search import propose
+from ikd.sweep.records.trials import ANCHOR_NAMES
 from tests.unit.sweep.conftest import OpenStudy, make_runner, make_space, with_teachers
 from tests.unit.sweep.player import Death, DyingStudy, Worker, conduct, play
 

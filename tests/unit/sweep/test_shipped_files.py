@@ -11,11 +11,12 @@ import pytest
 from rich.console import Console
 
 from ikd.config import Distill, SearchSpace, load_sweep
-from ikd.config._search import Random, Sampler
+from ikd.config.space.search import Random, Sampler
 from ikd.errors import ConfigError
 from ikd.sweep import TrialRecord, dry_run
-from ikd.sweep._asha import AshaJudge
-from ikd.sweep._sampling import anchor_proposals, propose
+from ikd.sweep.proposals.anchors import anchor_proposals
+from ikd.sweep.proposals.search import propose
+from ikd.sweep.schedulers.asha import AshaJudge
 
 ROOT = Path(__file__).resolve().parents[3]
 SPACES = sorted((ROOT / "search_spaces").glob("*.yaml"))

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from ikd.sweep._signals import SIGTERM_GRACE_SECONDS, Interrupts, StopNow, listening
+from ikd.sweep.signals import SIGTERM_GRACE_SECONDS, Interrupts, StopNow, listening
 
 
 def test_the_first_signal_saves_and_the_second_ends() -> None:

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from ikd.config import load_sweep
-from ikd.sweep._space_table import condition_text, short_names, space_table, values_text
+from ikd.sweep.view.space import condition_text, short_names, space_table, values_text
 
 ROOT = Path(__file__).resolve().parents[3]
 SPACE = """

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ikd.config import Asha
-from ikd.sweep._asha import AshaJudge
+from ikd.sweep.schedulers.asha import AshaJudge
 
 EPOCHS, RIVALS, SLOTS = 24, 14, 3
 SEQUENCE = RIVALS

@@ -11,8 +11,8 @@ import pytest
 from pyarrow import fs
 
 from ikd.errors import BadInput
-from ikd.sweep import _object_files
-from ikd.sweep._storage import ObjectStore, TrialStore, open_store
+from ikd.sweep.storage import objects as _object_files
+from ikd.sweep.storage.store import ObjectStore, TrialStore, open_store
 
 
 class Torn(OSError):

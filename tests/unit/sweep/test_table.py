@@ -8,9 +8,9 @@ from rich.console import Console
 
 from ikd.config import Recipe
 from ikd.sweep import Report, TrialRecord, ranking
-from ikd.sweep._records import State
-from ikd.sweep._table import SweepView, seconds_left
-from ikd.sweep._text import duration, percent
+from ikd.sweep.records.text import duration, percent
+from ikd.sweep.view.live import SweepView, seconds_left
+from ikd.trial import State
 from tests.unit.sweep.conftest import make_space
 
 

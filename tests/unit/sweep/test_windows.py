@@ -11,8 +11,8 @@ import pytest
 from optuna.storages import RDBStorage
 
 from ikd.config import Recipe, load_recipe
-from ikd.sweep._database import open_storage
-from ikd.sweep._study import SweepStudy
+from ikd.sweep.study.database import open_storage
+from ikd.sweep.study.study import SweepStudy
 from tests.unit.sweep.conftest import OpenStudy, make_space
 from tests.unit.sweep.player import Death, Worker, conduct, play
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,9 @@ import pytest
 
 from ikd.config import Recipe
 from ikd.errors import CheckpointError, DiskFull
-from ikd.sweep._worker import Job, Line, _train
-from tests.unit.sweep.fake_training import EpochReport, StopTrial
+from ikd.sweep.tune.worker import Job, Line, _train
+from ikd.trial import EpochReport, NotifyOf, Report, TrialOptions
+from tests.unit.sweep.fake_training import Prepared
 
 TORN = "torn"
 GOES_ON = "last.pth was cut short: the trial goes on from the epoch before"
@@ -22,8 +22,6 @@ BEGINS = "last.pth was cut short: the trial begins anew"
 class Training:
     """A training module whose checkpoints are epochs in text; it notes what it is asked for."""
 
-    StopTrial = StopTrial
-
     def __init__(self) -> None:
         self.asked: list[dict[str, Any]] = []
 
@@ -31,15 +29,33 @@ class Training:
         files = [directory / "last.pth", directory / "previous.pth"]
         return next((file for file in files if file.is_file() and file.read_text() != TORN), None)
 
+    def check(self, recipe: Recipe) -> None:
+        pass
+
+    def prepare(self, recipe: Recipe, progress: NotifyOf | None = None) -> Prepared:
+        return Prepared()
+
+    def reset(self) -> None:
+        pass
+
     def run_trial(
-        self, recipe: Recipe, report: Callable[[EpochReport], None], checkpoint: Path | None, *, directory: Path,
-        **asked: Any,
-    ) -> None:  # fmt: skip
-        start = checkpoint or asked.get("adopt")
+        self,
+        recipe: Recipe,
+        report: Report | None = None,
+        checkpoint: Path | None = None,
+        *,
+        directory: Path,
+        objective: tuple[str, str],
+        threads: int | None,
+        prepared: Any,
+        options: TrialOptions,
+    ) -> None:
+        start = checkpoint or options.adopt
         name = start.name if start is not None else None
-        self.asked.append({"from": name, **{key: asked[key] for key in asked if key not in ("objective", "threads")}})
+        self.asked.append({"from": name, "prepared": prepared is not None, "options": options})
         epoch = int(start.read_text()) + 1 if start is not None else 1
         (directory / "last.pth").write_text(str(epoch))
+        assert report is not None
         report(EpochReport(epoch, {"bbox_mAP": 0.5}, directory / "last.pth"))
 
 
@@ -83,7 +99,8 @@ def test_a_trial_goes_on_from_the_last_checkpoint_that_is_whole(
 ) -> None:  # fmt: skip
     leave(tmp_path, **files)
     told = train(training, recipe, tmp_path)
-    assert training.asked == [{"from": start}]
+    assert [one["from"] for one in training.asked] == [start]
+    assert training.asked[0]["prepared"] == (start is None), "one that goes on prepares by itself"
     assert [one["epoch"] for one in told if one["kind"] == "epoch"] == [epoch]
     assert told[-1] == {"kind": "end", "state": "finished", "reason": ""}
     notes = [one["text"] for one in told if one["kind"] == "note"]
@@ -111,7 +128,7 @@ def test_a_trial_of_a_population_takes_the_weights_of_another(
     source.mkdir(parents=True)
     storage = f"file://{tmp_path}/remote" if stored else None
     if stored:
-        from ikd.sweep._storage import open_store
+        from ikd.sweep.storage.store import open_store
 
         (tmp_path / "epoch-2.pth").write_text("2")
         (tmp_path / "work").mkdir()
@@ -121,8 +138,8 @@ def test_a_trial_of_a_population_takes_the_weights_of_another(
         (source / "epoch-2.pth").write_text("2")
     told = train(training, recipe, folder, start=(5, 2), storage=storage)
     (asked,) = training.asked
-    assert asked["from"] == asked["adopt"].name
-    assert asked["adopt"].name in ("epoch-2.pth", "5-epoch-2.pth")
+    assert asked["from"] == asked["options"].adopt.name
+    assert asked["options"].adopt.name in ("epoch-2.pth", "5-epoch-2.pth")
     assert [one["epoch"] for one in told if one["kind"] == "epoch"] == [3]
 
 
@@ -134,7 +151,9 @@ def test_a_trial_of_a_population_goes_on_from_its_own_once_it_has_one(
     source.mkdir()
     (source / "epoch-2.pth").write_text("2")
     train(training, recipe, tmp_path, start=(5, 2))
-    assert training.asked == [{"from": "last.pth", "adopt": source / "epoch-2.pth"}], "`run_trial` takes the later one"
+    (asked,) = training.asked
+    assert asked["from"] == "last.pth"
+    assert asked["options"].adopt == source / "epoch-2.pth", "`run_trial` takes the later one"
 
 
 def test_a_full_disk_is_told_and_ends_nothing(
@@ -150,9 +169,10 @@ def test_a_full_disk_is_told_and_ends_nothing(
     assert not [one for one in told if one["kind"] == "end"]
 
 
-def test_only_what_is_asked_for_is_passed_on(training: Training, recipe: Recipe, tmp_path: Path) -> None:
-    train(training, recipe, tmp_path, costs=("gflops",), keep_epochs=2, processes=4)
-    assert training.asked == [{"from": None, "costs": ("gflops",), "keep_epochs": 2, "processes": 4}]
+def test_what_a_sweep_asks_for_is_passed_on(training: Training, recipe: Recipe, tmp_path: Path) -> None:
+    options = TrialOptions(costs=("gflops",), keep_epochs=2, processes=4)
+    train(training, recipe, tmp_path, options=options)
+    assert [one["options"] for one in training.asked] == [options]
 
 
 def test_an_epoch_is_in_the_store_before_it_is_told(training: Training, recipe: Recipe, tmp_path: Path) -> None:
@@ -169,4 +189,4 @@ def test_an_epoch_is_in_the_store_before_it_is_told(training: Training, recipe: 
     assert seen == [True]
     assert not folder.exists(), "the sweep's folder is the driver's"
     _train(training, Line(send), config, job)
-    assert training.asked == [{"from": None}, {"from": "last.pth"}], "the next attempt pulls it"
+    assert [one["from"] for one in training.asked] == [None, "last.pth"], "the next attempt pulls it"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ikd.tracking._mlflow import make_client
+from ikd.tracking.mlflow_client import make_client
 
 
 @pytest.fixture(scope="session")

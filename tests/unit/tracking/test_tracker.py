@@ -14,7 +14,7 @@ import pytest
 
 from ikd.errors import BadInput
 from ikd.tracking import MlflowTracker, NullTracker, Tracker, TrialState, open_tracker
-from ikd.tracking._open import resolve_uri
+from ikd.tracking.open import resolve_uri
 from tests.unit.tracking.tell import METRICS, make_tracker, runs_by_trial, steps, tell_trial
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ikd.tracking._events import Event, read_epochs, write_epochs
+from ikd.tracking.events import Event, read_epochs, write_epochs
 
 
 @pytest.mark.parametrize(

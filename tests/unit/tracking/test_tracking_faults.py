@@ -15,9 +15,9 @@ import pytest
 from ikd.errors import DiskFull
 from ikd.files import append
 from ikd.tracking import MlflowTracker
-from ikd.tracking._events import Event
-from ikd.tracking._tracker import SPOOL
-from ikd.tracking._writer import Writer
+from ikd.tracking.events import Event
+from ikd.tracking.tracker import SPOOL
+from ikd.tracking.writer import Writer
 from tests.unit.tracking.tell import METRICS, make_tracker, runs_by_trial, steps, tell_trial
 
 NOTICEABLE_SECONDS = 1.0
@@ -188,7 +188,7 @@ def test_a_spool_is_written_again_when_its_disk_has_space_again(
             raise DiskFull(str(path), len(text), 0)
         append(path, text)
 
-    monkeypatch.setattr("ikd.tracking._writer.append", write)
+    monkeypatch.setattr("ikd.tracking.writer.append", write)
     writer = Writer(Away(), spool, waits=(0.01, 0.02))
     writer.put(event(1))
     assert not writer.flush(0.2)

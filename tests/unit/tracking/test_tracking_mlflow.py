@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ikd.errors import JobError
-from ikd.tracking._mlflow import hide_password, load_mlflow, local_uri, make_client, plain_reason
+from ikd.tracking.mlflow_client import hide_password, load_mlflow, local_uri, make_client, plain_reason
 
 
 def test_a_folder_named_mlflow_is_not_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,7 +39,7 @@ def test_a_new_database_has_its_tables_in_a_new_folder(template: Path) -> None:
 
 @pytest.mark.slow
 def test_two_processes_meet_a_new_database(tmp_path: Path) -> None:
-    code = f"from ikd.tracking._mlflow import make_client; make_client({local_uri(tmp_path)!r})"
+    code = f"from ikd.tracking.mlflow_client import make_client; make_client({local_uri(tmp_path)!r})"
     both = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) for _ in range(2)]
     errors = [process.communicate()[1].decode() for process in both]
     assert [process.returncode for process in both] == [0, 0], errors

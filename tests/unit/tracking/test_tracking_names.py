@@ -4,7 +4,7 @@ import pytest
 from mlflow.utils.validation import _validate_metric_name, _validate_param_name, _validate_tag_name
 
 from ikd.tracking import trial_name
-from ikd.tracking._names import clean_key, clean_keys, value_text
+from ikd.tracking.names import clean_key, clean_keys, value_text
 
 BAD = [
     "AP@0.5",

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ikd.tracking import MlflowTracker
-from ikd.tracking._tracker import SPOOL
+from ikd.tracking.tracker import SPOOL
 from tests.unit.tracking.tell import make_tracker, runs_by_trial, steps, tell_trial
 
 

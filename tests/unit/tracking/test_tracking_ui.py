@@ -13,7 +13,7 @@ import pytest
 
 from ikd.errors import BadInput
 from ikd.tracking import serve_ui
-from ikd.tracking._ui import _page, ui_command
+from ikd.tracking.mlflow_ui import _page, ui_command
 from tests.unit.tracking.tell import make_tracker, tell_trial
 
 

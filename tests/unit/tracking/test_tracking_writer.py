@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ikd.tracking._events import Event
-from ikd.tracking._writer import ATTEMPTS, Rejected, Writer
+from ikd.tracking.events import Event
+from ikd.tracking.writer import ATTEMPTS, Rejected, Writer
 
 QUICK = (0.01, 0.02)
 

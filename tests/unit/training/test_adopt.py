@@ -15,7 +15,8 @@ import torch
 from ikd.config import Recipe
 from ikd.errors import CheckpointError
 from ikd.training import EpochReport, StopTrial, run_trial
-from ikd.training._checkpoint import load
+from ikd.training.checkpoint import load
+from ikd.trial import TrialOptions
 
 Build = Callable[..., Recipe]
 OTHER = {"distill__fgd__alpha": 0.01}
@@ -40,13 +41,13 @@ def untimed(metrics: dict[str, float]) -> dict[str, float]:
     return {name: value for name, value in metrics.items() if not name.startswith("seconds/")}
 
 
-def run(recipe: Recipe, directory: Path, **arguments: Any) -> dict[int, dict[str, float]]:
+def run(recipe: Recipe, directory: Path, checkpoint: Path | None = None, **options: Any) -> dict[int, dict[str, float]]:
     reports: dict[int, dict[str, float]] = {}
 
     def note(report: EpochReport) -> None:
         reports[report.epoch] = untimed(report.metrics)
 
-    run_trial(recipe, note, directory=directory, **arguments)
+    run_trial(recipe, note, checkpoint, directory=directory, options=TrialOptions(**options))
     return reports
 
 
@@ -104,7 +105,11 @@ def test_log_and_best_stay_the_trials_own(pair: Pair, tmp_path: Path) -> None:
     first, second = (directory / "log.jsonl").read_text().splitlines()[:2]
     kept = (directory / "best.pth").read_bytes()
     result = run_trial(
-        pair.other, None, directory=directory, adopt=pair.source / "epoch-2.pth", objective=("lr", "max")
+        pair.other,
+        None,
+        directory=directory,
+        options=TrialOptions(adopt=pair.source / "epoch-2.pth"),
+        objective=("lr", "max"),
     )
     lines = (directory / "log.jsonl").read_text().splitlines()
     assert lines[:2] == [first, second]
@@ -118,7 +123,7 @@ def test_what_was_adopted_is_the_trials_own(pair: Pair, tmp_path: Path) -> None:
     """Its checkpoint is of its recipe, and wins over the adopted one once it is further."""
     directory = pair.copy(tmp_path / "own")
     adopt = pair.source / "epoch-1.pth"
-    run_trial(pair.other, stop_after_two, directory=directory, adopt=adopt)
+    run_trial(pair.other, stop_after_two, directory=directory, options=TrialOptions(adopt=adopt))
     last = directory / "last.pth"
     assert load(last)["fingerprint"] == pair.other.fingerprint()
     assert list(run(pair.other, directory, checkpoint=last, adopt=adopt)) == [3]

@@ -16,9 +16,10 @@ import torch
 from ikd.config import Recipe
 from ikd.errors import BadInput, CheckpointError, NonFiniteLoss
 from ikd.training import EpochReport, StopTrial, check_processes, prepare, resumable, run_trial
-from ikd.training import _shared as shared
-from ikd.training._checkpoint import load
-from ikd.training._processes import Task, _Other, crew
+from ikd.training import averaging as shared
+from ikd.training.checkpoint import load
+from ikd.training.processes import Task, _Other, crew
+from ikd.trial import TrialOptions
 
 Build = Callable[..., Recipe]
 Gradients = list[torch.Tensor]
@@ -30,7 +31,7 @@ def children() -> list[int]:
     found = []
     for task in Path("/proc/self/task").iterdir():
         for pid in map(int, (task / "children").read_text().split()):
-            if b"ikd.training._follow" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            if b"ikd.training.follow" in Path(f"/proc/{pid}/cmdline").read_bytes():
                 found.append(pid)
     return found
 
@@ -78,7 +79,9 @@ def gradients(monkeypatch: pytest.MonkeyPatch) -> Gradients:
     return found
 
 
-def run(recipe: Recipe, directory: Path, stop: int = 99, **arguments: Any) -> list[dict[str, float]]:
+def run(
+    recipe: Recipe, directory: Path, stop: int = 99, checkpoint: Path | None = None, **options: Any
+) -> list[dict[str, float]]:
     found: list[dict[str, float]] = []
 
     def note(report: EpochReport) -> None:
@@ -86,7 +89,7 @@ def run(recipe: Recipe, directory: Path, stop: int = 99, **arguments: Any) -> li
         if report.epoch == stop:
             raise StopTrial
 
-    run_trial(recipe, note, directory=directory, **arguments)
+    run_trial(recipe, note, checkpoint, directory=directory, options=TrialOptions(**options))
     return found
 
 
@@ -106,7 +109,7 @@ def test_two_processes_take_the_step_of_one_and_a_killed_one_ends_the_trial(
     directory = tmp_path / "two"
     began = time.monotonic()
     with pytest.raises(RuntimeError, match="training process 1 was killed by SIGKILL"):
-        run_trial(recipe, kill, directory=directory, processes=2)
+        run_trial(recipe, kill, directory=directory, options=TrialOptions(processes=2))
     assert time.monotonic() - began < 100, "nobody waits for the dead"
 
     assert len(alone) == 2

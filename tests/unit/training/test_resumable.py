@@ -15,7 +15,8 @@ import torch
 from ikd.config import Recipe
 from ikd.errors import CheckpointError, DiskFull
 from ikd.training import EpochReport, StopTrial, resumable, run_trial
-from ikd.training._checkpoint import load, save, save_last
+from ikd.training.checkpoint import load, save, save_last
+from ikd.trial import TrialFolder
 
 Build = Callable[..., Recipe]
 Damage = Callable[[bytes], bytes]
@@ -40,7 +41,7 @@ def spoil(path: Path, damage: Damage) -> None:
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 def test_a_damaged_checkpoint_is_passed_over(tmp_path: Path, damage: Damage) -> None:
     for epoch in (1, 2, 3):
-        save_last(content(epoch), tmp_path)
+        save_last(content(epoch), TrialFolder(tmp_path))
     last, previous = tmp_path / "last.pth", tmp_path / "previous.pth"
     assert resumable(tmp_path) == last
     assert [load(path)["epoch"] for path in (last, previous)] == [3, 2]
@@ -56,14 +57,14 @@ def test_nothing_is_found_where_nothing_is(tmp_path: Path) -> None:
     assert resumable(tmp_path / "absent") is None
     torch.save({"format": 0}, tmp_path / "last.pth")
     assert resumable(tmp_path) is None
-    save_last(content(1), tmp_path)
+    save_last(content(1), TrialFolder(tmp_path))
     (tmp_path / "last.pth").unlink()
     assert resumable(tmp_path) is None
 
 
 def test_a_kept_epoch_stays(tmp_path: Path) -> None:
     for epoch in (1, 2, 3):
-        save_last(content(epoch), tmp_path, keep=epoch == 2)
+        save_last(content(epoch), TrialFolder(tmp_path), keep=epoch == 2)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["epoch-2.pth", "last.pth", "previous.pth"]
     assert load(tmp_path / "epoch-2.pth")["model"]["weight"][0] == 2
 
@@ -127,8 +128,8 @@ def test_a_trial_goes_on_from_the_epoch_before(stopped: tuple[Recipe, Path], tmp
 
 
 def test_a_trial_that_starts_anew_forgets_the_old_one(tiny_recipe: Build, tmp_path: Path) -> None:
-    save_last(content(1), tmp_path)
-    save_last(content(2), tmp_path)
+    save_last(content(1), TrialFolder(tmp_path))
+    save_last(content(2), TrialFolder(tmp_path))
     seen: list[list[str]] = []
     run_trial(
         tiny_recipe(schedule__epochs=1),

@@ -72,7 +72,7 @@ def test_teachers_are_never_in_memory_together(staged: Build, tmp_path: Path, mo
         alive.append(weakref.ref(teacher))
         return teacher
 
-    monkeypatch.setattr("ikd.training._stage.load_teacher", spy)
+    monkeypatch.setattr("ikd.training.stage.load_teacher", spy)
     curve(staged(), tmp_path)
     assert len(alive) == 2
 

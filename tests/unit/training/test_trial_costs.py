@@ -10,6 +10,7 @@ import pytest
 from ikd.config import Recipe
 from ikd.errors import BadInput
 from ikd.training import COSTS, EpochReport, StopTrial, run_trial
+from ikd.trial import TrialOptions
 
 Build = Callable[..., Recipe]
 NAMES = [f"cost/{name}" for name in COSTS]
@@ -17,7 +18,7 @@ NAMES = [f"cost/{name}" for name in COSTS]
 
 def metrics_of(recipe: Recipe, directory: Path, costs: tuple[str, ...]) -> list[dict[str, float]]:
     found: list[EpochReport] = []
-    run_trial(recipe, found.append, directory=directory, costs=costs)
+    run_trial(recipe, found.append, directory=directory, options=TrialOptions(costs=costs))
     return [dict(report.metrics) for report in found]
 
 
@@ -56,15 +57,21 @@ def test_a_resumed_trial_keeps_its_figure(tiny_recipe: Build, tmp_path: Path) ->
         reports.append(report)
         raise StopTrial
 
-    result = run_trial(tiny_recipe(), stop, directory=tmp_path, costs=("latency_ms",))
-    run_trial(tiny_recipe(), reports.append, result.last, directory=tmp_path, costs=("latency_ms", "mparameters"))
+    result = run_trial(tiny_recipe(), stop, directory=tmp_path, options=TrialOptions(costs=("latency_ms",)))
+    run_trial(
+        tiny_recipe(),
+        reports.append,
+        result.last,
+        directory=tmp_path,
+        options=TrialOptions(costs=("latency_ms", "mparameters")),
+    )
     assert reports[0].metrics["cost/latency_ms"] == reports[1].metrics["cost/latency_ms"] > 0
     assert reports[1].metrics["cost/mparameters"] > 0
 
 
 def test_an_unknown_cost_is_refused(tiny_recipe: Build, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"costs: must be among gflops, mparameters, latency_ms, but got 'watts'"):
-        run_trial(tiny_recipe(), directory=tmp_path / "trial", costs=("watts",))
+        run_trial(tiny_recipe(), directory=tmp_path / "trial", options=TrialOptions(costs=("watts",)))
     assert not (tmp_path / "trial").exists()
 
 

@@ -28,6 +28,7 @@ from ikd.config import Recipe
 from ikd.distill.detector import DistillDetector
 from ikd.errors import NonFiniteLoss
 from ikd.training import EpochReport, StopTrial, prepare, run_trial
+from ikd.trial import TrialOptions
 
 Build = Callable[..., Recipe]
 State = dict[str, Any]
@@ -129,7 +130,7 @@ class Worker:
                 directory=self.folder / str(number),
                 threads=1,
                 prepared=prepare(recipe),
-                costs=("gflops",) if number % 4 == 0 else (),
+                options=TrialOptions(costs=("gflops",) if number % 4 == 0 else ()),
             )
         except NonFiniteLoss:
             assert number % len(self._recipes) == 3

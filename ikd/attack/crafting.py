@@ -1,0 +1,190 @@
+"""Attacking a whole data set once, and measuring what that did to the teacher."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ikd.attack.difgsm import DIFGSM
+from ikd.attack.gradient import prepared_samples
+from ikd.attack.images import Batch, TrainingImages, batches, image_ids, open_dataset
+from ikd.attack.preprocess import Normaliser, valid_mask
+from ikd.attack.store import PerturbationStore
+from ikd.data import coco_metrics, read_annotations
+from ikd.detectors import boxes_only, weights_sha256
+from ikd.errors import BadInput, DataError
+
+Progress = Callable[[int, int], None]
+_FORMAT = 1  # raise when the stored files or the meaning of a setting change
+
+
+def perturbation_key(
+    teacher: nn.Module, source: TrainingImages, attack: DIFGSM, *, data_fingerprint: str
+) -> dict[str, Any]:
+    """Return everything a set of perturbations depends on, for `PerturbationStore`.
+
+    Args:
+        teacher: the frozen detector; its weights and normalisation count, not where they came from.
+        source: the images and their size.
+        attack: the attack.
+        data_fingerprint: of the annotations and images (`ikd.data.fingerprint`). It says nothing about image ids, by
+            which the store is read, so the ids and file names enter too.
+    """
+    images = [[item["id"], item["file_name"]] for item in read_annotations(source.annotations)["images"]]
+    return {
+        "format": _FORMAT,
+        "teacher": weights_sha256(teacher),
+        "data": data_fingerprint,
+        "images": hashlib.sha256(json.dumps(sorted(images)).encode()).hexdigest(),
+        "input_size": list(source.input_size),
+        "keep_ratio": source.keep_ratio,
+        "attack": attack.parameters(),
+    }
+
+
+def generate(
+    teacher: nn.Module,
+    source: TrainingImages,
+    store: PerturbationStore,
+    attack: DIFGSM,
+    *,
+    batch_size: int = 8,
+    device: str | torch.device = "cpu",
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Fill a store with the perturbation of every image, then evaluate the teacher with and without it.
+
+    Continues where an earlier run stopped; a complete store is left as it is. Images are seen as at test time:
+    resized, padded to the teacher's divisor, not augmented.
+
+    Args:
+        teacher: a frozen detector; moved to `device`.
+        source: the images and their size.
+        store: where the perturbations go; made with `perturbation_key` of the same arguments.
+        attack: the attack.
+        batch_size: images at a time; changes nothing but time and memory.
+        device: where to run.
+        progress: called with images done and images to do; each is attacked once and evaluated once.
+
+    Returns:
+        The summary: `count`, `attacked` and `seconds` (of this run's attacks), `clean` and `perturbed` (COCO metrics
+        of the teacher on the images it attacked, 0..1).
+
+    Raises:
+        BadInput: a strength below one grey level, which whole numbers cannot store, or a batch size below 1.
+    """
+    if batch_size < 1:
+        raise BadInput(f"batch_size must be at least 1, got {batch_size=}")
+    if 0 < attack.eps < 1:
+        raise BadInput(f"eps must be 0, or at least 1 grey level to be stored in whole numbers; got {attack.eps=}")
+    teacher.to(device)
+    dataset = open_dataset(source, with_masks=bool(getattr(teacher, "with_mask", False)))
+    ids = image_ids(dataset)
+    absent = set(store.missing(ids))
+    if not absent and store.complete:
+        return store.summary()
+    store.reopen()
+    run = _Run(teacher, dataset, store, batch_size, progress or _silent)
+    run.total = len(absent) + len(ids)
+    seconds = run.attack(attack, [index for index, image_id in enumerate(ids) if image_id in absent])
+    clean, perturbed = run.evaluate()
+    store.finish(
+        {
+            "count": len(ids),
+            "attacked": len(absent),
+            "seconds": seconds,
+            "clean": coco_metrics(source.annotations, clean),
+            "perturbed": coco_metrics(source.annotations, perturbed),
+        }
+    )
+    return store.summary()
+
+
+def quantise(delta: Tensor, limit: float) -> NDArray[np.int8]:
+    """Round a perturbation [3, H, W] to whole grey levels of at most `limit`, as [H, W, 3]."""
+    most = min(math.floor(limit), 127)
+    rounded: NDArray[np.int8] = delta.round().clamp(-most, most).permute(1, 2, 0).to(torch.int8).cpu().numpy()
+    return rounded
+
+
+def _silent(done: int, total: int) -> None:
+    del done, total
+
+
+class _Run:
+    """One pass over the images to attack, one over all to evaluate."""
+
+    def __init__(
+        self, teacher: Any, dataset: Any, store: PerturbationStore, batch_size: int, progress: Progress
+    ) -> None:
+        self.teacher, self.dataset, self.store, self.batch_size = teacher, dataset, store, batch_size
+        self.progress, self.done, self.total = progress, 0, 0
+        self.device = next(teacher.parameters()).device
+        self.normaliser = Normaliser(teacher)
+
+    def _batches(self, indices: Sequence[int]) -> Iterator[Batch]:
+        for batch in batches(self.dataset, indices, batch_size=self.batch_size, divisor=self.normaliser.divisor):
+            yield batch
+            self.done += len(batch.samples)
+            self.progress(self.done, self.total)
+
+    def attack(self, attack: DIFGSM, indices: Sequence[int]) -> float:
+        """Write the perturbation of each image and return the seconds that took."""
+        start = time.perf_counter()
+        # relative to the contrast, the published strength may exceed eps in a channel; what was crafted is kept
+        limit = 127.0 if attack.published else attack.eps
+        for batch in self._batches(indices):
+            samples = [sample.to(self.device) for sample in batch.samples]
+            delta = attack(self.teacher, batch.pixels.to(self.device), samples)
+            height, width = batch.size
+            for image_id, one in zip(batch.image_ids, delta, strict=True):
+                self.store.write(image_id, quantise(one[:, :height, :width], limit))
+        return time.perf_counter() - start
+
+    def evaluate(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Return the teacher's detections on the clean and on the perturbed images."""
+        clean: list[dict[str, Any]] = []
+        perturbed: list[dict[str, Any]] = []
+        for batch in self._batches(range(len(self.dataset))):
+            pixels = batch.pixels.to(self.device).float()
+            delta = torch.zeros_like(pixels)
+            height, width = batch.size
+            for index, image_id in enumerate(batch.image_ids):
+                delta[index, :, :height, :width] = torch.from_numpy(self._read(image_id)).permute(2, 0, 1).to(delta)
+            clean += self._detect(pixels, batch)
+            perturbed += self._detect((pixels + delta).clamp(0, 255), batch)
+        return clean, perturbed
+
+    def _read(self, image_id: int) -> NDArray[np.int8]:
+        try:
+            return self.store.read(image_id)
+        except DataError:
+            self.store.discard(image_id)  # damaged inside: the next run remakes it
+            raise
+
+    @torch.no_grad()
+    def _detect(self, pixels: Tensor, batch: Batch) -> list[dict[str, Any]]:
+        shape = (int(pixels.shape[2]), int(pixels.shape[3]))
+        sizes = [batch.size] * len(batch.samples)
+        samples = prepared_samples(batch.samples, shape, [shape] * len(batch.samples))
+        inputs = self.normaliser.forward(pixels, valid_mask(pixels, sizes))
+        with boxes_only(self.teacher):
+            results = self.teacher.predict(inputs, samples, rescale=True)
+        return [item for result in results for item in self._detections(result)]
+
+    def _detections(self, result: Any) -> Iterator[dict[str, Any]]:
+        found = result.pred_instances
+        boxes = found.bboxes.cpu().clone()  # [M, 4] xyxy, original pixels
+        boxes[:, 2:] -= boxes[:, :2]
+        for box, label, score in zip(boxes.tolist(), found.labels.tolist(), found.scores.tolist(), strict=True):
+            category = self.dataset.cat_ids[label]
+            yield {"image_id": int(result.img_id), "category_id": category, "bbox": box, "score": score}

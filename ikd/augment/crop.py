@@ -1,0 +1,54 @@
+"""The crop of AdpCrop: mmdet's random crop with a window of random proportions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from mmdet.datasets.transforms import RandomCrop
+
+from ikd.augment.pair import CHANNELS, is_pair, stack
+
+
+class ProportionalCrop(RandomCrop):
+    """Crops to (round(r_h H), round(r_w W)) with r_h, r_w ~ U[min_ratio, 1] at a uniform offset.
+
+    Boxes and masks are clipped, empty ones dropped; a sample left without boxes is skipped (None), as mmdet's data
+    sets expect.
+
+    Args:
+        min_ratio: smallest side of the window relative to the image's, in (0, 1].
+        separate_offsets: draw another offset for the adversarial image of a pair; boxes follow it. That is what the
+            authors' code does, and it parts the two images.
+    """
+
+    def __init__(self, min_ratio: float, *, separate_offsets: bool = False) -> None:
+        super().__init__((min_ratio, min_ratio), crop_type="relative_range")
+        self.separate_offsets = separate_offsets
+
+    def _get_crop_size(self, image_size: tuple[int, int]) -> tuple[int, int]:
+        height, width = super()._get_crop_size(image_size)
+        return max(height, 1), max(width, 1)  # a ratio near 0 of a tiny image
+
+    def _crop_data(
+        self, results: dict[str, Any], crop_size: tuple[int, int], allow_negative_crop: bool
+    ) -> dict[str, Any] | None:
+        clean = None
+        if self.separate_offsets and is_pair(results["img"]):
+            clean = self._window(results["img"][..., :CHANNELS], crop_size)
+            results["img"] = results["img"][..., CHANNELS:]
+        cropped = super()._crop_data(results, crop_size, allow_negative_crop)
+        if cropped is None or _only_ignored(cropped):
+            return None
+        if clean is not None:
+            cropped["img"] = stack(clean, cropped["img"])
+        return cropped
+
+    def _window(self, image: np.ndarray[Any, Any], size: tuple[int, int]) -> np.ndarray[Any, Any]:
+        top, left = self._rand_offset((image.shape[0] - size[0], image.shape[1] - size[1]))
+        return image[top : top + size[0], left : left + size[1]]
+
+
+def _only_ignored(results: dict[str, Any]) -> bool:
+    flags = results.get("gt_ignore_flags")
+    return flags is not None and bool(np.all(flags))

@@ -1,0 +1,95 @@
+"""The complete mmdet pipelines that trials train and validate with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from ikd.augment.pair import AttachPerturbation, PerturbationReader
+from ikd.augment.sample_specific import SampleSpecificAugment, require
+from ikd.errors import BadInput
+
+_ORDERS = ("flip_crop", "crop_flip")
+
+
+def train_pipeline(
+    *,
+    scale: tuple[int, int],
+    keep_ratio: bool = True,
+    flip: float = 0.5,
+    order: Literal["flip_crop", "crop_flip"] = "flip_crop",
+    augment: Mapping[str, Any] | None = None,
+    perturbations: PerturbationReader | Mapping[str, Any] | None = None,
+    with_masks: bool = False,
+) -> list[dict[str, Any]]:
+    """Writes the training pipeline of one phase.
+
+    With `augment` and `perturbations` it is IKD's first phase, without both the plain second one.
+
+    Args:
+        scale: what mmdet's Resize takes: longest and shortest side with `keep_ratio`, else width and height, px.
+        keep_ratio: keep the aspect ratio.
+        flip: probability of a horizontal flip, 0..1.
+        order: of flip and crop; the authors flip first for RetinaNet and RepPoints, and crop first for Mask R-CNN.
+        augment: arguments of `SampleSpecificAugment`, without `transforms`; None for no such augmentation.
+        perturbations: as `AttachPerturbation` takes them; None for no adversarial image.
+        with_masks: load and transform instance masks too.
+
+    Returns:
+        Configs of mmdet transforms. A sample ends as `inputs` (uint8 [3, H, W], BGR), `data_samples`, and with
+        perturbations `adversarial` (uint8 [3, H, W], the same geometry, never noisy).
+
+    Raises:
+        BadInput: an argument is out of range; nothing else is checked later, except the perturbations themselves.
+    """
+    _check_geometry(scale, flip, order)
+    geometry: list[dict[str, Any]] = [{"type": "Resize", "scale": tuple(scale), "keep_ratio": keep_ratio}]
+    if perturbations is not None:
+        AttachPerturbation(perturbations)  # refused here, not in a worker
+        geometry.append({"type": "AttachPerturbation", "perturbations": perturbations})
+    flips: list[dict[str, Any]] = [{"type": "RandomFlip", "prob": flip}] if flip else []
+    if augment is None:
+        middle = [*geometry, *flips]
+    elif order == "flip_crop":
+        middle = [_specific(augment, [*geometry, *flips])]
+    else:
+        middle = [_specific(augment, geometry), *flips]
+    load = {"type": "LoadAnnotations", "with_bbox": True, "with_mask": with_masks}
+    return [{"type": "LoadImageFromFile"}, load, *middle, {"type": "PackPair"}]
+
+
+def test_pipeline(*, scale: tuple[int, int], keep_ratio: bool = True) -> list[dict[str, Any]]:  # noqa: PT028, no test
+    """Writes the validation pipeline: resizing only.
+
+    Args:
+        scale: what mmdet's Resize takes, px.
+        keep_ratio: keep the aspect ratio.
+
+    Returns:
+        Configs of mmdet transforms, all of them mmdet's own.
+
+    Raises:
+        BadInput: an argument is out of range.
+    """
+    _check_geometry(scale, 0.0, _ORDERS[0])
+    meta = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")
+    return [
+        {"type": "LoadImageFromFile"},
+        {"type": "Resize", "scale": tuple(scale), "keep_ratio": keep_ratio},
+        {"type": "PackDetInputs", "meta_keys": meta},
+    ]
+
+
+def _check_geometry(scale: tuple[int, int], flip: float, order: str) -> None:
+    sides = all(isinstance(side, int) and side >= 1 for side in scale)
+    require(len(scale) == 2 and sides, "scale", scale, "must be two whole numbers of pixels, 1 or more")
+    require(0 <= flip <= 1, "flip", flip, "must be in 0..1")
+    require(order in _ORDERS, "order", order, f"must be one of {_ORDERS}")
+
+
+def _specific(augment: Mapping[str, Any], transforms: list[dict[str, Any]]) -> dict[str, Any]:
+    try:
+        SampleSpecificAugment(**augment)
+    except TypeError as error:
+        raise BadInput(f"augment takes area_threshold, noise, crop, published and enhancement: {error}") from error
+    return {"type": "SampleSpecificAugment", **augment, "transforms": transforms}

@@ -1,0 +1,1 @@
+"""The recipe: one complete, fixed training set-up."""

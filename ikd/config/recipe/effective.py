@@ -1,0 +1,107 @@
+"""What of a recipe acts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from ikd.config.recipe.hosts import HOSTS
+from ikd.config.recipe.sections import RecipeSections
+
+
+class PlannedStage(Protocol):
+    """What is read of a stage; see `StagePlan`."""
+
+    @property
+    def teacher(self) -> str | None: ...  # noqa: D102
+
+    @property
+    def epochs(self) -> int: ...  # noqa: D102
+
+    @property
+    def recipe(self) -> RecipeSections: ...  # noqa: D102
+
+    @property
+    def boxes_from(self) -> str | None: ...  # noqa: D102
+
+
+def effective(recipe: RecipeSections, plans: Sequence[PlannedStage]) -> dict[str, Any]:
+    """Return only what acts; see `Recipe.effective`.
+
+    Args:
+        recipe: all of it.
+        plans: its stages in order, each with the recipe in force.
+    """
+    raw = recipe.as_dict()
+    for key in ("name", "description", "device"):
+        raw.pop(key)
+    raw["schedule"].pop("workers")
+    raw["schedule"] |= {"epochs": recipe.total_epochs}
+    raw["schedule"].pop("epochs_per_stage")
+    terms = ("distill", "adversarial", "augment", "attack")
+    for key in terms:
+        raw.pop(key)
+    if len(plans) == 1:
+        raw["schedule"]["policy"].pop("span")
+    raw["teachers"] = [_stage(plan, recipe) for plan in plans] if recipe.teachers.sequence else {}
+    if len(plans) > 1 and not recipe.teachers.restart_losses:
+        raw["restart_losses"] = False
+    if not recipe.teachers.sequence:
+        raw |= _terms_in_force(recipe)
+    return raw
+
+
+def _stage(plan: PlannedStage, recipe: RecipeSections) -> dict[str, Any]:
+    def who(name: str | None) -> Any:
+        return recipe.teachers.available[name].model_dump(mode="json", exclude={"ap"}) if name is not None else None
+
+    content = {"teacher": who(plan.teacher), "epochs": plan.epochs, **_terms_in_force(plan.recipe)}
+    return content | ({"boxes_from": who(plan.boxes_from)} if plan.boxes_from else {})
+
+
+def _terms_in_force(recipe: RecipeSections) -> dict[str, Any]:
+    raw = recipe.as_dict()
+    found: dict[str, Any] = {}
+    if augment := _augment(raw, enhanced=recipe.distill.me.enabled):
+        found["augment"] = augment
+    if recipe.adversarial.enabled:
+        found["adversarial"] = raw["adversarial"]
+        found["attack"] = {key: value for key, value in raw["attack"].items() if key != "batch_size"}
+    if distill := _distill(raw["distill"], adversarial=recipe.adversarial.enabled):
+        found["distill"] = distill
+    return found
+
+
+def _augment(raw: dict[str, Any], *, enhanced: bool) -> dict[str, Any]:
+    augment: dict[str, Any] = raw["augment"]
+    parts = _switched_on(augment) if augment["enabled"] or enhanced else set()
+    if not parts:
+        return {"stop_fraction": augment["stop_fraction"]} if raw["adversarial"]["enabled"] else {}
+    augment = {key: value for key, value in augment.items() if not isinstance(value, dict) or key in parts}
+    if enhanced:  # the rule of the stage is masking enhancement's own
+        augment.pop("area_threshold")
+        augment.pop("enabled")
+    return augment
+
+
+def _distill(distill: dict[str, Any], *, adversarial: bool) -> dict[str, Any]:
+    host, parts = distill["host"], _switched_on(distill)
+    idle = {name for name in HOSTS if name != host}
+    distill = {
+        key: value
+        for key, value in distill.items()
+        if not isinstance(value, dict) or (key in parts and key not in idle)
+    }
+    if host == "dfmsd" and "me" not in distill:
+        distill["dfmsd"].pop("beta")
+    if "me" in distill:
+        distill["me"].pop("stages")  # said by which stages have it
+    if distill.get("sfa", {}).get("mode") == "standardise_inputs":
+        distill["sfa"].pop("weight")
+    acts = host != "none" or adversarial or "sfa" in distill or "me" in distill
+    return distill if acts else {}
+
+
+def _switched_on(section: dict[str, Any]) -> set[str]:
+    """Return the names of the sections inside that are not switched off."""
+    return {key for key, value in section.items() if isinstance(value, dict) and value.get("enabled", True)}

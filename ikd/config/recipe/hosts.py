@@ -1,0 +1,205 @@
+"""The host losses: every hyperparameter with its default, its range and its meaning, declared here and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, create_model
+
+from ikd.config.section import NonNegative, Positive, Probability, Section, Weight
+from ikd.plugins import Plugin, plugins
+
+BUILDER_KEYWORDS = ("channels", "level", "reduction", "scale")
+"""Keywords of a loss that the builder gives it; no hyperparameter has one of these names."""
+
+
+class Term(Section):
+    """The hyperparameters of one loss: a field each, with default, range and meaning.
+
+    A loss of another package derives from this, says where its module is, and registers the section as an entry point
+    of the group `ikd.losses` under the name of the loss.
+    """
+
+    reconstruction: ClassVar[bool] = False
+    """Built from a paper without public code: its results must not be reported as the authors' own."""
+    summed: ClassVar[bool] = False
+    """Its weights multiply sums over a map, so that they mean another strength at another input size."""
+    implementation: ClassVar[str] = ""
+    """`module:Class` of the loss, for one of another package; ikd's own stand in `ikd.distill.losses.registry`."""
+
+
+class Fgd(Term):
+    """Focal and Global KD."""
+
+    summed = True
+
+    temperature: Positive = 0.5
+    """Temperature of the attention maps."""
+    alpha: Weight = 1e-3
+    """Weight of the foreground term."""
+    beta: Weight = 5e-4
+    """Weight of the background term."""
+    gamma: Weight = 5e-4
+    """Weight of the attention term."""
+    lambda_: Weight = 5e-6
+    """Weight of the global (relation) term."""
+
+
+class Mgd(Term):
+    """Masked Generative Distillation."""
+
+    summed = True
+
+    alpha: Weight = 2e-5
+    """Weight."""
+    mask_ratio: Probability = 0.65
+    """Probability of a masked position (lambda)."""
+
+
+class Pkd(Term):
+    """Pearson KD."""
+
+    weight: Weight = 10.0
+    """Weight."""
+
+
+class Cwd(Term):
+    """Channel-wise distillation."""
+
+    tau: Positive = 1.0
+    """Temperature."""
+    weight: Weight = 5.0
+    """Weight."""
+
+
+class Fbkd(Term):
+    """Feature-based KD (FKD in the papers' tables): attention-masked features and non-local relations."""
+
+    temperature: Positive = 0.1
+    """Temperature of the attention maps (t)."""
+    w_feature: Weight = 4.2e-4
+    """Weight of the feature and non-local terms (w1)."""
+    w_attention: Weight = 2.4e-2
+    """Weight of the attention terms (w2)."""
+    channel_mask: bool = True
+    """Weigh features by channel attention too (the one-stage recipe)."""
+
+
+class FitNet(Term):
+    """FitNet hints, in the joint form."""
+
+    weight: Weight = 1.0
+    """Weight."""
+
+
+class Amd(Term):
+    """Adaptive Masking Distillation (a reconstruction: the paper has no public code)."""
+
+    reconstruction = True
+    summed = True
+
+    alpha: Weight = 2e-5
+    """Weight."""
+    mask_ratio: Probability = 0.65
+    """Share of cells masked, those of highest teacher attention."""
+    se_side: Literal["student", "both", "none"] = "student"
+    """What the channel gate acts on: the restored map, it and the teacher's, or nothing."""
+
+
+class Dmkd(Term):
+    """Dual Masking KD (a reconstruction: the paper has no public code)."""
+
+    reconstruction = True
+    summed = True
+
+    alpha: Weight = 2e-5
+    """Weight."""
+    spatial_mask_ratio: Probability = 0.65
+    """Share of cells masked, those of highest teacher attention."""
+    channel_mask_ratio: Probability = 0.15
+    """Share of channels masked, those of highest teacher attention."""
+    se: bool = True
+    """Channel gate on the channel-masked branch."""
+
+
+class Dfmsd(Dmkd):
+    """Dual masking of DFMSD (a reconstruction: the paper has no public code)."""
+
+    beta: Weight = 1e-5
+    """Weight of images that masking enhancement has altered; the others count with alpha."""
+
+
+class CrossKd(Term):
+    """CrossKD: student tower features through the teacher's head."""
+
+    position: Annotated[int, Field(ge=0)] = 3
+    """Tower convolution after which the student's feature crosses over (i); 0 is the neck's output."""
+    w_cls: Weight = 1.0
+    """Weight of the classification term."""
+    w_reg: Weight = 1.0
+    """Weight of the box term."""
+    beta: NonNegative = 1.0
+    """Exponent of the quality-focal modulation."""
+
+
+_OWN: Mapping[str, type[Term]] = {
+    "fgd": Fgd,
+    "mgd": Mgd,
+    "fbkd": Fbkd,
+    "cwd": Cwd,
+    "pkd": Pkd,
+    "fitnet": FitNet,
+    "amd": Amd,
+    "dmkd": Dmkd,
+    "dfmsd": Dfmsd,
+    "crosskd": CrossKd,
+}
+
+
+def checked_host(plugin: Plugin) -> type[Term]:
+    """Return the section that another package registers.
+
+    Raises:
+        BadInput: it breaks the contract of a host; names the package.
+    """
+    section = plugin.value
+    if not plugin.name.isidentifier() or plugin.name in (*_OWN, "none", "host", "me", "sfa", *BUILDER_KEYWORDS):
+        plugin.refuse("must have a name of its own, of letters, digits and underscores", plugin.name)
+    if not (isinstance(section, type) and issubclass(section, Term)):
+        plugin.refuse("must be a class derived from ikd.config.Term", section)
+    if not section.implementation.partition(":")[2]:
+        plugin.refuse("must say where its loss is (implementation = 'module:Class')", section.implementation)
+    for name, field in section.model_fields.items():
+        if name in BUILDER_KEYWORDS:
+            plugin.refuse(f"must not have a hyperparameter {name}: the builder gives that to a loss itself")
+        if field.is_required():
+            plugin.refuse(f"must have a default for its hyperparameter {name}")
+    return section
+
+
+HOSTS: Mapping[str, type[Term]] = {**_OWN, **{one.name: checked_host(one) for one in plugins("ikd.losses")}}
+"""Every host loss by its name, those of other packages after ikd's own."""
+
+
+class _Choice(Section):
+    host: Literal[("none", *HOSTS)] = "none"  # type: ignore[valid-type]  # made from the registry
+    """The loss on clean images."""
+
+
+if TYPE_CHECKING:
+
+    class Hosts(_Choice):
+        """See below; the sections are made from the registry, so a type checker does not know them."""
+
+        def __getattr__(self, name: str) -> Any: ...
+
+else:
+    Hosts = create_model(
+        "Hosts",
+        __base__=_Choice,
+        **{
+            name: (host, Field(default=host(), description=f"Used when host is {name}."))
+            for name, host in HOSTS.items()
+        },
+    )

@@ -1,0 +1,186 @@
+"""The recipe: one complete, fixed training set-up. Published defaults are those of one-stage detectors."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ikd.config.document import Document
+from ikd.config.recipe.effective import effective
+from ikd.config.recipe.fields import as_json, assign, unknown_field
+from ikd.config.recipe.rules import problems_between
+from ikd.config.recipe.sections import ANCHORS, DRAWN, RecipeSections
+from ikd.config.recipe.stages import stage_ends
+from ikd.config.recipe.terms import STUDENT_ALONE
+from ikd.config.section import validate
+from ikd.errors import BadInput, ConfigError, Problem
+
+
+class Recipe(RecipeSections):
+    """One complete, fixed training set-up: data, student, teachers, distillation terms, schedule."""
+
+    @property
+    def stages(self) -> tuple[StagePlan, ...]:
+        """The stages in order, each with the one-teacher recipe in force; one stage without teacher for a lone student.
+
+        Raises:
+            ConfigError: a field that a stage sets does not exist, or its value does not fit.
+        """
+        return stage_plans(self)
+
+    def with_values(self, values: Mapping[str, Any]) -> Recipe:
+        """Return a copy with dotted fields replaced; the whole is validated again.
+
+        Raises:
+            ConfigError: a name is no field, or a value does not fit it.
+        """
+        return replaced(self, values)
+
+    def student_alone(self) -> Recipe:
+        """Return the same training without distillation: no teacher, no inheriting, no sample-specific augmentation."""
+        return self.with_values({**STUDENT_ALONE, "schedule.epochs": self.total_epochs})
+
+    def anchor(self, name: str) -> Recipe:
+        """Return what a fixed trial of a sweep trains, one of `ANCHORS`.
+
+        `equal_budget` is the control of a teacher sequence: its last teacher alone, for all the epochs.
+        `epochs_per_stage` gives every stage a whole schedule, as DFMSD does; `epochs_per_stage_control` is its control.
+
+        Raises:
+            BadInput: no such anchor.
+            ConfigError: a control of a recipe without teachers.
+        """
+        if name not in ANCHORS:
+            raise BadInput(f"anchor: must be one of {', '.join(ANCHORS)}, but got {name!r}")
+        if name == "paper":
+            return self
+        if name == "student_alone":
+            return self.student_alone()
+        if not self.teachers.sequence:
+            raise ConfigError([Problem(self.name, "teachers.sequence", [], f"must hold a teacher for anchor {name}")])
+        long = self if name == "equal_budget" else self.with_values({"schedule.epochs_per_stage": self.schedule.epochs})
+        if name == "epochs_per_stage":
+            return long
+        last = self.teachers.stages[-1].model_copy(update={"share": None}).model_dump(mode="json")
+        whole = {"schedule.epochs": long.total_epochs, "schedule.epochs_per_stage": None}
+        return self.with_values({"teachers.sequence": [last], **whole})
+
+    def effective(self) -> dict[str, Any]:
+        """Return only what acts: switched-off sections are dropped, so two names never mean one configuration."""
+        return effective(self, self.stages)
+
+    def fingerprint(self) -> str:
+        """Return the sha256 (hex) of what acts; equal for two recipes exactly when they train the same thing."""
+        return hashlib.sha256(json.dumps(self.effective(), sort_keys=True).encode()).hexdigest()
+
+
+VALUES = "(values)"
+"""Stands for the file in messages about values that a program gave."""
+
+
+def _in_stages(recipe: Recipe, document: Document) -> list[Problem]:
+    """Return what is wrong with the recipes of single stages, which hold the values that a stage sets for itself."""
+    if not any(stage.set for stage in recipe.teachers.stages):
+        return []
+    try:
+        recipe.stages  # noqa: B018 (building them checks them)
+    except ConfigError as error:
+        sets = {name: index for index, stage in enumerate(recipe.teachers.stages) for name in stage.set}
+        return [
+            document.problem(
+                ("teachers", "sequence", sets[problem.field], "set", problem.field) if problem.field in sets
+                else ("teachers", "sequence"), problem.value, f"{problem.field}: {problem.rule}"
+            )
+            for problem in error.problems
+        ]  # fmt: skip
+    return []
+
+
+def replaced(recipe: Recipe, values: Mapping[str, Any], source: str = VALUES) -> Recipe:
+    """Return `recipe` with dotted fields replaced and everything checked again; `source` stands in messages."""
+    data, problems = recipe.as_dict(), []
+    for name, value in values.items():
+        rule = unknown_field(name)
+        if rule is None:
+            assign(data, name, as_json(value))
+        else:
+            problems.append(Problem(source, name, None, rule))
+    if problems:
+        raise ConfigError(problems)
+    return checked_recipe(Document(source, data))
+
+
+def checked_recipe(document: Document) -> Recipe:
+    """Build a recipe and check it.
+
+    Raises:
+        ConfigError: lists every fault.
+    """
+    recipe = validate(Recipe, _with_absolute_paths(document))
+    problems = problems_between(recipe, document) or _in_stages(recipe, document)
+    if problems:
+        raise ConfigError(problems)
+    return recipe
+
+
+def _with_absolute_paths(document: Document) -> Document:
+    """Make `data.root` absolute, so that a worker in another folder finds the same data."""
+    data = dict(document.data)
+    section = data.get("data")
+    if isinstance(section, dict) and isinstance(section.get("root"), str) and section["root"] != DRAWN:
+        data["data"] = {**section, "root": os.path.abspath(os.path.expanduser(section["root"]))}
+    return dataclasses.replace(document, data=data)
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """One stage of a training.
+
+    Attributes:
+        teacher: its name; None when the student trains alone.
+        first: first epoch, from 1.
+        last: last epoch, included.
+        recipe: what is in force: one teacher, the stage's own terms.
+        boxes_from: teacher whose boxes drive masking enhancement (the previous one; the first stage has only its own);
+            None where it is off.
+    """
+
+    teacher: str | None
+    first: int
+    last: int
+    recipe: Recipe
+    boxes_from: str | None = None
+
+    @property
+    def epochs(self) -> int:
+        """Length in epochs."""
+        return self.last - self.first + 1
+
+
+def stage_plans(recipe: Recipe) -> tuple[StagePlan, ...]:
+    """Return the stages of a recipe; see `Recipe.stages`."""
+    stages, ends = recipe.teachers.stages, stage_ends(recipe)
+    if not stages:
+        return (StagePlan(None, 1, ends[0], recipe),)
+    if len(stages) == 1 and not stages[0].set:
+        name = stages[0].teacher
+        return (StagePlan(name, 1, ends[0], recipe, name if recipe.distill.me.enabled else None),)
+    plans: list[StagePlan] = []
+    for index, (stage, last) in enumerate(zip(stages, ends, strict=True)):
+        enhanced = recipe.distill.me.enabled and _enhances(recipe.distill.me.stages, index, len(stages))
+        own = {"distill.me.enabled": enhanced, **stage.set, "teachers.sequence": [stage.teacher]}
+        if index:  # the student carries over
+            own |= {"student.inherit": False, "student.checkpoint": None}
+        in_force = recipe.with_values(own)
+        source = stages[max(0, index - 1)].teacher if in_force.distill.me.enabled else None
+        plans.append(StagePlan(stage.teacher, ends[index - 1] + 1 if index else 1, last, in_force, source))
+    return tuple(plans)
+
+
+def _enhances(stages: str, index: int, count: int) -> bool:
+    return stages == "both" or index == (0 if stages == "first" else count - 1)

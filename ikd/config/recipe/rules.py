@@ -1,0 +1,105 @@
+"""Rules that tie several fields of a recipe together; each fault names the one field to change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+from ikd.config.document import Document, Location
+from ikd.config.recipe.sections import DRAWN, RecipeSections
+from ikd.config.recipe.stages import STAGE_FIELDS, stage_ends
+from ikd.config.recipe.terms import WITHOUT_TEACHER
+from ikd.errors import Problem
+
+SHARE_TOLERANCE = 1e-3
+"""Shares are written with a few decimals: three thirds sum to 0.999."""
+Fault = tuple[Location, object, str]
+
+
+def problems_between(recipe: RecipeSections, document: Document) -> list[Problem]:
+    """Return the faults between fields of a recipe; those of its stages' own recipes come besides."""
+    faults = [*_teacher_faults(recipe), *_detector_faults(recipe), *_other_faults(recipe)]
+    return [document.problem(location, value, rule) for location, value, rule in faults]
+
+
+def _teacher_faults(recipe: RecipeSections) -> Iterator[Fault]:
+    available, stages = recipe.teachers.available, recipe.teachers.stages
+    place: Location = ("teachers", "sequence")
+    for index, stage in enumerate(stages):
+        if stage.teacher not in available:
+            known = ", ".join(available) or "none is defined"
+            at = (*place, index) if isinstance(recipe.teachers.sequence[index], str) else (*place, index, "teacher")
+            yield at, stage.teacher, f"must be a name under teachers.available ({known})"
+    if stages:
+        yield from _stage_faults(recipe)
+        return
+    for name, value in WITHOUT_TEACHER.items():
+        if (found := recipe.value(name)) != value:
+            rule = f"needs a teacher in teachers.sequence, or must be {str(value).lower()}"
+            yield tuple(name.split(".")), found, rule
+
+
+def _stage_faults(recipe: RecipeSections) -> Iterator[Fault]:
+    place: Location = ("teachers", "sequence")
+    stages, total = recipe.teachers.stages, recipe.total_epochs
+    shares = [stage.share for stage in stages if stage.share is not None]
+    if shares and len(shares) < len(stages):
+        yield place, shares, "must give a share to every stage, or to none"
+    elif shares and abs(sum(shares) - 1) > SHARE_TOLERANCE:
+        yield place, shares, f"must have shares that sum to 1, and they sum to {sum(shares):g}"
+    if shares and recipe.schedule.epochs_per_stage is not None:
+        yield ("schedule", "epochs_per_stage"), recipe.schedule.epochs_per_stage, "goes only with stages without shares"
+    ends = [0, *stage_ends(recipe)]
+    if any(last <= first for first, last in pairwise(ends)):
+        yield place, [stage.teacher for stage in stages], f"must give every stage an epoch of the {total} there are"
+    for index, stage in enumerate(stages):
+        for name in stage.set:
+            if not name.startswith(STAGE_FIELDS):
+                rule = f"is not a stage's own; a stage may set fields under {', '.join(STAGE_FIELDS).replace('.', '')}"
+                yield (*place, index, "set", name), stage.set[name], rule
+
+
+def _detector_faults(recipe: RecipeSections) -> Iterator[Fault]:
+    named = {("student",): recipe.student} | {
+        ("teachers", "available", k): v for k, v in recipe.teachers.available.items()
+    }
+    for location, detector in named.items():
+        shipped = isinstance(detector.config, str) and detector.config.startswith("ikd::")
+        if detector.arguments and not shipped:
+            yield (
+                (*location, "arguments"),
+                detector.arguments,
+                "goes only with a shipped detector (config: ikd::...); use overrides",
+            )
+    used = {stage.teacher for stage in recipe.teachers.stages}
+    for name, teacher in recipe.teachers.available.items():
+        if teacher.checkpoint is None and teacher.recipe is None and name in used:
+            yield ("teachers", "available", name), None, "needs a checkpoint, or a recipe that trains it"
+
+
+def _other_faults(recipe: RecipeSections) -> Iterator[Fault]:
+    yield from _alignment_faults(recipe)
+    if recipe.adversarial.enabled and recipe.attack.step > recipe.attack.eps > 0:
+        yield ("attack", "step"), recipe.attack.step, f"must be at most attack.eps ({recipe.attack.eps})"
+    if recipe.data.root == DRAWN and recipe.data.train.images != "images":
+        yield ("data", "train", "images"), recipe.data.train.images, "must be images for the drawn data set"
+    if recipe.schedule.policy.type == "one_cycle" and recipe.schedule.warmup.iterations:
+        rule = "must be 0 with policy one_cycle, which warms up by itself"
+        yield ("schedule", "warmup", "iterations"), recipe.schedule.warmup.iterations, rule
+    if list(recipe.schedule.policy.milestones) != sorted(recipe.schedule.policy.milestones):
+        yield ("schedule", "policy", "milestones"), list(recipe.schedule.policy.milestones), "must rise"
+
+
+def _alignment_faults(recipe: RecipeSections) -> Iterator[Fault]:
+    me, sfa, augment = recipe.distill.me, recipe.distill.sfa, recipe.augment
+    if me.enabled and not (augment.noise.enabled or augment.crop.enabled):
+        yield (
+            ("distill", "me", "enabled"),
+            True,
+            "needs augment.noise.enabled or augment.crop.enabled, which it applies",
+        )
+    if sfa.enabled and (not sfa.levels or len(set(sfa.levels)) < len(sfa.levels)):
+        yield ("distill", "sfa", "levels"), list(sfa.levels), "must list at least one level, and none twice"
+    if sfa.enabled and sfa.mode == "standardise_inputs" and recipe.distill.host in ("none", "crosskd"):
+        rule = "must be extra_loss where the host reads no feature maps"
+        yield ("distill", "sfa", "mode"), sfa.mode, f"{rule} (host {recipe.distill.host})"

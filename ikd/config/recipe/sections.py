@@ -1,0 +1,237 @@
+"""The sections of a recipe. Published defaults are those of one-stage detectors."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import Discriminator, Field, Tag
+
+from ikd.config.recipe.terms import Adversarial, Attack, Augment, Distill
+from ikd.config.section import Count, NonNegative, Positive, Probability, Section, plain
+
+DRAWN = "ikd::drawn"
+"""Data root that stands for the data set ikd draws itself."""
+
+
+Anchor = Literal["paper", "student_alone", "equal_budget", "epochs_per_stage", "epochs_per_stage_control"]
+ANCHORS: tuple[Anchor, ...] = get_args(Anchor)
+"""Names of fixed trials."""
+
+
+class Split(Section):
+    """One part of the data set."""
+
+    annotations: str
+    """COCO json, relative to `data.root`."""
+    images: str = "images"
+    """Image folder, relative to `data.root`."""
+
+
+class Data(Section):
+    """The data set, in COCO format."""
+
+    root: str
+    """Folder of the data set (relative to where the command is run), or `ikd::drawn` for the built-in drawn one."""
+    train: Split = Split(annotations="train.json")
+    """Training part."""
+    val: Split = Split(annotations="val.json")
+    """Validation part: decides which trial is best."""
+
+
+class Detector(Section):
+    """A student or teacher: any mmdet detector."""
+
+    config: str | dict[str, Any]
+    """`mmdet::family/name.py` (zoo), `ikd::name` (shipped small ones), a config file, or an inline mapping."""
+    arguments: dict[str, Any] = {}
+    """Arguments of a shipped detector, e.g. `base_channels: 16`. Only for `ikd::` names."""
+    overrides: dict[str, Any] = {}
+    """Dotted keys into the model config, e.g. `bbox_head.stacked_convs: 2`."""
+    checkpoint: str | None = None
+    """Path or URL of trained weights; null starts from scratch."""
+    pretrained_backbone: bool = False
+    """Keep the zoo config's ImageNet weights for the backbone (downloads them on first use)."""
+
+
+class Student(Detector):
+    """The detector that goes to production."""
+
+    inherit: bool = False
+    """Copy neck and head from the teacher before training (the papers' inheriting strategy; same-head pairs only)."""
+
+
+class Teacher(Detector):
+    """A frozen detector the student learns from."""
+
+    recipe: str | None = None
+    """Recipe that trains this teacher once when it has no checkpoint; cached by content."""
+    ap: Annotated[float, Field(ge=0.0, le=100.0)] | None = None
+    """Its mAP in percent, as tables print it: searched sequences go from weak to strong by it."""
+
+
+class Stage(Section):
+    """A stretch of epochs with one teacher."""
+
+    teacher: str
+    """Name under `teachers.available`."""
+    share: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
+    """Share of the epochs; given for every stage or for none (equal shares)."""
+    set: dict[str, Any] = {}
+    """Fields under distill, adversarial and augment that hold in this stage alone, by dotted name."""
+
+
+def _name_or_stage(value: Any) -> str:
+    return "name" if isinstance(value, str) else "stage"
+
+
+StageEntry = Annotated[Annotated[str, Tag("name")] | Annotated[Stage, Tag("stage")], Discriminator(_name_or_stage)]
+
+
+class Teachers(Section):
+    """Who teaches, in which order."""
+
+    available: dict[str, Teacher] = {}
+    """Teachers by short name."""
+    sequence: tuple[StageEntry, ...] = ()
+    """Stages in the order of teaching, each a name or a mapping; empty trains the student alone."""
+    restart_losses: bool = True
+    """Adapters, generators and context blocks start anew with each teacher; false carries over those that fit."""
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The sequence with every name written out as a stage."""
+        return tuple(Stage(teacher=entry) if isinstance(entry, str) else entry for entry in self.sequence)
+
+
+class Input(Section):
+    """Geometry of the images the network sees."""
+
+    scale: tuple[Count, Count] = (1333, 800)
+    """Largest long and short side in pixels, as mmdet's Resize takes it."""
+    keep_ratio: bool = True
+    """Keep the aspect ratio when resizing."""
+    flip: Probability = 0.5
+    """Probability of a horizontal flip."""
+    order: Literal["flip_crop", "crop_flip"] = "flip_crop"
+    """Order of flip and adaptive crop: flip first for RetinaNet and RepPoints, crop first for Mask R-CNN."""
+
+
+class Optimizer(Section):
+    """Optimiser of student and loss modules."""
+
+    type: Literal["sgd", "adamw"] = "sgd"
+    """Family."""
+    lr: Positive = 0.01
+    """Learning rate for `base_batch_size` images."""
+    base_batch_size: Count | None = None
+    """Scale lr by batch_size / base_batch_size; null uses lr as written."""
+    momentum: Probability = 0.9
+    """SGD momentum."""
+    weight_decay: NonNegative = 1e-4
+    """Weight decay."""
+
+
+class Policy(Section):
+    """Learning-rate schedule."""
+
+    type: Literal["step", "cosine", "one_cycle", "constant"] = "step"
+    """Shape."""
+    milestones: tuple[Probability, ...] = (2 / 3, 11 / 12)
+    """For step: shares of the schedule at which the rate falls by `gamma`."""
+    gamma: Positive = 0.1
+    """For step: factor at each milestone."""
+    span: Literal["whole", "stage"] = "whole"
+    """One schedule over all stages, or one for each: then warm-up, rate and the optimiser's state start anew too."""
+
+
+class Warmup(Section):
+    """Linear warm-up."""
+
+    iterations: Annotated[int, Field(ge=0)] = 500
+    """Length in optimiser steps; 0 is off."""
+    ratio: Annotated[float, Field(gt=0.0, le=1.0)] = 0.001
+    """Learning-rate factor at the first step."""
+
+
+class Schedule(Section):
+    """How long and how training runs."""
+
+    epochs: Count = 24
+    """Length of the whole training, split among the stages."""
+    epochs_per_stage: Count | None = None
+    """Length of every stage; then the training is as many times longer as there are stages, and `epochs` unused."""
+    batch_size: Count = 16
+    """Images per step."""
+    optimizer: Optimizer = Optimizer()
+    """Optimiser."""
+    policy: Policy = Policy()
+    """Learning-rate schedule."""
+    warmup: Warmup = Warmup()
+    """Warm-up."""
+    clip: Positive | None = 35.0
+    """Largest gradient norm (L2); null is off."""
+    amp: bool = False
+    """Mixed precision: float16 on GPU, bfloat16 on CPU."""
+    workers: Annotated[int, Field(ge=0)] = 2
+    """Data-loading processes; changes speed only."""
+    val_interval: Count = 1
+    """Epochs between validations; the last epoch is always validated."""
+
+
+class RecipeSections(Section):
+    """The fields of a recipe, and what can be read off them alone; `Recipe` is what a person works with."""
+
+    name: str = "recipe"
+    """Name shown in tables."""
+    description: str = ""
+    """One line for people."""
+    data: Data
+    """Data set."""
+    student: Student
+    """Student."""
+    teachers: Teachers = Teachers()
+    """Teachers."""
+    input: Input = Input()
+    """Image geometry."""
+    augment: Augment = Augment(enabled=False)
+    """Sample-specific augmentation."""
+    attack: Attack = Attack()
+    """How perturbations are made."""
+    adversarial: Adversarial = Adversarial(enabled=False)
+    """Adversarial feature term."""
+    distill: Distill = Distill()
+    """Feature distillation on clean images."""
+    schedule: Schedule = Schedule()
+    """Schedule."""
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    """Seed of everything random."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to train; auto takes the GPU where there is one."""
+
+    @property
+    def teacher(self) -> Teacher | None:
+        """The first teacher, or None when the student trains alone."""
+        return self.teachers.available[self.teachers.stages[0].teacher] if self.teachers.sequence else None
+
+    @property
+    def total_epochs(self) -> int:
+        """Epochs of the whole training."""
+        per_stage = self.schedule.epochs_per_stage
+        return max(1, len(self.teachers.sequence)) * per_stage if per_stage else self.schedule.epochs
+
+    def value(self, name: str) -> Any:
+        """Return a field by dotted name, as a plain value; None when it lies below a key that is not there."""
+        node: Any = self
+        parts = name.split(".")
+        for index, part in enumerate(parts):
+            if isinstance(node, Section):
+                node = getattr(node, part) if part in type(node).model_fields else None
+                continue
+            if isinstance(node, dict) and (rest := ".".join(parts[index:])) in node:  # keys of `overrides` have dots
+                return plain(node[rest])
+            node = node.get(part) if isinstance(node, dict) else None
+        return plain(node)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the recipe as plain YAML-able values."""
+        return self.model_dump(mode="json")

@@ -1,0 +1,34 @@
+"""Teacher sequences: where their stages end, and how tables write them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ikd.config.recipe.sections import RecipeSections
+
+STAGE_FIELDS = ("distill.", "adversarial.", "augment.")
+"""What a stage may set for itself: everything else belongs to the student or to the whole training."""
+
+
+def sequence_text(value: object) -> str | None:
+    """Write a teacher sequence as tables do, `r101 -> x101`, with shares `r101 (0.3) -> x101`; None for another value.
+
+    Args:
+        value: of `teachers.sequence`, as plain values.
+    """
+    if not isinstance(value, (list, tuple)) or not value:
+        return None
+    stages = [{"teacher": entry} if isinstance(entry, str) else entry for entry in value]
+    if not all(isinstance(stage, Mapping) and "teacher" in stage for stage in stages):
+        return None
+    shares = [f" ({stage['share']:g})" if stage.get("share") is not None else "" for stage in stages]
+    return " -> ".join(f"{stage['teacher']}{share}" for stage, share in zip(stages, shares, strict=True))
+
+
+def stage_ends(recipe: RecipeSections) -> list[int]:
+    """Return the last epoch of each stage; shares are rounded to whole epochs where they add up."""
+    stages, total = recipe.teachers.stages, recipe.total_epochs
+    if len(stages) < 2:
+        return [total]
+    shares = [stage.share or 1 / len(stages) for stage in stages]
+    return [round(sum(shares[: index + 1]) / sum(shares) * total) for index in range(len(stages))]

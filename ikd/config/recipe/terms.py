@@ -1,0 +1,164 @@
+"""The sections of a recipe that say how to distil: augmentation, attack and loss terms, with the published defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from ikd.config.recipe.hosts import HOSTS, Hosts, Term
+from ikd.config.section import Count, NonNegative, Positive, Probability, Section, Weight
+
+
+class Noise(Section):
+    """AdpHFC: Gaussian noise on images whose objects are all small."""
+
+    enabled: bool = True
+    """Switch."""
+    sigma: NonNegative = 0.08
+    """Standard deviation, in units of the 0..1 pixel range."""
+    probability: Probability = 0.3
+    """Probability for an image that qualifies."""
+
+
+class Crop(Section):
+    """AdpCrop: random crop of images that hold an object that is not small."""
+
+    enabled: bool = True
+    """Switch."""
+    min_ratio: Annotated[float, Field(gt=0.0, le=1.0)] = 0.8
+    """Smallest side of the window relative to the image's; each axis is drawn from [min_ratio, 1]."""
+    probability: Probability = 1.0
+    """Probability for an image that qualifies."""
+
+
+class Augment(Section):
+    """Sample-specific augmentation of IKD."""
+
+    enabled: bool = True
+    """Switch for noise and crop together."""
+    area_threshold: Positive = 1024.0
+    """An image is small when every box is below this area, in px^2 of the original image."""
+    noise: Noise = Noise()
+    """AdpHFC."""
+    crop: Crop = Crop()
+    """AdpCrop."""
+    stop_fraction: Probability = 2 / 3
+    """Share of each stage after which noise, crop and adversarial term stop; with one teacher, of the schedule."""
+    published: bool = False
+    """Reproduce the authors' pipeline where ours differs (integer areas, one crop window per branch)."""
+
+
+class Diversity(Section):
+    """Input diversity of DI-FGSM."""
+
+    probability: Probability = 0.5
+    """Probability of the random resize-and-pad at each attack step."""
+    min_scale: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.9
+    """Smallest scale factor."""
+
+
+class Attack(Section):
+    """How adversarial copies are made against the teacher (DI-FGSM, MI-FGSM)."""
+
+    eps: NonNegative = 8.0
+    """Largest change of a pixel, in grey levels of 0..255."""
+    step: Positive = 2.0
+    """Change per step, in grey levels; at most eps."""
+    steps: Count = 5
+    """Number of steps."""
+    momentum: NonNegative = 1.0
+    """Decay of the accumulated gradient; 0 is plain iterative FGSM."""
+    diversity: Diversity = Diversity()
+    """Random resize-and-pad."""
+    loss: Literal["cls", "cls+reg", "feature_distance"] = "cls"
+    """What the attack maximises."""
+    batch_size: Count = 8
+    """Images attacked at once; changes speed only."""
+    published: bool = False
+    """Reproduce the authors' attack where ours differs (range-scaled eps, square diversity, unmoved boxes)."""
+
+
+class Adversarial(Term):
+    """IKD's feature loss on adversarial copies."""
+
+    summed = True
+
+    enabled: bool = True
+    """Switch."""
+    weight: Weight = 1e-5
+    """alpha_adv (reduction R1: sum over elements, divided by the batch)."""
+    distance: Literal["mse", "l1", "cwd", "pkd"] = "mse"
+    """Distance between student and teacher features."""
+
+
+class MaskingEnhancement(Section):
+    """ME of DFMSD: noise where the previous teacher sees little, a crop where it sees much; settings under augment."""
+
+    enabled: bool = False
+    """Switch."""
+    stages: Literal["first", "last", "both"] = "last"
+    """The stages it acts in; `both` is every stage."""
+    theta: Positive = 0.5
+    """An image gets noise when the boxes of the previous teacher cover less than this share of it, else a crop."""
+    min_score: Probability = 0.3
+    """Lowest score of a box that counts."""
+
+
+class SemanticAlignment(Section):
+    """SFA of DFMSD: standardised features, as in PKD, on some levels."""
+
+    enabled: bool = False
+    """Switch."""
+    mode: Literal["extra_loss", "standardise_inputs"] = "extra_loss"
+    """An extra Pearson term, or a host that sees standardised maps."""
+    levels: tuple[Annotated[int, Field(ge=0)], ...] = (0, 1, 2)
+    """Levels both detectors have, 0 the finest."""
+    weight: Weight = 10.0
+    """Weight of the extra term."""
+
+
+class Reference(Section):
+    """Padded input and channels at which the weights were tuned."""
+
+    width: Count = 1088
+    """Padded width in pixels."""
+    height: Count = 800
+    """Padded height in pixels."""
+    channels: Count = 256
+    """Channels of the pyramid."""
+
+
+class Distill(Hosts):
+    """Distillation on clean images."""
+
+    me: MaskingEnhancement = MaskingEnhancement()
+    """Masking enhancement."""
+    sfa: SemanticAlignment = SemanticAlignment()
+    """Semantic feature alignment."""
+    reduction: Literal["published", "mean"] = "published"
+    """Published normaliser of each loss, or a mean over elements."""
+    rescale_from: Reference | None = None
+    """Rescale sum-reduced weights from this input to the recipe's own; null uses the weights as written."""
+
+
+WITHOUT_TEACHER: Mapping[str, Any] = {
+    "distill.host": "none",
+    "distill.me.enabled": False,
+    "distill.sfa.enabled": False,
+    "adversarial.enabled": False,
+    "student.inherit": False,
+}
+"""What needs a teacher, by dotted name, and its value where there is none."""
+
+STUDENT_ALONE: Mapping[str, Any] = {
+    **WITHOUT_TEACHER,
+    "augment.enabled": False,
+    "teachers.sequence": [],
+    "schedule.epochs_per_stage": None,
+}
+"""The values that make a recipe the student without distillation."""
+
+LOSSES: Mapping[str, type[Term]] = {**HOSTS, "adversarial": Adversarial}
+"""The declarations of all losses, by their names."""

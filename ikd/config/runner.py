@@ -1,0 +1,86 @@
+"""The runner: where and with which resources a sweep runs."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+import pydantic
+from pydantic import Field
+
+from ikd.config.section import Count, NonNegative, Positive, Section
+
+
+class RayCluster(Section):
+    """The Ray that executes trials."""
+
+    address: str = "local"
+    """`local` starts a private one, `auto` joins the cluster of this machine, `host:port` one this machine is in."""
+    temp: str | None = None
+    """Folder for a private Ray's sockets and logs, a short path; null is the system's."""
+    start_seconds: Positive = 180.0
+    """A sweep whose first trial has not begun after this long ends with a message."""
+
+    @pydantic.field_validator("address")
+    @classmethod
+    def _joinable(cls, address: str) -> str:
+        if address.startswith("ray://"):
+            # Ray Client would run Tune's controller over there, without the study that decides here.
+            raise ValueError("must not be a ray:// address: start the sweep on a node of the cluster, with host:port")
+        if not re.fullmatch(r"local|auto|[^:/ ]+:\d+", address):
+            raise ValueError("must be local, auto or host:port")
+        return address
+
+    @pydantic.model_validator(mode="after")
+    def _own_temp(self) -> RayCluster:
+        if self.temp is not None and self.address != "local":
+            raise ValueError("temp goes only with address: local")
+        return self
+
+
+class TrialResources(Section):
+    """What one trial may use."""
+
+    cpus: Annotated[float, Field(gt=0.0)] = 1.0
+    """CPU cores; also the number of torch threads."""
+    gpus: NonNegative = 0.0
+    """GPUs; a fraction shares one."""
+    max_retries: Annotated[int, Field(ge=0)] = 2
+    """Restarts from the last checkpoint after a crash."""
+    processes: Count = 1
+    """Training processes of one trial, data parallel; cpus and gpus are shared among them evenly."""
+
+    @pydantic.model_validator(mode="after")
+    def _even(self) -> TrialResources:
+        if self.processes > 1 and self.gpus % self.processes:
+            raise ValueError(f"gpus must be 0 or a multiple of processes ({self.processes}), and is {self.gpus:g}")
+        return self
+
+
+class Tracking(Section):
+    """Where metrics go."""
+
+    uri: str = "local"
+    """`local` (SQLite under the home), `none`, or the address of an MLflow server."""
+    experiment: str = "ikd"
+    """MLflow experiment."""
+
+
+class Runner(Section):
+    """Where and with which resources a sweep runs."""
+
+    ray: RayCluster = RayCluster()
+    """Ray."""
+    trial: TrialResources = TrialResources()
+    """Resources of one trial."""
+    concurrency: Count = 1
+    """Trials at once, at most."""
+    storage: str | None = None
+    """Folder for sweeps and caches; null is the ikd home ($IKD_HOME or ~/ikd). An object store (`s3://bucket/path`)
+    holds the trials' checkpoints, the home the rest."""
+    keep_top: Count | None = 5
+    """Checkpoints of the best so many ended trials are kept, anchors besides; null keeps all."""
+    study: Annotated[str, Field(pattern=r"^(sqlite|postgresql(\+\w+)?://.+)$")] = "sqlite"
+    """Store of the study: `sqlite` (a file in the sweep's folder) or a PostgreSQL URL."""
+    tracking: Tracking = Tracking()
+    """Tracking."""

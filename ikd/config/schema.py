@@ -1,0 +1,144 @@
+"""JSON schemas of recipes, search spaces and runners, for editors: completion, descriptions, wrong fields underlined.
+
+They are made from the types. An editor sees one file at a time, so a field that another file may bring (`base` of a
+recipe, `include` of a space) is not required.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from pydantic.json_schema import models_json_schema
+
+from ikd.config.recipe.recipe import Recipe
+from ikd.config.runner import Runner
+from ikd.config.section import Section
+from ikd.config.space.checks import unsearchable
+from ikd.config.space.conditions import GROUPS, NEGATION
+from ikd.config.space.space import SearchSpace
+
+Kind = Literal["space", "recipe", "runner"]
+Schema = dict[str, Any]
+_CLASSES: Mapping[str, type[Section]] = {"space": SearchSpace, "recipe": Recipe, "runner": Runner}
+_TEXTS = {"type": "array", "items": {"type": "string"}}
+FREE = ("student.arguments", "student.overrides", "teachers.available")
+"""Fields with free keys below."""
+_DIALECT = "http://json-schema.org/draft-07/schema#"
+
+
+def json_schema(kind: Kind) -> Schema:
+    """Return the JSON schema (draft 7) of one kind of file."""
+    _, definitions = models_json_schema([(_CLASSES[kind], "validation"), (Recipe, "validation")])
+    sections: dict[str, Schema] = definitions["$defs"]
+    for section in sections.values():
+        section.pop("required", None)
+        for node in _nodes(section):
+            if isinstance(node.get("title"), str):
+                del node["title"]
+            if "prefixItems" in node:  # the name of a later draft
+                node["items"] = node.pop("prefixItems")
+        for field in section.get("properties", {}).values():  # left out where field and section say the same
+            name = str(field.get("$ref", "")).rpartition("/")[2]
+            field.setdefault("description", sections.get(name, {}).get("description", ""))
+    top = sections.pop(_CLASSES[kind].__name__)
+    if kind == "recipe":
+        top["properties"] = {"base": _base(), **top["properties"]}
+        top["anyOf"] = [{"required": ["base"]}, {"required": ["data", "student"]}]
+    elif kind == "space":
+        _finish_space(top, sections)
+    used = _used(top, sections)
+    definitions = {name: sections[name] for name in sorted(used)}
+    return {"$schema": _DIALECT, "title": f"ikd {kind}", **top, **({"$defs": definitions} if definitions else {})}
+
+
+def write_schemas(folder: Path) -> list[Path]:
+    """Write `space.json`, `recipe.json` and `runner.json` into a folder, which is made; return their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{kind}.json" for kind in get_args(Kind)]
+    for path in paths:
+        path.write_text(schema_text(path.stem), encoding="utf-8")
+    return paths
+
+
+def schema_text(kind: Any) -> str:
+    """Return the text of a schema file."""
+    return json.dumps(json_schema(kind), indent=1, ensure_ascii=False) + "\n"
+
+
+def _base() -> Schema:
+    return {
+        "type": "string",
+        "description": "Recipe this one starts from, a shipped name or a path beside the file; then only what differs.",
+    }
+
+
+def _finish_space(top: Schema, sections: dict[str, Schema]) -> None:
+    fields = dict(_fields({"$ref": "#/$defs/Recipe"}, sections))
+    include = "Search spaces underneath this one, in order, by their paths from this file; mappings merge."
+    top["properties"] = {"include": {**_TEXTS, "description": include}, **top["properties"]}
+    top["anyOf"] = [{"required": ["recipe"]}, {"required": ["include"]}]
+    domain = {"anyOf": [{"$ref": "#/$defs/Domain"}, {"type": "null"}]}
+    searchable = {
+        name: {"description": field.get("description", ""), **domain}
+        for name, field in fields.items()
+        if unsearchable(name) is None
+    }
+    _open(top["properties"]["parameters"], searchable, domain)
+    _open(top["properties"]["set"], fields, {})
+    group = {"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/Condition"}}
+    own = sections["Domain"]["properties"]["when"]
+    sections["Condition"] = {
+        "type": "object",
+        "description": own["description"],
+        "properties": {**dict.fromkeys(GROUPS, group), NEGATION: {"$ref": "#/$defs/Condition"}},
+        "additionalProperties": True,
+    }
+    sections["Domain"]["properties"]["when"] = {"$ref": "#/$defs/Condition"}
+    for name in ("Scheduler", "Sampler"):
+        sections[name] |= {"minProperties": 1, "maxProperties": 1}
+
+
+def _open(mapping: Schema, named: Mapping[str, Schema], below: Schema) -> None:
+    """Give a mapping by dotted field its known names; below free keys any name goes."""
+    mapping["properties"] = dict(named)
+    mapping["patternProperties"] = {f"^{name.replace('.', '[.]')}[.].+": below for name in FREE}
+    mapping["additionalProperties"] = False
+
+
+def _fields(schema: Schema, sections: Mapping[str, Schema], prefix: str = "") -> Iterator[tuple[str, Schema]]:
+    """Yield the recipe's fields by dotted name, sections included."""
+    section = _section(schema, sections)
+    for name, field in (section or {}).get("properties", {}).items():
+        yield prefix + name, field
+        yield from _fields(field, sections, f"{prefix}{name}.")
+
+
+def _section(schema: Schema, sections: Mapping[str, Schema]) -> Schema | None:
+    """Return the section that a field holds, or None for a plain value."""
+    options = [schema, *schema.get("anyOf", ()), *schema.get("allOf", ())]
+    names = [option["$ref"].rpartition("/")[2] for option in options if "$ref" in option]
+    return sections[names[0]] if names else None
+
+
+def _used(schema: Schema, sections: Mapping[str, Schema]) -> set[str]:
+    """Return the names of the definitions that a schema refers to, in the end."""
+    found: set[str] = set()
+    pending = [schema]
+    while pending:
+        for node in _nodes(pending.pop()):
+            name = str(node.get("$ref", "")).rpartition("/")[2]
+            if name and name not in found:
+                found.add(name)
+                pending.append(sections[name])
+    return found
+
+
+def _nodes(schema: Any) -> Iterator[Schema]:
+    """Yield all mappings of a schema."""
+    if isinstance(schema, dict):
+        yield schema
+    for child in schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ():
+        yield from _nodes(child)

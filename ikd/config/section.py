@@ -1,0 +1,112 @@
+"""The base of every configuration class, and the translation of its errors into `Problem`s."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeVar
+
+import pydantic
+from pydantic import Field
+
+from ikd.config.document import Document, Location
+from ikd.errors import ConfigError, Problem
+
+Probability = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[float, Field(gt=0.0)]
+NonNegative = Annotated[float, Field(ge=0.0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class LossWeight:
+    """Marks a field that scales a term and leaves every module as it is: it may change in the middle of a training."""
+
+
+Weight = Annotated[float, Field(ge=0.0), LossWeight()]
+
+SectionType = TypeVar("SectionType", bound="Section")
+
+
+class Section(pydantic.BaseModel):
+    """A frozen group of fields. Unknown fields, wrong types, NaN and infinities are errors."""
+
+    model_config = pydantic.ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+
+def validate(cls: type[SectionType], document: Document) -> SectionType:
+    """Build `cls` from a parsed file.
+
+    Raises:
+        ConfigError: lists every fault with file, line, field, value and rule.
+    """
+    try:
+        # JSON mode is the strict mode that still takes a list for a tuple and a text for a path.
+        return cls.model_validate_json(json.dumps(document.data, default=str))
+    except pydantic.ValidationError as error:
+        raise ConfigError([_problem(cls, document, dict(fault)) for fault in error.errors()]) from error
+
+
+def plain(value: Any) -> Any:
+    """Return a field's value as JSON has it: mappings, lists, texts and numbers."""
+    if isinstance(value, Section):
+        return value.model_dump(mode="json")
+    if isinstance(value, Mapping):
+        return {key: plain(one) for key, one in value.items()}
+    return [plain(one) for one in value] if isinstance(value, (list, tuple)) else value
+
+
+def _problem(cls: type[Section], document: Document, fault: Mapping[str, Any]) -> Problem:
+    location = _written(document, fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        return document.problem(location, None, "is not a field here" + _nearest(cls, location))
+    if fault["type"] == "missing":
+        return document.problem(location, None, "is required")
+    value = fault.get("input")
+    return document.problem(location, None if isinstance(value, dict) else value, _rule(fault))
+
+
+def _rule(fault: Mapping[str, Any]) -> str:
+    """Say what would be right, in the words of the person's file rather than of the validator."""
+    text = str(fault["msg"]).removeprefix("Value error, ").removeprefix("Input ")
+    return text[:1].lower() + text[1:]
+
+
+def _written(document: Document, location: tuple[str | int, ...]) -> Location:
+    """Drop the union-member names that pydantic adds to a location; the file never contains them."""
+    kept: list[str | int] = []
+    node: Any = document.data
+    for index, part in enumerate(location):
+        inside = (isinstance(node, dict) and part in node) or (isinstance(node, list) and isinstance(part, int))
+        if inside:
+            node = node[part] if not isinstance(part, int) or part < len(node) else None
+            kept.append(part)
+        elif index == len(location) - 1 and isinstance(node, dict) and isinstance(part, str) and part.isidentifier():
+            kept.append(part)
+    return tuple(kept)
+
+
+def _nearest(cls: type[Section], location: Location) -> str:
+    """Suggest the field that was probably meant."""
+    owner: Any = cls
+    for part in location[:-1]:
+        if getattr(owner, "__origin__", None) is dict:  # free keys, each with the same kind of section
+            owner = _section_of(owner.__args__[1])
+            continue
+        field = getattr(owner, "model_fields", {}).get(part)
+        free = field is not None and getattr(field.annotation, "__origin__", None) is dict
+        owner = None if field is None else field.annotation if free else _section_of(field.annotation)
+    names = list(getattr(owner, "model_fields", {}))
+    found = difflib.get_close_matches(str(location[-1]), names, n=1, cutoff=0.5)
+    if found:
+        return f"; did you mean {found[0]!r}?"
+    return f"; the fields are {', '.join(names)}" if names else ""
+
+
+def _section_of(annotation: Any) -> Any:
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return annotation
+    members = [arg for arg in getattr(annotation, "__args__", ()) if isinstance(arg, type) and issubclass(arg, Section)]
+    return members[0] if len(members) == 1 else None

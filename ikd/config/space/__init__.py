@@ -1,0 +1,1 @@
+"""The search space: which recipe fields vary, how, and what is optimised."""

@@ -1,0 +1,89 @@
+"""Reading a search space that starts from other ones: `include: [FILE, ...]`."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import Any
+
+from ikd.config.document import Document, Location, read_yaml
+from ikd.config.space.domain import KINDS
+from ikd.errors import ConfigError, Problem
+
+INCLUDE = "include"
+
+
+def space_document(path: Path, seen: tuple[Path, ...] = ()) -> Document:
+    """Read a space file laid over those that it includes, in their order.
+
+    Mappings merge, everything else replaces; a scheduler, sampler or parameter of another kind replaces the whole, and
+    a parameter written as null is taken out.
+
+    Raises:
+        ConfigError: an included file is missing, is no YAML, or leads back to this one.
+    """
+    document = read_yaml(path)
+    names = document.data.pop(INCLUDE, [])
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ConfigError([document.problem((INCLUDE,), names, "must be a list of search-space files")])
+    chain = (*seen, path.resolve())
+    problems = [problem for index in range(len(names)) for problem in _faults(document, names, index, chain)]
+    if problems:
+        raise ConfigError(problems)
+    under = Document(document.file, {})
+    for name in names:
+        under = _over(space_document(path.parent / name, chain), under)
+    return _over(document, under) if names else document
+
+
+def _faults(document: Document, names: list[str], index: int, chain: tuple[Path, ...]) -> list[Problem]:
+    path, place = chain[-1].parent / names[index], (INCLUDE, index)
+    if names[index] in names[:index]:
+        return [document.problem(place, names[index], "must not be included twice")]
+    if not os.path.isfile(path):
+        return [document.problem(place, names[index], "must be a file that is there, by its path from this file")]
+    if path.resolve() in chain:
+        return [document.problem(place, names[index], "must not lead back to this file")]
+    return []
+
+
+def _over(document: Document, under: Document) -> Document:
+    """Lay a space over another one."""
+    kept: dict[str, Any] = dict(under.data)
+    for location in _replaced(document.data, under.data):
+        owner = kept
+        for part in location[:-1]:
+            owner[str(part)] = owner = dict(owner[str(part)])
+        owner.pop(str(location[-1]))
+    merged = document.over(dataclasses.replace(under, data=kept))
+    parameters = merged.data.get("parameters")
+    if isinstance(parameters, dict):
+        left = {name: domain for name, domain in parameters.items() if domain is not None}
+        merged = dataclasses.replace(merged, data={**merged.data, "parameters": left})
+    return merged
+
+
+def _replaced(data: dict[str, Any], under: dict[str, Any]) -> list[Location]:
+    """Return the places where `data` has another kind than what lies underneath."""
+    found: list[Location] = []
+    places: list[Location] = [("scheduler",), ("sampler",)]
+    if isinstance(data.get("parameters"), dict) and isinstance(under.get("parameters"), dict):
+        places += [("parameters", name) for name in data["parameters"] if name in under["parameters"]]
+    for place in places:
+        mine, theirs = (_kinds(_at(one, place), place) for one in (data, under))
+        if mine and theirs and mine != theirs:
+            found.append(place)
+    return found
+
+
+def _kinds(section: Any, place: Location) -> set[str]:
+    keys = set(section) if isinstance(section, dict) else set()
+    return keys & set(KINDS) if place[0] == "parameters" else keys
+
+
+def _at(data: dict[str, Any], place: Location) -> Any:
+    value: Any = data
+    for part in place:
+        value = value.get(part) if isinstance(value, dict) else None
+    return value

@@ -1,0 +1,211 @@
+"""How a space is searched: what is optimised, who proposes, who stops, what it may spend."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import pydantic
+from pydantic import Field
+
+from ikd.config.section import Count, Positive, Probability, Section
+
+Cost = Literal["gflops", "mparameters", "latency_ms", "gpu_hours"]
+Factor = Annotated[float, Field(gt=1.0)]
+
+
+def _exactly_one(section: Section) -> None:
+    names = list(type(section).model_fields)
+    given = [name for name in names if getattr(section, name) is not None]
+    if len(given) != 1:
+        raise ValueError(f"needs exactly one of {', '.join(names)}, and has {' and '.join(given) or 'none'}")
+
+
+class Objective(Section):
+    """What makes a trial better."""
+
+    metric: Literal["bbox_mAP", "bbox_AP50", "bbox_AP75", "bbox_APs", "bbox_APm", "bbox_APl", "bbox_AR"] = "bbox_mAP"
+    """Validation metric."""
+    mode: Literal["max", "min"] = "max"
+    """Direction."""
+
+
+class Asha(Section):
+    """Asynchronous successive halving: stops the worse trials at some epochs, the rungs."""
+
+    grace_epochs: Count = 1
+    """No trial stops before this epoch."""
+    reduction_factor: Factor = 3.0
+    """One in this many goes on at each rung."""
+    brackets: Count = 1
+    """Number of halving brackets with later first rungs."""
+    rungs: Literal["geometric", "stages"] = "geometric"
+    """geometric: grace_epochs times powers of reduction_factor; stages: the end of every stage but the last, and for a
+    trial of one stage the ends in any sequence of the space."""
+    first_stage_grace: bool = False
+    """No trial stops before its first stage is over and the next teacher has had grace_epochs."""
+    by: Literal["objective", "nondominated"] = "objective"
+    """Compare trials at a rung by the objective alone, or by how many others dominate them in objective and costs."""
+
+
+class Hyperband(Section):
+    """Successive halving in every bracket from `grace_epochs` to the whole training (Li et al. 2018), asynchronous."""
+
+    grace_epochs: Count = 1
+    """First rung of the most eager bracket."""
+    reduction_factor: Factor = 3.0
+    """One in this many goes on at each rung."""
+
+
+class Median(Section):
+    """Stops a trial whose best so far is below the median of the others' running averages (Golovin et al. 2017)."""
+
+    grace_epochs: Count = 1
+    """No trial stops before this epoch."""
+    min_trials: Count = 3
+    """No trial stops before this many others have reached its epoch."""
+
+
+class Pbt(Section):
+    """Population-based training (Jaderberg et al. 2017) over loss weights: the worst go on from the best's weights."""
+
+    interval_epochs: Count = 2
+    """A trial is compared at every multiple of this epoch."""
+    quantile: Annotated[float, Field(gt=0.0, le=0.5)] = 0.25
+    """Share at the bottom that goes on from a random trial of the same share at the top."""
+    perturbation: Factor = 1.25
+    """A taken-over weight is multiplied or divided by this."""
+    resample_probability: Annotated[float, Field(ge=0.0, le=1.0)] = 0.25
+    """A taken-over weight is drawn anew from its range with this probability."""
+
+
+class NoStopping(Section):
+    """Every trial trains to the end."""
+
+
+class Scheduler(Section):
+    """Early stopping: exactly one of `asha`, `hyperband`, `median`, `pbt`, `none`."""
+
+    asha: Asha | None = None
+    """Asynchronous successive halving."""
+    hyperband: Hyperband | None = None
+    """Halving in several brackets."""
+    median: Median | None = None
+    """Median stopping rule."""
+    pbt: Pbt | None = None
+    """Population-based training over loss weights."""
+    none: NoStopping | None = None
+    """Nothing is stopped early."""
+
+    @pydantic.model_validator(mode="after")
+    def _one(self) -> Scheduler:
+        _exactly_one(self)
+        return self
+
+
+class Tpe(Section):
+    """Tree-structured Parzen estimator."""
+
+    startup_trials: Annotated[int, Field(ge=0)] = 10
+    """Random trials before the model proposes."""
+    multivariate: bool = True
+    """Model parameters jointly."""
+    group: bool = True
+    """Model conditional parameters in groups that occur together; needs multivariate."""
+    constant_liar: bool = True
+    """Keep parallel trials apart."""
+    ei_candidates: Count = 24
+    """Candidates drawn per proposal."""
+
+    @pydantic.model_validator(mode="after")
+    def _group_needs_multivariate(self) -> Tpe:
+        if self.group and not self.multivariate:
+            raise ValueError("group needs multivariate: true; set group: false or multivariate: true")
+        return self
+
+
+class Random(Section):
+    """Independent draws from the ranges."""
+
+
+class Grid(Section):
+    """Every configuration of a finite space, shuffled by the seed of the space."""
+
+    repeats: Count = 1
+    """How often each configuration is trained: repeat r, from 0, with the recipe's seed plus r."""
+
+
+class Qmc(Section):
+    """A low-discrepancy sequence over all parameters: even cover with any number of trials."""
+
+    sequence: Literal["sobol", "halton"] = "sobol"
+    """Which sequence; both scrambled by the seed of the space."""
+
+
+class CmaEs(Section):
+    """Covariance matrix adaptation; numeric parameters without conditions only."""
+
+    startup_trials: Annotated[int, Field(ge=0)] = 0
+    """Random trials before the distribution proposes."""
+    population: Annotated[int, Field(ge=4)] | None = None
+    """Trials of one generation; null is 4 + 3 ln(number of parameters), rounded down."""
+    sigma: Annotated[float, Field(gt=0.0, le=1.0)] = 0.25
+    """First step size, as a share of each range."""
+
+
+class Gp(Section):
+    """Gaussian process with expected improvement; parameters under conditions are drawn at random beside it."""
+
+    startup_trials: Count = 10
+    """Random trials before the model proposes."""
+
+
+class Nsga2(Section):
+    """Genetic search for a Pareto front (Deb et al. 2002)."""
+
+    population: Annotated[int, Field(ge=2)] = 20
+    """Trials of one generation."""
+    mutation_probability: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
+    """Of each parameter; null is one over the number of parameters."""
+    crossover_probability: Annotated[float, Field(ge=0.0, le=1.0)] = 0.9
+    """That a trial has two parents."""
+
+
+class Sampler(Section):
+    """Who proposes values: exactly one of `tpe`, `random`, `grid`, `qmc`, `cmaes`, `gp`, `nsga2`."""
+
+    tpe: Tpe | None = None
+    """Model-based, for every space."""
+    random: Random | None = None
+    """Model-free."""
+    grid: Grid | None = None
+    """Full factorial."""
+    qmc: Qmc | None = None
+    """Low-discrepancy sequence."""
+    cmaes: CmaEs | None = None
+    """Evolution strategy for numbers."""
+    gp: Gp | None = None
+    """Gaussian process."""
+    nsga2: Nsga2 | None = None
+    """Genetic, for several objectives."""
+
+    @pydantic.model_validator(mode="after")
+    def _one(self) -> Sampler:
+        _exactly_one(self)
+        return self
+
+
+class Budget(Section):
+    """What a sweep may spend; it ends at whichever limit comes first."""
+
+    trials: Count = 20
+    """Number of trials, anchors included."""
+    wall_hours: Positive | None = None
+    """Hours by the clock, over all restarts of the sweep."""
+    gpu_hours: Positive | None = None
+    """Sum over trials of hours times GPUs per trial."""
+    epochs: Count | None = None
+    """Sum of trained epochs over all trials."""
+    target: Probability | None = None
+    """The sweep ends when a trial's objective reaches this (AP in 0..1)."""
+    patience: Count | None = None
+    """The sweep ends after this many ended trials in a row, anchors not counted, without a new best."""

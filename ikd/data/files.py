@@ -1,0 +1,77 @@
+"""Where the data of a recipe lies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from ikd.config import DRAWN, Recipe
+from ikd.data.coco import categories
+from ikd.data.draw import drawn_dataset
+from ikd.data.identity import fingerprint
+from ikd.errors import BadInput
+
+Config = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class DataFiles:
+    """Where the data of a recipe lies."""
+
+    train: Path
+    train_images: Path
+    val: Path
+    val_images: Path
+    classes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> DataFiles:
+        """Find the files of a recipe; the drawn data set is drawn when it is not there yet.
+
+        Raises:
+            BadInput: a file is missing, or the two parts name different classes.
+        """
+        root = drawn_dataset() if recipe.data.root == DRAWN else Path(recipe.data.root)
+        places = {}
+        for part in ("train", "val"):
+            split = getattr(recipe.data, part)
+            for key in ("annotations", "images"):
+                path = root / getattr(split, key)
+                if not (path.is_file() if key == "annotations" else path.is_dir()):
+                    kind = "a COCO json file" if key == "annotations" else "a folder of images"
+                    raise BadInput(f"recipe {recipe.name}: data.{part}.{key}: must be {kind}, but {path} is not there")
+                places[part, key] = path
+        classes, other = (categories(places[part, "annotations"]) for part in ("train", "val"))
+        if classes != other:
+            raise BadInput(
+                f"{places['val', 'annotations']}: categories: must be those of the training part, "
+                f"{list(classes)} in this order, but got {list(other)}"
+            )
+        train, train_images, val, val_images = places.values()
+        return cls(train, train_images, val, val_images, classes)
+
+    def fingerprint(self) -> str:
+        """Return one hash of the content of both parts."""
+        return _fingerprint(self, _stamp(self))
+
+
+def _stamp(files: DataFiles) -> tuple[int, ...]:
+    paths = (files.train, files.val, files.train_images, files.val_images)
+    return tuple(path.stat().st_mtime_ns for path in paths)
+
+
+@lru_cache(maxsize=8)
+def _fingerprint(files: DataFiles, stamp: tuple[int, ...]) -> str:
+    parts = (fingerprint(files.train, files.train_images), fingerprint(files.val, files.val_images))
+    return parts[0] if parts[0] == parts[1] else "-".join(part[:32] for part in parts)
+
+
+def part_of(files: DataFiles, part: str) -> Config:
+    """Return what mmdet's CocoDataset needs to find `train` or `val`."""
+    return {
+        "ann_file": str(getattr(files, part)),
+        "data_prefix": {"img": str(getattr(files, f"{part}_images"))},
+        "metainfo": {"classes": files.classes},
+    }

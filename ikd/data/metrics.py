@@ -1,0 +1,78 @@
+"""COCO average precision, by pycocotools, without its printing and rounding."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import io
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from ikd.data.coco import read_annotations
+from ikd.errors import DataError
+
+# position in COCOeval.stats; 8 is AR over areas at maxDets = 100
+_POSITIONS = {"mAP": 0, "AP50": 1, "AP75": 2, "APs": 3, "APm": 4, "APl": 5, "AR": 8}
+
+
+def coco_metrics(
+    ground_truth: str | Path | COCO | Mapping[str, Any],
+    detections: Sequence[Mapping[str, Any]],
+    iou_type: Literal["bbox", "segm"] = "bbox",
+) -> dict[str, float]:
+    """Evaluates detections as the COCO challenge does.
+
+    Args:
+        ground_truth: COCO json file, its parsed content, or a pycocotools COCO. Not changed, except for a COCO, which
+            pycocotools annotates.
+        detections: `image_id`, `category_id`, `score` and `bbox` (x, y, width, height in pixels of the original image)
+            or `segmentation` (run-length encoded). May be empty.
+        iou_type: overlap of boxes or of masks.
+
+    Returns:
+        `<iou_type>_` + mAP (IoU 0.50 to 0.95), AP50, AP75, APs, APm, APl and AR (100 detections an image): range 0..1,
+        unrounded; NaN where the ground truth has no object of that size.
+
+    Raises:
+        DataError: a detection of an image that the ground truth does not have.
+    """
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = ground_truth if isinstance(ground_truth, COCO) else _index(ground_truth)
+        evaluation = COCOeval(truth, _results(truth, detections, iou_type), iou_type)
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    values = {name: float(evaluation.stats[position]) for name, position in _POSITIONS.items()}
+    return {f"{iou_type}_{name}": value if value >= 0 else math.nan for name, value in values.items()}
+
+
+def _index(source: str | Path | Mapping[str, Any]) -> COCO:
+    content = copy.deepcopy(dict(source)) if isinstance(source, Mapping) else read_annotations(Path(source))
+    for number, annotation in enumerate(content["annotations"], start=1):
+        annotation["id"] = number  # COCOeval takes the id of the match for its truth, so id 0 would count as missed
+        annotation.setdefault("iscrowd", 0)  # this and the area are optional in the wild, and pycocotools needs them
+        annotation.setdefault("area", annotation["bbox"][2] * annotation["bbox"][3])
+    return _coco(content)
+
+
+def _coco(content: dict[str, Any]) -> COCO:
+    coco = COCO()
+    coco.dataset = content
+    coco.createIndex()
+    return coco
+
+
+def _results(truth: COCO, detections: Sequence[Mapping[str, Any]], iou_type: str) -> COCO:
+    if not detections:  # loadRes looks at the first detection
+        return _coco({"images": truth.dataset["images"], "categories": truth.dataset["categories"], "annotations": []})
+    unknown = sorted({detection["image_id"] for detection in detections} - set(truth.imgs))
+    if unknown:
+        raise DataError(f"detections: image_id must be one of the ground truth's, but got {unknown[:5]}")
+    # loadRes writes into what it is given, and with a box present it would take the box's area for the mask's
+    unused = "bbox" if iou_type == "segm" else "segmentation"
+    return truth.loadRes([{key: item[key] for key in item if key != unused} for item in detections])

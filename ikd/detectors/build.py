@@ -1,0 +1,109 @@
+"""Building a detector, freezing one, predicting boxes alone, and the identity of its weights."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import types
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from mmengine.config import ConfigDict
+from torch import nn
+
+from ikd.errors import BadInput, IkdError
+from ikd.ops import install
+
+
+def build_detector(model_config: Mapping[str, Any]) -> nn.Module:
+    """Return the mmdet detector of a config, its weights initialised from the global torch generator.
+
+    A module that holds the detector must not call its `init_weights` again.
+
+    Raises:
+        BadInput: mmdet refuses the config.
+    """
+    install()
+    from mmdet.registry import MODELS
+    from mmengine.registry import DefaultScope
+
+    try:
+        with quiet(), DefaultScope.overwrite_default_scope("mmdet"):
+            detector = MODELS.build(ConfigDict(model_config))
+            detector.init_weights()
+    except IkdError:
+        raise
+    except Exception as error:  # whatever a constructor of any registered module raises at its arguments
+        raise BadInput(f"mmdet cannot build {model_config.get('type')}: {type(error).__name__}: {error}") from error
+    return detector
+
+
+def freeze(detector: nn.Module) -> nn.Module:
+    """Make a detector a teacher for good: eval mode, no gradients, and `train()` of a parent cannot wake it.
+
+    Returns:
+        The same detector.
+    """
+    detector.eval()
+    detector.requires_grad_(False)
+    detector.train = types.MethodType(_stay_in_eval, detector)  # type: ignore[method-assign]
+    return detector
+
+
+def _stay_in_eval(self: nn.Module, mode: bool = True) -> nn.Module:
+    del mode
+    return self
+
+
+@contextlib.contextmanager
+def boxes_only(detector: Any) -> Iterator[None]:
+    """Let a detector with a mask head predict boxes alone; on CPU, pasting masks takes longer than all the rest."""
+    head: Any = getattr(detector, "roi_head", None)
+    masks = getattr(head, "mask_head", None)
+    if masks is not None:
+        head.mask_head = None
+    try:
+        yield
+    finally:
+        if masks is not None:
+            head.mask_head = masks
+
+
+@torch.no_grad()
+def weights_sha256(detector: nn.Module) -> str:
+    """Return the hex digest of a detector's names, shapes and values, and of how it normalises its input."""
+    digest = hashlib.sha256()
+    tensors = dict(detector.state_dict())
+    preprocessor = detector.data_preprocessor
+    for name in ("mean", "std"):  # buffers that a state dict leaves out
+        if hasattr(preprocessor, name):
+            tensors[f"data_preprocessor.{name}"] = getattr(preprocessor, name)
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    fields = ("_channel_conversion", "pad_size_divisor", "pad_value")
+    digest.update(repr([getattr(preprocessor, field, None) for field in fields]).encode())
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def quiet(warnings_of: str = r"mmdet\.") -> Iterator[None]:
+    """Hold back mmengine's log below errors (it notes every initialised weight), and some warnings.
+
+    Args:
+        warnings_of: pattern of the modules whose warnings are held back; mmdet warns about its own older names.
+    """
+    from mmengine.logging import MMLogger
+
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=warnings_of)
+            yield
+    finally:
+        logger.setLevel(level)

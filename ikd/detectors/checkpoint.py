@@ -1,0 +1,225 @@
+"""Reading checkpoints of any age without running what is inside them."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import os
+import pickle
+import re
+import shutil
+import tempfile
+import urllib.request
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http.client import HTTPException
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ikd.errors import CheckpointError
+
+_numpy: Any = importlib.import_module("numpy._core.multiarray")  # private, and named in every pickled array
+_DTYPES = "?bhilqBHILQefdFD"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Weights as read from a file.
+
+    Attributes:
+        state_dict: weights of the detector, without `module.` or `student.` in front of their names.
+        classes: class names the weights were trained for, where the file says so.
+        sha256: hex digest of the file.
+        source: path or URL, for messages.
+    """
+
+    state_dict: Mapping[str, Tensor] = field(repr=False)
+    classes: tuple[str, ...] | None
+    sha256: str
+    source: str
+
+
+def read_checkpoint(path_or_url: str | Path, cache_dir: Path | None = None) -> Checkpoint:
+    """Read a checkpoint of mmdet 2.x, mmdet 3.x or ikd, or a bare state dict; only weights, never code.
+
+    Args:
+        path_or_url: a file, or http(s) URL.
+        cache_dir: where a download is kept, under the hash of its content; needed for URLs.
+
+    Raises:
+        CheckpointError: missing, cut short, no checkpoint, or holding a class that is not on the list of harmless ones.
+    """
+    source = str(path_or_url)
+    path = fetch(source, cache_dir) if re.match(r"https?://", source) else Path(source).expanduser()
+    if not path.is_file():
+        raise CheckpointError(f"no checkpoint at {source!r}")
+    content = _load(path, source)
+    with path.open("rb") as stream:
+        digest = _digest(stream)
+    return Checkpoint(_weights(content, source), _classes(content), digest, source)
+
+
+def _digest(stream: Any) -> str:
+    """Return the SHA-256 of a file (`hashlib.file_digest` needs Python 3.11)."""
+    digest = hashlib.sha256()
+    while chunk := stream.read(1 << 20):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+class _Inert:
+    """Stands for mmengine's HistoryBuffer: takes any state and keeps none of it."""
+
+    def __setstate__(self, state: object) -> None:
+        del state
+
+
+def _no_attribute(owner: object, name: str) -> None:
+    """Stand for the `getattr` that old training logs use to name their statistics; finds nothing."""
+    del owner, name
+
+
+def _harmless() -> list[Any]:
+    """Return what an old OpenMMLab checkpoint may hold beside tensors: numpy values, and logs that are thrown away.
+
+    mmengine's own list holds the real `getattr`, with which a file can reach any function; here it is inert.
+    """
+    dtypes = {type(np.dtype(code)) for code in [*_DTYPES, "U1"]}
+    entries: list[Any] = [np.ndarray, np.dtype, slice, *dtypes]
+    for module in ("numpy.core.multiarray", "numpy._core.multiarray"):
+        entries += [
+            (_numpy._reconstruct, f"{module}._reconstruct"),
+            (_numpy.scalar, f"{module}.scalar"),
+        ]
+    entries += [(_Inert, "mmengine.logging.history_buffer.HistoryBuffer"), (_no_attribute, "builtins.getattr")]
+    return entries
+
+
+def _load(path: Path, source: str) -> Any:
+    try:
+        with torch.serialization.safe_globals(_harmless()):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        named = re.search(r"(?:GLOBAL|Unsupported (?:class|global):?(?: GLOBAL)?|class) `?([\w.]+)`?", str(error))
+        if named and "." in named[1]:
+            raise CheckpointError(
+                f"checkpoint {source!r} holds {named[1]}, which is not on the list of harmless classes; "
+                "save it again with weights only"
+            ) from None
+        raise CheckpointError(f"{source!r} is no checkpoint, or was cut short: {_first_line(error)}") from None
+    except Exception as error:  # torch raises many kinds at a file that is not its own
+        raise CheckpointError(f"{source!r} is no checkpoint, or was cut short: {_first_line(error)}") from None
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+
+
+def _weights(content: Any, source: str) -> OrderedDict[str, Tensor]:
+    """Return the state dict inside a checkpoint, its prefixes stripped and its version records kept."""
+    state = content
+    if isinstance(content, Mapping):
+        state = next((content[key] for key in ("state_dict", "ema_state_dict") if key in content), content)
+    if not isinstance(state, Mapping) or not any(isinstance(value, Tensor) for value in state.values()):
+        found = ", ".join(map(str, state)) if isinstance(state, Mapping) else type(state).__name__
+        raise CheckpointError(f"{source!r} holds no state dict of tensors; found {found[:200]}")
+    versions = getattr(state, "_metadata", None)
+    # mmcv 1.x keeps EMA copies as ema_* buffers beside the weights; EMA averages count their steps
+    state = {key: value for key, value in state.items() if not str(key).startswith("ema_") and key != "steps"}
+    for prefix in ("module.", "student."):
+        if any(key.startswith(prefix) for key in state):
+            state = _strip(state, prefix)
+            versions = _strip(versions, prefix) if versions is not None else None
+    weights = OrderedDict(state)
+    if versions is not None:
+        weights._metadata = versions  # type: ignore[attr-defined]
+    return weights
+
+
+def _strip(state: Mapping[str, Any], prefix: str) -> OrderedDict[str, Any]:
+    return OrderedDict((key.removeprefix(prefix), value) for key, value in state.items() if key.startswith(prefix))
+
+
+def _classes(content: Any) -> tuple[str, ...] | None:
+    """Return the class names of mmdet 3.x (`meta.dataset_meta.classes`) or 2.x (`meta.CLASSES`)."""
+    meta = content.get("meta") if isinstance(content, Mapping) else None
+    if not isinstance(meta, Mapping):
+        return None
+    dataset = meta.get("dataset_meta")
+    for owner, key in ((dataset, "classes"), (dataset, "CLASSES"), (meta, "CLASSES"), (meta, "classes")):
+        if isinstance(owner, Mapping) and owner.get(key):
+            names = owner[key]
+            return (names,) if isinstance(names, str) else tuple(str(name) for name in names)
+    return None
+
+
+_TIMEOUT_SECONDS = 60
+
+
+_CHUNK = 1 << 20
+
+
+def fetch(url: str, cache_dir: Path | None) -> Path:
+    """Return the local copy of `url`, downloaded at most once: `cache_dir/<sha256>/<name>`.
+
+    A copy whose content no longer has its hash is fetched again. A name that ends in `-<8 hex digits>`, as
+    OpenMMLab's do, must match the content.
+
+    Raises:
+        CheckpointError: no cache folder, the download failed, was cut short, or has the wrong content.
+    """
+    if cache_dir is None:
+        raise CheckpointError(f"cannot fetch {url!r}: no cache folder was given")
+    name = PurePosixPath(urlsplit(url).path).name or "checkpoint.pth"
+    note = cache_dir / "urls" / hashlib.sha256(url.encode()).hexdigest()
+    if note.is_file():
+        digest = note.read_text().strip()
+        path = cache_dir / digest / name
+        if path.is_file() and _sha256(path) == digest:
+            return path
+    return _download(url, cache_dir, name, note)
+
+
+def _download(url: str, cache_dir: Path, name: str, note: Path) -> Path:
+    note.parent.mkdir(parents=True, exist_ok=True)
+    handle, partial = tempfile.mkstemp(dir=cache_dir, suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as target, urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as answer:
+            shutil.copyfileobj(answer, target, _CHUNK)
+            expected = answer.headers.get("Content-Length")
+        size = Path(partial).stat().st_size
+        if expected is not None and size != int(expected):
+            raise CheckpointError(f"the download of {url!r} was cut short: {size} of {expected} bytes")
+        digest = _sha256(Path(partial))
+        promised = re.search(r"-([0-9a-f]{8})\.\w+$", name)
+        if promised and not digest.startswith(promised[1]):
+            raise CheckpointError(f"{url!r} has the hash {digest[:8]}, its name promises {promised[1]}")
+        path = cache_dir / digest / name
+        path.parent.mkdir(exist_ok=True)
+        os.replace(partial, path)
+    except (urllib.error.URLError, HTTPException, OSError) as error:
+        raise CheckpointError(f"cannot fetch {url!r}: {error}") from error
+    finally:
+        Path(partial).unlink(missing_ok=True)
+    _write_atomically(note, digest)
+    return path
+
+
+def _write_atomically(path: Path, text: str) -> None:
+    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+    partial.write_text(text)
+    os.replace(partial, path)
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,210 @@
+"""From a detector's name, file or inline dict to a plain mmdet model config."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import importlib.util
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+from pydantic import ValidationError, validate_call
+
+from ikd.detectors.pretrained import drop_remote_weights, refuse_remote_weights
+from ikd.detectors.zoo import ZOO
+from ikd.errors import BadInput
+
+MMDET_PREFIX = "mmdet::"
+
+
+def detector_config(
+    config: str | Mapping[str, Any],
+    *,
+    arguments: Mapping[str, Any] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    classes: Sequence[str],
+    pretrained_backbone: bool = False,
+) -> ConfigDict:
+    """Return the plain mmdet model config of a detector.
+
+    Nothing is ever downloaded unless asked for: an `init_cfg` that points at `torchvision://`, `open-mmlab://` or a
+    URL is dropped, and with it what only makes sense on top of pretrained weights: a backbone that lost them gets
+    `frozen_stages=-1`, `norm_eval=False` and trainable norms. Weights in a local file are kept.
+
+    Args:
+        config: `mmdet::FOLDER/NAME.py` (shipped with mmdet), `ikd::NAME` (shipped with ikd), the path of a mmengine
+            config file with a `model`, or the model itself.
+        arguments: keyword arguments of an `ikd::` detector.
+        overrides: dotted key into the model -> new value; list items by index
+            (`roi_head.bbox_head.0.fc_out_channels`). A dict given as value replaces what was there.
+        classes: class names of the data set; their number goes into every head.
+        pretrained_backbone: keep `init_cfg` weights that need a download.
+
+    Raises:
+        BadInput: unknown name, argument or key, unreadable file, or a model in which no head has classes.
+    """
+    if isinstance(config, str) and config.startswith(PREFIX):
+        model = ConfigDict(zoo_config(config, arguments or {}))
+    elif arguments:
+        raise BadInput(f"only {PREFIX} detectors take arguments, got {dict(arguments)} for {config!r}; use overrides")
+    elif isinstance(config, Mapping):
+        model = _model_of(copy.deepcopy(dict(config)), "the inline detector")
+    else:
+        model = _read(config)
+    if not pretrained_backbone:
+        drop_remote_weights(model)
+    apply_overrides(model, overrides or {}, classes)
+    if not pretrained_backbone:
+        refuse_remote_weights(model)
+    set_classes(model, len(classes))
+    return model
+
+
+def _read(config: str) -> ConfigDict:
+    path = _shipped(config) if config.startswith(MMDET_PREFIX) else Path(config).expanduser()
+    if not path.is_file():
+        raise BadInput(
+            f"no detector config at {config!r}; give {MMDET_PREFIX}FOLDER/NAME.py, {PREFIX}NAME, or the path of a file"
+        )
+    try:
+        content = Config.fromfile(path, lazy_import=False if path.suffix == ".py" else None)
+    except Exception as error:  # a config file is a program: it can fail in any way
+        raise BadInput(f"cannot read detector config {config!r}: {type(error).__name__}: {error}") from error
+    return _model_of(content._cfg_dict, repr(config))
+
+
+def _model_of(content: Mapping[str, Any], name: str) -> ConfigDict:
+    model = content.get("model", content)
+    if not isinstance(model, Mapping) or "type" not in model:
+        raise BadInput(f"{name} must be a model with a type, or hold one as `model`; got keys {sorted(content)}")
+    return ConfigDict(model)
+
+
+def _shipped(name: str) -> Path:
+    """Return the file of a config that mmdet ships, without importing mmdet."""
+    spec = importlib.util.find_spec("mmdet")
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    root = Path(spec.submodule_search_locations[0]) / ".mim" / "configs"
+    path = root / name.removeprefix(MMDET_PREFIX)
+    if path.is_file() and path.resolve().is_relative_to(root.resolve()):
+        return path
+    known = [MMDET_PREFIX + str(file.relative_to(root)) for file in root.glob("*/*.py")]
+    raise BadInput(f"mmdet ships no config called {name!r}{nearest(name, known)}")
+
+
+# the RPN knows object or not; the semantic branch of HTC counts stuff classes of another annotation file
+_OTHER_CLASSES = frozenset({"rpn_head", "semantic_head"})
+
+
+def set_classes(model: ConfigDict, count: int) -> None:
+    """Set `num_classes` in every head of `model`, in place: one- and two-stage, cascades, masks, point heads.
+
+    Raises:
+        BadInput: no head of this model counts classes, or there are none to set.
+    """
+    if count < 1:
+        raise BadInput(f"a detector needs at least one class, got {count}")
+    heads = [value for key, value in model.items() if key.endswith("_head") and key not in _OTHER_CLASSES]
+    if not sum(_set(head, count, is_box_head=key == "bbox_head") for key, head in _named(model, heads)):
+        raise BadInput(f"{model.get('type')}: found no head with num_classes in {', '.join(sorted(model))}")
+
+
+def _named(model: ConfigDict, heads: list[Any]) -> list[tuple[str, Any]]:
+    return [(key, value) for key, value in model.items() if any(value is head for head in heads)]
+
+
+def _set(node: Any, count: int, *, is_box_head: bool) -> int:
+    """Set the classes under `node` and return in how many places."""
+    if isinstance(node, (list, tuple)):
+        return sum(_set(item, count, is_box_head=is_box_head) for item in node)
+    if not isinstance(node, Mapping):
+        return 0
+    number = 0
+    # a box head that leaves num_classes out would silently take its class's 80
+    if "num_classes" in node or (is_box_head and "type" in node):
+        node["num_classes"] = count  # type: ignore[index]
+        number += 1
+    for key, value in node.items():
+        if key not in _OTHER_CLASSES:
+            number += _set(value, count, is_box_head=key == "bbox_head")
+    return number
+
+
+def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
+    """Return `; nearest: a, b` for the known names that resemble `name`, or an empty string."""
+    close = difflib.get_close_matches(name, list(known), n=count, cutoff=0.5)
+    return f"; nearest: {', '.join(close)}" if close else ""
+
+
+def apply_overrides(model: ConfigDict, overrides: Mapping[str, Any], classes: Sequence[str]) -> None:
+    """Set each dotted key of `overrides` in `model`, in place.
+
+    The last part of a key may be new (an argument the config leaves at its default); all before it must exist.
+
+    Raises:
+        BadInput: unknown parent, index outside its list, or a `num_classes` other than the data set's.
+    """
+    for key, value in overrides.items():
+        *parents, last = key.split(".")
+        if last == "num_classes" and "rpn_head" not in parents and value != len(classes):
+            raise BadInput(f"override {key}={value!r}: the data set has {len(classes)} classes; leave num_classes out")
+        node: Any = model
+        for depth, part in enumerate(parents):
+            node = node[_place(node, part, key, ".".join(parents[:depth]))]
+        if isinstance(node, dict):
+            node[last] = _config(value)
+        else:
+            node[_place(node, last, key, ".".join(parents))] = _config(value)
+
+
+def _config(value: Any) -> Any:
+    return ConfigDict(value) if isinstance(value, Mapping) else value
+
+
+def _place(node: Any, part: str, key: str, where: str) -> str | int:
+    """Return the key or index under which `part` lies in `node`."""
+    inside = where or "the model"
+    if isinstance(node, Mapping):
+        if part in node:
+            return part
+        known = ", ".join(sorted(node))
+        raise BadInput(f"override {key!r}: {inside} has no {part!r}{nearest(part, node)}; it has {known}")
+    if isinstance(node, list):
+        if part.isdigit() and int(part) < len(node):
+            return int(part)
+        last = len(node) - 1
+        raise BadInput(f"override {key!r}: {inside} is a list; wanted an index 0..{last}, got {part!r}")
+    raise BadInput(f"override {key!r}: {inside} is {node!r} and holds no {part!r}")
+
+
+PREFIX = "ikd::"
+
+
+def zoo_config(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the model config of the shipped detector `name`, such as `ikd::retinanet_r18`.
+
+    Raises:
+        BadInput: no such detector, an unknown argument, or a value of the wrong type or range; names what is allowed.
+    """
+    function = ZOO.get(name.removeprefix(PREFIX))
+    if function is None:
+        known = [PREFIX + key for key in ZOO]
+        raise BadInput(f"no detector is called {name!r}{nearest(name, known)}; ikd ships {', '.join(known)}")
+    checked = validate_call(config=ConfigDict(strict=True))(function)
+    try:
+        return checked(**arguments)
+    except ValidationError as error:
+        allowed = ", ".join(f"{key}={item.default!r}" for key, item in inspect.signature(function).parameters.items())
+        problems = "; ".join(_problem(item) for item in error.errors())
+        raise BadInput(f"{name}: {problems}; allowed arguments and their defaults: {allowed}") from None
+
+
+def _problem(item: Any) -> str:
+    argument = item["loc"][0] if item["loc"] else "arguments"
+    if item["type"] == "unexpected_keyword_argument":
+        return f"unknown argument {argument}={item['input']!r}"
+    return f"{argument}={item['input']!r}: {item['msg']}"

@@ -1,0 +1,103 @@
+"""Pretrained weights named inside a config: kept when they are a local file, dropped when they need a download."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import ConfigDict
+
+from ikd.errors import BadInput
+
+
+def drop_remote_weights(model: ConfigDict) -> None:
+    """Remove every `init_cfg` (and `pretrained`) that would download, and let the backbone that lost it learn.
+
+    A frozen stage, a norm in eval mode or without gradient is only right on top of pretrained weights: random, it would
+    never learn.
+    """
+    for node in _nodes(model):
+        if isinstance(node.get("pretrained"), str) and _is_remote(node["pretrained"]):
+            node.pop("pretrained")
+            _unfreeze(node)
+        kept, dropped = _split(node.get("init_cfg"))
+        if dropped:
+            node.pop("init_cfg")
+            if kept:
+                node["init_cfg"] = kept
+            _unfreeze(node)
+
+
+def refuse_remote_weights(model: ConfigDict) -> None:
+    """Raise when weights that need a download are still named.
+
+    Raises:
+        BadInput: an override brought them back, or the detector loads a teacher of its own.
+    """
+    if model.get("teacher_ckpt") or model.get("teacher_config"):
+        raise BadInput(f"{model.type} is itself a distiller that loads a teacher; name the plain detector instead")
+    for node in _nodes(model):
+        _, dropped = _split(node.get("init_cfg"))
+        if dropped:
+            weights = dropped[0]["checkpoint"]
+            raise BadInput(f"init_cfg {weights!r} needs a download; set pretrained_backbone: true, or name a file")
+
+
+def _nodes(node: Any) -> Iterator[Any]:
+    if isinstance(node, Mapping):
+        yield node
+        for value in list(node.values()):
+            yield from _nodes(value)
+    elif isinstance(node, (list, tuple)):
+        for item in node:
+            yield from _nodes(item)
+
+
+def _split(init_cfg: Any) -> tuple[list[Any], list[Any]]:
+    """Return the entries of an `init_cfg` to keep and those that need a download."""
+    entries = init_cfg if isinstance(init_cfg, (list, tuple)) else [init_cfg]
+    entries = [entry for entry in entries if isinstance(entry, Mapping)]
+    pretrained = [entry for entry in entries if entry.get("type") == "Pretrained"]
+    dropped = [entry for entry in pretrained if _is_remote(entry.get("checkpoint", ""))]
+    return [entry for entry in entries if entry not in dropped], dropped
+
+
+def _is_remote(checkpoint: str) -> bool:
+    """Whether mmengine would fetch this checkpoint: anything with a scheme. A missing local file is a person's mistake.
+
+    Raises:
+        BadInput: a local file that does not exist.
+    """
+    if "://" in checkpoint:
+        return True
+    if not Path(checkpoint).expanduser().is_file():
+        raise BadInput(f"init_cfg names pretrained weights {checkpoint!r}, but there is no such file")
+    return False
+
+
+def _unfreeze(node: Any) -> None:
+    if "frozen_stages" in node:
+        node["frozen_stages"] = -1
+    if "norm_eval" in node:
+        node["norm_eval"] = False
+    if isinstance(node.get("norm_cfg"), Mapping) and "requires_grad" in node["norm_cfg"]:
+        node["norm_cfg"]["requires_grad"] = True
+
+
+def without_pretrained(node: Any) -> Any:
+    """Return a copy of a model config that names no pretrained weights: the checkpoint holds them all."""
+    if isinstance(node, Mapping):
+        kept = {key: without_pretrained(value) for key, value in node.items() if not _pretrained(key, value)}
+        if isinstance(node.get("init_cfg"), (list, tuple)) and "init_cfg" in kept:
+            kept["init_cfg"] = [entry for entry in kept["init_cfg"] if not _pretrained("init_cfg", entry)]
+        return kept
+    if isinstance(node, (list, tuple)):
+        return type(node)(without_pretrained(item) for item in node)
+    return node
+
+
+def _pretrained(key: str, value: Any) -> bool:
+    if key == "pretrained":
+        return isinstance(value, str)
+    return key == "init_cfg" and isinstance(value, Mapping) and value.get("type") == "Pretrained"

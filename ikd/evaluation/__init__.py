@@ -1,0 +1,11 @@
+"""Running a detector over a data set."""
+
+from ikd.ops import install
+
+install()  # before mmdet, which looks for kernels when it is imported
+
+from ikd.evaluation.boxes import find_boxes  # noqa: E402
+from ikd.evaluation.coco import CocoEvaluator  # noqa: E402
+from ikd.evaluation.plain_mmdet import evaluate, load_detector, read_config, run, val_loader  # noqa: E402
+
+__all__ = ["CocoEvaluator", "evaluate", "find_boxes", "load_detector", "read_config", "run", "val_loader"]

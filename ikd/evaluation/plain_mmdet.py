@@ -1,0 +1,151 @@
+"""Evaluating a detector as plain mmdet runs it: its own config, its own pipeline, pycocotools."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.evaluator import Evaluator
+from mmengine.registry import DefaultScope
+from mmengine.runner import Runner
+
+from ikd.data import categories
+from ikd.detectors import build_detector, load_weights, quiet, read_checkpoint, without_pretrained
+from ikd.errors import BadInput
+from ikd.evaluation.coco import CocoEvaluator
+
+Done = Callable[[int, int], None]
+"""Called with the images evaluated so far and their number."""
+
+
+def evaluate(
+    config: Path,
+    checkpoint: Path | str,
+    annotations: Path,
+    images: Path,
+    *,
+    device: str = "auto",
+    progress: Done | None = None,
+) -> dict[str, float]:
+    """Evaluate any plain mmdet detector on a data set in COCO format.
+
+    Args:
+        config: mmdet config file with `model` and `test_dataloader`, whose batch size, workers and pipeline are used.
+        checkpoint: its weights; every key must fit, and the classes must be those of the annotations.
+        annotations: COCO json file.
+        images: folder that its file names are relative to.
+        device: `cpu`, `cuda`, `cuda:1`, or `auto` for the GPU where there is one.
+        progress: told how far it is, after each batch.
+
+    Returns:
+        bbox_mAP, bbox_AP50, ...: range 0..1, unrounded, NaN where there is no such object.
+
+    Raises:
+        BadInput: a file is missing or does not fit the others.
+    """
+    settings = read_config(config)
+    if not annotations.is_file():
+        raise BadInput(f"{annotations}: must be a COCO json file, but nothing like that is there")
+    if not images.is_dir():
+        raise BadInput(f"{images}: must be a folder of images, but nothing like that is there")
+    classes = categories(annotations)
+    detector = load_detector(settings, checkpoint, classes, device=device)
+    loader = val_loader(settings, annotations, images, classes)
+    return run(detector, loader, annotations, progress)
+
+
+def read_config(path: Path) -> Config:
+    """Read a mmdet config file.
+
+    Raises:
+        BadInput: missing, broken, or without a model or a test pipeline.
+    """
+    if not path.is_file():
+        raise BadInput(f"{path}: must be a mmdet config file, but nothing like that is there")
+    try:
+        settings = Config.fromfile(path)
+    except Exception as error:  # a config file is a program: it can fail in any way
+        raise BadInput(f"{path}: must be a mmdet config file, but {type(error).__name__}: {error}") from error
+    if "model" not in settings or _dataset(settings) is None:
+        raise BadInput(f"{path}: must have `model` and `test_dataloader.dataset.pipeline`, but has {sorted(settings)}")
+    return settings
+
+
+def _dataset(settings: Config) -> Any:
+    """Return the config of the test data; a wrapper (of a repeated or concatenated set) holds it inside."""
+    dataset = settings.get("test_dataloader", {}).get("dataset", {})
+    while "pipeline" not in dataset and "dataset" in dataset:
+        dataset = dataset["dataset"]
+    return dataset if "pipeline" in dataset else None
+
+
+def load_detector(
+    settings: Config, checkpoint: Path | str, classes: tuple[str, ...], *, device: str
+) -> torch.nn.Module:
+    """Build the detector of a config and load its weights strictly, ready to predict.
+
+    Raises:
+        BadInput: unknown device; weights of another architecture or other classes.
+    """
+    place = _device(device)
+    with torch.random.fork_rng(devices=[]):  # initial weights are drawn, and replaced right away
+        detector = build_detector(without_pretrained(settings.model))
+    load_weights(detector, read_checkpoint(checkpoint), classes=classes)
+    return detector.to(place).eval()
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        place = torch.device(name)
+        torch.empty(0, device=place)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise BadInput(f"device: must be auto, cpu, or a GPU of this machine, but got {name!r} ({reason})") from error
+    return place
+
+
+def val_loader(settings: Config, annotations: Path, images: Path, classes: tuple[str, ...]) -> Any:
+    """Return the loader of a config's test data, pointed at these files."""
+    given = settings.test_dataloader
+    dataset = {
+        "type": "CocoDataset",
+        "ann_file": str(annotations),
+        "data_prefix": {"img": str(images)},
+        "metainfo": {"classes": classes},
+        "test_mode": True,
+        "pipeline": _dataset(settings).pipeline,
+    }
+    with DefaultScope.overwrite_default_scope("mmdet"), contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints
+        return Runner.build_dataloader(
+            {
+                "dataset": dataset,
+                "batch_size": given.get("batch_size", 1),
+                "num_workers": given.get("num_workers", 0),
+                "sampler": {"type": "DefaultSampler", "shuffle": False},
+                "collate_fn": {"type": "pseudo_collate"},
+            }
+        )
+
+
+@torch.no_grad()
+def run(detector: Any, loader: Any, annotations: Path, progress: Done | None = None) -> dict[str, float]:
+    """Predict all of `loader` and return the COCO metrics."""
+    total, done = len(loader.dataset), 0
+    with quiet(""):
+        evaluator = Evaluator([CocoEvaluator(annotations)])
+    with DefaultScope.overwrite_default_scope("mmdet"):
+        for batch in loader:
+            samples = detector.test_step(batch)
+            evaluator.process(samples, batch)
+            done += len(samples)
+            if progress is not None:
+                progress(done, total)
+    metrics: dict[str, float] = evaluator.evaluate(total)
+    return metrics

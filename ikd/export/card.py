@@ -1,0 +1,172 @@
+"""The card of an exported student: what it is, from what, how good, how to load it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ikd.config import DRAWN, sequence_text
+from ikd.detectors import Complexity
+from ikd.distill import RECONSTRUCTIONS
+from ikd.export.exported import SearchContext, label
+from ikd.export.folder import CARD, MAKER, sha256
+from ikd.export.onnx import OnnxFile
+from ikd.export.trial_file import TrialFile
+from ikd.tracking import environment_tags
+from ikd.training import DataFiles
+
+_FORMAT = 1
+LOADING = """\
+from mmdet.apis import inference_detector, init_detector
+detector = init_detector("student.py", "student.pth", device="cpu")  # or cuda:0
+found = inference_detector(detector, "image.png").pred_instances  # bboxes (x1, y1, x2, y2 in px), scores, labels
+"""
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Everything the card says beyond the trial's own file."""
+
+    files: DataFiles
+    metrics: Mapping[str, float]
+    complexity: Complexity
+    context: SearchContext | None
+    onnx: OnnxFile | None
+
+
+def write_card(trial: TrialFile, found: Findings, folder: Path) -> None:
+    """Write card.md and card.json beside the files that are in `folder` already.
+
+    card.json holds the SHA-256 of every other file, so that a later export can tell an untouched one.
+    """
+    content = _content(trial, found, folder)
+    (folder / "card.md").write_text(_markdown(content), encoding="utf-8")
+    files = {path.name: sha256(path) for path in sorted(folder.iterdir())}
+    text = json.dumps({**content, "files": files}, indent=2, allow_nan=False)
+    (folder / CARD).write_text(text + "\n", encoding="utf-8")
+
+
+def _content(trial: TrialFile, found: Findings, folder: Path) -> dict[str, Any]:
+    recipe, cost = trial.recipe, found.complexity
+    return {
+        "made_by": MAKER,
+        "format": _FORMAT,
+        "name": recipe.name,
+        "sha256": sha256(folder / "student.pth"),
+        "classes": list(trial.classes),
+        "parameters": cost.parameters,
+        "multiply_adds": cost.macs,
+        "multiply_adds_unknown_because": cost.reason or None,
+        "input_px": {"width": cost.width, "height": cost.height},
+        "epoch": trial.epoch,
+        "metrics": {
+            "plain_mmdet": _finite(found.metrics),
+            "training": _finite({name: trial.metrics[name] for name in found.metrics if name in trial.metrics}),
+        },
+        "data": {
+            "root": recipe.data.root,
+            "fingerprint": found.files.fingerprint(),
+            "validation": {"annotations": recipe.data.val.annotations, "images": recipe.data.val.images},
+        },
+        "search": asdict(found.context) | {"values": dict(found.context.values)} if found.context else None,
+        "onnx": asdict(found.onnx) if found.onnx else None,
+        "recipe": recipe.as_dict(),
+        "recipe_in_effect": recipe.effective(),
+        "recipe_fingerprint": recipe.fingerprint(),
+        "made_with": {name: text for name, text in environment_tags().items() if not name.startswith("mlflow.")},
+    }
+
+
+def _finite(metrics: Mapping[str, float]) -> dict[str, float | None]:
+    """Return metrics as JSON can say them: null where there is no object of that size."""
+    return {name: None if math.isnan(value) else float(value) for name, value in metrics.items()}
+
+
+def _markdown(content: Mapping[str, Any]) -> str:
+    sections = [
+        f"# {content['name']}: exported student\n",
+        _facts(content),
+        "## Metrics\n\nOn the validation data, x100; COCO's definitions.\n\n" + _metrics(content["metrics"]),
+        f"## Loading\n\n```python\n{LOADING}```\n\nWhere mmcv has no compiled kernels, "
+        "`import ikd.ops; ikd.ops.install()` comes first.\n"
+        "The data set is needed for testing only; its folder is `data_root` in student.py.\n",
+        _onnx(content["onnx"]),
+        _search(content["search"]),
+        "## Recipe\n\nWhat acted in this training; the whole recipe is recipe.yaml.\n\n"
+        f"```yaml\n{yaml.safe_dump(content['recipe_in_effect'], sort_keys=False)}```\n",
+        "## Made with\n\n" + "".join(f"* {name}: {text}\n" for name, text in sorted(content["made_with"].items())),
+    ]
+    return "\n".join(section for section in sections if section)
+
+
+def _facts(content: Mapping[str, Any]) -> str:
+    cost, size = content["multiply_adds"], content["input_px"]
+    counted = f"{cost / 1e6:.1f} M" if cost is not None else f"not counted ({content['multiply_adds_unknown_because']})"
+    root = content["data"]["root"]
+    recipe = content["recipe"]
+    rows = {
+        "Taught by": sequence_text(recipe["teachers"]["sequence"]) or "nobody: trained alone",
+        "Distillation": _method(recipe["distill"]["host"]),
+        "Classes": ", ".join(content["classes"]),
+        "Parameters": f"{content['parameters']:,}",
+        "FLOPs (multiply-adds, one image)": f"{counted} at {size['width']} x {size['height']} px",
+        "Best epoch": content["epoch"],
+        "Data": "the built-in drawn data set" if root == DRAWN else f"`{root}`",
+        "Data fingerprint": f"`{content['data']['fingerprint']}`",
+        "SHA-256 of student.pth": f"`{content['sha256']}`",
+    }
+    return "| | |\n|---|---|\n" + "".join(f"| {name} | {_cell(value)} |\n" for name, value in rows.items())
+
+
+def _method(host: str) -> str:
+    if host in RECONSTRUCTIONS:
+        return f"{host} (a reconstruction: its paper has no public code, so results are not the authors' own)"
+    return host
+
+
+def _metrics(metrics: Mapping[str, Mapping[str, float | None]]) -> str:
+    rows = "| metric | plain mmdet | training |\n|---|---:|---:|\n"
+    for name, value in metrics["plain_mmdet"].items():
+        rows += f"| {name.removeprefix('bbox_')} | {_percent(value)} | {_percent(metrics['training'].get(name))} |\n"
+    return rows
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
+def _search(search: Mapping[str, Any] | None) -> str:
+    if search is None:
+        return ""
+    text = f"## Search\n\nTrial {label(search['trial'], search['name'])} of the sweep `{search['sweep']}`"
+    text += f", one of {search['trials']}" if search["trials"] else ""
+    text += f"; it {search['state']}.\n" if search["state"] else ".\n"
+    rows = "".join(f"| {name} | {_cell(value)} |\n" for name, value in search["values"].items())
+    return text + ("\n| field | value |\n|---|---|\n" + rows if rows else "")
+
+
+def _onnx(onnx: Mapping[str, Any] | None) -> str:
+    if onnx is None:
+        return ""
+    return (
+        f"## ONNX\n\n`{onnx['file']}` is backbone, neck and head; decoding and NMS are left to whoever runs it."
+        f"\n\n* Input `{onnx['input']}` [N, 3, H, W] float32: resized, {onnx['channels']} pixels of 0..255 minus "
+        f"{_numbers(onnx['mean'])}, divided by {_numbers(onnx['std'])}, then padded with {onnx['pad_value']:g} at "
+        f"right and bottom to sides that are multiples of {onnx['size_divisor']} px.\n"
+        f"* Outputs, finest level first: {', '.join(f'`{name}`' for name in onnx['outputs'])}.\n"
+        f"* Largest difference to PyTorch: {onnx['largest_difference']:.1e}.\n"
+    )
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return "(" + ", ".join(f"{value:g}" for value in values) + ")"
+
+
+def _cell(value: object) -> str:
+    return str(value).replace("|", "\\|").replace("\n", " ")

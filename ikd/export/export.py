@@ -1,0 +1,123 @@
+"""From a trial's checkpoint to a folder that goes to production."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import yaml
+
+from ikd.detectors import complexity
+from ikd.errors import CheckpointError, JobError
+from ikd.evaluation import load_detector, read_config, run, val_loader
+from ikd.export.card import Findings, write_card
+from ikd.export.config import write_config
+from ikd.export.exported import Exported, SearchContext
+from ikd.export.folder import new_folder, sha256
+from ikd.export.onnx import require_one_stage, require_onnx, write_onnx
+from ikd.export.trial_file import TrialFile, read_trial, write_student
+from ikd.training import DataFiles
+
+TOLERANCE = 1e-4
+"""Largest difference of bbox_mAP (0..1) between training and plain mmdet."""
+
+STUDENT, CONFIG = "student.pth", "student.py"
+
+
+def export_student(
+    best: Path,
+    destination: Path,
+    *,
+    context: SearchContext | None = None,
+    data_root: Path | None = None,
+    onnx: bool = False,
+) -> Exported:
+    """Make a plain mmdet detector of a trial's best student, and prove that it is as good as recorded.
+
+    `destination` gets student.pth, student.py, recipe.yaml, card.md and card.json, and appears in one step once all of
+    it is proven. An untouched earlier export is replaced; nothing else is ever deleted.
+
+    Args:
+        best: the trial's best.pth.
+        destination: a folder that is new, empty, or an earlier export.
+        context: the sweep that the student comes from, for the card.
+        data_root: where the data set lies now, when that is not where the recipe says.
+        onnx: write student.onnx too (one-stage detectors; needs the extra `onnx`).
+
+    Raises:
+        BadInput: no checkpoint of a trial, data not there, a destination that holds something else.
+        JobError: plain mmdet does not give the mAP recorded during training.
+    """
+    if onnx:
+        require_onnx()
+    trial = _with_root(read_trial(best), data_root)
+    files = _files(trial)
+    with new_folder(destination) as folder:
+        write_student(trial, folder / STUDENT)
+        write_config(trial.recipe, files, folder / CONFIG, title=_title(trial, context))
+        (folder / "recipe.yaml").write_text(yaml.safe_dump(trial.recipe.as_dict(), sort_keys=False), encoding="utf-8")
+        found = _prove(trial, files, folder, context=context, onnx=onnx)
+        write_card(trial, found, folder)
+        digest = sha256(folder / STUDENT)
+    target = destination.expanduser().resolve()
+    return Exported(
+        directory=target,
+        checkpoint=target / STUDENT,
+        config=target / CONFIG,
+        card=target / "card.md",
+        metrics=found.metrics,
+        recorded={name: trial.metrics[name] for name in found.metrics if name in trial.metrics},
+        epoch=trial.epoch,
+        parameters=found.complexity.parameters,
+        macs=found.complexity.macs,
+        sha256=digest,
+        onnx=target / found.onnx.file if found.onnx else None,
+    )
+
+
+def _with_root(trial: TrialFile, data_root: Path | None) -> TrialFile:
+    if data_root is None:
+        return trial
+    recipe = trial.recipe.with_values({"data.root": str(data_root)})
+    return TrialFile(trial.path, trial.weights, trial.classes, trial.epoch, trial.metrics, recipe)
+
+
+def _files(trial: TrialFile) -> DataFiles:
+    files = DataFiles.of(trial.recipe)
+    if files.classes != trial.classes:
+        raise CheckpointError(
+            f"{trial.path}: was trained for the classes {list(trial.classes)}, "
+            f"but {files.val} has {list(files.classes)}"
+        )
+    return files
+
+
+def _title(trial: TrialFile, context: SearchContext | None) -> str:
+    origin = f", trial {context.trial} of the sweep {context.sweep}" if context else ""
+    return f"The student of the recipe {trial.recipe.name}{origin}, epoch {trial.epoch}."
+
+
+def _prove(trial: TrialFile, files: DataFiles, folder: Path, *, context: SearchContext | None, onnx: bool) -> Findings:
+    """Load what was written as anybody would, strictly, and measure it."""
+    settings = read_config(folder / CONFIG)
+    device = "cpu" if trial.recipe.device == "cpu" else "auto"  # not cuda: a student is exported anywhere
+    detector = load_detector(settings, folder / STUDENT, files.classes, device=device)
+    if onnx:
+        require_one_stage(detector)
+    loader = val_loader(settings, files.val, files.val_images, files.classes)
+    metrics = run(detector, loader, files.val)
+    _compare(metrics, trial)
+    cost = complexity(detector, loader.dataset)
+    written = write_onnx(detector, folder, height=cost.height, width=cost.width) if onnx else None
+    return Findings(files, metrics, cost, context, written)
+
+
+def _compare(metrics: Mapping[str, float], trial: TrialFile) -> None:
+    now, then = metrics["bbox_mAP"], trial.metrics.get("bbox_mAP", math.nan)
+    if abs(now - then) <= TOLERANCE or (math.isnan(now) and math.isnan(then)):
+        return
+    raise JobError(
+        f"{trial.path}: plain mmdet gives bbox_mAP {now:.6f}, the training recorded {then:.6f} in epoch {trial.epoch}; "
+        f"they must agree to {TOLERANCE}. Has the data set changed since, or was it trained on another kind of device?"
+    )

@@ -1,0 +1,59 @@
+"""Where ikd keeps sweeps, caches and the local MLflow store."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from filelock import FileLock
+
+Kind = Literal["teachers", "perturbations", "boxes", "drawn", "checkpoints"]
+
+
+def home() -> Path:
+    """Return the ikd home: `$IKD_HOME` when set, else `~/ikd`.
+
+    Below it lie `sweeps/NAME`, `cache/{teachers,perturbations,boxes,drawn,checkpoints}`, `mlflow.db` and `mlartifacts`.
+    Nothing is created here; whoever writes makes the folder.
+    """
+    return Path(os.environ.get("IKD_HOME") or "~/ikd").expanduser().absolute()
+
+
+@contextlib.contextmanager
+def at_home(path: Path) -> Iterator[None]:
+    """Let `path` be the ikd home while the block lasts."""
+    before = os.environ.get("IKD_HOME")
+    os.environ["IKD_HOME"] = str(path)
+    try:
+        yield
+    finally:
+        os.environ.pop("IKD_HOME") if before is None else os.environ.update(IKD_HOME=before)
+
+
+def cache(kind: Kind) -> Path:
+    """Return the folder of the shared things of one kind."""
+    return home() / "cache" / kind
+
+
+@contextlib.contextmanager
+def entry(kind: Kind, name: str) -> Iterator[Path]:
+    """Hold one thing of a cache: of several processes one makes it, the others wait and find it.
+
+    Args:
+        kind: of cache.
+        name: of the file or folder in it, made from what the thing depends on; see `digest`.
+    """
+    path = cache(kind) / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):
+        yield path
+
+
+def digest(content: Any) -> str:
+    """Return 32 hexadecimal digits of the SHA-256 of plain values, the same for equal ones."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]

@@ -1,0 +1,351 @@
+"""Decides what runs next, what stops, and when the sweep ends. Knows the study, not Ray."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from ikd.config import SweepFiles
+from ikd.sweep.budget import spent_budget
+from ikd.sweep.mirror import Watcher, mirror_end, mirror_trial
+from ikd.sweep.proposals.anchors import anchor_proposals
+from ikd.sweep.proposals.search import propose
+from ikd.sweep.records.trials import Exploit, TrialRecord
+from ikd.sweep.schedulers.judges import build_judge
+from ikd.sweep.schedulers.population import next_exploit
+from ikd.sweep.study.study import SweepStudy
+from ikd.tracking import Tracker
+from ikd.trial import COST, OPEN, State
+
+CLOCK_PERIOD_SECONDS = 10.0
+"""How often the spent time is written between reports."""
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """A trial for a worker.
+
+    Attributes:
+        number: in the study.
+        values: to set in the base recipe.
+        anchors: which anchors it is.
+        recorded: epochs that the study has.
+        start: trial and epoch whose weights it goes on from, None for its own.
+    """
+
+    number: int
+    values: Mapping[str, Any]
+    anchors: tuple[str, ...]
+    recorded: int
+    start: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Ending:
+    """Why no further trial starts: `interrupted` can go on, `over` has reached a limit."""
+
+    kind: Literal["interrupted", "over"]
+    reason: str
+    stops_running: bool = False
+
+
+class Conductor:
+    """The driver's side of a sweep.
+
+    Args:
+        files: what is searched, the base, where it runs.
+        study: where everything is written.
+        watcher: shows it.
+        tracker: mirrors it.
+        tidy: called with all trials when one has ended.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self, files: SweepFiles, *, study: SweepStudy, watcher: Watcher, tracker: Tracker,
+        tidy: Callable[[Sequence[TrialRecord]], None] = lambda records: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
+        self._space, self._recipe, self._runner = files.space, files.recipe, files.runner
+        self._study, self._watcher, self._tracker = study, watcher, tracker
+        self._tidy, self._clock = tidy, clock
+        self._judge = build_judge(files.space, files.recipe)
+        self._anchors = anchor_proposals(files.space, files.recipe)
+        self._active: dict[int, float] = {}  # trial -> clock up to which its time is counted
+        self._earlier_seconds = float(study.notes.get("wall_seconds", 0.0))
+        self._began = self._noted = clock()
+        self.slots = files.runner.concurrency
+        self.ending: Ending | None = None
+        self.fault: str | None = None  # what the person must mend before the sweep can go on
+        self._recover()
+
+    def _recover(self) -> None:
+        """Rebuild early stopping from the recorded reports, and finish what the last driver had decided."""
+        self._study.reconcile()
+        reports = [(report, record) for record in self._study.records for report in record.reports]
+        verdicts: dict[int, str | None] = {}
+        for report, record in sorted(reports, key=lambda pair: pair[0].order):
+            verdicts[record.number] = self._verdict(record, report.epoch, report.metrics)
+            if record.state not in OPEN:
+                continue
+            if not math.isfinite(self._value(report.metrics)):
+                self._study.end(record.number, "diverged", self._divergence(report.epoch), epoch=report.epoch)
+        for record in list(self._study.records):
+            if record.state in OPEN and (reason := verdicts.get(record.number)) is not None:
+                self._study.end(record.number, "stopped", reason)
+            elif record.state in OPEN and record.epochs >= self._total(record):
+                self._study.end(record.number, "finished", "")
+
+    @property
+    def records(self) -> list[TrialRecord]:
+        """All trials, by number."""
+        return self._study.records
+
+    @property
+    def busy(self) -> bool:
+        """Whether a worker holds a trial."""
+        return bool(self._active)
+
+    @property
+    def wall_seconds(self) -> float:
+        """Time spent by the clock, over all restarts."""
+        return self._earlier_seconds + self._clock() - self._began
+
+    def has_work(self) -> bool:
+        """Tell whether a worker would get something to do."""
+        self._check_budgets()
+        if self.ending is not None and (self.ending.kind == "interrupted" or self.ending.stops_running):
+            return False
+        return self._may_add() or any(record.state in OPEN for record in self.records)
+
+    def next_trial(self) -> Assignment | None:
+        """Return the next trial for a free worker, or None when there is none now; see `ending`.
+
+        Interrupted trials go on first, then the anchors, then what the sampler proposes.
+        """
+        self.heartbeat()
+        if len(self._active) >= self.slots or (self.ending is not None and self.ending.kind == "interrupted"):
+            return None
+        if self.ending is not None and self.ending.stops_running:
+            return None
+        record = next((one for one in self.records if one.state in OPEN and one.number not in self._active), None)
+        record = record or self._new()
+        if record is None:
+            return None
+        self._active[record.number] = self._clock()
+        taken = (record.exploits[-1].source, record.exploits[-1].epoch) if record.exploits else None
+        return Assignment(record.number, record.values, record.anchors, record.epochs, taken)
+
+    def _count(self, number: int, *, write: bool = False) -> None:
+        """Count the time for which a worker has held the trial since it was counted last."""
+        if number in self._active:
+            now = self._clock()
+            self._study.hold(number, now - self._active[number], write=write)
+            self._active[number] = now
+
+    def _may_add(self) -> bool:
+        return self.ending is None and len(self.records) < self._space.budget.trials
+
+    def _new(self) -> TrialRecord | None:
+        if not self._may_add():
+            return None
+        known = {record.fingerprint for record in self.records}
+        anchors = [one for one in self._anchors if one.recipe.fingerprint() not in known]
+        proposal = (
+            anchors[0] if anchors else propose(self._space, self._recipe, self.records, earlier=self._study.earlier)
+        )
+        if proposal is None:
+            self.ending = Ending("over", "the space is exhausted: every distinct configuration has been tried")
+            self._watcher.say(f"{self.ending.reason} ({len(self.records)} of {self._space.budget.trials} trials)")
+            return None
+        return self._study.add(proposal, self._space)
+
+    def started(self, number: int, fingerprint: str) -> bool:
+        """A worker has begun a trial, and built a recipe of this fingerprint; return whether it must stop."""
+        if self.records[number].state not in OPEN:
+            return True
+        self._count(number)
+        record = self._study.started(number)
+        mirror_trial(self._tracker, record)
+        self._watcher.started(record)
+        if fingerprint != record.fingerprint:
+            self.end(number, "failed", "the worker built another recipe than was proposed: its ikd is not ours")
+            return True
+        return self._stop_for_ending(number, record.epochs)
+
+    def note(self, number: int, text: str) -> bool:
+        """A worker says what it is busy with; return whether the trial must stop."""
+        self._watcher.note(number, text)
+        return self._stop_for_ending(number, self.records[number].epochs)
+
+    def data(self, number: int, fingerprint: str) -> bool:
+        """A worker has read the data set; return whether the trial must stop because it is not the sweep's."""
+        noted = self._study.notes.get("data_fingerprint")
+        if noted is None:
+            self._study.note("data_fingerprint", fingerprint)
+        elif noted != fingerprint:
+            self.end(number, "failed", "the data set has changed since the sweep began; use another name for a new one")
+            return True
+        return self._stop_for_ending(number, self.records[number].epochs)
+
+    def report(self, number: int, epoch: int, metrics: Mapping[str, float], seconds: float) -> bool:
+        """Write a validation; return whether the trial must stop."""
+        if self.records[number].state not in OPEN:
+            return True
+        self._count(number)
+        metrics = self._with_costs(metrics, seconds)
+        report = self._study.report(number, epoch, metrics, seconds, lambda records: self._exploit(records[number]))
+        record = self.records[number]
+        if report is not None:
+            self._tracker.log(number, epoch, dict(metrics), time=report.time)
+            self._write_clock()
+            self._watcher.reported(record)
+            if not math.isfinite(self._value(metrics)):
+                self.end(number, "diverged", self._divergence(epoch), epoch=epoch)
+                return True
+            if (reason := self._verdict(record, epoch, metrics)) is not None:
+                self.end(number, "stopped", reason)
+                return True
+            if report.exploit is not None:
+                self._pause(number)
+                return True
+        self.heartbeat()
+        return self._stop_for_ending(number, epoch)
+
+    def disk_full(self, number: int, reason: str) -> bool:
+        """A worker cannot save: keep the trial for later and end the sweep, because no other could save either."""
+        self.fault = f"trial {number}: {reason}"
+        self._pause(number)
+        self.interrupt(self.fault)
+        return True
+
+    def _with_costs(self, metrics: Mapping[str, float], seconds: float) -> Mapping[str, float]:
+        if "gpu_hours" not in self._space.costs:
+            return metrics
+        return {**metrics, f"{COST}gpu_hours": seconds * (self._runner.trial.gpus or 1.0) / 3600}
+
+    def _exploit(self, record: TrialRecord) -> Exploit | None:
+        """Return whose weights a trial of a population goes on from after its latest report, None for its own."""
+        pbt, epoch = self._space.scheduler.pbt, record.epochs
+        if pbt is None or record.anchors or epoch % pbt.interval_epochs or epoch >= self._total(record):
+            return None
+        if not math.isfinite(self._value(record.reports[-1].metrics)):
+            return None
+        exploit = next_exploit(self._space, self._recipe, self.records, record.number)
+        if exploit is None:
+            return None
+        taken = f"goes on from trial {exploit.source} after epoch {exploit.epoch}"
+        self._watcher.say(f"trial {record.number}: {taken}")
+        return replace(exploit, fingerprint=self._recipe.with_values(exploit.values).fingerprint())
+
+    def _stop_for_ending(self, number: int, epoch: int) -> bool:
+        if self.ending is None or epoch >= self._total(self.records[number]):
+            return False  # a trial that has reached its last epoch ends by itself
+        if self.ending.kind == "interrupted":
+            self._pause(number)
+            return True
+        if self.ending.stops_running:
+            self.end(number, "stopped", self.ending.reason)
+            return True
+        return False
+
+    def end(self, number: int, state: State, reason: str, *, epoch: int | None = None) -> None:
+        """Write how a trial ended; a second end changes nothing."""
+        self._count(number)
+        self._active.pop(number, None)
+        record = self.records[number]
+        if record.state not in OPEN:
+            return
+        if state == "finished" and record.metric is None:
+            state, reason = "failed", f"no validation gave a finite {self._space.objective.metric}"
+        record = self._study.end(number, state, reason, epoch=epoch)
+        self._write_clock()
+        mirror_end(self._tracker, record)
+        self._watcher.ended(record)
+        self._tidy(self.records)
+
+    def crashed(self, number: int, reason: str) -> bool:
+        """Count a dead attempt; return whether the trial is tried again."""
+        if self.records[number].state not in OPEN:
+            return False
+        self._count(number)
+        record = self._study.crashed(number)
+        if record.crashes > self._runner.trial.max_retries:
+            self.end(number, "failed", f"crashed {record.crashes} times, last: {reason}")
+            return False
+        self._watcher.say(f"trial {number} crashed ({reason}); goes on from its last checkpoint")
+        return True
+
+    def retries_left(self, number: int) -> int:
+        """Return how many crashes a trial may still have."""
+        return max(0, self._runner.trial.max_retries - self.records[number].crashes)
+
+    def closed(self, number: int) -> None:
+        """A worker has let go of a trial, whatever the reason."""
+        self._count(number)
+        self._active.pop(number, None)
+        if self.records[number].state == "running" and self.ending is None:
+            self.end(number, "failed", "the worker ended without a result")
+
+    def interrupt(self, reason: str) -> None:
+        """Start no more trials and end the running ones at their next report; all of it can go on later."""
+        if self.ending is None or self.ending.kind != "interrupted":
+            self.ending = Ending("interrupted", reason)
+            running = len(self._active)
+            rest = f"; saving {running} running at the end of the epoch (again to stop at once)" if running else ""
+            self._watcher.say(f"{reason}{rest}")
+
+    def heartbeat(self) -> None:
+        """Look at the clock; called several times a second."""
+        self._check_budgets()
+        if self._clock() - self._noted > CLOCK_PERIOD_SECONDS:
+            for number in self._active:
+                self._count(number, write=True)
+            self._write_clock()
+
+    def close(self) -> None:
+        """Leave nothing running in the study."""
+        for record in list(self.records):
+            if record.state == "running":
+                if self.ending is not None and self.ending.stops_running:
+                    self.end(record.number, "stopped", self.ending.reason)
+                else:
+                    self._pause(record.number)
+        self._write_clock()
+
+    def _pause(self, number: int) -> None:
+        self._count(number)
+        self._active.pop(number, None)
+        self._watcher.ended(self._study.pause(number))
+
+    def _value(self, metrics: Mapping[str, float]) -> float:
+        return metrics.get(self._space.objective.metric, math.nan)
+
+    def _divergence(self, epoch: int) -> str:
+        return f"{self._space.objective.metric} is not finite at epoch {epoch}"
+
+    def _verdict(self, record: TrialRecord, epoch: int, metrics: Mapping[str, float]) -> str | None:
+        value = self._value(metrics)
+        if self._judge is None or record.anchors or not math.isfinite(value):
+            return None
+        ends = record.stage_ends or (self._recipe.total_epochs,)
+        costs = tuple(metrics.get(f"{COST}{name}", math.nan) for name in self._space.costs)
+        return self._judge.judge(record.number, epoch, value, ends, costs)
+
+    def _total(self, record: TrialRecord) -> int:
+        return record.total_epochs(self._recipe.total_epochs)
+
+    def _write_clock(self) -> None:
+        self._noted = self._clock()
+        self._study.note("wall_seconds", self.wall_seconds)
+
+    def _check_budgets(self) -> None:
+        if self.ending is not None:
+            return
+        reason = spent_budget(self._space, self.records, self.wall_seconds, self._runner.trial.gpus)
+        if reason is not None:
+            self.ending = Ending("over", reason, stops_running=True)
+            self._watcher.say(reason)

@@ -1,0 +1,312 @@
+"""`run_sweep`: start, resume and extend a sweep are the same call."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console
+
+from ikd.config import Recipe, Runner, SearchSpace, SweepFiles, load_runner, load_sweep
+from ikd.errors import BadInput, IkdError, JobError
+from ikd.home import home
+from ikd.sweep.conductor import Conductor
+from ikd.sweep.extend import COMPLETE, budgeted, warm_up
+from ikd.sweep.mirror import mirror_all
+from ikd.sweep.preflight import check_training
+from ikd.sweep.proposals.anchors import Proposal, anchor_proposals
+from ikd.sweep.records.ledger import ledger
+from ikd.sweep.records.text import duration, percent, readable
+from ikd.sweep.records.trials import TrialRecord, ranked
+from ikd.sweep.signals import Interrupts, StopNow, listening
+from ikd.sweep.storage.keeping import tidied
+from ikd.sweep.storage.objects import is_address
+from ikd.sweep.storage.store import open_store
+from ikd.sweep.study.database import _open_study
+from ikd.sweep.study.folder import SweepFolder, driving, sweep_folder, write_files
+from ikd.sweep.study.postgres import held
+from ikd.sweep.study.study import StudyLost, SweepStudy
+from ikd.sweep.training import OWN
+from ikd.sweep.tune.environment import prepare_environment
+from ikd.sweep.tune.worker import Job
+from ikd.sweep.view.live import SweepView
+from ikd.sweep.view.ranking import ranking, wide_console
+from ikd.tracking import Tracker, environment_tags, open_tracker
+from ikd.trial import TrialFolder, TrialOptions
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """What a sweep leaves.
+
+    Attributes:
+        name: of the sweep.
+        directory: its folder.
+        state: finished; interrupted (the same command goes on); failed (no trial has a result).
+        reason: why it is not finished.
+        trials: all of them, by number.
+        best: the best trial, None when none has a result.
+    """
+
+    name: str
+    directory: Path
+    state: Literal["finished", "interrupted", "failed"]
+    reason: str
+    trials: tuple[TrialRecord, ...]
+    best: TrialRecord | None
+
+    @property
+    def exit_status(self) -> int:
+        """Exit status of a command that ran this sweep."""
+        return {"finished": 0, "failed": 1, "interrupted": 130}[self.state]
+
+
+def resolve(
+    space: SearchSpace | str | Path, *, recipe: Recipe | None = None, runner: Runner | str | Path | None = None,
+    name: str | None = None, values: Mapping[str, Any] | None = None,
+) -> tuple[SweepFiles, SweepFolder]:  # fmt: skip
+    """Return the checked files of a sweep and its folder; nothing is written.
+
+    Raises:
+        BadInput: a file, name or value is wrong.
+    """
+    if not isinstance(space, SearchSpace):
+        if recipe is not None:
+            raise BadInput("recipe: a search-space file names its recipe; give a SearchSpace object to use another one")
+        path = None if isinstance(runner, Runner) else runner
+        files = load_sweep(space, path, values)
+        files = SweepFiles(files.space, files.recipe, runner) if isinstance(runner, Runner) else files
+        default = Path(space).stem
+    else:
+        if recipe is None:
+            raise BadInput("recipe: is required with a SearchSpace object")
+        recipe = recipe.with_values(values) if values else recipe
+        chosen = runner if isinstance(runner, Runner) else (load_runner(runner) if runner is not None else Runner())
+        files, default = SweepFiles(space.checked(recipe), recipe, chosen), recipe.name
+    return files, sweep_folder(name or default, storage_of(files.runner))
+
+
+def storage_of(runner: Runner) -> Path:
+    """Return the home a runner's sweeps lie under; an object store holds checkpoints only."""
+    if runner.storage is None or is_address(runner.storage):
+        return home()
+    return Path(runner.storage).expanduser().absolute()
+
+
+def run_sweep(  # noqa: PLR0913 - one keyword for each option of `ikd sweep`
+    space: SearchSpace | str | Path, *, recipe: Recipe | None = None, runner: Runner | str | Path | None = None,
+    name: str | None = None, values: Mapping[str, Any] | None = None, trials: str | None = None,
+    warm_start: str | None = None, output: Console | None = None, training: str = OWN,
+) -> SweepResult:  # fmt: skip
+    """Run a sweep to its budget: start it, go on with it, or extend it.
+
+    The study in the sweep's folder says what has happened; the call does what is left. Trials that ended never run
+    again, interrupted ones go on from their last checkpoint with the same values, a larger `budget.trials` adds trials.
+    Ctrl-C and SIGTERM save and end; the same call goes on later.
+
+    Args:
+        space: a search-space file, or an object together with `recipe`.
+        recipe: the base recipe of a `SearchSpace` object.
+        runner: a runner file or object; None is one trial at a time on this machine.
+        name: of the sweep; default is the file's name, or the recipe's.
+        values: recipe fields fixed by dotted name (`--set`).
+        trials: number of trials instead of the space's `budget.trials`; `+20` is twenty more than the sweep had when
+            it was last complete.
+        warm_start: another sweep, whose trials that are points of this space teach the sampler; given at the first
+            start, kept from then on.
+        output: where the live table goes; None is standard output.
+        training: importable module that trains (see `ikd.sweep.tune.worker.Job`); the default is ikd's own.
+
+    Raises:
+        BadInput: files, name or values are wrong, the sweep of this name was made with other ones, or another process
+            runs it. Nothing was changed.
+        JobError: the disk is full, or the study's database is away; the same call goes on when that is mended.
+    """
+    files, folder = resolve(space, recipe=recipe, runner=runner, name=name, values=values)
+    home_folder = storage_of(files.runner)
+    if not (folder.path / "study.db").exists():
+        check_training(training, files, home_folder)
+    try:
+        with driving(folder), held(files.runner.study, folder.name):
+            study = _open_study(files, folder)
+            files = SweepFiles(budgeted(files.space, study, trials), files.recipe, files.runner)
+            if warm_start is not None:
+                warm_up(study, files.space, warm_start, home_folder)
+            write_files(folder, files)
+            with open_tracker(
+                files.runner.tracking.uri, home=home_folder, folder=folder.path,
+                experiment=files.runner.tracking.experiment,
+            ) as tracker:  # fmt: skip
+                drive = _Drive(files, folder, study, tracker=tracker, console=output or wide_console())
+                return drive.run(training)
+    except StudyLost as lost:
+        raise JobError(f"{lost}. Nothing that was written is lost; mend it, and the same command goes on") from lost
+
+
+class _Drive:
+    """One start of a sweep."""
+
+    def __init__(
+        self, files: SweepFiles, folder: SweepFolder, study: SweepStudy, *, tracker: Tracker, console: Console,
+    ) -> None:  # fmt: skip
+        self._files, self._folder, self._study = files, folder, study
+        self._tracker, self._console = tracker, console
+        self._view = SweepView(
+            console, files.space, files.recipe, records=lambda: study.records, slots=lambda: self._conductor.slots
+        )
+        announce(self._tracker, self._files, self._folder, self._study)
+        self._store = open_store(files.runner.storage, folder.path)
+        tidy = tidied(files.space, files.runner.keep_top, self._remove)
+        self._conductor = Conductor(files, study=study, watcher=self._view, tracker=tracker, tidy=tidy)
+
+    def _remove(self, number: int) -> None:
+        """Remove the checkpoints of a trial; what others of a population may still go on from (`epoch-K.pth`) stays."""
+        self._store.remove(number, TrialFolder.BEST, TrialFolder.LAST, TrialFolder.PREVIOUS)
+
+    def run(self, training: str) -> SweepResult:
+        """Do what is left and say how it went."""
+        mirror_all(self._tracker, self._study.records)
+        if self._conductor.has_work():
+            self._work(training)
+        result = self._result()
+        self._show(result)
+        self._hand_over(result)
+        if self._conductor.fault is not None:
+            raise JobError(self._conductor.fault)
+        return result
+
+    def _work(self, training: str) -> None:
+        prepare_environment(self._files.runner.ray.address)
+        from ikd.sweep.tune.execution import execute  # Ray is loaded only when something runs
+
+        files, conductor = self._files, self._conductor
+        objective = files.space.objective
+        pbt = files.space.scheduler.pbt
+        job = Job(
+            files.recipe.as_dict(),
+            (objective.metric, objective.mode),
+            self._folder.path,
+            self._caches(),
+            max(1, int(files.runner.trial.cpus / files.runner.trial.processes)),
+            training,
+            storage=files.runner.storage,
+            options=TrialOptions(
+                costs=tuple(cost for cost in files.space.costs if cost != "gpu_hours"),
+                keep_epochs=pbt.interval_epochs if pbt is not None else None,
+                processes=files.runner.trial.processes,
+            ),
+        )
+        interrupts = Interrupts(conductor.interrupt)
+
+        def beat() -> None:
+            if self._folder.stop_file.exists():
+                conductor.interrupt("ikd stop: ending the sweep")
+            interrupts.beat()
+            conductor.heartbeat()
+
+        self._view.say(self._headline())
+        with self._view:
+            try:
+                execute(conductor, job, files.runner, beat=beat, guard=listening(interrupts))
+            except StudyLost:
+                raise
+            except (StopNow, KeyboardInterrupt):  # Ctrl-C while Ray starts or ends is Python's own
+                conductor.interrupt("stopped at once")
+            finally:
+                conductor.close()
+
+    def _caches(self) -> Path | None:
+        """Return the home whose caches workers use; on a cluster without a shared folder each node has its own."""
+        runner = self._files.runner
+        own = runner.ray.address != "local" and runner.storage is not None and is_address(runner.storage)
+        return None if own else storage_of(runner)
+
+    def _end_population(self, trials: Sequence[TrialRecord]) -> None:
+        """Remove what trials of a population could go on from: none of them will."""
+        pbt = self._files.space.scheduler.pbt
+        for record in trials if pbt is not None else ():
+            assert pbt is not None
+            self._store.remove(
+                record.number,
+                *[TrialFolder.kept_name(k) for k in range(0, record.epochs + 1, pbt.interval_epochs)],
+            )
+
+    def _headline(self) -> str:
+        files, anchors = self._files, anchor_proposals(self._files.space, self._files.recipe)
+        done = sum(record.state not in ("waiting", "running") for record in self._study.records)
+        word = "new sweep" if not self._study.records else f"going on after {done} ended trials of"
+        longest = max(one.recipe.total_epochs for one in [*anchors, Proposal({}, files.recipe)])
+        size = f"{files.space.budget.trials} trials of at most {longest} epochs"
+        return f"{word} {self._folder.name}: {size}, {files.runner.concurrency} at a time; {self._folder.path}"
+
+    def _result(self) -> SweepResult:
+        records = list(self._study.records)
+        best = next(iter(ranked(records, self._files.space.objective.mode)), None)
+        ending = self._conductor.ending
+        state: Literal["finished", "interrupted", "failed"] = "finished"
+        reason = ending.reason if ending is not None else ""
+        if ending is not None and ending.kind == "interrupted":
+            state = "interrupted"
+        elif best is None:
+            state, reason = "failed", reason or "no trial has a result"
+        return SweepResult(self._folder.name, self._folder.path, state, reason, tuple(records), best)
+
+    def _show(self, result: SweepResult) -> None:
+        say = self._view.say
+        if result.trials:
+            self._console.print(ranking(result.trials, self._files.space))
+            say(ledger(result.trials).render(self._files.runner.trial.gpus))
+        spent = duration(self._conductor.wall_seconds)
+        if result.state == "interrupted":
+            say(f"{result.name}: interrupted after {spent}; the same command goes on")
+        elif result.best is None:
+            say(f"{result.name}: failed after {spent}: {result.reason}")
+        if result.best is not None:
+            metric = self._files.space.objective.metric
+            best = result.best
+            say(f"best: trial {best.number} ({best.name}), {metric} {percent(best.metric)} "
+                f"at epoch {best.best_epoch}, in {best.directory}")  # fmt: skip
+
+    def _hand_over(self, result: SweepResult) -> None:
+        announce(
+            self._tracker, self._files, self._folder, self._study
+        )  # again: the first trial has told what the data are
+        if result.state == "finished":
+            self._study.note(COMPLETE, len(result.trials))
+            self._end_population(result.trials)
+        if result.best is not None and result.state == "finished":
+            names = (TrialFolder.BEST, TrialFolder.RECIPE)
+            directory = self._store.fetch(result.best.number, *names)
+            for file in (directory / name for name in names):
+                if file.is_file():
+                    self._tracker.log_artifacts(result.best.number, file, "best")
+        with contextlib.suppress(IkdError):
+            states: dict[str, Any] = {"interrupted": "stopped"}
+            self._tracker.end_sweep(states.get(result.state, result.state), result.reason)
+
+
+def announce(tracker: Tracker, files: SweepFiles, folder: SweepFolder, study: SweepStudy) -> None:
+    """Tell a tracker about the sweep as a whole."""
+    tags = {**environment_tags(), "recipe": files.recipe.as_dict(), "recipe_name": files.recipe.name}
+    tags |= {"directory": str(folder.path), "metric": files.space.objective.metric}
+    if (data := study.notes.get("data_fingerprint")) is not None:
+        tags["data_fingerprint"] = data
+    if study.records:
+        tags |= {"ledger": ledger(study.records).render(files.runner.trial.gpus)}
+    params: dict[str, object] = {
+        "trials": files.space.budget.trials,
+        "epochs": files.recipe.total_epochs,
+        "seed": files.space.seed,
+    }
+    params |= {f"space.{name}": _domain_text(files.space, name) for name in files.space.parameters}
+    tracker.start_sweep(folder.name, tags=tags, params=params)
+
+
+def _domain_text(space: SearchSpace, name: str) -> str:
+    domain = space.parameters[name].model_dump(mode="json", by_alias=True)
+    if domain["choice"]:
+        domain["choice"] = f"[{', '.join(readable(value) for value in domain['choice'])}]"
+    return ", ".join(f"{key} {value}" for key, value in domain.items() if value)

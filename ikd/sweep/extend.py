@@ -1,0 +1,68 @@
+"""More trials for a sweep, and what another sweep has learnt."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from ikd.config import SearchSpace
+from ikd.errors import BadInput
+from ikd.sweep.status import sweep_status
+from ikd.sweep.study.study import SweepStudy
+from ikd.sweep.study.warm import carried
+
+COMPLETE = "complete_trials"
+"""Note of the study: number of its trials when it last was complete."""
+
+
+def budgeted(space: SearchSpace, study: SweepStudy | None, trials: str | None) -> SearchSpace:
+    """Return the space with another number of trials.
+
+    Args:
+        space: what is searched.
+        study: of the sweep, None where it never was started.
+        trials: a number, or `+N`: N more than the sweep had when it was last complete, so that the same command again
+            goes on with the same extension after an interruption. None leaves it.
+
+    Raises:
+        BadInput: no such number, `+N` of a sweep that was never complete, or fewer trials than there are anchors.
+    """
+    if trials is None:
+        return space
+    if not re.fullmatch(r"\+?[1-9]\d{0,6}", trials):
+        raise BadInput(f"--trials: must be a number above 0, or +N for N more, but got {trials!r}")
+    number = int(trials)
+    if trials.startswith("+"):
+        complete = study.notes.get(COMPLETE) if study is not None else None
+        if complete is None:
+            rule = "extends a sweep that is complete, and this one is not; leave it out to go on, or give a number"
+            raise BadInput(f"--trials: {trials} {rule}")
+        number += complete
+    if number < len(space.anchors):
+        raise BadInput(f"--trials: must cover at least the {len(space.anchors)} anchors, but got {trials!r}")
+    return space.model_copy(update={"budget": space.budget.model_copy(update={"trials": number})})
+
+
+def warm_up(study: SweepStudy, space: SearchSpace, name: str, home: Path) -> None:
+    """Copy the trials of another sweep that are points of `space` into the study, for its sampler.
+
+    Raises:
+        BadInput: no such sweep, none of its trials is such a point, it has another objective, or this sweep began
+            without it.
+    """
+    noted = study.notes.get("warm_start")
+    if noted == name:
+        return
+    if noted is not None or study.records:
+        how = f"with {noted}" if noted is not None else "without one"
+        raise BadInput(f"--warm-start: must be given at the first start, and this sweep began {how}; got {name!r}")
+    other = sweep_status(name, home=home)
+    theirs, ours = other.files.space.objective, space.objective
+    if theirs != ours:
+        is_, was = f"{ours.metric} {ours.mode}", f"{theirs.metric} {theirs.mode}"
+        raise BadInput(f"--warm-start: must be a sweep with objective {is_}, but {name} has {was}")
+    kept = carried(other.trials, space)
+    if not kept:
+        rule = f"have a value in range for every parameter of this space, but none of the {len(other.trials)} has"
+        raise BadInput(f"--warm-start: trials of {name} must {rule}")
+    study.warm_up(name, kept)

@@ -1,0 +1,224 @@
+"""What a sweep would do and cost, without starting anything."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from ikd.config import Domain, Recipe, Runner, SearchSpace, SweepFiles
+from ikd.sweep.driver import resolve, storage_of
+from ikd.sweep.extend import budgeted
+from ikd.sweep.measure import Measured, measured_before, measured_now
+from ikd.sweep.proposals.anchors import anchor_proposals
+from ikd.sweep.proposals.search import propose
+from ikd.sweep.records.text import duration, readable
+from ikd.sweep.records.trials import TrialRecord
+from ikd.sweep.schedulers.judges import build_judge, expected_epochs
+from ikd.sweep.storage.keeping import most_checkpoints
+from ikd.sweep.study.database import read_study
+from ikd.sweep.study.folder import SweepFolder
+
+NUM_SAMPLES = 5
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """The plan of a sweep.
+
+    Attributes:
+        name: of the sweep.
+        directory: its folder to be.
+        files: checked.
+        configurations: distinct ones in the space; infinite with a continuous range.
+        samples: values of five draws, as the sweep might start with.
+        anchors: number of anchor trials.
+        size: number of trials that try everything, repeats and anchors included; infinite with a continuous range.
+        trials: number of trials, limited by budget and space.
+        epochs_bound: epochs when nothing is stopped.
+        epochs_expected: epochs when early stopping keeps its share at every rung.
+        measured: cost of an epoch, None when no earlier trial tells.
+        checkpoints: how many there are at any time, at most.
+    """
+
+    name: str
+    directory: Path
+    files: SweepFiles
+    configurations: float
+    samples: tuple[Mapping[str, Any], ...]
+    anchors: int
+    size: float
+    trials: int
+    epochs_bound: int
+    epochs_expected: float
+    measured: Measured | None
+    checkpoints: int
+
+    def seconds(self, epochs: float) -> float | None:
+        """Return the time for a number of epochs, None when not measured."""
+        return None if self.measured is None else epochs * self.measured.seconds / self.files.runner.concurrency
+
+    def render(self) -> RenderableType:
+        """Return the plan for a rich console."""
+        table = Table(box=None, show_header=False, highlight=False)
+        for key, value in self._lines():
+            table.add_row(key, value)
+        return Group(
+            table, Text(f"\n{NUM_SAMPLES} of the configurations:"), _samples_table(self.samples, self.files.space)
+        )
+
+    def _lines(self) -> list[tuple[str, str]]:
+        epochs = self.files.recipe.total_epochs
+        return [
+            ("sweep", f"{self.name}, would lie in {self.directory}"),
+            ("distinct configurations", self._distinct()),
+            ("trials", f"{self.trials}, {self.anchors} of them anchors; {self.files.runner.concurrency} at a time"),
+            (
+                "epochs",
+                f"at most {self.epochs_bound} ({epochs} a trial), about {self.epochs_expected:.0f}{self._why()}",
+            ),
+            ("time", self._time()),
+            ("disk", self._disk()),
+        ]
+
+    def _distinct(self) -> str:
+        if math.isinf(self.configurations):
+            return "unlimited (a range is continuous)"
+        text, grid = f"{self.configurations:,.0f}", self.files.space.sampler.grid
+        if grid is None:
+            return text
+        text += f", each {grid.repeats} times" if grid.repeats > 1 else ""
+        part = f"only a part: budget.trials is {self.trials}, all of it with the anchors is {self.size:,.0f}"
+        return f"{text}; {'all of them' if self.trials >= self.size else part}"
+
+    def _why(self) -> str:
+        scheduler = self.files.space.scheduler
+        names = {"asha": " with ASHA", "hyperband": " with HyperBand", "median": " before the median rule stops any"}
+        return next((text for kind, text in names.items() if getattr(scheduler, kind)), ", nothing is stopped early")
+
+    def _time(self) -> str:
+        expected, bound = self.seconds(self.epochs_expected), self.seconds(self.epochs_bound)
+        if self.measured is None or expected is None or bound is None:
+            return "not measured yet: no earlier sweep has trained this student on this data; --measure trains an epoch"
+        text = f"about {duration(expected)}, at most {duration(bound)} ({self.measured.seconds:.1f} s an epoch in "
+        text += f"{self.measured.source})"
+        gpus = self.files.runner.trial.gpus
+        if gpus:
+            text += f"; {self.epochs_expected * self.measured.seconds * gpus / 3600:.1f} GPU-hours"
+        hours = self.files.space.budget.wall_hours
+        return text + (f"; ends after {hours:g} h by budget.wall_hours" if hours else "")
+
+    def _disk(self) -> str:
+        keep = self.files.runner.keep_top
+        kept = "of every trial" if keep is None else f"of the anchors, the best {keep} others and the running trials"
+        what = f"{self.checkpoints} checkpoints ({kept})"
+        size = self.disk_bytes
+        unknown = f"at most {what}; their size is not measured yet"
+        return unknown if size is None else f"at most {size / 1e6:,.0f} MB: {what}"
+
+    @property
+    def disk_bytes(self) -> int | None:
+        """Bytes of all checkpoints at most, None when their size is not measured."""
+        return None if self.measured is None else self.checkpoints * self.measured.checkpoint_bytes
+
+
+def dry_run(
+    space: SearchSpace | str | Path, *, recipe: Recipe | None = None, runner: Runner | str | Path | None = None,
+    name: str | None = None, values: Mapping[str, Any] | None = None, trials: str | None = None,
+    measure: bool = False,
+) -> DryRun:  # fmt: skip
+    """Plan a sweep: how much there is to try, five samples, epochs, time and disk. Starts nothing.
+
+    Args:
+        space: as of `run_sweep`.
+        recipe: as of `run_sweep`.
+        runner: as of `run_sweep`.
+        name: as of `run_sweep`.
+        values: as of `run_sweep`.
+        trials: as of `run_sweep`.
+        measure: train one epoch of the base recipe here and now, for the forecast; what trials share is made and kept
+            for them. Without it the forecast rests on earlier sweeps, and nothing is written.
+
+    Raises:
+        BadInput: as `run_sweep` does.
+    """
+    files, folder = resolve(space, recipe=recipe, runner=runner, name=name, values=values)
+    files = _with_trials(files, folder, trials)
+    anchors = anchor_proposals(files.space, files.recipe)
+    configurations = files.space.num_configurations(files.recipe)
+    grid = files.space.sampler.grid
+    size = configurations * (grid.repeats if grid else 1) + sum(not anchor.in_space for anchor in anchors)
+    number = int(min(files.space.budget.trials, size))
+    fixed = sum(anchor.recipe.total_epochs for anchor in anchors)
+    bound = fixed + (number - len(anchors)) * files.recipe.total_epochs
+    expected = fixed + _expected_epochs(files, range(len(anchors), number))
+    limit = files.space.budget.epochs
+    return DryRun(
+        name=folder.name,
+        directory=folder.path,
+        files=files,
+        configurations=configurations,
+        samples=tuple(_samples(files)),
+        anchors=len(anchors),
+        size=size,
+        trials=number,
+        epochs_bound=min(bound, limit) if limit else bound,
+        epochs_expected=min(expected, limit) if limit else expected,
+        measured=measured_now(files, storage_of(files.runner)) if measure else measured_before(files, folder),
+        checkpoints=most_checkpoints(
+            files.space,
+            files.recipe,
+            keep_top=files.runner.keep_top,
+            slots=files.runner.concurrency,
+            anchors=len(anchors),
+        ),
+    )
+
+
+def _expected_epochs(files: SweepFiles, numbers: Sequence[int]) -> float:
+    """Return the epochs of sampled trials when early stopping lets its share go on; all sequences are as likely."""
+    judge, sequences = build_judge(files.space, files.recipe), files.space.stage_ends(files.recipe)
+    pairs = itertools.product(numbers, sequences)
+    return sum(expected_epochs(judge, number, ends) for number, ends in pairs) / len(sequences)
+
+
+def _with_trials(files: SweepFiles, folder: SweepFolder, trials: str | None) -> SweepFiles:
+    if trials is None:
+        return files
+    study = read_study(folder, files) if folder.exists else None
+    return SweepFiles(budgeted(files.space, study, trials), files.recipe, files.runner)
+
+
+def _samples(files: SweepFiles) -> list[Mapping[str, Any]]:
+    drawn: list[TrialRecord] = []
+    for number in range(NUM_SAMPLES):
+        proposal = propose(files.space, files.recipe, drawn)
+        if proposal is None:
+            break
+        # Counted as failed: taken, but nothing to learn from.
+        print_ = proposal.recipe.fingerprint()
+        drawn.append(TrialRecord(number, "", (), proposal.values, True, print_, Path(), state="failed"))
+    return [record.values for record in drawn]
+
+
+def _samples_table(samples: Sequence[Mapping[str, Any]], space: SearchSpace) -> Table:
+    table = Table(highlight=False)
+    table.add_column("parameter", overflow="fold")
+    for number in range(1, len(samples) + 1):
+        table.add_column(str(number), justify="right")
+    for name in dict.fromkeys(name for sample in samples for name in sample):
+        domain = space.parameters.get(name)
+        shown = [_shown(sample[name], domain) if name in sample else "-" for sample in samples]
+        table.add_row(name, *shown)
+    return table
+
+
+def _shown(value: Any, domain: Domain | None) -> str:
+    return (domain.alias(value) if domain is not None else None) or readable(value)

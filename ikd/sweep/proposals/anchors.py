@@ -1,0 +1,75 @@
+"""The fixed trials of a sweep, and what a proposal is."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ikd.config import Recipe, SearchSpace
+from ikd.errors import ConfigError
+from ikd.sweep.records.trials import ANCHOR_NAMES
+from ikd.sweep.samplers.domains import as_chosen, contains
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """The next trial.
+
+    Attributes:
+        values: recipe fields by dotted name; only those that exist under their parents' values.
+        recipe: the base recipe with `values`.
+        anchors: names of the anchors it is; empty when sampled.
+        in_space: `values` is a point of the space.
+    """
+
+    values: Mapping[str, Any]
+    recipe: Recipe
+    anchors: tuple[str, ...] = ()
+    in_space: bool = True
+
+
+def anchor_proposals(space: SearchSpace, recipe: Recipe) -> list[Proposal]:
+    """Return the anchors, one proposal per distinct configuration.
+
+    An anchor whose values all lie inside the space is a point of it and the sampler learns from its result. One that
+    lies outside (the student alone nearly always) stays outside the sampler's model: it has no coordinates there. Its
+    values are kept all the same, so that a table shows what it had where the others vary.
+    """
+    found: dict[str, Proposal] = {}
+    for anchor in space.anchors:
+        fixed = recipe.anchor(anchor)
+        print_ = fixed.fingerprint()
+        if print_ in found:
+            found[print_] = replace(found[print_], anchors=(*found[print_].anchors, anchor))
+            continue
+        own = {name: as_chosen(domain, fixed.value(name)) for name, domain in space.parameters.items()}
+        point_ = space.active(own)
+        fed = space.expanded(point_)
+        inside = all(contains(space.parameters[name], value) for name, value in point_.items())
+        inside = inside and _fingerprint(recipe, fed) == print_
+        shown = {field: point_[field] if field in point_ else fixed.value(field) for field in fed}
+        found[print_] = Proposal(shown, fixed, (anchor,), inside)
+    return list(found.values())
+
+
+def _fingerprint(recipe: Recipe, values: Mapping[str, Any]) -> str | None:
+    with contextlib.suppress(ConfigError):  # of values that the recipe takes only together with others
+        return recipe.with_values(values).fingerprint()
+    return None
+
+
+def _untried(space: SearchSpace, recipe: Recipe, values: Mapping[str, Any], tried: set[str]) -> Proposal | None:
+    try:
+        candidate = recipe.with_values(values)
+    except ConfigError:  # a combination that fields of the recipe exclude, such as attack.step above attack.eps
+        return None
+    if candidate.fingerprint() in tried or not space.allows(candidate):
+        return None
+    return Proposal(values, candidate)
+
+
+def sampled_name(anchors: Sequence[str]) -> str:
+    """Return the name of an anchor trial for people."""
+    return " = ".join(ANCHOR_NAMES[anchor] for anchor in anchors)

@@ -1,0 +1,70 @@
+"""Where a sweep's time went."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+from ikd.sweep.records.text import duration
+from ikd.sweep.records.trials import TrialRecord
+from ikd.trial import OPEN
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """Seconds for which trials held places of the runner, each counted once.
+
+    Attributes:
+        useful: training of trials that finished.
+        stopped: training of trials that were stopped early.
+        wasted: all of trials that diverged or failed.
+        open: training of trials that still run or wait.
+        retried: of attempts that died, since their last report: that work is done again.
+        start_up: the rest: workers starting, preparing, saving, waiting for the driver.
+    """
+
+    useful: float = 0.0
+    stopped: float = 0.0
+    wasted: float = 0.0
+    open: float = 0.0
+    retried: float = 0.0
+    start_up: float = 0.0
+
+    @property
+    def total(self) -> float:
+        """Seconds in all."""
+        return sum(getattr(self, field.name) for field in fields(self))
+
+    def render(self, gpus: float) -> str:
+        """Return the ledger in one line for people.
+
+        Args:
+            gpus: of one trial; 0 counts the hours of trials instead.
+        """
+        names = {"stopped": "stopped early", "open": "of open trials", "start_up": "start-up"}
+        parts = [(names.get(field.name, field.name), getattr(self, field.name)) for field in fields(self)]
+        listed = ", ".join(f"{duration(seconds * (gpus or 1))} {name}" for name, seconds in parts if seconds >= 0.5)
+        what = "GPU time" if gpus else "time of trials"
+        return f"{what}: {duration(self.total * (gpus or 1))}" + (f" ({listed})" if listed else "")
+
+
+def ledger(records: Sequence[TrialRecord]) -> Ledger:
+    """Return where the time of some trials went."""
+    sums = dict.fromkeys((field.name for field in fields(Ledger)), 0.0)
+    for record in records:
+        held = max(record.held, record.seconds)  # a study from before places were counted has training alone
+        if record.state in ("diverged", "failed"):
+            sums["wasted"] += held
+            continue
+        retried = min(_retried(record), held - record.seconds)
+        kind = "open" if record.state in OPEN else "useful" if record.state == "finished" else "stopped"
+        sums[kind] += record.seconds
+        sums["retried"] += retried
+        sums["start_up"] += held - record.seconds - retried
+    return Ledger(**sums)
+
+
+def _retried(record: TrialRecord) -> float:
+    """Return the time between the last report, or start, of each earlier attempt and the start of the next."""
+    marks = sorted([*record.starts, *[report.held for report in record.reports]])
+    return sum(start - max((mark for mark in marks if mark < start), default=start) for start in record.starts[1:])

@@ -1,0 +1,150 @@
+"""What the study says about a trial, as plain data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ikd.trial import COST, State
+
+ANCHOR_NAMES = {
+    "paper": "paper",
+    "student_alone": "student alone",
+    "equal_budget": "equal budget",
+    "epochs_per_stage": "whole schedule per stage",
+    "epochs_per_stage_control": "its equal budget",
+}
+
+
+@dataclass(frozen=True)
+class Report:
+    """One validation of a trial.
+
+    Attributes:
+        epoch: epochs finished, from 1.
+        metrics: by name, in the units of the metric tables (AP in 0..1).
+        seconds: the trial's training time up to here, over all attempts.
+        order: place among all reports of the sweep; early stopping is replayed in this order.
+        held: seconds that the trial had held a place of the runner, over all attempts.
+        time: of the report, seconds since 1970; 0 in a study from before it was written.
+        exploit: what the trial goes on from instead of its own weights, None for those.
+    """
+
+    epoch: int
+    metrics: Mapping[str, float]
+    seconds: float
+    order: int
+    held: float = 0.0
+    time: float = 0.0
+    exploit: Exploit | None = None
+
+
+@dataclass(frozen=True)
+class Exploit:
+    """A trial of a population goes on from another one's weights (population-based training).
+
+    Attributes:
+        epoch: epochs that both had finished.
+        source: number of the trial whose checkpoint of `epoch` is taken over.
+        values: of the recipe from here on, by dotted name.
+        fingerprint: of that recipe; empty before the study has it.
+    """
+
+    epoch: int
+    source: int
+    values: Mapping[str, Any]
+    fingerprint: str = ""
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One trial, as the study has it.
+
+    Attributes:
+        number: in the study, from 0; also the name of its folder.
+        name: for people: an anchor's name, or the number and what varies.
+        anchors: which anchors this trial is (both when they are one configuration); empty for a sampled trial.
+        values: recipe fields by dotted name that were set for this trial.
+        in_space: the values are a point of the search space, so the sampler learns from the trial.
+        fingerprint: of its recipe.
+        state: see `State`.
+        metric: best value of the objective over its epochs, None before the first report.
+        best_epoch: epoch of `metric`.
+        seconds: training time over all attempts.
+        attempts: how often it was started.
+        crashes: how many attempts died.
+        reason: why it ended, for people.
+        directory: holds best.pth, last.pth, recipe.yaml, log.jsonl.
+        reports: by ascending epoch.
+        stage_ends: last epoch of each stage; empty in a study from before there were stages.
+        exploits: by ascending epoch; `values` and `fingerprint` are those after the last one.
+        held: seconds that the trial has held a place of the runner, over all attempts.
+        starts: `held` at the start of each attempt.
+        proposed: the values before any exploit.
+        began: when it was proposed, seconds since 1970.
+        ended: when it ended, seconds since 1970; 0 for one that is open.
+    """
+
+    number: int
+    name: str
+    anchors: tuple[str, ...]
+    values: Mapping[str, Any]
+    in_space: bool
+    fingerprint: str
+    directory: Path
+    state: State = "running"
+    metric: float | None = None
+    best_epoch: int | None = None
+    seconds: float = 0.0
+    attempts: int = 0
+    crashes: int = 0
+    reason: str = ""
+    reports: tuple[Report, ...] = field(default=(), repr=False)
+    stage_ends: tuple[int, ...] = ()
+    exploits: tuple[Exploit, ...] = ()
+    held: float = 0.0
+    starts: tuple[float, ...] = ()
+    proposed: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    began: float = 0.0
+    ended: float = 0.0
+
+    @property
+    def epochs(self) -> int:
+        """Epochs trained and recorded."""
+        return self.reports[-1].epoch if self.reports else 0
+
+    def total_epochs(self, default: int) -> int:
+        """Return how long the trial trains when nothing stops it; `default` where the study does not say."""
+        return self.stage_ends[-1] if self.stage_ends else default
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """All metrics of the best epoch; empty before the first report."""
+        return next((dict(report.metrics) for report in self.reports if report.epoch == self.best_epoch), {})
+
+    def costs(self, names: Sequence[str]) -> tuple[float, ...]:
+        """Return some costs as last reported, in the units of their names; NaN where there is none."""
+        last = self.reports[-1].metrics if self.reports else {}
+        return tuple(last.get(f"{COST}{name}", math.nan) for name in names)
+
+
+def best_report(reports: tuple[Report, ...], metric: str, mode: str) -> Report | None:
+    """Return the report with the best finite `metric`; the earliest of equal ones, None when there is none."""
+    finite = [report for report in reports if math.isfinite(report.metrics.get(metric, math.nan))]
+    sign = 1.0 if mode == "max" else -1.0
+    return max(finite, key=lambda report: (sign * report.metrics[metric], -report.epoch), default=None)
+
+
+def worst_value(mode: str) -> float:
+    """Return the worst value an AP can have: what a diverged trial is told with."""
+    return 0.0 if mode == "max" else 1.0
+
+
+def ranked(records: list[TrialRecord], mode: str) -> list[TrialRecord]:
+    """Return the trials that have a result, best first; equal ones by number."""
+    sign = -1.0 if mode == "max" else 1.0
+    with_result = [record for record in records if record.metric is not None and record.state != "diverged"]
+    return sorted(with_result, key=lambda record: (sign * (record.metric or 0.0), record.number))

@@ -1,0 +1,80 @@
+"""Opening the database of a study."""
+
+from __future__ import annotations
+
+import sqlite3
+import warnings
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages import RDBStorage
+
+from ikd.config import SweepFiles
+from ikd.errors import BadInput
+from ikd.sweep.study.folder import SweepFolder, check_identity, identity
+from ikd.sweep.study.postgres import address, making_tables
+from ikd.sweep.study.study import SweepStudy
+
+
+def open_storage(folder: Path, store: str) -> RDBStorage:
+    """Open the study's store: `sqlite` is study.db in `folder` with a write-ahead log, else a database URL.
+
+    Raises:
+        BadInput: the database cannot be reached or is none of ours.
+    """
+    arguments: dict[str, Any] = {}
+    url = store if store == "sqlite" else address(store)
+    if store == "sqlite":
+        file = folder / "study.db"
+        _use_write_ahead_log(file)
+        url, arguments = f"sqlite:///{file}", {"connect_args": {"timeout": 60}}
+    try:
+        with warnings.catch_warnings(), making_tables(store):
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return RDBStorage(url, engine_kwargs=arguments)
+    except BadInput:
+        raise
+    except Exception as error:  # SQLAlchemy and the driver raise many kinds
+        # The URL may hold a password, so the text of the error is cut to its first line and the URL is not shown.
+        place = str(folder / "study.db") if store == "sqlite" else "runner study"
+        raise BadInput(f"{place}: cannot open the study: {str(error).splitlines()[0]}") from error
+
+
+def _use_write_ahead_log(file: Path) -> None:
+    try:
+        connection = sqlite3.connect(file, timeout=60)
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        finally:
+            connection.close()
+    except sqlite3.DatabaseError as error:
+        raise BadInput(f"{file}: must be the study of a sweep, but is no SQLite file ({error})") from error
+
+
+def _open_study(files: SweepFiles, folder: SweepFolder) -> SweepStudy:
+    objective = files.space.objective
+    storage = open_storage(folder.path, files.runner.study)
+    study = SweepStudy(
+        storage, folder.name, folder.path, metric=objective.metric, mode=objective.mode, costs=files.space.costs
+    )
+    mine, noted = identity(files), study.notes.get("identity")
+    if noted is not None:
+        check_identity(folder.name, noted, mine)
+    else:
+        study.note("identity", mine)
+    return study
+
+
+def read_study(folder: SweepFolder, files: SweepFiles) -> SweepStudy:
+    """Open the study of a sweep that exists.
+
+    Raises:
+        BadInput: it is not there.
+    """
+    if files.runner.study == "sqlite" and not (folder.path / "study.db").is_file():
+        raise BadInput(f"{folder.path / 'study.db'}: must be the study of sweep {folder.name}, but is not there")
+    objective = files.space.objective
+    storage = open_storage(folder.path, files.runner.study)
+    costs = files.space.costs
+    return SweepStudy(storage, folder.name, folder.path, metric=objective.metric, mode=objective.mode, costs=costs)

@@ -1,0 +1,225 @@
+"""A sweep's folder: names, the lock of its driver, the resolved files, the request to stop."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import json
+import os
+import re
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from filelock import FileLock, Timeout
+
+from ikd.config import Recipe, Runner, SearchSpace, SweepFiles
+from ikd.errors import BadInput
+from ikd.files import write_text
+from ikd.home import home as usual_home
+
+FORMAT = 1
+"""Of the notes in the study; a later ikd that writes another one says so."""
+
+
+@dataclass(frozen=True)
+class SweepFolder:
+    """Paths of one sweep."""
+
+    name: str
+    path: Path
+
+    @property
+    def home(self) -> Path:
+        """The ikd home it lies in."""
+        return self.path.parents[1]
+
+    @property
+    def stop_file(self) -> Path:
+        """There while somebody asks the driver to stop."""
+        return self.path / "stop"
+
+    @property
+    def files(self) -> Path:
+        """The three files of the sweep, resolved."""
+        return self.path / "sweep.yaml"
+
+    @property
+    def exists(self) -> bool:
+        """Whether a sweep was ever started here."""
+        return self.files.is_file()
+
+
+def sweep_folder(name: str, home_folder: Path | None = None) -> SweepFolder:
+    """Return the folder of a sweep, there or not.
+
+    Raises:
+        BadInput: the name cannot be a folder's.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
+        rule = "must be 1 to 64 letters, digits, dots, dashes or underscores, starting with a letter or digit"
+        raise BadInput(f"sweep name: {rule}, but got {name!r}")
+    return SweepFolder(name, (home_folder or usual_home()) / "sweeps" / name)
+
+
+def existing_folder(name: str, home_folder: Path | None = None) -> SweepFolder:
+    """Return the folder of a sweep that was started.
+
+    Raises:
+        BadInput: there is none of this name; names the nearest.
+    """
+    folder = sweep_folder(name, home_folder)
+    if folder.exists:
+        return folder
+    names = sweep_names(home=home_folder)
+    near = difflib.get_close_matches(name, names, n=1)
+    known = f"did you mean {near[0]!r}?" if near else f"the sweeps there are {', '.join(names) or 'none'}"
+    raise BadInput(f"sweep name: must be a sweep under {folder.path.parent}, but got {name!r}; {known}")
+
+
+def sweep_names(*, home: Path | None = None) -> list[str]:
+    """Return the names of all sweeps under a home, the latest started first."""
+    folder = (home or usual_home()) / "sweeps"
+    found = [path for path in folder.glob("*/sweep.yaml")] if folder.is_dir() else []
+    return [path.parent.name for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)]
+
+
+@contextlib.contextmanager
+def driving(folder: SweepFolder) -> Iterator[None]:
+    """Hold the sweep for one driver. The lock ends with the process, however it ends.
+
+    Raises:
+        BadInput: another process holds it.
+    """
+    folder.path.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder.path / "driver.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        who = driver_of(folder)
+        advice = f"wait for it, or end it with: ikd stop {folder.name}"
+        raise BadInput(f"sweep {folder.name}: is already being run by {who}; {advice}") from None
+    try:
+        write_text(folder.path / "driver.json", json.dumps({"pid": os.getpid(), "host": socket.gethostname()}) + "\n")
+        folder.stop_file.unlink(missing_ok=True)
+        yield
+    finally:
+        folder.stop_file.unlink(missing_ok=True)
+        lock.release()
+
+
+def is_driven(folder: SweepFolder) -> bool:
+    """Tell whether a process holds the sweep."""
+    if not (folder.path / "driver.lock").exists():
+        return False
+    lock = FileLock(folder.path / "driver.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    lock.release()
+    return False
+
+
+def driver_of(folder: SweepFolder) -> str:
+    """Name the process that runs, or last ran, the sweep."""
+    try:
+        content = json.loads((folder.path / "driver.json").read_text())
+        return f"process {content['pid']} on {content['host']}"
+    except (OSError, ValueError, KeyError):
+        return "an unknown process"
+
+
+def stop_sweep(name: str, *, home: Path | None = None) -> bool:
+    """Ask the driver of a sweep to save and end, as the first Ctrl-C would.
+
+    Returns:
+        Whether a driver was running.
+
+    Raises:
+        BadInput: there is no such sweep.
+    """
+    folder = existing_folder(name, home)
+    if not is_driven(folder):
+        return False
+    folder.stop_file.touch()
+    return True
+
+
+def write_files(folder: SweepFolder, files: SweepFiles) -> None:
+    """Write the resolved files; runner and budget may differ from the last start's."""
+    content = {
+        "space": files.space.model_dump(mode="json", by_alias=True),
+        "recipe": files.recipe.as_dict(),
+        "runner": files.runner.model_dump(mode="json"),
+    }
+    head = "# The three files of this sweep as they were used at its last start. Read by people and by ikd status.\n"
+    write_text(folder.files, head + yaml.safe_dump(content, sort_keys=False))
+    if "@" in f"{files.runner.study}{files.runner.storage}":
+        folder.files.chmod(0o600)  # the database's password, or the store's secret
+
+
+def read_files(folder: SweepFolder) -> SweepFiles:
+    """Read the resolved files back.
+
+    Raises:
+        BadInput: the file is broken.
+    """
+    try:
+        content = yaml.safe_load(folder.files.read_text())
+        return SweepFiles(
+            SearchSpace.model_validate_json(json.dumps(content["space"])),
+            Recipe.model_validate_json(json.dumps(content["recipe"])),
+            Runner.model_validate_json(json.dumps(content["runner"])),
+        )
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+        text = str(error).splitlines()[0]
+        raise BadInput(
+            f"{folder.files}: must be the file that ikd sweep wrote, but it cannot be read: {text}"
+        ) from error
+
+
+def identity(files: SweepFiles) -> dict[str, Any]:
+    """Return what makes the sweep this one: everything in space and recipe but budget, description and names."""
+    space = files.space.model_dump(mode="json", by_alias=True)
+    for key in ("budget", "description", "recipe", "set", "include"):  # the recipe stands below, with `set` in it
+        space.pop(key, None)
+    # What is empty or was added with a default is left out, so that a later ikd with more fields knows the sweep.
+    space["parameters"] = {name: {k: v for k, v in one.items() if v} for name, one in space["parameters"].items()}
+    for section in ("scheduler", "sampler"):
+        space[section] = {kind: one for kind, one in space[section].items() if one is not None}
+    if (asha := space["scheduler"].get("asha")) is not None:
+        new = {"rungs": "geometric", "first_stage_grace": False, "by": "objective"}
+        space["scheduler"]["asha"] = {key: value for key, value in asha.items() if new.get(key) != value}
+    space = {key: value for key, value in space.items() if value not in (None, [], {})}
+    return {"format": FORMAT, "space": space, "recipe": files.recipe.effective()}
+
+
+def check_identity(name: str, was: dict[str, Any], now: dict[str, Any]) -> None:
+    """Refuse to go on with another space or recipe under the same name.
+
+    Raises:
+        BadInput: names each field that changed.
+    """
+    before, after = flat(was), flat(json.loads(json.dumps(now)))
+    changed = [key for key in {**before, **after} if before.get(key) != after.get(key)]
+    if not changed:
+        return
+    lines = [f"  {key}: was {before.get(key, 'absent')!r}, is now {after.get(key, 'absent')!r}" for key in changed[:20]]
+    more = [f"  and {len(changed) - 20} more"] if len(changed) > 20 else []
+    head = f"sweep {name}: its trials were made with another space or recipe, so new ones could not be compared:"
+    advice = "use another name for the changed sweep (--name), or undo the change; only budget and runner may change"
+    raise BadInput("\n".join([head, *lines, *more, advice]))
+
+
+def flat(content: Any, prefix: str = "") -> dict[str, Any]:
+    """Flatten nested mappings to dotted names."""
+    if not isinstance(content, dict) or not content:
+        return {prefix: content}
+    found: dict[str, Any] = {}
+    for key, value in content.items():
+        found |= flat(value, f"{prefix}.{key}" if prefix else str(key))
+    return found

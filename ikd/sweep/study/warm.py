@@ -1,0 +1,57 @@
+"""Trials of another sweep that this one's sampler learns from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ikd.config import SearchSpace
+from ikd.sweep.records.trials import Report, TrialRecord, best_report
+from ikd.sweep.samplers.domains import contains
+from ikd.trial import COST, OPEN
+
+
+def carried(records: Sequence[TrialRecord], space: SearchSpace) -> list[dict[str, Any]]:
+    """Return what a study keeps of another sweep's ended trials: those that are points of `space`.
+
+    A trial is one when each parameter that exists under its values was set in it, to a value of its domain. Fields that
+    this space does not vary may have been anything: whether the old results still mean something is for the person to
+    say who names the sweep.
+    """
+    metric = space.objective.metric
+    kept = []
+    for record in records:
+        values = space.active(record.values)
+        if record.state in OPEN or record.state == "failed" or not _is_point(values, space):
+            continue
+        reports = {str(report.epoch): _kept(report, space, metric) for report in record.reports}
+        kept.append({"values": values, "state": record.state, "fingerprint": record.fingerprint, "reports": reports})
+    return kept
+
+
+def _is_point(values: Mapping[str, Any], space: SearchSpace) -> bool:
+    exist = [name for name in space.ordered() if space.is_active(name, values)]
+    return set(exist) == set(values) and all(contains(space.parameters[name], values[name]) for name in exist)
+
+
+def _kept(report: Report, space: SearchSpace, metric: str) -> dict[str, float]:
+    wanted = {metric, *[f"{COST}{name}" for name in space.costs]}
+    return {name: value for name, value in report.metrics.items() if name in wanted}
+
+
+def earlier_records(kept: Sequence[Mapping[str, Any]], metric: str, mode: str) -> list[TrialRecord]:
+    """Return what `carried` kept as records, numbered from 0, for the sampler alone."""
+    records = []
+    for number, one in enumerate(kept):
+        reports = tuple(
+            Report(int(epoch), metrics, 0.0, order) for order, (epoch, metrics) in enumerate(one["reports"].items())
+        )
+        best = best_report(reports, metric, mode)
+        records.append(
+            TrialRecord(
+                number, "", (), one["values"], True, one["fingerprint"], Path(), one["state"],
+                best.metrics[metric] if best else None, best.epoch if best else None, reports=reports,
+            )
+        )  # fmt: skip
+    return records

@@ -1,0 +1,49 @@
+"""What a sweep asks of whatever trains its trials: `ikd.training`, unless a test says otherwise."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any, Protocol
+
+from ikd.config import Recipe
+from ikd.trial import NotifyOf, Report, TrialOptions
+
+OWN = "ikd.training"
+
+
+class Training(Protocol):
+    """A module with these functions; see `ikd.training` for each."""
+
+    def check(self, recipe: Recipe) -> object:
+        """Refuse a recipe that does not fit its data or detectors, before anything is trained."""
+
+    def prepare(self, recipe: Recipe, progress: NotifyOf | None = None) -> Any:
+        """Make what a trial starts from; `.files.fingerprint()` of the answer names the data."""
+
+    def resumable(self, directory: Path) -> Path | None:
+        """Return the checkpoint from which the trial in a folder can go on."""
+
+    def run_trial(  # noqa: PLR0913 - as `ikd.training.run_trial`
+        self,
+        recipe: Recipe,
+        report: Report | None = None,
+        checkpoint: Path | None = None,
+        *,
+        directory: Path,
+        objective: tuple[str, str],
+        threads: int | None,
+        prepared: Any,
+        options: TrialOptions,
+    ) -> object:
+        """Train one recipe."""
+
+    def reset(self) -> None:
+        """Leave the process as it was before the trial."""
+
+
+def training_of(name: str) -> Training:
+    """Import what trains, by its module's name: workers find it by that."""
+    module: Any = importlib.import_module(name)
+    found: Training = module
+    return found

@@ -1,0 +1,1 @@
+"""Ray Tune runs the trials; the only folder that imports ray."""

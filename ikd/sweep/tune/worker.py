@@ -1,0 +1,249 @@
+"""What runs inside a Ray worker: one trial after the other in one warm process."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ikd.config import Recipe
+from ikd.errors import BadInput, DiskFull, NonFiniteLoss, first_line
+from ikd.sweep.storage.store import TrialStore, open_store
+from ikd.sweep.training import OWN, Training, training_of
+from ikd.trial import NO_OPTIONS, TRAIN_SECONDS, VAL_SECONDS, EpochReport, StopTrial, TrialFolder, TrialOptions
+
+NOTE_PERIOD_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Job:
+    """What all trials of a sweep share, as a worker needs it.
+
+    Attributes:
+        recipe: the base, as plain values.
+        objective: metric and `max` or `min`.
+        folder: of the sweep.
+        home: the ikd home, for caches; None is the node's own.
+        threads: torch threads of a process.
+        training: module that is a `Training`.
+        storage: of the runner: where trials keep their files.
+        options: of every trial.
+        cwd: where the command was run, which relative paths in the recipe mean; None leaves the worker's.
+    """
+
+    recipe: Mapping[str, Any]
+    objective: tuple[str, str]
+    folder: Path
+    home: Path | None
+    threads: int
+    training: str = OWN
+    storage: str | None = None
+    options: TrialOptions = NO_OPTIONS
+    cwd: Path | None = None
+
+
+class Line:
+    """The way from a trial to the driver. After a stop nothing more is sent: nobody would take it."""
+
+    def __init__(self, send: Callable[[dict[str, Any]], None]) -> None:
+        self._send = send
+        self.stopped = False
+        self._last_note = 0.0
+
+    def __call__(self, kind: str, **content: Any) -> None:
+        """Send a message; returns when the driver has dealt with it.
+
+        Raises:
+            SystemExit: the driver has stopped this trial.
+        """
+        if self.stopped:
+            return
+        try:
+            self._send({"message": json.dumps({"kind": kind, **content})})
+        except SystemExit:
+            self.stopped = True
+            raise
+
+    def note(self, what: str, done: int, total: int) -> None:
+        """Say what is being made, at most every two seconds."""
+        if time.monotonic() - self._last_note >= NOTE_PERIOD_SECONDS:
+            self._last_note = time.monotonic()
+            self("note", text=f"{what} {done}/{total}")
+
+
+def train(config: Mapping[str, Any], *, job: Job) -> None:
+    """Train one trial; the function that Ray Tune runs.
+
+    Args:
+        config: of the trial: `number`, `values`, `anchor` (name of the anchor it is, else None), `recorded` (epochs
+            that the study had when it was handed out), `start` (None, or trial and epoch it takes the weights of).
+        job: what all trials share.
+    """
+    from ray import tune  # only a worker has it loaded anyway
+
+    if job.home is not None:
+        os.environ["IKD_HOME"] = str(job.home)
+    if job.cwd is not None and job.cwd.is_dir():
+        os.chdir(job.cwd)
+    training = training_of(job.training)
+    line = Line(tune.report)
+    try:
+        _train(training, line, config, job)
+    finally:
+        training.reset()
+    if line.stopped:
+        raise SystemExit  # a plain return would report once more, and wait for ever for an answer
+
+
+def _train(training: Training, line: Line, config: Mapping[str, Any], job: Job) -> None:
+    base = Recipe.model_validate_json(json.dumps(job.recipe))
+    recipe = base.anchor(config["anchor"]) if config["anchor"] else base.with_values(config["values"])
+    line("start", fingerprint=recipe.fingerprint(), pid=os.getpid())
+    store = open_store(job.storage, job.folder)
+    with store.training(config["number"]) as directory:
+        end = _Attempt(training, line, recipe, config, job, store, directory).outcome()
+        if end is not None:
+            line("end", **end)
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """One start of a trial."""
+
+    training: Training
+    line: Line
+    recipe: Recipe
+    config: Mapping[str, Any]
+    job: Job
+    store: TrialStore
+    directory: Path
+
+    def outcome(self) -> dict[str, Any] | None:
+        """Run the trial; return its end for the driver, or None when the driver has stopped it.
+
+        A crash is raised: Ray starts the trial again.
+        """
+        try:
+            self._run()
+        except NonFiniteLoss as error:
+            return {"state": "diverged", "reason": str(error), "epoch": error.epoch}
+        except BadInput as error:
+            return {"state": "failed", "reason": str(error)}
+        except DiskFull as error:
+            self.line("disk_full", reason=str(error))
+            return None
+        except (RuntimeError, MemoryError) as error:
+            if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
+                advice = "use a smaller schedule.batch_size or fewer trials a GPU"
+                return {"state": "failed", "reason": f"out of memory: {first_line(error)}; {advice}"}
+            self._keep_traceback()
+            raise
+        except Exception:
+            self._keep_traceback()
+            raise
+        return None if self.line.stopped else {"state": "finished", "reason": ""}
+
+    def _run(self) -> None:
+        options, checkpoint = self.job.options, self.training.resumable(self.directory)
+        if self.config["start"] is not None:
+            source, epoch = self.config["start"]  # the trial's own checkpoint wins where it is further on
+            other = self.store.single(source, TrialFolder.kept_name(epoch), self.directory.parent)
+            options = replace(options, adopt=other)
+        begins = checkpoint is None and options.adopt is None
+        self._note_torn(checkpoint, begins)
+        prepared = None
+        if begins:
+            prepared = self.training.prepare(self.recipe, self.line.note)
+            self.line("data", fingerprint=prepared.files.fingerprint())
+        earlier = 0.0 if begins else self._tell_logged()
+        began = time.monotonic()
+
+        def report(done: EpochReport) -> None:
+            metrics = {name: float(value) for name, value in done.metrics.items()}
+            self.store.push(self.config["number"], self.directory)
+            try:
+                self.line("epoch", epoch=done.epoch, metrics=metrics, seconds=earlier + time.monotonic() - began)
+            except SystemExit:
+                raise StopTrial from None
+
+        with contextlib.suppress(StopTrial):
+            self.training.run_trial(
+                self.recipe,
+                report,
+                checkpoint,
+                directory=self.directory,
+                objective=self.job.objective,
+                threads=self.job.threads,
+                prepared=prepared,
+                options=options,
+            )
+        self.store.push(self.config["number"], self.directory)
+
+    def _note_torn(self, checkpoint: Path | None, begins: bool) -> None:
+        last = TrialFolder(self.directory).last
+        if last.is_file() and checkpoint != last:
+            how = "begins anew" if begins else "goes on from the epoch before"
+            self.line("note", text=f"{last.name} was cut short: the trial {how}")
+
+    def _tell_logged(self) -> float:
+        """Send what was saved but perhaps never reported; return the seconds trained so far."""
+        seconds = 0.0
+        for epoch, metrics in TrialFolder(self.directory).logged().items():
+            seconds += metrics.get(TRAIN_SECONDS, 0.0) + metrics.get(VAL_SECONDS, 0.0)
+            if epoch > self.config["recorded"]:  # the driver skips what it knows
+                self.line("epoch", epoch=epoch, metrics=metrics, seconds=seconds)
+        return seconds
+
+    def _keep_traceback(self) -> None:
+        text = traceback.format_exc()
+        with contextlib.suppress(OSError):  # the disk or the store may be what is broken
+            self.directory.mkdir(parents=True, exist_ok=True)
+            TrialFolder(self.directory).error.write_text(text)
+            self.store.push(self.config["number"], self.directory)
+
+
+def tune_trainable(recipe: Recipe) -> Callable[[dict[str, Any]], None]:
+    """Return a Ray Tune function trainable that trains `recipe` with the values of its config.
+
+    For a script of your own: `ray.tune.Tuner(tune_trainable(recipe), param_space={"distill.mgd.alpha":
+    ray.tune.loguniform(1e-6, 1e-4)})`. The config's keys are dotted recipe fields, as in the search-space files. Every
+    epoch is reported with its metrics (`bbox_mAP`, `loss/total`, ...) and a Tune checkpoint, so that retries, pausing
+    schedulers and `Tuner.restore` go on from the last epoch.
+
+    Raises (inside the trial):
+        BadInput: a name is no recipe field, or a value does not fit it.
+        NonFiniteLoss: the trial diverged.
+    """
+    plain = recipe.as_dict()
+
+    def trainable(config: dict[str, Any]) -> None:
+        train_plain(plain, config)
+
+    return trainable
+
+
+def train_plain(plain: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+    """Train one trial of somebody else's Tuner."""
+    import tempfile
+
+    from ray import tune
+
+    from ikd import training
+
+    recipe = Recipe.model_validate_json(json.dumps(plain)).with_values(config)
+    with tempfile.TemporaryDirectory(prefix="ikd-trial-") as folder:
+        directory = Path(folder) / "trial"
+
+        def report(done: training.EpochReport) -> None:
+            tune.report(dict(done.metrics), checkpoint=tune.Checkpoint.from_directory(directory))
+
+        start = tune.get_checkpoint()
+        if start is not None:
+            start.to_directory(directory)
+        training.run_trial(recipe, report, training.resumable(directory), directory=directory)

@@ -1,0 +1,60 @@
+"""The table of a full factorial with repeats: mean and spread of each configuration, as an ablation table shows it."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from ikd.config import Domain, SearchSpace
+from ikd.sweep.records.text import percent, readable
+from ikd.sweep.records.trials import TrialRecord
+
+SIZES = ("bbox_mAP", "bbox_APs", "bbox_APm", "bbox_APl")
+"""Metrics shown beside the objective, as in the papers' ablation tables."""
+
+
+def factorial_table(records: Sequence[TrialRecord], space: SearchSpace) -> Table | None:
+    """Return one row per configuration in the order of the space, or None where nothing is repeated.
+
+    Only trials trained to their last epoch count. The spread is the standard deviation of a sample (n - 1).
+    """
+    grid = space.sampler.grid
+    if grid is None or grid.repeats < 2:
+        return None
+    metrics = list(dict.fromkeys([space.objective.metric, *SIZES]))
+    title = f"x100, mean ± spread over {grid.repeats} seeds, each at its best epoch by {space.objective.metric}"
+    table = Table(title=title, title_justify="left", highlight=False)
+    for name, domain in space.parameters.items():
+        table.add_column(" + ".join(_short(field) for field in (name, *domain.also)), overflow="fold")
+    table.add_column("done", justify="right", no_wrap=True)
+    for metric in metrics:
+        table.add_column(metric.removeprefix("bbox_"), justify="right", no_wrap=True)
+    finished = [record for record in records if record.in_space and record.state == "finished"]
+    for values in space.settings(space.parameters):
+        own = [one for one in finished if {k: v for k, v in one.values.items() if k in space.parameters} == values]
+        figures = [_figure([one.metrics.get(metric, math.nan) for one in own]) for metric in metrics]
+        cells = [_cell(domain, values[name]) if name in values else "-" for name, domain in space.parameters.items()]
+        table.add_row(*cells, f"{len(own)} of {grid.repeats}", *figures)
+    return table
+
+
+def _figure(values: Sequence[float]) -> str:
+    """Write mean and spread; `-` when there is nothing, no spread with a single value."""
+    finite = [value for value in values if math.isfinite(value)]
+    if not finite:
+        return "-"
+    spread = f" ± {percent(statistics.stdev(finite))}" if len(finite) > 1 else ""
+    return percent(statistics.fmean(finite)) + spread
+
+
+def _cell(domain: Domain, value: object) -> str:
+    yes_or_no = ("yes" if value else "no") if isinstance(value, bool) else None
+    return domain.alias(value) or yes_or_no or readable(value)
+
+
+def _short(field: str) -> str:
+    owner, _, leaf = field.rpartition(".")
+    return owner.rpartition(".")[2] if leaf == "enabled" else leaf

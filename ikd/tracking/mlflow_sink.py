@@ -1,0 +1,196 @@
+"""Events to MLflow runs: one parent run a sweep, one child a trial, for its whole life."""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ikd.tracking.events import Event, read_epochs, write_epochs
+from ikd.tracking.mlflow_client import find_run, find_runs, get_experiment, hide_password, make_client, plain_reason
+from ikd.tracking.names import MAX_PARAM_LENGTH, MAX_TAG_LENGTH, clean_keys, value_text
+from ikd.tracking.writer import Rejected
+
+RUN_STATUS = {
+    "finished": "FINISHED",
+    "stopped": "KILLED",  # as MLflow's own Optuna storage shows a pruned trial
+    "diverged": "FAILED",
+    "failed": "FAILED",
+    "killed": "KILLED",
+}
+_MAX_METRICS, _MAX_PARAMS = 900, 100  # MLflow takes 1000 entities and 100 parameters a batch
+
+
+class MlflowSink:
+    """Writes events with an `MlflowClient`; every event may be written again.
+
+    Args:
+        uri: tracking URI.
+        experiment: name of the MLflow experiment.
+        sweep_id: tells this sweep from others of the same name on the same server.
+        artifact_root: where artifacts of a new experiment go; None leaves it to the server.
+    """
+
+    def __init__(self, uri: str, experiment: str, sweep_id: str, artifact_root: Path | None = None) -> None:
+        self._uri, self._experiment, self._sweep_id, self._artifact_root = uri, experiment, sweep_id, artifact_root
+        self._client: Any = None
+        self._experiment_id = ""
+        self._runs: dict[int | None, str] = {}
+        self._epochs: dict[int, set[int]] = {}
+        self._earlier: dict[str, Any] | None = None  # runs of earlier starts, asked for once
+        self._ended: dict[int | None, Any] = {}  # of these, those of ended trials
+
+    def deliver(self, event: Event) -> None:
+        """Write one event; see `Sink`."""
+        self._connect()
+        errors = importlib.import_module("mlflow.exceptions")
+        try:
+            getattr(self, f"_on_{event.kind}")(event)
+        except errors.MlflowException as error:
+            self._runs.pop(event.number, None)  # look it up again: it may have been deleted by hand
+            self._ended.pop(event.number, None)
+            if error.error_code in ("INVALID_PARAMETER_VALUE", "INVALID_STATE"):
+                raise Rejected(error.message) from error
+            raise
+
+    def fault(self) -> str | None:
+        """Say why nothing can be written now, or None; see `Sink`."""
+        try:
+            self._connect()
+            self._client.get_experiment(self._experiment_id)
+        except Exception as error:  # any reason at all
+            return f"MLflow at {hide_password(self._uri)} cannot be written to: {plain_reason(error)}"
+        return None
+
+    def _connect(self) -> None:
+        if self._client is None:
+            client = make_client(self._uri)
+            self._experiment_id = get_experiment(client, self._experiment, self._artifact_root)
+            self._client = client
+
+    def _on_start_sweep(self, event: Event) -> None:
+        self._open(event, self._run(event))
+
+    def _on_start_trial(self, event: Event) -> None:
+        run_id, ended = self._run(event), self._ended.get(event.number)
+        if ended is None or not _has(ended, event.data["params"], event.data["tags"]):
+            self._open(event, run_id)
+
+    def _open(self, event: Event, run_id: str) -> None:
+        self._ended.pop(event.number, None)
+        run = self._client.get_run(run_id)
+        if run.info.status != "RUNNING":
+            self._client.update_run(run_id, status="RUNNING")
+        wanted = {name: value_text(value, MAX_PARAM_LENGTH) for name, value in clean_keys(event.data["params"]).items()}
+        changed = [name for name, text in wanted.items() if run.data.params.get(name, text) != text]
+        new = [(name, text) for name, text in wanted.items() if name not in run.data.params]
+        tags = {**event.data["tags"], "ikd.state": "running", "ikd.reason": ""}
+        self._batch(run_id, tags=tags)
+        for start in range(0, len(new), _MAX_PARAMS):
+            self._batch(run_id, params=new[start : start + _MAX_PARAMS])
+        if changed:
+            raise Rejected(f"MLflow keeps the first value of a parameter; changed since: {', '.join(changed)}")
+
+    def _on_log(self, event: Event) -> None:
+        assert event.number is not None
+        run_id, epoch = self._run(event), int(event.data["epoch"])
+        known = self._epochs.setdefault(event.number, set())
+        if epoch in known:
+            return
+        if self._ended.pop(event.number, None) is not None:
+            self._client.update_run(run_id, status="RUNNING")
+        values = clean_keys(event.data["metrics"])
+        finite = [(name, value) for name, value in values.items() if math.isfinite(value)]
+        tags = {"ikd.epochs": write_epochs(known | {epoch})}
+        if len(finite) < len(values):
+            bad = ", ".join(name for name, value in values.items() if not math.isfinite(value))
+            tags["ikd.non_finite"] = f"epoch {epoch}: {bad}"
+        entities = importlib.import_module("mlflow.entities")
+        metrics = [entities.Metric(name, value, event.time_ms, epoch) for name, value in finite]
+        for start in range(_MAX_METRICS, len(metrics), _MAX_METRICS):
+            self._batch(run_id, metrics=metrics[start : start + _MAX_METRICS])
+        self._batch(run_id, metrics=metrics[:_MAX_METRICS], tags=tags)  # last: the tag says that the epoch is complete
+        known.add(epoch)
+
+    def _on_end_trial(self, event: Event) -> None:
+        run_id, ended = self._run(event), self._ended.get(event.number)
+        if ended is None or not _has(ended, {}, {"ikd.state": event.data["state"], "ikd.reason": event.data["reason"]}):
+            self._end(run_id, event)
+
+    def _on_artifacts(self, event: Event) -> None:
+        path, folder = Path(event.data["path"]), event.data["folder"] or None
+        if not path.exists():
+            raise Rejected(f"{path} is gone")
+        log = self._client.log_artifacts if path.is_dir() else self._client.log_artifact
+        log(self._run(event), str(path), folder)
+
+    def _on_end_sweep(self, event: Event) -> None:
+        parent = self._run(event)
+        where = f"tags.`mlflow.parentRunId` = '{parent}' and attributes.status = 'RUNNING'"
+        for run in self._client.search_runs([self._experiment_id], where, max_results=1000):
+            data = {"state": "killed", "reason": f"the sweep ended ({event.data['state']}) before this trial did"}
+            self._end(run.info.run_id, Event("end_trial", event.sweep, None, event.time_ms, data))
+        self._end(parent, event)
+
+    def _on_delete_sweep(self, event: Event) -> None:
+        mine = f"tags.`ikd.sweep_id` = '{self._sweep_id}'"
+        while runs := self._client.search_runs([self._experiment_id], mine, max_results=1000):
+            for run in runs:
+                self._client.delete_run(run.info.run_id)
+        for known in (self._runs, self._epochs, self._ended):
+            known.clear()
+        self._earlier = {}
+
+    def _end(self, run_id: str, event: Event) -> None:
+        state = event.data["state"]
+        self._batch(run_id, tags={"ikd.state": state, "ikd.reason": event.data["reason"]})
+        self._client.set_terminated(run_id, RUN_STATUS[state], event.time_ms)
+
+    def _run(self, event: Event) -> str:
+        """The id of the run that the event belongs to, made where there is none."""
+        number = event.number
+        if number not in self._runs:
+            run = self._find(number) or self._create(event)
+            self._runs[number] = run.info.run_id
+            if number is not None:
+                self._epochs[number] = read_epochs(run.data.tags.get("ikd.epochs", ""))
+                state = run.data.tags.get("ikd.state", "")
+                if state != "killed" and RUN_STATUS.get(state) == run.info.status:
+                    self._ended[number] = run  # told again, it is not opened before there is something new
+        return self._runs[number]
+
+    def _find(self, number: int | None) -> Any | None:
+        """The run of an earlier start: one request for those of all trials, not one each."""
+        if self._earlier is None:
+            self._earlier = find_runs(self._client, self._experiment_id, self._sweep_id)
+        run = self._earlier.pop("sweep" if number is None else str(number), None)
+        return run or find_run(self._client, self._experiment_id, self._sweep_id, number)
+
+    def _create(self, event: Event) -> Any:
+        trial = "sweep" if event.number is None else str(event.number)
+        tags = {"ikd.sweep": event.sweep, "ikd.sweep_id": self._sweep_id, "ikd.trial": trial}
+        name = event.sweep if event.number is None else str(event.data.get("name", trial))
+        if event.number is not None:
+            tags["mlflow.parentRunId"] = self._run(Event("start_sweep", event.sweep, None, event.time_ms))
+        return self._client.create_run(self._experiment_id, event.time_ms, tags, name)
+
+    def _batch(
+        self, run_id: str, *, metrics: list[Any] | None = None, params: list[tuple[str, str]] | None = None,
+        tags: dict[str, Any] | None = None,
+    ) -> None:  # fmt: skip
+        entities = importlib.import_module("mlflow.entities")
+        self._client.log_batch(
+            run_id,
+            metrics=metrics or [],
+            params=[entities.Param(*pair) for pair in params or []],
+            tags=[entities.RunTag(key, value_text(tag, MAX_TAG_LENGTH)) for key, tag in clean_keys(tags or {}).items()],
+        )
+
+
+def _has(run: Any, params: Mapping[str, Any], tags: Mapping[str, Any]) -> bool:
+    """Whether a run says all this already."""
+    wanted = {name: value_text(value, MAX_PARAM_LENGTH) for name, value in clean_keys(params).items()}
+    told = {name: value_text(value, MAX_TAG_LENGTH) for name, value in clean_keys(tags).items()}
+    return wanted.items() <= run.data.params.items() and told.items() <= run.data.tags.items()

@@ -1,0 +1,140 @@
+"""The tracker that writes to MLflow."""
+
+from __future__ import annotations
+
+import json
+import logging
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from time import time_ns
+from types import TracebackType
+from typing import Any, cast
+
+from ikd.tracking.events import Event, Kind
+from ikd.tracking.mlflow_client import apply_settings, drop_settings, hide_password
+from ikd.tracking.mlflow_sink import MlflowSink
+from ikd.tracking.protocol import NullTracker, SweepState, TrialState
+from ikd.tracking.writer import Writer
+
+_log = logging.getLogger("ikd.tracking")
+
+SPOOL = "tracking-spool.jsonl"
+IDENTITY = "tracking.json"
+
+
+class MlflowTracker:
+    """Writes a sweep to MLflow from a thread of its own; see `Tracker` for the calls.
+
+    Args:
+        uri: MLflow tracking URI of a server (`http://...`) or a database (`sqlite:///...`).
+        experiment: name of the MLflow experiment that holds the runs.
+        artifact_root: where the artifacts of a new experiment go; None leaves it to the server.
+        folder: the sweep's folder. It holds the sweep's identity, so that a sweep of the same name in another folder
+            has runs of its own, and what could not be delivered. None: the name is the identity, the rest is in memory.
+    """
+
+    def __init__(
+        self, uri: str, *, experiment: str = "ikd", artifact_root: Path | None = None, folder: Path | None = None
+    ) -> None:
+        self._target = (uri, experiment, artifact_root)
+        self._folder = folder
+        self._writer: Writer | None = None
+        self._sweep = ""
+        self._settings = apply_settings(uri)
+
+    def start_sweep(self, name: str, *, tags: Mapping[str, object], params: Mapping[str, object]) -> None:
+        """Open the sweep's run, or find it again; must be the first call."""
+        if self._writer is None:
+            uri, experiment, artifact_root = self._target
+            identity = name.replace("'", "_") if self._folder is None else sweep_identity(self._folder, create=True)
+            spool = None if self._folder is None else self._folder / SPOOL
+            self._writer = Writer(MlflowSink(uri, experiment, identity, artifact_root), spool)
+        self._sweep = name
+        self._put("start_sweep", None, {"tags": _plain(tags), "params": _plain(params)})
+
+    def start_trial(
+        self, number: int, *, name: str, params: Mapping[str, object], tags: Mapping[str, object],
+        time: float | None = None,
+    ) -> None:  # fmt: skip
+        """Open the run of one trial, or find it again."""
+        self._put("start_trial", number, {"name": name, "tags": _plain(tags), "params": _plain(params)}, time)
+
+    def log(self, number: int, epoch: int, metrics: Mapping[str, float], *, time: float | None = None) -> None:
+        """Note the one report of an epoch."""
+        values = {name: float(value) for name, value in metrics.items()}
+        self._put("log", number, {"epoch": int(epoch), "metrics": values}, time)
+
+    def end_trial(self, number: int, state: TrialState, reason: str = "", *, time: float | None = None) -> None:
+        """Close a trial's run, saying why it ended."""
+        self._put("end_trial", number, {"state": state, "reason": reason}, time)
+
+    def log_artifacts(self, number: int | None, path: Path, folder: str = "") -> None:
+        """Copy a file or the content of a directory to a run."""
+        self._put("artifacts", number, {"path": str(path.absolute()), "folder": folder})
+
+    def end_sweep(self, state: SweepState, reason: str = "") -> None:
+        """Close the sweep's run and every run of its trials that is still open."""
+        self._put("end_sweep", None, {"state": state, "reason": reason})
+
+    def delete_sweep(self) -> None:
+        """Delete the runs of the sweep and its trials."""
+        self._put("delete_sweep", None, {})
+
+    def flush(self, timeout: float) -> bool:
+        """Wait until everything is delivered, at most `timeout` seconds; says whether it is."""
+        return self._writer is None or self._writer.flush(timeout)
+
+    def close(self, timeout: float = 60.0) -> None:
+        """Deliver what can be delivered within `timeout` seconds, keep the rest for the next start, and stop."""
+        left = 0 if self._writer is None else self._writer.close(timeout)
+        self._writer = None
+        drop_settings(self._settings)
+        self._settings = ()
+        if left:
+            self._warn_left(left)
+
+    def _warn_left(self, left: int) -> None:
+        uri = hide_password(self._target[0])
+        if self._folder is None:
+            _log.warning("tracking: %d results of sweep %s never reached MLflow at %s", left, self._sweep, uri)
+        else:
+            text = "tracking: %d results of sweep %s did not reach MLflow at %s; they wait in %s and go out when the "
+            text += "same sweep is started again"
+            _log.warning(text, left, self._sweep, uri, self._folder / SPOOL)
+
+    def _put(self, kind: Kind, number: int | None, data: dict[str, Any], time: float | None = None) -> None:
+        assert self._writer is not None, "start_sweep comes first, close last"
+        when = time_ns() // 1_000_000 if not time else round(1000 * time)
+        self._writer.put(Event(kind, self._sweep, number, when, data))
+
+    def __enter__(self) -> MlflowTracker:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[type[NullTracker], tuple[()]]:
+        return NullTracker, ()  # Ray pickles callbacks and what hangs on them; only the original writes
+
+
+def sweep_identity(folder: Path, *, create: bool) -> str:
+    """The identity of the sweep in `folder`, empty when it has none and `create` is off."""
+    file = folder / IDENTITY
+    if file.exists():
+        return str(json.loads(file.read_text(encoding="utf-8"))["sweep_id"])
+    if not create:
+        return ""
+    folder.mkdir(parents=True, exist_ok=True)
+    identity = uuid.uuid4().hex
+    part = file.with_suffix(".part")
+    part.write_text(json.dumps({"sweep_id": identity}) + "\n", encoding="utf-8")
+    part.replace(file)
+    return identity
+
+
+def _plain(values: Mapping[str, object]) -> dict[str, Any]:
+    """A copy in JSON types, taken now: the caller may change its own."""
+    return cast(dict[str, Any], json.loads(json.dumps(dict(values), default=str)))

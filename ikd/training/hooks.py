@@ -1,0 +1,125 @@
+"""Hooks that make a trial reproducible and reported."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dist import get_rank
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from ikd.config import Recipe
+from ikd.training.averaging import average_statistics, average_values
+from ikd.training.checkpoint import Content, save, save_last, student_file
+from ikd.training.progress import Progress
+from ikd.training.runner import trained_names
+from ikd.training.start import schedule_of
+from ikd.trial import LOSS, TRAIN_SECONDS, VAL_SECONDS, EpochReport, Metrics
+
+
+class EpochHook(Hook):
+    """Starts each epoch from (seed, epoch) alone, and picks the phase of the augmentation."""
+
+    def __init__(self, seed: int, augmented_epochs: int) -> None:
+        self._seed, self._augmented_epochs = seed, augmented_epochs
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Seed everything, order the data, choose the phase."""
+        rank = get_rank()
+        words = np.random.SeedSequence([self._seed, runner.epoch, *([rank] if rank else [])]).generate_state(3)
+        random.seed(int(words[0]))
+        np.random.seed(int(words[1]))
+        torch.manual_seed(int(words[2]))
+        loader = runner.train_dataloader
+        loader.batch_sampler.sampler.set_epoch(runner.epoch)
+        loader.dataset.start_epoch(runner.epoch, augmenting=runner.epoch < self._augmented_epochs)
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Tell the model where it is, for its error message."""
+        runner.model.position = (runner.epoch + 1, batch_idx + 1)
+
+
+class ReportHook(Hook):
+    """Averages losses, and after each validation saves, then reports exactly once."""
+
+    priority = "LOWEST"
+
+    def __init__(
+        self, recipe: Recipe, progress: Progress, report: Callable[[EpochReport], None] | None, *, stage: int
+    ) -> None:
+        self._recipe, self._progress, self._report, self._stage = recipe, progress, report, stage
+        self._sums: dict[str, torch.Tensor] = {}
+        self._steps = 0
+        self._started = self._trained = time.perf_counter()
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Start the averages of this epoch."""
+        self._sums, self._steps, self._started = {}, 0, time.perf_counter()
+        runner.model.effective_weights.clear()  # report only what acted in this epoch
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Add the losses of one step, on their device."""
+        for name, value in outputs.items():
+            self._sums[name] = self._sums.get(name, torch.zeros_like(value)) + value
+        self._steps += 1
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Note the training time; bring together what each process has of the epoch."""
+        average_statistics(runner.model)
+        self._sums = average_values(self._sums)
+        self._trained = time.perf_counter()
+
+    def after_val_epoch(self, runner: Runner, metrics: Metrics | None = None) -> None:
+        """Log, save, then report."""
+        if get_rank():
+            return
+        # The loop counts the epoch after this hook's training epoch has ended, so `epoch` is the number finished.
+        epoch, values, progress = runner.epoch, self._values(runner, dict(metrics or {})), self._progress
+        if progress.note(epoch, values):
+            info = {"epoch": epoch, "metrics": values, "recipe": self._recipe.as_dict()}
+            save(student_file(runner.model, classes=progress.classes, info=info), progress.folder.best)
+        # The log first: an epoch that a checkpoint holds is never without its numbers, whenever the process dies.
+        progress.folder.note(epoch, values)
+        goes_on = epoch < self._recipe.total_epochs  # nothing can go on from a finished training
+        keep = progress.keep_epochs is not None and epoch % progress.keep_epochs == 0 and goes_on
+        save_last(self._content(runner, values), progress.folder, keep=keep)
+        if self._report is not None:
+            self._report(EpochReport(epoch, values, progress.folder.last))
+
+    def _values(self, runner: Runner, metrics: Metrics) -> Metrics:
+        values = dict(metrics)
+        values |= {f"{LOSS}{name}": float(value) / self._steps for name, value in self._sums.items()}
+        values |= {f"weight/{name}_effective": value for name, value in runner.model.effective_weights.items()}
+        if len(self._recipe.teachers.sequence) > 1:
+            values["stage"] = float(self._stage + 1)
+        values |= self._progress.costs
+        values["lr"] = float(runner.optim_wrapper.get_lr()["lr"][0])
+        values[TRAIN_SECONDS] = self._trained - self._started
+        values[VAL_SECONDS] = time.perf_counter() - self._trained
+        return values
+
+    def _content(self, runner: Runner, values: Metrics) -> Content:
+        progress = self._progress
+        return {
+            "fingerprint": progress.fingerprint,
+            "epoch": runner.epoch,
+            "iteration": runner.iter,
+            "metrics": values,
+            "best_epoch": progress.best_epoch,
+            "best_metrics": progress.best_metrics,
+            "model": runner.model.state_dict(),
+            "trained": trained_names(runner.model),
+            "optimizer": runner.optim_wrapper.state_dict(),
+            "schedule": schedule_of(self._recipe),
+            "schedulers": [_plain(scheduler.state_dict()) for scheduler in runner.param_schedulers],
+        }
+
+
+def _plain(state: Content) -> Content:
+    """Leave out what the recipe gives anyway: mmengine's one-cycle schedule keeps a function in its state."""
+    return {name: value for name, value in state.items() if not callable(value)}

@@ -1,0 +1,112 @@
+"""What a trial starts from, and whether a recipe fits its data and detectors."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ikd.config import Recipe, StagePlan, Teacher
+from ikd.data import DataFiles
+from ikd.detectors import build_detector, freeze
+from ikd.errors import BadInput
+from ikd.training.model import build_model, load_teacher, model_config
+
+
+@dataclass(frozen=True)
+class PreparedStage:
+    """What one stage starts from.
+
+    Attributes:
+        weights: the teacher's checkpoint; None when the student trains alone.
+        perturbations: folder of the store; None without the adversarial term.
+        boxes: file of the boxes that drive masking enhancement; None without it.
+    """
+
+    weights: Path | str | None = None
+    perturbations: Path | None = None
+    boxes: Path | None = None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What one trial starts from."""
+
+    files: DataFiles
+    stages: tuple[PreparedStage, ...]
+
+
+def device_of(recipe: Recipe) -> torch.device:
+    """Return the device a recipe trains on."""
+    if recipe.device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(recipe.device)
+
+
+def check(recipe: Recipe) -> DataFiles:
+    """Refuse a recipe that does not fit its data, detectors or checkpoints, before anything is trained.
+
+    A teacher that is still to be trained is built with random weights: what matters here is whether the pair fits.
+
+    Raises:
+        BadInput: names the field, the value and what would be right.
+    """
+    files = DataFiles.of(recipe)
+    _check_length(recipe, files)
+    for plan in recipe.stages:
+        _check_stage(plan, files)  # one teacher at a time
+    return files
+
+
+def _check_stage(plan: StagePlan, files: DataFiles) -> None:
+    with torch.random.fork_rng(devices=[]):
+        teacher = _any_teacher(plan.recipe.teacher, files) if plan.recipe.teacher else None
+        model = build_model(plan.recipe, files, teacher)
+    _check_masks(files, {"student": model.student})
+    if plan.recipe.adversarial.enabled and teacher is not None:  # the attack asks the teacher's whole loss
+        _check_masks(files, {f"teacher {plan.teacher}, which adversarial.enabled attacks": teacher})
+
+
+def _check_masks(files: DataFiles, detectors: Mapping[str, Any]) -> None:
+    masked = [name for name, detector in detectors.items() if getattr(detector, "with_mask", False)]
+    without = _boxes_without_mask(files.train, files.train.stat().st_mtime_ns) if masked else 0
+    if without:
+        raise BadInput(
+            f"{files.train}: annotations: {without} boxes have no segmentation, which the {masked[0]} "
+            f"({type(detectors[masked[0]]).__name__}) learns from; add it, or take a detector without a mask head"
+        )
+
+
+@lru_cache(maxsize=8)
+def _boxes_without_mask(annotations: Path, stamp: int) -> int:
+    found = json.loads(annotations.read_text())["annotations"]
+    return sum(not annotation.get("segmentation") for annotation in found)
+
+
+def _any_teacher(teacher: Teacher, files: DataFiles) -> torch.nn.Module:
+    if teacher.checkpoint is not None:
+        return load_teacher(teacher, teacher.checkpoint, files.classes)
+    frozen: torch.nn.Module = freeze(build_detector(model_config(teacher, files.classes)))
+    return frozen
+
+
+def _check_length(recipe: Recipe, files: DataFiles) -> None:
+    annotations = json.loads(files.train.read_text())["annotations"]
+    images = len({annotation["image_id"] for annotation in annotations})
+    if images == 0:
+        raise BadInput(f"{files.train}: annotations: must hold a box; images without one are not trained on")
+    per_epoch = math.ceil(images / recipe.schedule.batch_size)
+    by_stage = recipe.schedule.policy.span == "stage"
+    epochs = min(plan.epochs for plan in recipe.stages) if by_stage else recipe.total_epochs
+    warmup, total = recipe.schedule.warmup.iterations, epochs * per_epoch
+    if warmup >= total:
+        raise BadInput(
+            f"recipe {recipe.name}: schedule.warmup.iterations: must be below the {total} steps of "
+            f"{'a stage' if by_stage else 'this training'} ({epochs} epochs of {per_epoch}), but got {warmup}"
+        )

@@ -1,0 +1,101 @@
+"""One stage of a trial: from plan to runner."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.dist import get_rank
+from mmengine.logging import MMLogger
+from mmengine.registry import DefaultScope
+
+from ikd.config import Recipe, StagePlan
+from ikd.distill.detector import DistillDetector
+from ikd.evaluation import CocoEvaluator
+from ikd.training.hooks import EpochHook, ReportHook
+from ikd.training.loaders import train_loader, val_loader
+from ikd.training.model import build_model, load_teacher
+from ikd.training.optim import optim_wrapper, param_schedulers
+from ikd.training.prepared import Prepared, PreparedStage, device_of
+from ikd.training.progress import Progress
+from ikd.training.runner import Carries, TrialRunner
+from ikd.trial import Report
+
+
+@dataclass(frozen=True)
+class StageRun:
+    """One stage of a trial: its place, its plan, and what was made for it."""
+
+    recipe: Recipe
+    index: int
+    plan: StagePlan
+    prepared: Prepared
+
+    @property
+    def made(self) -> PreparedStage:
+        """What was made for this stage."""
+        return self.prepared.stages[self.index]
+
+    @property
+    def schedule_epochs(self) -> int:
+        """Epochs that the learning-rate schedule spans."""
+        return self.plan.epochs if self.recipe.schedule.policy.span == "stage" else self.recipe.total_epochs
+
+
+def _model_of(stage: StageRun) -> DistillDetector:
+    in_force, teacher = stage.plan.recipe, None
+    if in_force.teacher is not None and stage.made.weights is not None:
+        teacher = load_teacher(in_force.teacher, stage.made.weights, stage.prepared.files.classes)
+    # The seed comes after the teacher, whose building draws numbers too. The first stage's has no third word, so that a
+    # trial with one teacher does not depend on there being stages.
+    words = [stage.recipe.seed, 0xF00D, *([stage.index] if stage.index else [])]
+    torch.manual_seed(int(np.random.SeedSequence(words).generate_state(1)[0]))
+    return build_model(in_force, stage.prepared.files, teacher).to(device_of(stage.recipe))
+
+
+def build_runner(stage: StageRun, progress: Progress, *, scratch: Path, report: Report | None) -> TrialRunner:
+    """Build model, data, optimiser and hooks of a stage.
+
+    Args:
+        stage: which one.
+        progress: of the trial.
+        scratch: folder for what is gone with the trial.
+        report: called after each validation.
+    """
+    MMLogger.get_instance("ikd", log_level="ERROR")  # mmengine notes every initialised weight
+    recipe, plan, files, made = stage.recipe, stage.plan, stage.prepared.files, stage.made
+    model = _model_of(stage)
+    with_masks = bool(getattr(model.student, "with_mask", False))
+    samples = train_loader(
+        plan.recipe, files, perturbations=made.perturbations, boxes=made.boxes, with_masks=with_masks
+    )
+    with DefaultScope.overwrite_default_scope("mmdet"), contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints
+        train = TrialRunner.build_dataloader(samples, recipe.seed)
+        val = TrialRunner.build_dataloader(val_loader(recipe, files), recipe.seed)
+    augmented = plan.first - 1 + round(plan.recipe.augment.stop_fraction * plan.epochs)
+    runner = TrialRunner(
+        model=model,
+        work_dir=str(scratch / f"rank-{get_rank()}"),
+        train_dataloader=train,
+        train_cfg={"by_epoch": True, "max_epochs": plan.last, "val_interval": recipe.schedule.val_interval},
+        val_dataloader=val,
+        val_cfg={},
+        val_evaluator=[CocoEvaluator(files.val, scratch / "parts")],
+        optim_wrapper=optim_wrapper(recipe, model, device_of(recipe)),
+        param_scheduler=param_schedulers(recipe, stage.schedule_epochs, len(train)),
+        default_hooks={"timer": None, "logger": None, "checkpoint": None, "sampler_seed": None},
+        custom_hooks=[EpochHook(recipe.seed, augmented), ReportHook(recipe, progress, report, stage=stage.index)],
+        visualizer={"type": "Visualizer", "vis_backends": []},
+        env_cfg={"mp_cfg": {"mp_start_method": "fork", "opencv_num_threads": 0}},
+        randomness={"seed": recipe.seed},
+        log_level="ERROR",
+        default_scope="mmdet",
+        experiment_name=f"{progress.folder.path.name}-{stage.index}",
+    )
+    runner.first_epoch = plan.first - 1
+    runner.carries = Carries(losses=not recipe.teachers.restart_losses, schedule=recipe.schedule.policy.span == "whole")
+    return runner

@@ -1,0 +1,116 @@
+"""From which checkpoint a trial goes on: its own, another's, or none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ikd.config import Recipe
+from ikd.errors import BadInput, CheckpointError
+from ikd.files import sweep_partials
+from ikd.training.checkpoint import Content, load
+from ikd.training.progress import Progress
+from ikd.trial import TrialFolder
+
+
+@dataclass(frozen=True)
+class Start:
+    """The checkpoint that a trial goes on from.
+
+    Attributes:
+        content: what it holds.
+        path: where it lies.
+    """
+
+    content: Content
+    path: Path
+
+
+def checkpoint_in(directory: Path, *, resume: bool) -> Path | None:
+    """Return the last.pth that a training goes on from, None for one that begins.
+
+    Args:
+        directory: of the training.
+        resume: whether the person wants to go on.
+
+    Raises:
+        BadInput: there is nothing to go on from, or something that a new training would overwrite.
+    """
+    last = TrialFolder(directory).last
+    if last.is_file() != resume:
+        rule = "hold a last.pth to resume from" if resume else "hold no last.pth yet, or take --resume to go on from it"
+        raise BadInput(f"--to: must {rule}, but got {str(directory)!r}")
+    return last if resume else None
+
+
+def find_start(recipe: Recipe, progress: Progress, checkpoint: Path | None, adopt: Path | None) -> Start | None:
+    """Decide what a trial goes on from, and bring its folder in line with that.
+
+    Raises:
+        CheckpointError: unreadable, written by another recipe, or not to be adopted; nothing was changed.
+    """
+    start, own = _choose(recipe, progress, checkpoint, adopt)
+    folder = progress.folder
+    sweep_partials(folder.path)
+    if start is None:
+        for path in (folder.log, folder.last, folder.previous):
+            path.unlink(missing_ok=True)
+        return None
+    folder.cut_log(start.content["epoch"])
+    if own:
+        progress.best_epoch, progress.best_metrics = start.content["best_epoch"], start.content["best_metrics"]
+    elif folder.best.is_file():
+        for epoch, metrics in folder.logged().items():
+            progress.note(epoch, metrics)
+    if start.path == folder.previous:  # the damaged one must not become the previous one
+        return Start(start.content, start.path.replace(folder.last))
+    return start
+
+
+def _choose(
+    recipe: Recipe, progress: Progress, checkpoint: Path | None, adopt: Path | None
+) -> tuple[Start | None, bool]:
+    """Return the start, and whether it is of this recipe."""
+    content = load(checkpoint) if checkpoint is not None else None
+    ours = content is not None and content.get("fingerprint") == progress.fingerprint
+    if adopt is not None:
+        other = load(adopt)
+        if content is None or not (ours and content["epoch"] > other["epoch"]):
+            _refuse_other_schedule(recipe, other, adopt)
+            return Start(other, adopt), False
+    if content is None or checkpoint is None:
+        return None, True
+    if not ours:
+        rule = "must belong to this recipe; it was written by a recipe that trains differently"
+        raise CheckpointError(f"{checkpoint}: {rule}")
+    return Start(content, checkpoint), True
+
+
+def _refuse_other_schedule(recipe: Recipe, other: Content, path: Path) -> None:
+    """The optimiser's and the schedule's state come from the checkpoint: other settings would act only in part."""
+    theirs = other.get("schedule")
+    if theirs is None:
+        raise CheckpointError(f"{path}: must hold the schedule it was trained with, to be adopted; none is there")
+    ours = schedule_of(recipe)
+    different = [name for name in ours if ours[name] != theirs.get(name)]
+    if different:
+        name = different[0]
+        raise CheckpointError(
+            f"{path}: {name}: must be that of the recipe that adopts it, {ours[name]!r}, but got {theirs.get(name)!r}"
+        )
+
+
+def schedule_of(recipe: Recipe) -> dict[str, Any]:
+    """Return by dotted name what the states of optimiser and schedule depend on."""
+    found = dict(_leaves("schedule", recipe.effective()["schedule"]))
+    return found | {"teachers": [[plan.first, plan.last] for plan in recipe.stages]}
+
+
+def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for key, below in value.items():
+            yield from _leaves(f"{name}.{key}", below)
+    else:
+        yield name, value

@@ -1,0 +1,118 @@
+"""The training of a prepared recipe, stage after stage."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import yaml
+from mmengine.dist import barrier
+
+from ikd.config import Recipe
+from ikd.files import write_text
+from ikd.training.checkpoint import load
+from ikd.training.costs import measure_costs
+from ikd.training.prepared import Prepared
+from ikd.training.processes import Task, crew
+from ikd.training.progress import Progress
+from ikd.training.stage import StageRun, build_runner
+from ikd.training.start import Start, find_start
+from ikd.training.worker_state import borrowed_process, reset, settle
+from ikd.trial import NO_OPTIONS, Metrics, Report, StopTrial, TrialFolder, TrialOptions
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """What a trial leaves.
+
+    Attributes:
+        metrics: of the best epoch.
+        best_epoch: from 1.
+        epochs: epochs finished.
+        best: the student of the best epoch, in mmdet's checkpoint layout.
+        last: file to resume from.
+    """
+
+    metrics: Metrics
+    best_epoch: int
+    epochs: int
+    best: Path
+    last: Path
+
+
+def train(  # noqa: PLR0913 - as `run_trial`
+    recipe: Recipe,
+    report: Report | None = None,
+    checkpoint: Path | None = None,
+    *,
+    directory: Path,
+    prepared: Prepared,
+    objective: tuple[str, str] = ("bbox_mAP", "max"),
+    threads: int | None = None,
+    options: TrialOptions = NO_OPTIONS,
+) -> TrialResult:
+    """Train a recipe from what was prepared for it; see `run_trial`."""
+    directory.mkdir(parents=True, exist_ok=True)
+    folder = TrialFolder(directory)
+    progress = Progress(folder, *objective, prepared.files.classes, recipe.fingerprint(), options.keep_epochs)
+    start = find_start(recipe, progress, checkpoint, options.adopt)
+    write_text(folder.recipe, yaml.safe_dump(recipe.as_dict(), sort_keys=False))
+    share = max(1, (threads or torch.get_num_threads()) // options.processes)
+    settle()
+    with tempfile.TemporaryDirectory(prefix="ikd-") as scratch:
+        task = Task(
+            recipe,
+            prepared,
+            directory,
+            objective,
+            start.path if start else None,
+            Path(scratch),
+            options.processes,
+            share,
+        )
+        with borrowed_process(share), crew(task):
+            epochs = _train_stages(task, progress, start, report=report, costs=options.costs)
+    if epochs == recipe.total_epochs:
+        folder.previous.unlink(missing_ok=True)  # nothing comes that could need it
+    return TrialResult(progress.best_metrics, progress.best_epoch, epochs, folder.best, folder.last)
+
+
+def follow(task: Task) -> None:
+    """Train as a further process of a trial."""
+    folder, classes = TrialFolder(task.directory), task.prepared.files.classes
+    progress = Progress(folder, *task.objective, classes, task.recipe.fingerprint())
+    start = Start(load(task.start), task.start) if task.start is not None else None
+    settle()
+    _train_stages(task, progress, start)
+
+
+def _train_stages(
+    task: Task, progress: Progress, start: Start | None, *, report: Report | None = None, costs: tuple[str, ...] = ()
+) -> int:
+    """Train one stage after the other; return the epochs finished.
+
+    A stage starts from the last checkpoint of the one before, as after an interruption, so that the two never differ.
+    """
+    plans = task.recipe.stages
+    for index, plan in enumerate(plans):
+        if start is not None and start.content["epoch"] >= plan.last and plan is not plans[-1]:
+            continue
+        stage = StageRun(task.recipe, index, plan, task.prepared)
+        runner = build_runner(stage, progress, scratch=task.scratch, report=report)
+        runner.start = start
+        runner.check_start()
+        if costs and not progress.costs:
+            dataset = runner.val_dataloader.dataset
+            progress.costs = measure_costs(costs, runner.model.student, dataset, progress.best_metrics)
+        try:
+            runner.train()
+        except StopTrial:
+            return runner.epoch
+        if plan is not plans[-1]:
+            barrier()  # the first process has written it
+            start = Start(load(progress.folder.last), progress.folder.last)
+            del runner
+            reset()  # the next teacher comes when this one has gone
+    return runner.epoch

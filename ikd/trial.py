@@ -1,0 +1,173 @@
+"""What everybody says of a trial: its folder, its reports, its states, the names of its metrics."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from ikd.files import append, write_text
+
+State = Literal["waiting", "running", "finished", "stopped", "diverged", "failed"]
+"""waiting: interrupted, goes on with the next start. stopped: ended early on purpose. diverged: NaN or infinity."""
+
+OpenState = Literal["waiting", "running"]
+EndState = Literal["finished", "stopped", "diverged", "failed"]
+OPEN: tuple[OpenState, ...] = get_args(OpenState)
+"""States of a trial that still has epochs to train."""
+
+Metrics = dict[str, float]
+COST, LOSS = "cost/", "loss/"
+"""Starts of the names of metrics: what a student or trial costs, and the mean of a loss over an epoch."""
+TRAIN_SECONDS, VAL_SECONDS = "seconds/train", "seconds/val"
+"""Metrics of an epoch: what it took."""
+
+Notify = Callable[[int, int], None]
+"""Called with how much of something is done, and how much there is."""
+NotifyOf = Callable[[str, int, int], None]
+"""Called with what is being made, how much of it is done, and how much there is."""
+
+
+class StopTrial(Exception):
+    """Raised by a report callback to end the trial here, cleanly."""
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """What a trial reports after each validation.
+
+    Attributes:
+        epoch: epochs finished, from 1.
+        metrics: by name, in the units of the metric tables (AP in 0..1).
+        checkpoint: file from which the trial can be continued at this epoch.
+    """
+
+    epoch: int
+    metrics: Metrics
+    checkpoint: Path
+
+    def line(self, total: int) -> str:
+        """Return the report on one line for people; `total` is the number of epochs."""
+        losses = "  ".join(
+            f"{name.removeprefix(LOSS)} {value:.4g}" for name, value in self.metrics.items() if name.startswith(LOSS)
+        )
+        score = 100 * self.metrics["bbox_mAP"]
+        seconds = self.metrics[TRAIN_SECONDS] + self.metrics[VAL_SECONDS]
+        return f"epoch {self.epoch}/{total}  mAP {score:.1f}  {losses}  {seconds:.0f} s"
+
+
+Report = Callable[[EpochReport], None]
+"""Called once after each validation; may raise `StopTrial`."""
+
+
+@dataclass(frozen=True)
+class TrialOptions:
+    """What a sweep asks of a trial besides.
+
+    Attributes:
+        costs: put into every report as `cost/<name>`: `gflops`, `mparameters`, `latency_ms`; measured once, before
+            training.
+        adopt: a checkpoint of another trial to go on from: weights, optimiser, schedule position and epoch are taken
+            over. That trial has the same architecture, schedule and stages, and may differ in everything else. Log and
+            best epoch stay this trial's own up to there. Beside `checkpoint`, it is what counts unless that one is of
+            this recipe and further.
+        keep_epochs: keep last.pth as epoch-K.pth too, wherever a validated epoch is a multiple of this.
+        processes: train in so many processes, one a GPU where there are any; `schedule.batch_size` and `threads` are
+            shared among them. Batches hold the same images however many there are. Batch norm sees a process's own
+            part, as in mmdet's distributed training; its running statistics are averaged after each epoch.
+    """
+
+    costs: tuple[str, ...] = ()
+    adopt: Path | None = None
+    keep_epochs: int | None = None
+    processes: int = 1
+
+
+NO_OPTIONS = TrialOptions()
+
+
+@dataclass(frozen=True)
+class TrialFolder:
+    """The files of one trial.
+
+    Attributes:
+        path: of the folder.
+    """
+
+    path: Path
+
+    BEST, LAST, PREVIOUS, RECIPE = "best.pth", "last.pth", "previous.pth", "recipe.yaml"
+
+    @property
+    def best(self) -> Path:
+        """Student of the best epoch."""
+        return self.path / self.BEST
+
+    @property
+    def last(self) -> Path:
+        """File to resume from."""
+        return self.path / self.LAST
+
+    @property
+    def previous(self) -> Path:
+        """What `last` was one validation earlier, in case that one is damaged."""
+        return self.path / self.PREVIOUS
+
+    @property
+    def recipe(self) -> Path:
+        """What was trained."""
+        return self.path / self.RECIPE
+
+    @property
+    def log(self) -> Path:
+        """Metrics of every validated epoch, one JSON line each."""
+        return self.path / "log.jsonl"
+
+    @property
+    def error(self) -> Path:
+        """Traceback of the attempt that crashed last."""
+        return self.path / "error.txt"
+
+    @staticmethod
+    def kept_name(epoch: int) -> str:
+        """Return the name under which the checkpoint of an epoch stays."""
+        return f"epoch-{epoch}.pth"
+
+    def logged(self) -> dict[int, Metrics]:
+        """Return the metrics by epoch from the log, ascending, the latest of an epoch; torn lines are passed over."""
+        found = dict(epoch for line in self._lines() if (epoch := _read(line)) is not None)
+        return dict(sorted(found.items()))
+
+    def note(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Append an epoch to the log.
+
+        Raises:
+            DiskFull: the log is as it was.
+        """
+        append(self.log, json.dumps({"epoch": epoch, "metrics": dict(metrics)}) + "\n")
+
+    def cut_log(self, epoch: int) -> None:
+        """Put the log back to an epoch; torn lines go too.
+
+        Raises:
+            DiskFull: the log is as it was.
+        """
+        lines = self._lines()
+        kept = [line for line in lines if (_read(line) or (math.inf, {}))[0] <= epoch]
+        if kept != lines:
+            write_text(self.log, "".join(line + "\n" for line in kept))
+
+    def _lines(self) -> list[str]:
+        return self.log.read_text().splitlines() if self.log.is_file() else []
+
+
+def _read(line: str) -> tuple[int, Metrics] | None:
+    """Return epoch and metrics of a line of the log, None for one that a crash cut short."""
+    try:
+        content = json.loads(line)
+        return int(content["epoch"]), {name: float(value) for name, value in content["metrics"].items()}
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
