@@ -1,7 +1,7 @@
 """What a package looks like from above: sizes, annotations, tests, circles of imports, one-use helpers.
 
-Run: python -m benchmarks.structure [PACKAGE_FOLDER]. Prints a row of a Markdown table and its head. Tests are counted in
-the folder `tests` beside the package. A median over an even count is the lower of the two in the middle.
+Run: python -m benchmarks.structure [PACKAGE_FOLDER]. Prints a row of a Markdown table and its head. Tests are counted
+in the folder `tests` beside the package. A median over an even count is the lower of the two in the middle.
 """
 
 from __future__ import annotations

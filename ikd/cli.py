@@ -73,9 +73,7 @@ def sweep(
         plan = sweeps.dry_run(space, runner=runner, name=name, values=values, trials=trials, measure=measure)
         sweeps.wide_console().print(plan.render())
         return
-    result = sweeps.run_sweep(
-        space, runner=runner, name=name, values=values, trials=trials, warm_start=warm_start
-    )  # fmt: skip
+    result = sweeps.run_sweep(space, runner=runner, name=name, values=values, trials=trials, warm_start=warm_start)
     raise typer.Exit(result.exit_status)
 
 

@@ -93,11 +93,14 @@ def _in_stages(recipe: Recipe, document: Document) -> list[Problem]:
         sets = {name: index for index, stage in enumerate(recipe.teachers.stages) for name in stage.set}
         return [
             document.problem(
-                ("teachers", "sequence", sets[problem.field], "set", problem.field) if problem.field in sets
-                else ("teachers", "sequence"), problem.value, f"{problem.field}: {problem.rule}"
+                ("teachers", "sequence", sets[problem.field], "set", problem.field)
+                if problem.field in sets
+                else ("teachers", "sequence"),
+                problem.value,
+                f"{problem.field}: {problem.rule}",
             )
             for problem in error.problems
-        ]  # fmt: skip
+        ]
     return []
 
 

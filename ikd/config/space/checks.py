@@ -52,9 +52,7 @@ def check_space(space: SpaceSections, recipe: Recipe, document: Document) -> lis
     return problems or list(_existence_problems(resolved, document))
 
 
-def check_fixed(
-    space: SpaceSections, recipe: Recipe, document: Document, fixed: Mapping[str, Any]
-) -> list[Problem]:  # fmt: skip
+def check_fixed(space: SpaceSections, recipe: Recipe, document: Document, fixed: Mapping[str, Any]) -> list[Problem]:
     """Return the faults of what is left to search once parameters are fixed from outside, in a space right before."""
     source = Document("--set", {})
     problems = [

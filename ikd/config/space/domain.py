@@ -17,9 +17,13 @@ from ikd.config.space.search import Factor
 from ikd.config.space.sequences import LISTED_SEQUENCES, Sequences
 
 KINDS = {
-    "choice": "choice", "uniform": "uniform", "log_uniform": "log_uniform", "int": "integer", "log_int": "log_int",
+    "choice": "choice",
+    "uniform": "uniform",
+    "log_uniform": "log_uniform",
+    "int": "integer",
+    "log_int": "log_int",
     "sequence": "sequence",
-}  # fmt: skip
+}
 """The kinds of domain as they are written, and their attributes."""
 QUANTISED = {"step": ("uniform", "int"), "factor": ("log_uniform", "log_int")}
 GRID_VALUES = 100_000
