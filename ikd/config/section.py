@@ -73,13 +73,9 @@ def _problem(cls: type[Section], document: Document, fault: Mapping[str, Any]) -
     if fault["type"] == "missing":
         return document.problem(location, None, "is required")
     value = plain(fault.get("input"))
-    return document.problem(location, None if isinstance(value, dict) else value, _rule(fault))
-
-
-def _rule(fault: Mapping[str, Any]) -> str:
-    """Say what would be right, in the words of the person's file rather than of the validator."""
+    # What would be right, in the words of the person's file rather than of the validator.
     text = str(fault["msg"]).removeprefix("Value error, ").removeprefix("Input ")
-    return text[:1].lower() + text[1:]
+    return document.problem(location, None if isinstance(value, dict) else value, text[:1].lower() + text[1:])
 
 
 def _written(document: Document, location: tuple[str | int, ...]) -> Location:
