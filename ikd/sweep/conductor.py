@@ -164,7 +164,7 @@ class Conductor:
         return self._study.add(proposal, self._space)
 
     def started(self, number: int, fingerprint: str) -> bool:
-        """A worker has begun a trial, and built a recipe of this fingerprint; return whether it must stop."""
+        """Note that a worker has begun a trial with a recipe of this fingerprint; return whether it must stop."""
         if self.records[number].state not in OPEN:
             return True
         self._count(number)
@@ -177,12 +177,12 @@ class Conductor:
         return self._stop_for_ending(number, record.epochs)
 
     def note(self, number: int, text: str) -> bool:
-        """A worker says what it is busy with; return whether the trial must stop."""
+        """Note what a worker is busy with; return whether the trial must stop."""
         self._watcher.note(number, text)
         return self._stop_for_ending(number, self.records[number].epochs)
 
     def data(self, number: int, fingerprint: str) -> bool:
-        """A worker has read the data set; return whether the trial must stop because it is not the sweep's."""
+        """Note what data set a worker has read; return whether the trial must stop because it is not the sweep's."""
         noted = self._study.notes.get("data_fingerprint")
         if noted is None:
             self._study.note("data_fingerprint", fingerprint)
@@ -216,7 +216,7 @@ class Conductor:
         return self._stop_for_ending(number, epoch)
 
     def disk_full(self, number: int, reason: str) -> bool:
-        """A worker cannot save: keep the trial for later and end the sweep, because no other could save either."""
+        """Keep the trial of a worker that cannot save for later, and end the sweep: no other could save either."""
         self.fault = f"trial {number}: {reason}"
         self._pause(number)
         self.interrupt(self.fault)
@@ -284,7 +284,7 @@ class Conductor:
         return max(0, self._runner.trial.max_retries - self.records[number].crashes)
 
     def closed(self, number: int) -> None:
-        """A worker has let go of a trial, whatever the reason."""
+        """Note that a worker has let go of a trial, whatever the reason."""
         self._count(number)
         self._active.pop(number, None)
         if self.records[number].state == "running" and self.ending is None:

@@ -26,7 +26,7 @@ _HTTP_SETTINGS = {
 
 
 def local_uri(home: Path) -> str:
-    """The tracking URI of the database in the home directory."""
+    """Return the tracking URI of the database in the home directory."""
     return f"{_SQLITE}{home.resolve() / 'mlflow.db'}"
 
 

@@ -129,7 +129,7 @@ def _register(client: Any, run: Any, directory: Path, *, model: str, content: st
 
 
 def _digest(directory: Path, files: list[Path]) -> str:
-    """A hash of names and contents, so that registering again is recognised."""
+    """Return a hash of names and contents, so that registering again is recognised."""
     digest = hashlib.sha256()
     for path in files:
         digest.update(path.relative_to(directory).as_posix().encode() + b"\0")

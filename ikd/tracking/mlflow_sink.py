@@ -149,7 +149,7 @@ class MlflowSink:
         self._client.set_terminated(run_id, RUN_STATUS[state], event.time_ms)
 
     def _run(self, event: Event) -> str:
-        """The id of the run that the event belongs to, made where there is none."""
+        """Return the id of the run that the event belongs to, made where there is none."""
         number = event.number
         if number not in self._runs:
             run = self._find(number) or self._create(event)
@@ -162,7 +162,7 @@ class MlflowSink:
         return self._runs[number]
 
     def _find(self, number: int | None) -> Any | None:
-        """The run of an earlier start: one request for those of all trials, not one each."""
+        """Return the run of an earlier start: one request for those of all trials, not one each."""
         if self._earlier is None:
             self._earlier = find_runs(self._client, self._experiment_id, self._sweep_id)
         run = self._earlier.pop("sweep" if number is None else str(number), None)

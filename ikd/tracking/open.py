@@ -33,7 +33,7 @@ def open_tracker(uri: str, *, home: Path, folder: Path | None = None, experiment
 
 
 def resolve_uri(uri: str, home: Path) -> str:
-    """The MLflow tracking URI that a runner file's `tracking.uri` stands for.
+    """Return the MLflow tracking URI that a runner file's `tracking.uri` stands for.
 
     Raises:
         BadInput: it stands for none.

@@ -121,7 +121,7 @@ class MlflowTracker:
 
 
 def sweep_identity(folder: Path, *, create: bool) -> str:
-    """The identity of the sweep in `folder`, empty when it has none and `create` is off."""
+    """Return the identity of the sweep in `folder`, empty when it has none and `create` is off."""
     file = folder / IDENTITY
     if file.exists():
         return str(json.loads(file.read_text(encoding="utf-8"))["sweep_id"])
@@ -136,5 +136,5 @@ def sweep_identity(folder: Path, *, create: bool) -> str:
 
 
 def _plain(values: Mapping[str, object]) -> dict[str, Any]:
-    """A copy in JSON types, taken now: the caller may change its own."""
+    """Return a copy in JSON types, taken now: the caller may change its own."""
     return cast(dict[str, Any], json.loads(json.dumps(dict(values), default=str)))

@@ -1,4 +1,4 @@
-"""The fence: imports point downwards, ray and mlflow stay in one package each, `_files` are private."""
+"""The fence: imports point downwards and through facades, ray and mlflow stay in one package each."""
 
 from __future__ import annotations
 
@@ -27,9 +27,14 @@ ORDER = (
         "augment",
         "detectors",
     ),
-    *("data", "config", "ops", "trial", "files", "home", "plugins", "errors"),
+    *("data", "config", "ops", "trial", "files", "home", "plugins", "progress", "errors"),
 )
 """Highest first. `ikd/__init__.py` stands above them all; a package may import those after it."""
+
+PUBLIC = {("distill", "functional"), ("distill", "detector"), ("distill", "crosskd")}
+"""Modules below a facade that others may import too; everything else there is private."""
+MOST_FILES = 20
+"""Python files of a folder; more are a warehouse."""
 
 ONLY_UNDER = {"ray": "sweep", "mlflow": "tracking"}
 
@@ -44,7 +49,7 @@ def violations(package: Path) -> list[str]:
             found.append(f"{place}: {layer} has no place in the order of layers")
             continue
         for line, module in imported(file, package):
-            found += [f"{place}:{line}: {fault}" for fault in faults(layer, module, package.name)]
+            found += [f"{place}:{line}: {fault}" for fault in faults(layer, module, package)]
     return found
 
 
@@ -68,24 +73,52 @@ def _name(function: ast.expr) -> str:
     return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
 
 
-def faults(layer: str, module: str, package: str) -> Iterator[str]:
+def faults(layer: str, module: str, package: Path) -> Iterator[str]:
     """Yield what is wrong with `module` (a full dotted name) being imported in `layer` of `package`."""
     top, *rest = module.split(".")
     if ONLY_UNDER.get(top, layer) != layer:
         yield f"{layer} imports {top}, which only {ONLY_UNDER[top]} may"
-    if top != package or not rest or (rest[0].startswith("__") and rest[0].endswith("__")):
+    if top != package.name or not rest or (rest[0].startswith("__") and rest[0].endswith("__")):
         return
     target = rest[0]
     if target == layer:
         return
-    if any(part.startswith("_") for part in rest[1:] or rest):
+    ends = [end for end in range(2, len(rest) + 1) if is_module(package.joinpath(*rest[:end]))]
+    below = tuple(rest[: max(ends, default=0)])
+    if (below and below not in PUBLIC) or any(part.startswith("_") for part in rest):
         yield f"{layer} imports {module}, which is private"
     if layer == "__init__":
         return
     if target not in ORDER:
-        yield f"{layer} imports {module} from {package}/__init__.py, which is above it"
+        yield f"{layer} imports {module} from {package.name}/__init__.py, which is above it"
     elif ORDER.index(target) < ORDER.index(layer):
         yield f"{layer} imports {module}, which is above it"
+
+
+def is_module(place: Path) -> bool:
+    return place.is_dir() or place.with_name(f"{place.name}.py").is_file()
+
+
+def doubles(package: Path) -> list[str]:
+    """Return the files and folders with the name of something that the facade beside them exports."""
+    found = []
+    for facade in sorted(package.rglob("__init__.py")):
+        module = ".".join(facade.parent.relative_to(package.parent).parts)
+        for node in ast.walk(ast.parse(facade.read_text(encoding="utf-8"))):
+            names = [node.name] if isinstance(node, (ast.FunctionDef, ast.ClassDef)) else []
+            if isinstance(node, ast.ImportFrom) and (node.module or module) != module:  # not a module of its own
+                names = [alias.asname or alias.name for alias in node.names]
+            clash = [name for name in names if is_module(facade.parent / name)]
+            found += [
+                f"{facade.relative_to(package)}: exports {name}, and a module beside it is {name}" for name in clash
+            ]
+    return found
+
+
+def warehouses(package: Path) -> list[str]:
+    """Return the folders that hold too many Python files."""
+    folders = [package, *(path for path in sorted(package.rglob("*")) if path.is_dir())]
+    return [str(folder.relative_to(package.parent)) for folder in folders if len([*folder.glob("*.py")]) > MOST_FILES]
 
 
 def circles(package: Path) -> list[str]:
@@ -131,10 +164,10 @@ def test_no_import_of_ikd_breaks_a_rule() -> None:
 @pytest.mark.parametrize(
     ("name", "text", "says"),
     [
-        ("ops/_nms.py", "import ikd.config", "ops imports ikd.config, which is above it"),
-        ("ops/_nms.py", "import os, ikd.data.coco as coco", "ops imports ikd.data.coco, which is above it"),
-        ("ops/_nms.py", "from ikd import config", "ops imports ikd.config, which is above it"),
-        ("ops/_nms.py", "from .. import sweep", "ops imports ikd.sweep, which is above it"),
+        ("ops/nms.py", "import ikd.config", "ops imports ikd.config, which is above it"),
+        ("ops/nms.py", "import os, ikd.data.coco as coco", "ops imports ikd.data.coco, which is above it"),
+        ("ops/nms.py", "from ikd import config", "ops imports ikd.config, which is above it"),
+        ("ops/nms.py", "from .. import sweep", "ops imports ikd.sweep, which is above it"),
         ("ops/deep/er.py", "from ...config import home", "ops imports ikd.config.home, which is above it"),
         ("errors.py", "from .ops import install", "errors imports ikd.ops.install, which is above it"),
         ("doctor.py", "def f():\n    import ikd.cli", "doctor imports ikd.cli, which is above it"),
@@ -149,13 +182,17 @@ def test_no_import_of_ikd_breaks_a_rule() -> None:
         ("sweep/x.py", "from mlflow.tracking import MlflowClient", "sweep imports mlflow, which only tracking may"),
         ("cli.py", "__import__('mlflow')", "cli imports mlflow, which only tracking may"),
         ("training/x.py", "from ikd.ops.nms import nms", "training imports ikd.ops.nms.nms, which is private"),
-        ("training/x.py", "from ikd.ops import _nms", "training imports ikd.ops.nms, which is private"),
+        ("training/x.py", "from ikd.ops import nms", "training imports ikd.ops.nms, which is private"),
+        ("training/x.py", "from ikd.errors import _text", "training imports ikd.errors._text, which is private"),
         ("training/x.py", "import ikd.ops.nms", "training imports ikd.ops.nms, which is private"),
-        ("__init__.py", "from .ops._nms import nms", "imports ikd.ops.nms.nms, which is private"),
+        ("training/x.py", "import ikd.distill.losses", "training imports ikd.distill.losses, which is private"),
+        ("training/x.py", "from ikd.distill.crosskd.heads import a", "ikd.distill.crosskd.heads.a, which is private"),
+        ("__init__.py", "from .ops.nms import nms", "imports ikd.ops.nms.nms, which is private"),
         ("helpers/x.py", "", "helpers has no place in the order of layers"),
     ],
 )
 def test_the_fence_sees_each_kind_of_breach(name: str, text: str, says: str, tmp_path: Path) -> None:
+    write(tmp_path / "ikd", {"ops/nms.py": "", "distill/crosskd/heads.py": "", "distill/losses/fgd.py": ""})
     write(tmp_path / "ikd", {name: text})
     (breach,) = violations(tmp_path / "ikd")
     assert breach.startswith(name)
@@ -171,9 +208,35 @@ def test_the_fence_lets_downward_and_own_imports_pass(tmp_path: Path) -> None:
             "sweep/tune/x.py": "import ray\nfrom ray import tune\nfrom ikd.sweep.study import Study\nfrom ._x import y",
             "tracking/__init__.py": "import mlflow\nimport rayleigh",
             "export/x.py": "from ikd import __version__\nfrom ikd import config, ops",
+            "training/x.py": "from ikd.distill import functional\nfrom ikd.distill.crosskd import CrossHeads",
+            "distill/functional.py": "from ikd.config import Recipe, space_table",
+            "distill/crosskd/heads.py": "import ikd.distill.losses.fgd",
+            "config/space/table.py": "",
         },
     )
     assert violations(tmp_path / "ikd") == []
+
+
+def test_no_file_of_ikd_bears_the_name_of_an_export_and_no_folder_is_a_warehouse() -> None:
+    assert doubles(ROOT / "ikd") == []
+    assert warehouses(ROOT / "ikd") == []
+
+
+@pytest.mark.parametrize("place", ["prepare.py", "prepare/x.py"])
+@pytest.mark.parametrize(
+    "export", ["from ikd.training.x import prepare", "from .x import y as prepare", "def prepare(): ..."]
+)
+def test_a_name_that_is_a_module_and_an_export_is_seen(place: str, export: str, tmp_path: Path) -> None:
+    facade = f"from ikd.training import runner\nfrom . import trial\nfrom ikd.training.x import run\n{export}"
+    modules = {"training/runner.py": "", "training/trial.py": "", f"training/{place}": ""}
+    write(tmp_path / "ikd", {**modules, "training/__init__.py": facade})
+    assert doubles(tmp_path / "ikd") == ["training/__init__.py: exports prepare, and a module beside it is prepare"]
+
+
+@pytest.mark.parametrize(("count", "found"), [(MOST_FILES, []), (MOST_FILES + 1, ["ikd/sweep/tune"])])
+def test_a_folder_of_too_many_files_is_seen(count: int, found: list[str], tmp_path: Path) -> None:
+    write(tmp_path / "ikd", {f"sweep/tune/x{index}.py": "" for index in range(count)})
+    assert warehouses(tmp_path / "ikd") == found
 
 
 @pytest.mark.parametrize("module", ["ikd", "ikd.config", "ikd.errors", "ikd.doctor"])
