@@ -17,7 +17,7 @@ from ikd.sweep.conductor import Conductor
 from ikd.sweep.extend import COMPLETE, budgeted, warm_up
 from ikd.sweep.mirror import mirror_all
 from ikd.sweep.preflight import check_training
-from ikd.sweep.proposals.anchors import Proposal, anchor_proposals
+from ikd.sweep.proposals.anchors import anchor_proposals
 from ikd.sweep.records.ledger import ledger
 from ikd.sweep.records.text import duration, percent, readable
 from ikd.sweep.records.trials import TrialRecord, ranked
@@ -238,7 +238,7 @@ class _Drive:
         files, anchors = self._files, anchor_proposals(self._files.space, self._files.recipe)
         done = sum(record.state not in ("waiting", "running") for record in self._study.records)
         word = "new sweep" if not self._study.records else f"going on after {done} ended trials of"
-        longest = max(one.recipe.total_epochs for one in [*anchors, Proposal({}, files.recipe)])
+        longest = max(recipe.total_epochs for recipe in (files.recipe, *(one.recipe for one in anchors)))
         size = f"{files.space.budget.trials} trials of at most {longest} epochs"
         return f"{word} {self._folder.name}: {size}, {files.runner.concurrency} at a time; {self._folder.path}"
 

@@ -1,33 +1,16 @@
-"""The fixed trials of a sweep, and what a proposal is."""
+"""The fixed trials of a sweep."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from ikd.config import Recipe, SearchSpace
 from ikd.errors import ConfigError
-from ikd.sweep.records.trials import ANCHOR_NAMES
-from ikd.sweep.samplers.domains import as_chosen, contains
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """The next trial.
-
-    Attributes:
-        values: recipe fields by dotted name; only those that exist under their parents' values.
-        recipe: the base recipe with `values`.
-        anchors: names of the anchors it is; empty when sampled.
-        in_space: `values` is a point of the space.
-    """
-
-    values: Mapping[str, Any]
-    recipe: Recipe
-    anchors: tuple[str, ...] = ()
-    in_space: bool = True
+from ikd.sweep.records.domains import as_chosen, contains
+from ikd.sweep.records.trials import Proposal
 
 
 def anchor_proposals(space: SearchSpace, recipe: Recipe) -> list[Proposal]:
@@ -68,8 +51,3 @@ def _untried(space: SearchSpace, recipe: Recipe, values: Mapping[str, Any], trie
     if candidate.fingerprint() in tried or not space.allows(candidate):
         return None
     return Proposal(values, candidate)
-
-
-def sampled_name(anchors: Sequence[str]) -> str:
-    """Return the name of an anchor trial for people."""
-    return " = ".join(ANCHOR_NAMES[anchor] for anchor in anchors)

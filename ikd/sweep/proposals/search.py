@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from ikd.config import Recipe, SearchSpace
-from ikd.sweep.proposals.anchors import Proposal, _untried
-from ikd.sweep.records.trials import TrialRecord
+from ikd.sweep.proposals.anchors import _untried
+from ikd.sweep.records.trials import Proposal, TrialRecord
 from ikd.sweep.samplers.history import History
 from ikd.sweep.samplers.registry import drawn_values
-from ikd.sweep.samplers.views import quiet_optuna
+from ikd.sweep.study.distributions import quiet_optuna
 
 LISTED_CONFIGURATIONS = 20_000
 """A finite space up to this size is searched one by one for what is left."""

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from cmaes import CMA
 
+from ikd.sweep.records.domains import at, place
 from ikd.sweep.records.trials import TrialRecord
-from ikd.sweep.samplers.domains import at, place
 from ikd.sweep.samplers.history import History
 from ikd.trial import OPEN
 

@@ -12,9 +12,9 @@ from optuna.samplers import BaseSampler, NSGAIISampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from ikd.sweep.samplers.domains import distributions
 from ikd.sweep.samplers.history import History
 from ikd.sweep.samplers.views import SHORTFALL
+from ikd.sweep.study.distributions import distributions
 from ikd.trial import OPEN
 
 SWAPPING = 0.5

@@ -6,7 +6,7 @@ from typing import Any
 
 from scipy.stats import qmc
 
-from ikd.sweep.samplers.domains import at
+from ikd.sweep.records.domains import at
 from ikd.sweep.samplers.history import History
 from ikd.sweep.samplers.priors import priors_of
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Iterator
 from typing import Any, Literal
 
 import optuna
@@ -13,8 +11,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from ikd.config import Domain, SearchSpace
 from ikd.sweep.records.trials import TrialRecord, worst_value
-from ikd.sweep.samplers.domains import distribution_of, distributions, meant, point
 from ikd.sweep.samplers.history import History
+from ikd.sweep.study.distributions import distribution_of, distributions, meant, point
 from ikd.trial import OPEN
 
 Reader = Literal["tpe", "gp", "nsga2"]
@@ -130,14 +128,3 @@ def _suggest(trial: optuna.Trial, name: str, domain: Domain) -> Any:
     assert isinstance(distribution, optuna.distributions.FloatDistribution)
     low_end, high_end = distribution.low, distribution.high
     return meant(domain, trial.suggest_float(name, low_end, high_end, step=distribution.step, log=distribution.log))
-
-
-@contextlib.contextmanager
-def quiet_optuna() -> Iterator[None]:
-    """Keep Optuna from announcing every study, without changing what a person's own script has set."""
-    level = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        yield
-    finally:
-        optuna.logging.set_verbosity(level)

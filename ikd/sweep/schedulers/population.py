@@ -11,8 +11,8 @@ import numpy as np
 
 from ikd.config import Domain, Recipe, SearchSpace
 from ikd.errors import ConfigError
+from ikd.sweep.records.domains import at, place
 from ikd.sweep.records.trials import Exploit, Report, TrialRecord
-from ikd.sweep.samplers.domains import at, place
 
 DRAWS = 50
 """Draws of new weights before the source's own are kept, where constraints refuse the others."""
