@@ -41,13 +41,3 @@ def _fingerprint(recipe: Recipe, values: Mapping[str, Any]) -> str | None:
     with contextlib.suppress(ConfigError):  # of values that the recipe takes only together with others
         return recipe.with_values(values).fingerprint()
     return None
-
-
-def _untried(space: SearchSpace, recipe: Recipe, values: Mapping[str, Any], tried: set[str]) -> Proposal | None:
-    try:
-        candidate = recipe.with_values(values)
-    except ConfigError:  # a combination that fields of the recipe exclude, such as attack.step above attack.eps
-        return None
-    if candidate.fingerprint() in tried or not space.allows(candidate):
-        return None
-    return Proposal(values, candidate)
