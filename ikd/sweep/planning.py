@@ -99,9 +99,8 @@ class DryRun:
         return f"{text}; {'all of them' if self.trials >= self.size else part}"
 
     def _why(self) -> str:
-        scheduler = self.files.space.scheduler
         names = {"asha": " with ASHA", "hyperband": " with HyperBand", "median": " before the median rule stops any"}
-        return next((text for kind, text in names.items() if getattr(scheduler, kind)), ", nothing is stopped early")
+        return names.get(self.files.space.scheduler.kind, ", nothing is stopped early")
 
     def _time(self) -> str:
         expected, bound = self.seconds(self.epochs_expected), self.seconds(self.epochs_bound)
