@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from ikd.config import Recipe, SearchSpace
 from ikd.errors import ConfigError
 from ikd.sweep.records.domains import as_chosen, contains
-from ikd.sweep.records.trials import Proposal
+from ikd.sweep.records.trials import Proposal, TrialRecord
 
 
 def anchor_proposals(space: SearchSpace, recipe: Recipe) -> list[Proposal]:
@@ -35,6 +35,17 @@ def anchor_proposals(space: SearchSpace, recipe: Recipe) -> list[Proposal]:
         shown = {field: point_[field] if field in point_ else fixed.value(field) for field in fed}
         found[print_] = Proposal(shown, fixed, (anchor,), inside)
     return list(found.values())
+
+
+def anchors_left(space: SearchSpace, recipe: Recipe) -> Callable[[Sequence[TrialRecord]], Proposal | None]:
+    """Return what proposes the anchors one by one: the first that no trial is, None when all have been tried."""
+    anchors = [(one, one.recipe.fingerprint()) for one in anchor_proposals(space, recipe)]
+
+    def propose_next(records: Sequence[TrialRecord]) -> Proposal | None:
+        tried = {record.fingerprint for record in records}
+        return next((anchor for anchor, print_ in anchors if print_ not in tried), None)
+
+    return propose_next
 
 
 def _fingerprint(recipe: Recipe, values: Mapping[str, Any]) -> str | None:
