@@ -25,7 +25,7 @@ from ikd.sweep.signals import Interrupts, StopNow, listening
 from ikd.sweep.storage.keeping import tidied
 from ikd.sweep.storage.objects import is_address
 from ikd.sweep.storage.store import open_store
-from ikd.sweep.study.database import _open_study
+from ikd.sweep.study.database import open_study
 from ikd.sweep.study.folder import SweepFolder, driving, sweep_folder, write_files
 from ikd.sweep.study.postgres import held
 from ikd.sweep.study.study import StudyLost, SweepStudy
@@ -131,7 +131,7 @@ def run_sweep(  # noqa: PLR0913 - one keyword for each option of `ikd sweep`
         check_training(training, files, home_folder)
     try:
         with driving(folder), held(files.runner.study, folder.name):
-            study = _open_study(files, folder)
+            study = open_study(folder, files, create=True)
             files = SweepFiles(budgeted(files.space, study, trials), files.recipe, files.runner)
             if warm_start is not None:
                 warm_up(study, files.space, warm_start, home_folder)
