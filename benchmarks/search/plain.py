@@ -18,7 +18,7 @@ import optuna
 from benchmarks.search.runs import CONCURRENCY, NEVER, RUNGS, Run
 from benchmarks.search.surrogate import Surrogate
 from ikd.config import Domain, Recipe, Runner, SearchSpace
-from ikd.sweep.samplers.domains import labels, meant
+from ikd.sweep.study.distributions import labels, meant
 from ikd.sweep.tune.environment import prepare_environment
 
 TUNE_RUNGS = {"grace_period": RUNGS["grace_epochs"], "reduction_factor": RUNGS["reduction_factor"]}

@@ -36,7 +36,14 @@ PUBLIC = {("distill", "functional"), ("distill", "detector"), ("distill", "cross
 MOST_FILES = 20
 """Python files of a folder; more are a warehouse."""
 
-ONLY_UNDER = {"ray": "sweep", "mlflow": "tracking"}
+ONLY_UNDER = {"ray": ("sweep/tune/",), "optuna": ("sweep/samplers/", "sweep/study/"), "mlflow": ("tracking/",)}
+"""How the paths of the files begin that alone may import a package."""
+
+IN_SWEEP = (
+    *("rebuild", "planning", "driver", "tune", "preflight", "extend", "measure", "status", "conductor", "budget"),
+    *("mirror", "proposals", "schedulers", "samplers", "study", "view", "storage", "records", "training", "signals"),
+)
+"""The files and folders of `ikd/sweep`, highest first; one may import those after it."""
 
 
 def violations(package: Path) -> list[str]:
@@ -50,6 +57,32 @@ def violations(package: Path) -> list[str]:
             continue
         for line, module in imported(file, package):
             found += [f"{place}:{line}: {fault}" for fault in faults(layer, module, package)]
+            starts = ONLY_UNDER.get(top := module.split(".")[0], ("",))
+            if not place.as_posix().startswith(starts):
+                allowed = " and ".join(start.rstrip("/") for start in starts)
+                found.append(f"{place}:{line}: {place.parent.as_posix()} imports {top}, which only {allowed} may")
+    return found
+
+
+def violations_inside(folder: Path, order: tuple[str, ...]) -> list[str]:
+    """Return every import in the package `ikd/FOLDER` that breaks its own order, as `file:line: what`."""
+    found = []
+    for file in sorted(folder.rglob("*.py")):
+        place = file.relative_to(folder)
+        room = place.parts[0].removesuffix(".py")
+        if room == "__init__":
+            continue
+        if room not in order:
+            found.append(f"{place}: {room} has no place in the order of {folder.name}")
+            continue
+        for line, module in imported(file, folder.parent):
+            target = module.removeprefix(f"{folder.parent.name}.{folder.name}.").split(".")[0]
+            if target == room or not module.startswith(f"{folder.parent.name}.{folder.name}."):
+                continue
+            if target not in order:
+                found.append(f"{place}:{line}: {room} imports {module} from {folder.name}/__init__.py, which is above")
+            elif order.index(target) < order.index(room):
+                found.append(f"{place}:{line}: {room} imports {module}, which is above it")
     return found
 
 
@@ -76,8 +109,6 @@ def _name(function: ast.expr) -> str:
 def faults(layer: str, module: str, package: Path) -> Iterator[str]:
     """Yield what is wrong with `module` (a full dotted name) being imported in `layer` of `package`."""
     top, *rest = module.split(".")
-    if ONLY_UNDER.get(top, layer) != layer:
-        yield f"{layer} imports {top}, which only {ONLY_UNDER[top]} may"
     if top != package.name or not rest or (rest[0].startswith("__") and rest[0].endswith("__")):
         return
     target = rest[0]
@@ -177,10 +208,18 @@ def test_no_import_of_ikd_breaks_a_rule() -> None:
             "import importlib\nimportlib.import_module('ikd.sweep')",
             "data imports ikd.sweep, which is above",
         ),
-        ("training/x.py", "import ray.tune", "training imports ray, which only sweep may"),
-        ("training/x.py", "if 0:\n    from ray import tune", "training imports ray, which only sweep may"),
+        ("training/x.py", "import ray.tune", "training imports ray, which only sweep/tune may"),
+        ("training/x.py", "if 0:\n    from ray import tune", "training imports ray, which only sweep/tune may"),
+        ("sweep/driver.py", "from ray import tune", "sweep imports ray, which only sweep/tune may"),
+        ("sweep/tuned/x.py", "import ray", "sweep/tuned imports ray, which only sweep/tune may"),
+        (
+            "sweep/proposals/x.py",
+            "def f():\n    import optuna.samplers",
+            "sweep/proposals imports optuna, which only sweep/samplers and sweep/study may",
+        ),
+        ("sweep/status.py", "import optuna", "sweep imports optuna, which only sweep/samplers and sweep/study may"),
         ("sweep/x.py", "from mlflow.tracking import MlflowClient", "sweep imports mlflow, which only tracking may"),
-        ("cli.py", "__import__('mlflow')", "cli imports mlflow, which only tracking may"),
+        ("cli.py", "__import__('mlflow')", "imports mlflow, which only tracking may"),
         ("training/x.py", "from ikd.ops.nms import nms", "training imports ikd.ops.nms.nms, which is private"),
         ("training/x.py", "from ikd.ops import nms", "training imports ikd.ops.nms, which is private"),
         ("training/x.py", "from ikd.errors import _text", "training imports ikd.errors._text, which is private"),
@@ -206,6 +245,8 @@ def test_the_fence_lets_downward_and_own_imports_pass(tmp_path: Path) -> None:
             "__init__.py": "from ikd.sweep import run_sweep\nfrom .config import Recipe",
             "cli.py": "from ikd import doctor\nfrom ikd.errors import IkdError",
             "sweep/tune/x.py": "import ray\nfrom ray import tune\nfrom ikd.sweep.study import Study\nfrom ._x import y",
+            "sweep/study/x.py": "import optuna",
+            "sweep/samplers/deep/x.py": "from optuna import samplers",
             "tracking/__init__.py": "import mlflow\nimport rayleigh",
             "export/x.py": "from ikd import __version__\nfrom ikd import config, ops",
             "training/x.py": "from ikd.distill import functional\nfrom ikd.distill.crosskd import CrossHeads",
@@ -237,6 +278,40 @@ def test_a_name_that_is_a_module_and_an_export_is_seen(place: str, export: str, 
 def test_a_folder_of_too_many_files_is_seen(count: int, found: list[str], tmp_path: Path) -> None:
     write(tmp_path / "ikd", {f"sweep/tune/x{index}.py": "" for index in range(count)})
     assert warehouses(tmp_path / "ikd") == found
+
+
+def test_the_rooms_of_sweep_stand_in_their_order() -> None:
+    there = {path.stem for path in (ROOT / "ikd" / "sweep").iterdir() if path.suffix == ".py" or path.is_dir()}
+    assert there - {"__init__", "__pycache__"} == set(IN_SWEEP)
+    assert violations_inside(ROOT / "ikd" / "sweep", IN_SWEEP) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("records/x.py", "import ikd.sweep.study.folder", "records imports ikd.sweep.study.folder, which is above it"),
+        ("samplers/x.py", "from ikd.sweep import conductor", "imports ikd.sweep.conductor, which is above it"),
+        ("samplers/x.py", "from ..proposals.order import Order", "imports ikd.sweep.proposals.order.Order, which is"),
+        ("conductor.py", "def f():\n    from .driver import run_sweep", "ikd.sweep.driver.run_sweep, which is above"),
+        ("status.py", "from ikd.sweep import run_sweep", "ikd.sweep.run_sweep from sweep/__init__.py, which is above"),
+        ("judging/x.py", "", "judging has no place in the order of sweep"),
+    ],
+)
+def test_the_fence_inside_sweep_sees_each_kind_of_breach(name: str, text: str, says: str, tmp_path: Path) -> None:
+    write(tmp_path / "ikd" / "sweep", {name: text})
+    (breach,) = violations_inside(tmp_path / "ikd" / "sweep", IN_SWEEP)
+    assert breach.startswith(name)
+    assert says in breach
+
+
+def test_the_fence_inside_sweep_lets_downward_and_own_imports_pass(tmp_path: Path) -> None:
+    files = {
+        "__init__.py": "from ikd.sweep.driver import run_sweep",
+        "driver.py": "from ikd.sweep.tune.worker import Job\nfrom .records import trials",
+        "study/x.py": "from ikd.sweep.study.y import z\nfrom ikd.config import Recipe",
+    }
+    write(tmp_path / "ikd" / "sweep", files)
+    assert violations_inside(tmp_path / "ikd" / "sweep", IN_SWEEP) == []
 
 
 @pytest.mark.parametrize("module", ["ikd", "ikd.config", "ikd.errors", "ikd.doctor"])
