@@ -42,7 +42,7 @@ LOSSES: Mapping[str, Callable[..., nn.Module]] = {
 }
 """Every loss by its name in recipes and search spaces."""
 
-RECONSTRUCTIONS = frozenset({"amd", "dfmsd", "dmkd"})
+RECONSTRUCTIONS = frozenset(name for name, section in DECLARED.items() if section.reconstruction)
 """Losses built from a paper without public code: their results must not be reported as the authors' own."""
 
 
