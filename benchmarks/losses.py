@@ -22,11 +22,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ikd.distill import LOSSES, Targets, build_loss, takes
+from ikd.config import LOSSES
+from ikd.distill import Targets, build_loss, takes
 from ikd.distill.functional import attention
 
 STRIDES = (8, 16, 32, 64, 128)
-LEFT_OUT = ("crosskd",)  # works on a head's predictions, not on the maps of a pyramid
 Work = Callable[[], Tensor]
 
 
@@ -131,7 +131,7 @@ def rows(pyramid: Pyramid, channels: int, device: torch.device) -> dict[str, tup
 
     add("mse", [lambda student, teacher, _: F.mse_loss(student, teacher)] * len(STRIDES))
     add("fgd, loop over boxes", [LoopedFGD(channels) for _ in STRIDES])
-    for name in (name for name in LOSSES if name not in LEFT_OUT):
+    for name in sorted(name for name, section in LOSSES.items() if not section.between_heads):
         by_level = [{"level": level} if takes(name, "level") else {} for level in range(len(STRIDES))]
         levels: list[nn.Module] = [build_loss(name, channels, channels, **settings) for settings in by_level]
         add(name, levels)

@@ -28,22 +28,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ikd.config import Recipe, load_recipe
+from ikd.config import HOSTS, LOSSES, Recipe, load_recipe, loss_weights
 
 METRICS = ("bbox_mAP", "bbox_APs", "bbox_APm", "bbox_APl")
-WEIGHTS: Mapping[str, tuple[str, ...]] = {
-    "fgd": ("alpha", "beta", "gamma", "lambda_"),
-    "mgd": ("alpha",),
-    "fbkd": ("w_feature", "w_attention"),
-    "cwd": ("weight",),
-    "pkd": ("weight",),
-    "fitnet": ("weight",),
-    "amd": ("alpha",),
-    "dmkd": ("alpha",),
-    "crosskd": ("w_cls", "w_reg"),
-    "dfmsd": ("alpha", "beta"),
-}
-SUMMED = ("fgd", "mgd", "amd", "dmkd", "dfmsd", "adversarial")
+WEIGHTS = {name: loss_weights(section) for name, section in HOSTS.items()}
+SUMMED = tuple(name for name, section in LOSSES.items() if section.summed)
 """Sums over a map: carried to small maps at full strength they drown the detection loss."""
 SUMMED_FACTORS, OTHER_FACTORS = (0.1, 0.01), (1.0, 0.1)
 IKD = {"augment.enabled": True, "adversarial.enabled": True}

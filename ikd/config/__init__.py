@@ -1,7 +1,7 @@
 """Typed, strict configuration: recipe, search space, runner."""
 
 from ikd.config.files import SweepFiles, load_recipe, load_runner, load_sweep, parse_sets, recipe_names
-from ikd.config.recipe.fields import field_names
+from ikd.config.recipe.fields import field_names, loss_weights
 from ikd.config.recipe.hosts import HOSTS, Term
 from ikd.config.recipe.recipe import Recipe, StagePlan
 from ikd.config.recipe.sections import ANCHORS, DRAWN, Data, Detector, Schedule, Split, Stage, Student, Teacher
@@ -56,6 +56,7 @@ __all__ = [
     "load_recipe",
     "load_runner",
     "load_sweep",
+    "loss_weights",
     "parse_sets",
     "recipe_names",
     "sequence_text",

@@ -12,9 +12,8 @@ import pytest
 import torch
 import yaml
 
-from ikd.config import Recipe, load_recipe, recipe_names
+from ikd.config import LOSSES, Recipe, load_recipe, recipe_names
 from ikd.detectors import Taps, build_detector, detector_config, freeze, inherit, shared_levels
-from ikd.distill import LOSSES
 from ikd.distill.crosskd.fit import check_heads
 from ikd.distill.crosskd.heads import CrossHeads
 from ikd.errors import BadInput
@@ -179,7 +178,8 @@ def take_a_step(student: Any, teacher: Any) -> None:
     with torch.no_grad(), Taps(teacher).capture() as theirs:
         outputs = teacher.extract_feat(images)
     pair, maps = (student, teacher), (ours, theirs)
-    terms = {loss: summed(loss, pair, maps, samples, 128) for loss in sorted(set(LOSSES) - {"crosskd"})}
+    losses = sorted(name for name, section in LOSSES.items() if not section.between_heads)
+    terms = {loss: summed(loss, pair, maps, samples, 128) for loss in losses}
     weight = student.neck.lateral_convs[-1].conv.weight  # every level hears from it
     for loss, term in terms.items():
         (through,) = torch.autograd.grad(term, weight, retain_graph=True)

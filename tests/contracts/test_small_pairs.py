@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from ikd.config import LOSSES
 from ikd.detectors import Taps, build_detector, detector_config, freeze
-from ikd.distill import LOSSES
 from ikd.distill.crosskd.heads import CrossHeads
 from ikd.errors import BadInput
 from tests.unit.detectors.batches import batch, summed, total
@@ -43,7 +43,7 @@ PAIRS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "gfl from fcos": ("gfl_r18", "fcos_r18", RESNEXT),
     "retinanet from fcos": ("retinanet_r18", "fcos_r18", RESNEXT),
 }
-FEATURE_LOSSES = sorted(set(LOSSES) - {"crosskd"})  # CrossKD reads heads, not maps
+FEATURE_LOSSES = sorted(name for name, section in LOSSES.items() if not section.between_heads)
 
 
 def small(name: str, arguments: dict[str, Any], seed: int) -> Any:

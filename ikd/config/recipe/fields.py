@@ -39,7 +39,7 @@ def field_names(owner: type[Section] = RecipeSections, prefix: str = "") -> list
 
 
 def loss_weights(owner: type[Section] = RecipeSections, prefix: str = "") -> list[str]:
-    """Return the dotted names of all fields that are weights of a loss."""
+    """Return the dotted names of all fields that are weights of a loss, below `owner`."""
     names: list[str] = []
     for name, field in owner.model_fields.items():
         below = _below(field.annotation)

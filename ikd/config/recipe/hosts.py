@@ -25,8 +25,15 @@ class Term(Section):
     """Built from a paper without public code: its results must not be reported as the authors' own."""
     summed: ClassVar[bool] = False
     """Its weights multiply sums over a map, so that they mean another strength at another input size."""
+    between_heads: ClassVar[bool] = False
+    """It compares what two heads predict: some hyperparameters act where those meet, not in the loss of one level."""
     implementation: ClassVar[str] = ""
     """`module:Class` of the loss, for one of another package; ikd's own stand in `ikd.distill.losses.registry`."""
+
+    @classmethod
+    def hyperparameters(cls) -> tuple[str, ...]:
+        """Return the names of what the loss is built with: all fields but the switch `enabled`."""
+        return tuple(name for name in cls.model_fields if name != "enabled")
 
 
 class Fgd(Term):
@@ -132,6 +139,8 @@ class Dfmsd(Dmkd):
 
 class CrossKd(Term):
     """CrossKD: student tower features through the teacher's head."""
+
+    between_heads = True
 
     position: Annotated[int, Field(ge=0)] = 3
     """Tower convolution after which the student's feature crosses over (i); 0 is the neck's output."""

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ikd.distill.functional import Targets, kl_over_positions, pearson_distance
-from ikd.distill.losses.weights import Normaliser, Reduction, Scale
+from ikd.distill.losses.weights import UNSCALED, Normaliser, Reduction, Scale
 
 Distance = Literal["mse", "l1", "cwd", "pkd"]
 
@@ -29,10 +29,10 @@ class Adversarial(nn.Module):
     def __init__(
         self,
         *,
-        weight: float = 1e-5,
-        distance: Distance = "mse",
+        weight: float,
+        distance: Distance,
         reduction: Reduction = "published",
-        scale: Scale = Scale(),  # noqa: B008 (frozen)
+        scale: Scale = UNSCALED,
     ) -> None:
         super().__init__()
         self.weight, self.distance, self.normaliser = weight, distance, Normaliser(reduction, scale)

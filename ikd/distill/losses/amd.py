@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ikd.distill.functional import Targets
 from ikd.distill.losses.masking import ChannelGate, hide_cells, make_generator, squared_errors
-from ikd.distill.losses.weights import Normaliser, Reduction, Scale
+from ikd.distill.losses.weights import UNSCALED, Normaliser, Reduction, Scale
 
 GateSide = Literal["student", "both", "none"]
 
@@ -38,11 +38,11 @@ class AMD(nn.Module):
         self,
         channels: int,
         *,
-        alpha: float = 2e-5,
-        mask_ratio: float = 0.65,
-        se_side: GateSide = "student",
+        alpha: float,
+        mask_ratio: float,
+        se_side: GateSide,
         reduction: Reduction = "published",
-        scale: Scale = Scale(),  # noqa: B008 (frozen)
+        scale: Scale = UNSCALED,
     ) -> None:
         super().__init__()
         self.alpha, self.mask_ratio, self.gates_both = alpha, mask_ratio, se_side == "both"

@@ -75,7 +75,7 @@ class CrossKD(nn.Module):
         reduction: `published` sum over B, or `mean` over elements.
     """
 
-    def __init__(self, *, w_cls: float = 1.0, beta: float = 1.0, reduction: Reduction = "published") -> None:
+    def __init__(self, *, w_cls: float, beta: float, reduction: Reduction = "published") -> None:
         super().__init__()
         self.w_cls, self.beta, self.mean = w_cls, beta, reduction == "mean"
 

@@ -15,7 +15,7 @@ class CWD(nn.Module):
         weight: w.
     """
 
-    def __init__(self, *, tau: float = 1.0, weight: float = 5.0) -> None:
+    def __init__(self, *, tau: float, weight: float) -> None:
         super().__init__()
         self.tau, self.weight = tau, weight
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ikd.distill.functional import Targets
 from ikd.distill.losses.masking import DualMasking, squared_errors
-from ikd.distill.losses.weights import Normaliser, Reduction, Scale
+from ikd.distill.losses.weights import UNSCALED, Normaliser, Reduction, Scale
 
 
 class DFMSD(nn.Module):
@@ -38,13 +38,13 @@ class DFMSD(nn.Module):
         self,
         channels: int,
         *,
-        alpha: float = 2e-5,
-        beta: float = 1e-5,
-        spatial_mask_ratio: float = 0.65,
-        channel_mask_ratio: float = 0.15,
-        se: bool = True,
+        alpha: float,
+        beta: float,
+        spatial_mask_ratio: float,
+        channel_mask_ratio: float,
+        se: bool,
         reduction: Reduction = "published",
-        scale: Scale = Scale(),  # noqa: B008 (frozen)
+        scale: Scale = UNSCALED,
     ) -> None:
         super().__init__()
         self.alpha, self.beta, self.normaliser = alpha, beta, Normaliser(reduction, scale)
@@ -93,12 +93,12 @@ class DMKD(nn.Module):
         self,
         channels: int,
         *,
-        alpha: float = 2e-5,
-        spatial_mask_ratio: float = 0.65,
-        channel_mask_ratio: float = 0.15,
-        se: bool = True,
+        alpha: float,
+        spatial_mask_ratio: float,
+        channel_mask_ratio: float,
+        se: bool,
         reduction: Reduction = "published",
-        scale: Scale = Scale(),  # noqa: B008 (frozen)
+        scale: Scale = UNSCALED,
     ) -> None:
         super().__init__()
         self.alpha, self.normaliser = alpha, Normaliser(reduction, scale)

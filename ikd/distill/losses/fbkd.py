@@ -10,7 +10,7 @@ from torch.linalg import vector_norm
 from torch.nn import functional as F
 
 from ikd.distill.functional import Targets, attention
-from ikd.distill.losses.weights import Normaliser, Reduction, Scale
+from ikd.distill.losses.weights import UNSCALED, Normaliser, Reduction, Scale
 
 
 class NonLocal(nn.Module):
@@ -54,7 +54,7 @@ class FBKD(nn.Module):
 
     with m the mean of both spatial attentions, times that of both channel attentions with `channel_mask`, taken as
     constants, and means over cells (c) or channels (hw), signed. A_1..A_4 are trained, both non-local blocks too.
-    Published recipes: one-stage as the defaults; two-stage t = 0.5, w_1 = 7e-5, w_2 = 4e-3, no channel mask.
+    Published recipes: one-stage as declared; two-stage t = 0.5, w_1 = 7e-5, w_2 = 4e-3, no channel mask.
 
     Every norm runs over the whole batch and is not squared (reduction R4): the loss is NOT additive over splits of the
     batch (accumulated or spread over devices it is another loss), it grows with the root of batch and map, and its
@@ -76,13 +76,13 @@ class FBKD(nn.Module):
         self,
         channels: int,
         *,
-        temperature: float = 0.1,
-        w_feature: float = 4.2e-4,
-        w_attention: float = 2.4e-2,
-        channel_mask: bool = True,
+        temperature: float,
+        w_feature: float,
+        w_attention: float,
+        channel_mask: bool,
         level: int = 2,
         reduction: Reduction = "published",
-        scale: Scale = Scale(),  # noqa: B008 (frozen)
+        scale: Scale = UNSCALED,
     ) -> None:
         super().__init__()
         self.temperature, self.w_feature, self.w_attention = temperature, w_feature, w_attention

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from ikd.distill.functional import Targets, background_mask, foreground_mask
 from ikd.distill.losses.fgd_sums import Sums, attention_pool, attentions, sums
-from ikd.distill.losses.weights import Normaliser, Reduction, Scale
+from ikd.distill.losses.weights import UNSCALED, Normaliser, Reduction, Scale
 
 
 class _GlobalContext(nn.Module):
@@ -63,13 +63,13 @@ class FGD(nn.Module):
         self,
         channels: int,
         *,
-        temperature: float = 0.5,
-        alpha: float = 1e-3,
-        beta: float = 5e-4,
-        gamma: float = 5e-4,
-        lambda_: float = 5e-6,
+        temperature: float,
+        alpha: float,
+        beta: float,
+        gamma: float,
+        lambda_: float,
         reduction: Reduction = "published",
-        scale: Scale = Scale(),  # noqa: B008 (frozen)
+        scale: Scale = UNSCALED,
     ) -> None:
         super().__init__()
         self.temperature, self.alpha, self.beta, self.gamma, self.lambda_ = temperature, alpha, beta, gamma, lambda_

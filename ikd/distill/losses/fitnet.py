@@ -18,7 +18,7 @@ class FitNet(nn.Module):
         weight: w.
     """
 
-    def __init__(self, *, weight: float = 1.0) -> None:
+    def __init__(self, *, weight: float) -> None:
         super().__init__()
         self.weight = weight
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ikd.distill.functional import Targets
 from ikd.distill.losses.masking import make_generator, squared_errors
-from ikd.distill.losses.weights import Normaliser, Reduction, Scale
+from ikd.distill.losses.weights import UNSCALED, Normaliser, Reduction, Scale
 
 
 class MGD(nn.Module):
@@ -29,10 +29,10 @@ class MGD(nn.Module):
         self,
         channels: int,
         *,
-        alpha: float = 2e-5,
-        mask_ratio: float = 0.65,
+        alpha: float,
+        mask_ratio: float,
         reduction: Reduction = "published",
-        scale: Scale = Scale(),  # noqa: B008 (frozen)
+        scale: Scale = UNSCALED,
     ) -> None:
         super().__init__()
         self.alpha, self.mask_ratio, self.normaliser = alpha, mask_ratio, Normaliser(reduction, scale)

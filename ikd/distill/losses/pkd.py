@@ -20,7 +20,7 @@ class PKD(nn.Module):
         weight: w.
     """
 
-    def __init__(self, *, weight: float = 10.0) -> None:
+    def __init__(self, *, weight: float) -> None:
         super().__init__()
         self.weight = weight
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import inspect
-import math
-from collections.abc import Callable
-from typing import Any, get_args
+import itertools
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, get_args, get_origin
 
 import torch
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 from torch import Tensor, nn
 
+from ikd.config import LOSSES as DECLARED
 from ikd.distill.functional import Targets
-from ikd.distill.losses.adversarial import Adversarial, Distance
-from ikd.distill.losses.amd import AMD, GateSide
+from ikd.distill.losses.adversarial import Adversarial
+from ikd.distill.losses.amd import AMD
 from ikd.distill.losses.crosskd import CrossKD
 from ikd.distill.losses.cwd import CWD
 from ikd.distill.losses.dfmsd import DFMSD, DMKD
@@ -21,10 +24,10 @@ from ikd.distill.losses.fgd import FGD
 from ikd.distill.losses.fitnet import FitNet
 from ikd.distill.losses.mgd import MGD
 from ikd.distill.losses.pkd import PKD
-from ikd.distill.losses.weights import Reduction
+from ikd.distill.losses.weights import Reduction, Scale
 from ikd.errors import BadInput
 
-LOSSES: dict[str, type[nn.Module]] = {
+LOSSES: Mapping[str, Callable[..., nn.Module]] = {
     "adversarial": Adversarial,
     "amd": AMD,
     "crosskd": CrossKD,
@@ -39,34 +42,16 @@ LOSSES: dict[str, type[nn.Module]] = {
 }
 """Every loss by its name in recipes and search spaces."""
 
-RECONSTRUCTIONS = frozenset({"amd", "dfmsd", "dmkd"})
+RECONSTRUCTIONS = frozenset(name for name, section in DECLARED.items() if section.reconstruction)
 """Losses built from a paper without public code: their results must not be reported as the authors' own."""
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _rules() -> dict[str, tuple[str, Callable[[Any], bool]]]:
-    """Return what each hyperparameter must be, in words and as a test; names mean the same in every loss."""
-    above_0 = ("must be a number above 0", lambda value: _is_number(value) and value > 0)
-    weight = ("must be a finite number, 0 or above", lambda value: _is_number(value) and value >= 0)
-    share = ("must be a number from 0 to 1", lambda value: _is_number(value) and 0 <= value <= 1)
-    switch = ("must be true or false", lambda value: isinstance(value, bool))
-    level = ("must be a whole number, 0 or above", lambda value: type(value) is int and value >= 0)
-    weights = ("alpha", "beta", "gamma", "lambda_", "weight", "w_feature", "w_attention", "w_cls")
-    choices = {"distance": get_args(Distance), "se_side": get_args(GateSide), "reduction": get_args(Reduction)}
-    return {
-        **dict.fromkeys(("temperature", "tau"), above_0),
-        **dict.fromkeys(weights, weight),
-        **dict.fromkeys(("mask_ratio", "spatial_mask_ratio", "channel_mask_ratio"), share),
-        **dict.fromkeys(("channel_mask", "se"), switch),
-        "level": level,
-        **{name: (f"must be one of {', '.join(allowed)}", allowed.__contains__) for name, allowed in choices.items()},
-    }
-
-
-_RULES = _rules()
+_BUILDER_RULES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
+    "level": ("must be a whole number, 0 or above", lambda value: type(value) is int and value >= 0),
+    "reduction": (f"must be one of {', '.join(get_args(Reduction))}", get_args(Reduction).__contains__),
+    "scale": ("must be a Scale", lambda value: isinstance(value, Scale)),
+}
+"""What no section has, and a loss may take all the same: what each must be, in words and as a test."""
 
 
 class AdaptedLoss(nn.Module):
@@ -99,7 +84,8 @@ def build_loss(name: str, student_channels: int, teacher_channels: int, **hyperp
         name: one of `LOSSES`.
         student_channels: Cs.
         teacher_channels: Ct; a 1x1 adapter is trained when it differs from Cs.
-        **hyperparameters: of the loss, by the names in its class; `reduction`, `scale` and `level` where it has them.
+        **hyperparameters: of the loss, by the names in its section, whose defaults stand in for those not given;
+            `reduction`, `scale` and `level` where the loss has them.
 
     Returns:
         A module: `forward(student, teacher, targets) -> scalar`, weight applied, reduction as published.
@@ -109,19 +95,55 @@ def build_loss(name: str, student_channels: int, teacher_channels: int, **hyperp
     """
     if name not in LOSSES:
         raise BadInput(f"loss: must be one of {', '.join(LOSSES)}, but got {name!r}")
-    cls = LOSSES[name]
-    known = [key for key in inspect.signature(cls.__init__).parameters if key not in ("self", "channels")]
-    for key, value in sorted(hyperparameters.items()):
+    arguments = _completed(name, hyperparameters) | {"channels": teacher_channels}
+    loss = LOSSES[name](**{key: value for key, value in arguments.items() if takes(name, key)})
+    return AdaptedLoss(loss, student_channels, teacher_channels)
+
+
+def takes(name: str, keyword: str) -> bool:
+    """Tell whether the loss `name` has a keyword; what its section has beside acts elsewhere, as `CrossHeads`'s."""
+    return keyword in inspect.signature(LOSSES[name]).parameters
+
+
+def _completed(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keywords of a loss, checked, those of its section all.
+
+    Raises:
+        BadInput: an unknown name, or a value out of its range.
+    """
+    section = DECLARED[name]
+    known = (*section.hyperparameters(), *(key for key in _BUILDER_RULES if takes(name, key)))
+    for key, value in sorted(given.items()):
         if key not in known:
             raise BadInput(f"loss {name}: has no hyperparameter {key!r}; it has {', '.join(known)}")
-        rule, holds = _RULES.get(key, ("", lambda _: True))
+        rule, holds = _BUILDER_RULES.get(key, ("", lambda _: True))
         if not holds(value):
             raise BadInput(f"loss {name}: {key}: {rule}, but got {value!r}")
-    if takes(name, "channels"):
-        hyperparameters["channels"] = teacher_channels
-    return AdaptedLoss(cls(**hyperparameters), student_channels, teacher_channels)
+    declared = {key: value for key, value in given.items() if key not in _BUILDER_RULES}
+    try:
+        return {**given, **section.model_validate(declared).model_dump()}
+    except ValidationError as error:
+        fault = error.errors()[0]
+        field = ".".join(map(str, fault["loc"]))
+        rule = _rule(section.model_fields.get(field)) or str(fault["msg"]).replace("Input should", "must", 1)
+        raise BadInput(f"loss {name}: {field}: {rule}, but got {fault['input']!r}") from error
 
 
-def takes(name: str, hyperparameter: str) -> bool:
-    """Tell whether loss `name` has `hyperparameter`."""
-    return hyperparameter in inspect.signature(LOSSES[name].__init__).parameters
+def _rule(field: FieldInfo | None) -> str | None:
+    """Say in a person's words what a hyperparameter of a common kind must be; None for other kinds."""
+    if field is None:
+        return None
+    kind: Any = field.annotation
+    if kind is bool:
+        return "must be true or false"
+    if get_origin(kind) is Literal:
+        return f"must be one of {', '.join(map(str, get_args(kind)))}"
+    marks = itertools.product(field.metadata, ("ge", "gt", "le", "lt"))
+    limits = {key: getattr(mark, key) for mark, key in marks if hasattr(mark, key)}
+    words = {
+        (float, ("gt",)): "must be a number above {gt:g}",
+        (float, ("ge",)): "must be a finite number, {ge:g} or above",
+        (float, ("ge", "le")): "must be a number from {ge:g} to {le:g}",
+        (int, ("ge",)): "must be a whole number, {ge:g} or above",
+    }.get((kind, tuple(limits)))
+    return words and words.format(**limits)

@@ -25,6 +25,9 @@ class Scale:
     channels: float = 1.0
 
 
+UNSCALED = Scale()
+
+
 @dataclass(frozen=True)
 class Normaliser:
     """What a sum is multiplied by before its weight, by the axes it runs over.
@@ -35,7 +38,7 @@ class Normaliser:
     """
 
     reduction: Reduction = "published"
-    scale: Scale = Scale()
+    scale: Scale = UNSCALED
 
     def elements(self, count: int) -> float:
         """Return the factor of a sum over `count` elements of one image."""

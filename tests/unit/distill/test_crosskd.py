@@ -89,10 +89,10 @@ class TestPureParts:
     def test_loss_of_a_level_is_divided_by_the_boxes(self, boxes: list[int], divisor: int) -> None:
         rows = [torch.zeros(count, 4) for count in boxes]
         targets = Targets(rows, [torch.zeros(count, dtype=torch.long) for count in boxes], (48, 64))
-        assert CrossKD(w_cls=2.0)(*maps(), targets).item() == pytest.approx(2 * 145.6787298 / divisor)
-        mean = CrossKD(reduction="mean")(*maps(), targets).item()
+        assert CrossKD(w_cls=2.0, beta=1.0)(*maps(), targets).item() == pytest.approx(2 * 145.6787298 / divisor)
+        mean = CrossKD(w_cls=1.0, beta=1.0, reduction="mean")(*maps(), targets).item()
         assert mean == pytest.approx(145.6787298 / (2 * 4 * 6 * 8))
-        assert CrossKD(beta=2.0)(*maps(), targets) < CrossKD(beta=1.0)(*maps(), targets)
+        assert CrossKD(w_cls=1.0, beta=2.0)(*maps(), targets) < CrossKD(w_cls=1.0, beta=1.0)(*maps(), targets)
 
 
 def tower(convolutions: Any, feature: Tensor, first: int, last: int) -> Tensor:
