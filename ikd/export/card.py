@@ -15,9 +15,10 @@ from ikd.config import DRAWN, sequence_text
 from ikd.detectors import Complexity
 from ikd.distill import RECONSTRUCTIONS
 from ikd.export.exported import SearchContext, label
-from ikd.export.folder import CARD, MAKER, sha256
+from ikd.export.folder import CARD, MAKER
 from ikd.export.onnx import OnnxFile
 from ikd.export.trial_file import TrialFile
+from ikd.files import sha256
 from ikd.tracking import environment_tags
 from ikd.training import DataFiles
 

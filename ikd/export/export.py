@@ -14,9 +14,10 @@ from ikd.evaluation import load_detector, read_config, run, val_loader
 from ikd.export.card import Findings, write_card
 from ikd.export.config import write_config
 from ikd.export.exported import Exported, SearchContext
-from ikd.export.folder import new_folder, sha256
+from ikd.export.folder import new_folder
 from ikd.export.onnx import require_one_stage, require_onnx, write_onnx
 from ikd.export.trial_file import TrialFile, read_trial, write_student
+from ikd.files import sha256
 from ikd.training import DataFiles
 
 TOLERANCE = 1e-4

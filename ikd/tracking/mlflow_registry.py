@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ikd.errors import BadInput, JobError
+from ikd.files import sha256
 from ikd.tracking.mlflow_client import (
     apply_settings,
     drop_settings,
@@ -133,5 +134,5 @@ def _digest(directory: Path, files: list[Path]) -> str:
     digest = hashlib.sha256()
     for path in files:
         digest.update(path.relative_to(directory).as_posix().encode() + b"\0")
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
+        digest.update(bytes.fromhex(sha256(path)))
     return digest.hexdigest()

@@ -11,6 +11,7 @@ from time import time_ns
 from types import TracebackType
 from typing import Any, cast
 
+from ikd.files import write_text
 from ikd.tracking.events import Event, Kind
 from ikd.tracking.mlflow_client import apply_settings, drop_settings, hide_password
 from ikd.tracking.mlflow_sink import MlflowSink
@@ -129,9 +130,7 @@ def sweep_identity(folder: Path, *, create: bool) -> str:
         return ""
     folder.mkdir(parents=True, exist_ok=True)
     identity = uuid.uuid4().hex
-    part = file.with_suffix(".part")
-    part.write_text(json.dumps({"sweep_id": identity}) + "\n", encoding="utf-8")
-    part.replace(file)
+    write_text(file, json.dumps({"sweep_id": identity}) + "\n")
     return identity
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ikd.errors import DiskFull
-from ikd.files import append
+from ikd.files import append, write_text
 from ikd.tracking.events import Event
 
 _log = logging.getLogger("ikd.tracking")
@@ -198,12 +198,9 @@ class Writer:
         if not events:
             self._spool.unlink(missing_ok=True)
             return
-        part = self._spool.with_suffix(".part")
         try:
-            part.write_text("".join(event.to_line() for event in events), encoding="utf-8")
-            part.replace(self._spool)
-        except OSError as error:
-            part.unlink(missing_ok=True)
+            write_text(self._spool, "".join(event.to_line() for event in events))
+        except (OSError, DiskFull) as error:
             _log.warning("tracking: cannot write %s (%s); %d results are lost", self._spool, error, len(events))
 
 
