@@ -65,12 +65,23 @@ def _page(client: Any) -> str:
 def ui_command(home: Path, *, port: int, host: str) -> list[str]:
     """The command line of the server: one worker, artifacts in the home directory."""
     return [
-        sys.executable, "-m", "mlflow", "server",
-        "--backend-store-uri", local_uri(home),
-        "--artifacts-destination", (home.resolve() / ARTIFACTS).as_uri(),
-        "--host", host, "--port", str(port), "--workers", "1",
-        "--uvicorn-opts", "--log-level warning",
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--backend-store-uri",
+        local_uri(home),
+        "--artifacts-destination",
+        (home.resolve() / ARTIFACTS).as_uri(),
+        "--host",
+        host,
+        "--port",
+        str(port),
+        "--workers",
+        "1",
+        "--uvicorn-opts",
+        "--log-level warning",
+    ]
 
 
 def check_port(host: str, port: int) -> None:

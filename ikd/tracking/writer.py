@@ -25,7 +25,17 @@ class Rejected(Exception):
 
 
 class Sink(Protocol):
-    """The other side."""
+    """The other side of a tracker, for instance MLflow."""
+
+    @property
+    def place(self) -> str:
+        """What is written to, for messages."""
+
+    def open(self, sweep_id: str) -> None:
+        """Take what tells the sweep from others of its name; called before the first event, contacts nobody."""
+
+    def close(self) -> None:
+        """Undo what `open` did; called once nothing more is delivered."""
 
     def deliver(self, event: Event) -> None:
         """Write one event; raise `Rejected` when trying again is useless, anything else when it may help."""
@@ -41,7 +51,7 @@ class Writer:
     process loses them; the next writer on the same file delivers them first.
 
     Args:
-        sink: the other side; used by the thread only.
+        sink: the other side, opened; used by the thread only.
         spool: the file for what could not be delivered yet; None keeps it in memory only.
         waits: seconds before the first and, at most, between later attempts; doubled in between.
     """
