@@ -206,7 +206,12 @@ def gpu() -> Iterator[Check]:
     import torch
 
     if not torch.cuda.is_available():
-        yield _no_gpu(torch.__version__)
+        if not any(path.exists() for path in GPU_DEVICE_FILES):
+            yield Check("GPU", "ok", "none here; trials run on the CPU")
+            return
+        detail = f"there is one, but torch {torch.__version__} cannot use it; trials run on the CPU"
+        advice = "install a torch for your driver, see https://pytorch.org/get-started, and look at nvidia-smi"
+        yield Check("GPU", "warn", detail, advice)
         return
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)
@@ -221,13 +226,6 @@ def gpu() -> Iterator[Check]:
             yield Check(f"GPU {index}", "fail", f"{detail}: {reason}", advice)
         else:
             yield Check(f"GPU {index}", "ok", detail)
-
-
-def _no_gpu(torch_version: str) -> Check:
-    if not any(path.exists() for path in GPU_DEVICE_FILES):
-        return Check("GPU", "ok", "none here; trials run on the CPU")
-    advice = "install a torch for your driver, see https://pytorch.org/get-started, and look at nvidia-smi"
-    return Check("GPU", "warn", f"there is one, but torch {torch_version} cannot use it; trials run on the CPU", advice)
 
 
 def kernels() -> Iterator[Check]:
@@ -270,17 +268,13 @@ def memory() -> Iterator[Check]:
     """Check cores and main memory as far as this process may use them: one small trial takes about 1.5 GiB."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    total = min(total, _container_limit(MEMORY_LIMIT) or total)
+    limit = MEMORY_LIMIT.read_text().strip() if MEMORY_LIMIT.is_file() else "max"
+    total = min(total, int(limit)) if limit.isdigit() else total
     detail = f"{cores} cores, {total / GIB:.1f} GiB"
     if total < 4 * GIB:
         yield Check("memory", "warn", detail, "run one trial at a time: concurrency: 1 in the runner file")
     else:
         yield Check("memory", "ok", detail)
-
-
-def _container_limit(path: Path) -> int | None:
-    text = path.read_text().strip() if path.is_file() else "max"
-    return int(text) if text.isdigit() else None
 
 
 def shared_memory(folder: Path = Path("/dev/shm")) -> Iterator[Check]:
