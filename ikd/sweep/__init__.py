@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ikd.sweep.records.pareto import knee, pareto_front
     from ikd.sweep.records.trials import Report, TrialRecord
     from ikd.sweep.status import SweepStatus, best_trial, sweep_status, trial_folder, trials_of
-    from ikd.sweep.study.folder import stop_sweep, sweep_names
+    from ikd.sweep.study.folder import SweepFolder, existing_folder, read_files, stop_sweep, sweep_names
     from ikd.sweep.tune.worker import tune_trainable
     from ikd.sweep.view.ranking import ranking, wide_console
     from ikd.sweep.view.space import space_table
@@ -20,14 +20,17 @@ if TYPE_CHECKING:
 _HOMES = {
     "DryRun": "ikd.sweep.planning",
     "Rebuilt": "ikd.sweep.rebuild",
+    "SweepFolder": "ikd.sweep.study.folder",
     "Report": "ikd.sweep.records.trials",
     "SweepResult": "ikd.sweep.driver",
     "SweepStatus": "ikd.sweep.status",
     "TrialRecord": "ikd.sweep.records.trials",
     "best_trial": "ikd.sweep.status",
+    "existing_folder": "ikd.sweep.study.folder",
     "dry_run": "ikd.sweep.planning",
     "knee": "ikd.sweep.records.pareto",
     "pareto_front": "ikd.sweep.records.pareto",
+    "read_files": "ikd.sweep.study.folder",
     "ranking": "ikd.sweep.view.ranking",
     "rebuild_tracking": "ikd.sweep.rebuild",
     "run_sweep": "ikd.sweep.driver",
@@ -45,14 +48,17 @@ __all__ = [
     "DryRun",
     "Rebuilt",
     "Report",
+    "SweepFolder",
     "SweepResult",
     "SweepStatus",
     "TrialRecord",
     "best_trial",
     "dry_run",
+    "existing_folder",
     "knee",
     "pareto_front",
     "ranking",
+    "read_files",
     "rebuild_tracking",
     "run_sweep",
     "space_table",
