@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-import yaml
-
-from ikd.config import Runner
 from ikd.errors import BadInput
 from ikd.export.export import export_student
 from ikd.export.exported import Exported, SearchContext, label
-from ikd.sweep import TrialRecord, best_trial, knee, sweep_status, trial_folder, trials_of
+from ikd.sweep import (
+    SweepFolder,
+    TrialRecord,
+    best_trial,
+    existing_folder,
+    knee,
+    read_files,
+    sweep_status,
+    trial_folder,
+    trials_of,
+)
 from ikd.tracking import register_best
+from ikd.trial import TrialFolder
 
 Pick = int | Literal["best", "knee"]
 _ENDED = ("finished", "stopped", "diverged")
@@ -50,17 +57,27 @@ def export_sweep(
     """
     records = trials_of(name, home=home)
     record = _picked(name, records, pick, home)
-    best = trial_folder(name, record.number, home=home) / "best.pth"
+    best = trial_folder(name, record.number, home=home) / TrialFolder.BEST
     if not best.is_file():
         why = "only the best trials keep their checkpoints (runner: keep_top)"
         raise BadInput(f"sweep {name}: trial {record.number} has no {best}: {why}; {_choices(records)}")
-    runner = _runner_to_register_in(_folder(record)) if register is not None else None
+    folder = _folder_to_register(name, home) if register is not None else None
     values = dict(record.values)
     context = SearchContext(name, record.number, record.name, values, record.state, len(records))
     exported = export_student(best, destination, context=context, data_root=data_root, onnx=onnx)
-    if runner is None or register is None:
+    if folder is None or register is None:
         return exported
-    return _registered(exported, record, runner, model=register)
+    tracking = read_files(folder).runner.tracking
+    made = register_best(
+        exported.directory,
+        uri=tracking.uri,
+        home=folder.home,
+        sweep=folder.path,
+        number=record.number,
+        model=register,
+        experiment=tracking.experiment,
+    )
+    return replace(exported, registered=made.uri)
 
 
 def parse_pick(text: str) -> Pick:
@@ -78,9 +95,7 @@ def parse_pick(text: str) -> Pick:
     return int(text)
 
 
-def _picked(
-    name: str, records: list[TrialRecord], pick: Pick, home: Path | None
-) -> TrialRecord:  # fmt: skip
+def _picked(name: str, records: list[TrialRecord], pick: Pick, home: Path | None) -> TrialRecord:
     if pick == "best":
         return best_trial(name, home=home)
     if pick != "knee":
@@ -99,49 +114,27 @@ def _chosen(name: str, records: list[TrialRecord], number: int) -> TrialRecord:
             continue
         if record.state in _ENDED:
             return record
-        raise BadInput(f"sweep {name}: trial must have ended with a result, but {number} is {record.state}; "
-                       f"{_choices(records)}")  # fmt: skip
+        rule = f"trial must have ended with a result, but {number} is {record.state}"
+        raise BadInput(f"sweep {name}: {rule}; {_choices(records)}")
     raise BadInput(f"sweep {name}: trial must be one of the sweep's, but got {number}; {_choices(records)}")
 
 
 def _choices(records: list[TrialRecord]) -> str:
-    there = [record for record in records if record.state in _ENDED and (record.directory / "best.pth").is_file()]
+    there = [record for record in records if record.state in _ENDED and (record.directory / TrialFolder.BEST).is_file()]
     if not there:
         return "no trial of it can be exported yet"
     listed = ", ".join(f"{label(record.number, record.name)}" for record in there[:8])
     return f"those that can be exported: {listed}" + (f" and {len(there) - 8} more" if len(there) > 8 else "")
 
 
-def _folder(record: TrialRecord) -> Path:
-    return record.directory.parents[1]  # SWEEP/trials/NUMBER
-
-
-def _runner_to_register_in(folder: Path) -> Runner:
-    """Return the sweep's runner; refused before the export when it has no MLflow.
+def _folder_to_register(name: str, home: Path | None) -> SweepFolder:
+    """Return the sweep's folder; refused before the export when it has no MLflow.
 
     Raises:
         BadInput: the sweep ran without a tracker.
     """
-    file = folder / "sweep.yaml"
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))["runner"]
-        runner = Runner.model_validate_json(json.dumps(content))
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
-        raise BadInput(f"{file}: must be the sweep's own files, but: {str(error).splitlines()[0]}") from error
-    if runner.tracking.uri == "none":
-        raise BadInput(f"{file}: runner.tracking.uri: must name an MLflow server to register in, but got 'none'")
-    return runner
-
-
-def _registered(exported: Exported, record: TrialRecord, runner: Runner, *, model: str) -> Exported:
-    folder = _folder(record)
-    made = register_best(
-        exported.directory,
-        uri=runner.tracking.uri,
-        home=folder.parents[1],  # HOME/sweeps/NAME
-        sweep=folder,
-        number=record.number,
-        model=model,
-        experiment=runner.tracking.experiment,
-    )
-    return replace(exported, registered=made.uri)
+    folder = existing_folder(name, home)
+    if read_files(folder).runner.tracking.uri == "none":
+        rule = "must name an MLflow server to register in, but got 'none'"
+        raise BadInput(f"{folder.files}: runner.tracking.uri: {rule}")
+    return folder

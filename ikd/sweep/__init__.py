@@ -1,28 +1,64 @@
 """Sweeps: a search space is searched by trials that Ray Tune runs and the study remembers."""
 
-from ikd.sweep.driver import SweepResult, run_sweep
-from ikd.sweep.planning import DryRun, dry_run
-from ikd.sweep.rebuild import Rebuilt, rebuild_tracking
-from ikd.sweep.records.pareto import knee, pareto_front
-from ikd.sweep.records.trials import Report, TrialRecord
-from ikd.sweep.status import SweepStatus, best_trial, sweep_status, trial_folder, trials_of
-from ikd.sweep.study.folder import stop_sweep, sweep_names
-from ikd.sweep.tune.worker import tune_trainable
-from ikd.sweep.view.ranking import ranking, wide_console
-from ikd.sweep.view.space import space_table
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ikd.sweep.driver import SweepResult, run_sweep
+    from ikd.sweep.planning import DryRun, dry_run
+    from ikd.sweep.rebuild import Rebuilt, rebuild_tracking
+    from ikd.sweep.records.pareto import knee, pareto_front
+    from ikd.sweep.records.trials import Report, TrialRecord
+    from ikd.sweep.status import SweepStatus, best_trial, sweep_status, trial_folder, trials_of
+    from ikd.sweep.study.folder import SweepFolder, existing_folder, read_files, stop_sweep, sweep_names
+    from ikd.sweep.tune.worker import tune_trainable
+    from ikd.sweep.view.ranking import ranking, wide_console
+    from ikd.sweep.view.space import space_table
+
+_HOMES = {
+    "DryRun": "ikd.sweep.planning",
+    "Rebuilt": "ikd.sweep.rebuild",
+    "SweepFolder": "ikd.sweep.study.folder",
+    "Report": "ikd.sweep.records.trials",
+    "SweepResult": "ikd.sweep.driver",
+    "SweepStatus": "ikd.sweep.status",
+    "TrialRecord": "ikd.sweep.records.trials",
+    "best_trial": "ikd.sweep.status",
+    "existing_folder": "ikd.sweep.study.folder",
+    "dry_run": "ikd.sweep.planning",
+    "knee": "ikd.sweep.records.pareto",
+    "pareto_front": "ikd.sweep.records.pareto",
+    "read_files": "ikd.sweep.study.folder",
+    "ranking": "ikd.sweep.view.ranking",
+    "rebuild_tracking": "ikd.sweep.rebuild",
+    "run_sweep": "ikd.sweep.driver",
+    "space_table": "ikd.sweep.view.space",
+    "stop_sweep": "ikd.sweep.study.folder",
+    "sweep_names": "ikd.sweep.study.folder",
+    "sweep_status": "ikd.sweep.status",
+    "trial_folder": "ikd.sweep.status",
+    "trials_of": "ikd.sweep.status",
+    "tune_trainable": "ikd.sweep.tune.worker",
+    "wide_console": "ikd.sweep.view.ranking",
+}
 
 __all__ = [
     "DryRun",
     "Rebuilt",
     "Report",
+    "SweepFolder",
     "SweepResult",
     "SweepStatus",
     "TrialRecord",
     "best_trial",
     "dry_run",
+    "existing_folder",
     "knee",
     "pareto_front",
     "ranking",
+    "read_files",
     "rebuild_tracking",
     "run_sweep",
     "space_table",
@@ -34,3 +70,10 @@ __all__ = [
     "tune_trainable",
     "wide_console",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use: showing a status must not load what runs and samples."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'ikd.sweep' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

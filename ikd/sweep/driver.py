@@ -65,9 +65,13 @@ class SweepResult:
 
 
 def resolve(
-    space: SearchSpace | str | Path, *, recipe: Recipe | None = None, runner: Runner | str | Path | None = None,
-    name: str | None = None, values: Mapping[str, Any] | None = None,
-) -> tuple[SweepFiles, SweepFolder]:  # fmt: skip
+    space: SearchSpace | str | Path,
+    *,
+    recipe: Recipe | None = None,
+    runner: Runner | str | Path | None = None,
+    name: str | None = None,
+    values: Mapping[str, Any] | None = None,
+) -> tuple[SweepFiles, SweepFolder]:
     """Return the checked files of a sweep and its folder; nothing is written.
 
     Raises:
@@ -97,10 +101,17 @@ def storage_of(runner: Runner) -> Path:
 
 
 def run_sweep(  # noqa: PLR0913 - one keyword for each option of `ikd sweep`
-    space: SearchSpace | str | Path, *, recipe: Recipe | None = None, runner: Runner | str | Path | None = None,
-    name: str | None = None, values: Mapping[str, Any] | None = None, trials: str | None = None,
-    warm_start: str | None = None, output: Console | None = None, training: str = OWN,
-) -> SweepResult:  # fmt: skip
+    space: SearchSpace | str | Path,
+    *,
+    recipe: Recipe | None = None,
+    runner: Runner | str | Path | None = None,
+    name: str | None = None,
+    values: Mapping[str, Any] | None = None,
+    trials: str | None = None,
+    warm_start: str | None = None,
+    output: Console | None = None,
+    training: str = OWN,
+) -> SweepResult:
     """Run a sweep to its budget: start it, go on with it, or extend it.
 
     The study in the sweep's folder says what has happened; the call does what is left. Trials that ended never run
@@ -136,10 +147,8 @@ def run_sweep(  # noqa: PLR0913 - one keyword for each option of `ikd sweep`
             if warm_start is not None:
                 warm_up(study, files.space, warm_start, home_folder)
             write_files(folder, files)
-            with open_tracker(
-                files.runner.tracking.uri, home=home_folder, folder=folder.path,
-                experiment=files.runner.tracking.experiment,
-            ) as tracker:  # fmt: skip
+            where = files.runner.tracking
+            with open_tracker(where.uri, home=home_folder, folder=folder.path, experiment=where.experiment) as tracker:
                 drive = _Drive(files, folder, study, tracker=tracker, console=output or wide_console())
                 return drive.run(training)
     except StudyLost as lost:
@@ -150,8 +159,14 @@ class _Drive:
     """One start of a sweep."""
 
     def __init__(
-        self, files: SweepFiles, folder: SweepFolder, study: SweepStudy, *, tracker: Tracker, console: Console,
-    ) -> None:  # fmt: skip
+        self,
+        files: SweepFiles,
+        folder: SweepFolder,
+        study: SweepStudy,
+        *,
+        tracker: Tracker,
+        console: Console,
+    ) -> None:
         self._files, self._folder, self._study = files, folder, study
         self._tracker, self._console = tracker, console
         self._view = SweepView(
@@ -267,8 +282,8 @@ class _Drive:
         if result.best is not None:
             metric = self._files.space.objective.metric
             best = result.best
-            say(f"best: trial {best.number} ({best.name}), {metric} {percent(best.metric)} "
-                f"at epoch {best.best_epoch}, in {best.directory}")  # fmt: skip
+            what = f"trial {best.number} ({best.name}), {metric} {percent(best.metric)}"
+            say(f"best: {what} at epoch {best.best_epoch}, in {best.directory}")
 
     def _hand_over(self, result: SweepResult) -> None:
         announce(
@@ -284,8 +299,7 @@ class _Drive:
                 if file.is_file():
                     self._tracker.log_artifacts(result.best.number, file, "best")
         with contextlib.suppress(IkdError):
-            states: dict[str, Any] = {"interrupted": "stopped"}
-            self._tracker.end_sweep(states.get(result.state, result.state), result.reason)
+            self._tracker.end_sweep("stopped" if result.state == "interrupted" else result.state, result.reason)
 
 
 def announce(tracker: Tracker, files: SweepFiles, folder: SweepFolder, study: SweepStudy) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Protocol
 
 from ikd.sweep.records.text import readable_values
 from ikd.sweep.records.trials import TrialRecord
@@ -45,9 +45,8 @@ def mirror_trial(tracker: Tracker, record: TrialRecord) -> None:
 
 def mirror_end(tracker: Tracker, record: TrialRecord) -> None:
     """Send how a trial ended."""
-    assert record.state not in OPEN
-    state: Any = record.state
-    tracker.end_trial(record.number, state, record.reason, time=record.ended or None)
+    assert record.state != "waiting" and record.state != "running"  # noqa: PT018 - so that mypy sees it
+    tracker.end_trial(record.number, record.state, record.reason, time=record.ended or None)
 
 
 def mirror_all(tracker: Tracker, records: Iterable[TrialRecord]) -> None:

@@ -129,10 +129,15 @@ class DryRun:
 
 
 def dry_run(
-    space: SearchSpace | str | Path, *, recipe: Recipe | None = None, runner: Runner | str | Path | None = None,
-    name: str | None = None, values: Mapping[str, Any] | None = None, trials: str | None = None,
+    space: SearchSpace | str | Path,
+    *,
+    recipe: Recipe | None = None,
+    runner: Runner | str | Path | None = None,
+    name: str | None = None,
+    values: Mapping[str, Any] | None = None,
+    trials: str | None = None,
     measure: bool = False,
-) -> DryRun:  # fmt: skip
+) -> DryRun:
     """Plan a sweep: how much there is to try, five samples, epochs, time and disk. Starts nothing.
 
     Args:

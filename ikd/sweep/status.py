@@ -83,9 +83,7 @@ def sweep_status(name: str, *, home: Path | None = None) -> SweepStatus:
     files = read_files(folder)
     study = open_study(folder, files)
     spent = float(study.notes.get("wall_seconds", 0.0))
-    return SweepStatus(
-        name, folder.path, files, is_driven(folder), driver_of(folder), spent, tuple(study.records)
-    )  # fmt: skip
+    return SweepStatus(name, folder.path, files, is_driven(folder), driver_of(folder), spent, tuple(study.records))
 
 
 def trials_of(name: str, *, home: Path | None = None) -> list[TrialRecord]:

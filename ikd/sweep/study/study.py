@@ -114,16 +114,31 @@ class SweepStudy:
         }
         began = datetime.datetime.now()
         template = FrozenTrial(
-            number=number, trial_id=-1, state=TrialState.RUNNING, value=None, datetime_start=began,
-            datetime_complete=None, params=params, distributions=distributions(space, list(params)),
-            user_attrs=attributes, system_attrs={}, intermediate_values={},
-        )  # fmt: skip
+            number=number,
+            trial_id=-1,
+            state=TrialState.RUNNING,
+            value=None,
+            datetime_start=began,
+            datetime_complete=None,
+            params=params,
+            distributions=distributions(space, list(params)),
+            user_attrs=attributes,
+            system_attrs={},
+            intermediate_values={},
+        )
         self._ids[number] = self._write(self._storage.create_new_trial, self._id, template_trial=template)
         record = TrialRecord(
-            number, name, proposal.anchors, dict(proposal.values), proposal.in_space, attributes["fingerprint"],
-            self._folder / "trials" / str(number), stage_ends=tuple(attributes["stage_ends"]),
-            proposed=dict(proposal.values), began=began.timestamp(),
-        )  # fmt: skip
+            number,
+            name=name,
+            anchors=proposal.anchors,
+            values=dict(proposal.values),
+            in_space=proposal.in_space,
+            fingerprint=attributes["fingerprint"],
+            directory=self._folder / "trials" / str(number),
+            stage_ends=tuple(attributes["stage_ends"]),
+            proposed=dict(proposal.values),
+            began=began.timestamp(),
+        )
         self.records.append(record)
         return record
 
@@ -151,9 +166,13 @@ class SweepStudy:
         return record
 
     def report(
-        self, number: int, epoch: int, metrics: Mapping[str, float], seconds: float,
+        self,
+        number: int,
+        epoch: int,
+        metrics: Mapping[str, float],
+        seconds: float,
         decide: Callable[[Sequence[TrialRecord]], Exploit | None] = lambda records: None,
-    ) -> Report | None:  # fmt: skip
+    ) -> Report | None:
         """Write one validation; an epoch that is already written (trained again after a crash) changes nothing.
 
         Args:

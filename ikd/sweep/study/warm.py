@@ -50,8 +50,17 @@ def earlier_records(kept: Sequence[Mapping[str, Any]], metric: str, mode: str) -
         best = best_report(reports, metric, mode)
         records.append(
             TrialRecord(
-                number, "", (), one["values"], True, one["fingerprint"], Path(), one["state"],
-                best.metrics[metric] if best else None, best.epoch if best else None, reports=reports,
+                number,
+                name="",
+                anchors=(),
+                values=one["values"],
+                in_space=True,
+                fingerprint=one["fingerprint"],
+                directory=Path(),
+                state=one["state"],
+                metric=best.metrics[metric] if best else None,
+                best_epoch=best.epoch if best else None,
+                reports=reports,
             )
-        )  # fmt: skip
+        )
     return records

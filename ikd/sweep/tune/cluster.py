@@ -66,9 +66,15 @@ def _start(runner: Runner, folder: str) -> None:
     for last in (False, False, True):
         try:
             ray.init(
-                "local", num_cpus=cpus, include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES,
-                log_to_driver=False, logging_level="ERROR", _temp_dir=folder, runtime_env=_quoted_python(),
-            )  # fmt: skip
+                "local",
+                num_cpus=cpus,
+                include_dashboard=False,
+                object_store_memory=OBJECT_STORE_BYTES,
+                log_to_driver=False,
+                logging_level="ERROR",
+                _temp_dir=folder,
+                runtime_env=_quoted_python(),
+            )
             return
         except Exception as error:  # Ray raises just that when its processes take more than half a minute
             if last:

@@ -14,7 +14,7 @@ from rich.text import Text
 from ikd.config import Recipe, SearchSpace
 from ikd.sweep.records.text import duration, percent
 from ikd.sweep.records.trials import TrialRecord, ranked
-from ikd.sweep.view.ranking import _STYLES, _what, ended_how
+from ikd.sweep.view.ranking import STYLES, described, ended_how
 from ikd.trial import OPEN
 
 LIVE_ROWS = 24
@@ -37,9 +37,15 @@ class SweepView:
     """
 
     def __init__(
-        self, console: Console, space: SearchSpace, recipe: Recipe, *, records: Callable[[], Sequence[TrialRecord]],
-        slots: Callable[[], int], clock: Callable[[], float] = time.monotonic,
-    ) -> None:  # fmt: skip
+        self,
+        console: Console,
+        space: SearchSpace,
+        recipe: Recipe,
+        *,
+        records: Callable[[], Sequence[TrialRecord]],
+        slots: Callable[[], int],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._console, self._space, self._recipe = console, space, recipe
         self._records, self._slots, self._clock = records, slots, clock
         self._notes: dict[int, str] = {}
@@ -63,7 +69,7 @@ class SweepView:
         """Show that a trial starts or goes on."""
         self._notes.pop(record.number, None)
         again = f", goes on after epoch {record.epochs}" if record.epochs else ""
-        self._line(f"trial {record.number} ({_what(record)}) starts{again}")
+        self._line(f"trial {record.number} ({described(record)}) starts{again}")
 
     def note(self, number: int, text: str) -> None:
         """Show what a trial is busy with."""
@@ -105,8 +111,15 @@ class SweepView:
             busy = self._notes.get(record.number)
             state = busy if busy and record.state == "running" else ended_how(record)
             epoch = f"{record.epochs}/{record.total_epochs(self._recipe.total_epochs)}"
-            cells = (str(record.number), _what(record), state, epoch, percent(record.metric), duration(record.seconds))
-            table.add_row(*cells, style=_STYLES[record.state])
+            cells = (
+                str(record.number),
+                described(record),
+                state,
+                epoch,
+                percent(record.metric),
+                duration(record.seconds),
+            )
+            table.add_row(*cells, style=STYLES[record.state])
         return Group(table, Text(self._foot(records)))
 
     def _shown(self, records: list[TrialRecord]) -> list[TrialRecord]:
@@ -148,8 +161,9 @@ def seconds_left(records: Sequence[TrialRecord], space: SearchSpace, epochs: int
     ended = [record.epochs for record in records if record.state not in OPEN and not record.anchors]
     usual = sum(ended) / len(ended) if ended else epochs
     to_come = max(0, space.budget.trials - len(records))
-    running = sum(max(0.0, (one.total_epochs(epochs) if one.anchors else max(usual, one.epochs)) - one.epochs)
-                  for one in records if one.state in OPEN)  # fmt: skip
+    open_ = [record for record in records if record.state in OPEN]
+    goals = [one.total_epochs(epochs) if one.anchors else max(usual, one.epochs) for one in open_]
+    running = sum(max(0.0, goal - one.epochs) for goal, one in zip(goals, open_, strict=True))
     if space.budget.epochs is not None:
         return min(running + to_come * usual, max(0, space.budget.epochs - trained)) * seconds / trained / slots
     return (running + to_come * usual) * seconds / trained / slots

@@ -15,12 +15,15 @@ from ikd.sweep.records.text import duration, percent, readable
 from ikd.sweep.records.trials import ANCHOR_NAMES, TrialRecord, ranked
 from ikd.sweep.view.factorial import factorial_table
 
-_STYLES = {
-    "finished": "green", "running": "bold cyan", "waiting": "yellow", "stopped": "dim", "diverged": "red",
+STYLES = {
+    "finished": "green",
+    "running": "bold cyan",
+    "waiting": "yellow",
+    "stopped": "dim",
+    "diverged": "red",
     "failed": "red",
-}  # fmt: skip
-
-
+}
+"""Of the row of a trial, by its state."""
 COST_NAMES = {"gflops": "GFLOPs", "mparameters": "M params", "latency_ms": "ms", "gpu_hours": "GPU-h"}
 """Columns of costs."""
 
@@ -67,14 +70,14 @@ def ranking(records: Sequence[TrialRecord], space: SearchSpace) -> RenderableTyp
         table.add_row(
             (str(rank) if has_result else "-") + ("◆" if record.number in front else ""),
             str(record.number),
-            _what(record),
+            described(record),
             percent(record.metric) + partial if has_result else "-",
             *gains,
             *costs,
             f"{record.best_epoch} of {record.epochs}" if has_result else f"- of {record.epochs}",
             duration(record.seconds),
             record.state,
-            style=_STYLES[record.state] if record.state != "finished" else ("bold" if record.anchors else None),
+            style=STYLES[record.state] if record.state != "finished" else ("bold" if record.anchors else None),
         )
     lines = [
         f"trial {record.number} {ended_how(record)}" for record in records if record.state in ("failed", "diverged")
@@ -90,7 +93,8 @@ def ranking(records: Sequence[TrialRecord], space: SearchSpace) -> RenderableTyp
     return Group(*shown)
 
 
-def _what(record: TrialRecord) -> str:
+def described(record: TrialRecord) -> str:
+    """Return what a trial is: its name without the number, and whose weights it went on from."""
     taken = [f", from trial {one.source} at epoch {one.epoch}" for one in record.exploits]
     return record.name.removeprefix(f"{record.number} ") + "".join(taken)
 

@@ -10,7 +10,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from ikd.config import Domain, Recipe, SearchSpace, Section
+from ikd.config import Domain, Recipe, Sampler, Scheduler, SearchSpace
 from ikd.sweep.records.text import readable
 
 WIDE = 130
@@ -29,7 +29,7 @@ class SpaceTable:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         name = str if options.max_width >= WIDE else short_names(self.space)
-        yield Group(_parameters(self.space, self.recipe, name), Text(""), _rest(self.space, self.recipe))
+        yield Group(_parameters(self.space, self.recipe, name), Text(""), _search(self.space, self.recipe))
 
 
 def space_table(space: SearchSpace, recipe: Recipe) -> SpaceTable:
@@ -81,22 +81,19 @@ def _kind(domain: Domain) -> str:
 def values_text(domain: Domain) -> str:
     """Write the values of a domain: `fgd | mgd`, `0.2 to 0.8 by 0.1 (7)`, `8 to 64, each x2 (4)`."""
     if domain.choice is not None:
-        written = [_named(domain, value) for value in domain.choice[:MOST_CHOICES]]
+        named = [(domain.alias(value), short_value(value)) for value in domain.choice[:MOST_CHOICES]]
+        written = [text if alias is None else f"{alias} = {text}" for alias, text in named]
         more = len(domain.choice) - len(written)
         return " | ".join(written) + (f" | ... ({more} more)" if more else "")
     low, high = domain.ends
-    text = f"{_word(low)} to {_word(high)}"
-    text += f" by {_word(domain.step)}" if domain.step is not None else ""
-    text += f", each x{_word(domain.factor)}" if domain.factor is not None else ""
+    text = f"{short_value(low)} to {short_value(high)}"
+    text += f" by {short_value(domain.step)}" if domain.step is not None else ""
+    text += f", each x{short_value(domain.factor)}" if domain.factor is not None else ""
     return text + (f" ({domain.size:,.0f})" if domain.size < math.inf else "")
 
 
-def _named(domain: Domain, value: Any) -> str:
-    alias = domain.alias(value)
-    return _word(value) if alias is None else f"{alias} = {_word(value)}"
-
-
-def _word(value: Any) -> str:
+def short_value(value: Any) -> str:
+    """Write a value as YAML has it, floats with four digits and switches as yes or no."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "null" if value is None else f"{value:.4g}" if isinstance(value, float) else readable(value)
@@ -105,13 +102,13 @@ def _word(value: Any) -> str:
 def _recipes_own(field: str, domain: Domain, recipe: Recipe) -> str:
     """Write the recipe's value, with a star where it is none of the domain's."""
     value = recipe.value(field)
-    return (domain.alias(value) or _word(value)) + ("" if domain.contains(value) else " *")
+    return (domain.alias(value) or short_value(value)) + ("" if domain.contains(value) else " *")
 
 
 def _prior(domain: Domain) -> str:
     if domain.prior is None:
         return "-"
-    around = domain.alias(domain.prior.around) or _word(domain.prior.around)
+    around = domain.alias(domain.prior.around) or short_value(domain.prior.around)
     return f"{around} ± {domain.prior.spread:g}"
 
 
@@ -146,7 +143,7 @@ def _negated(content: Mapping[str, Any], space: SearchSpace, name: Naming) -> st
 def _test(parent: str, values: list[Any], space: SearchSpace, name: Naming, *, negated: bool = False) -> str:
     domain = space.parameters[parent]
     words = [
-        ("on" if value else "off") if isinstance(value, bool) else domain.alias(value) or _word(value)
+        ("on" if value else "off") if isinstance(value, bool) else domain.alias(value) or short_value(value)
         for value in values
     ]
     if len(words) == 1:
@@ -154,19 +151,19 @@ def _test(parent: str, values: list[Any], space: SearchSpace, name: Naming, *, n
     return f"{name(parent)} is {'none' if negated else 'one'} of {', '.join(words)}"
 
 
-def _rest(space: SearchSpace, recipe: Recipe) -> Table:
-    """Return what stands below the parameters, a line each."""
+def _search(space: SearchSpace, recipe: Recipe) -> Table:
+    """Return how the space is searched, a line each."""
     grid = Table.grid(padding=(0, 2))
     grid.add_column(no_wrap=True, style="bold")
     grid.add_column(overflow="fold")
     outside = any(not domain.contains(recipe.value(field)) for field, domain in space.parameters.items())
     lines = {
         "": "* the recipe's own value is none of those searched" if outside else "",
-        "set": ", ".join(f"{field} {_word(value)}" for field, value in space.set.items()),
+        "set": ", ".join(f"{field} {short_value(value)}" for field, value in space.set.items()),
         "constraints": "\n".join(space.constraints),
         "objective": _objective(space),
-        "sampler": _chosen(space.sampler),
-        "scheduler": _chosen(space.scheduler),
+        "sampler": _kind_with_settings(space.sampler),
+        "scheduler": _kind_with_settings(space.scheduler),
         "budget": _budget(space),
         "anchors": ", ".join(space.anchors) or "none",
         "configurations": _configurations(space, recipe),
@@ -182,11 +179,9 @@ def _objective(space: SearchSpace) -> str:
     return text + (f"; and {', '.join(space.costs)}, the smaller the better" if space.costs else "")
 
 
-def _chosen(section: Section) -> str:
-    """Write the one kind that a sampler or scheduler is, with its settings."""
-    kind, settings = next((name, value) for name, value in section if value is not None)
-    told = [f"{name} {_word(value)}" for name, value in settings if value is not None]
-    return ": ".join([kind, *([", ".join(told)] if told else [])])
+def _kind_with_settings(section: Sampler | Scheduler) -> str:
+    settings = [f"{name} {short_value(value)}" for name, value in getattr(section, section.kind) if value is not None]
+    return f"{section.kind}: {', '.join(settings)}" if settings else section.kind
 
 
 def _budget(space: SearchSpace) -> str:

@@ -10,13 +10,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import yaml
 
-from ikd.config import Runner, SearchSpace
+from ikd.config import Runner, SearchSpace, SweepFiles, load_recipe
 from ikd.errors import BadInput
 from ikd.export import export_sweep, parse_pick
 from ikd.export import sweep as _sweep
-from ikd.sweep import Report, TrialRecord
+from ikd.sweep import Report, SweepFolder, TrialRecord
+from ikd.sweep.study.folder import write_files
 from ikd.tracking import RegisteredStudent
 
 Make = Callable[..., list[TrialRecord]]
@@ -37,8 +37,9 @@ def sweep(tmp_path: Path, best: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
             values = {"distill.host": "mgd", "seed": number}
             record = TrialRecord(number, f"{number} mgd", (), values, True, "f", directory)
             records.append(dataclasses.replace(record, state=state))
-        runner = {**Runner().model_dump(mode="json"), "tracking": {"uri": uri, "experiment": "bench"}}
-        (folder / "sweep.yaml").write_text(yaml.safe_dump({"runner": runner}))
+        runner = Runner.model_validate({"tracking": {"uri": uri, "experiment": "bench"}})
+        files = SweepFiles(SearchSpace(recipe="drawn_r18"), load_recipe("drawn_r18"), runner)
+        write_files(SweepFolder("night", folder), files)
         monkeypatch.setattr(_sweep, "trials_of", lambda name, home: records)
         monkeypatch.setattr(_sweep, "best_trial", lambda name, home: records[0])
         monkeypatch.setattr(_sweep, "trial_folder", lambda name, number, home: records[number].directory)
@@ -136,7 +137,7 @@ def test_the_registry_gets_the_folder_and_the_sweeps_own_settings(
         return RegisteredStudent("bench-student", "3", "models:/bench-student/3")
 
     monkeypatch.setattr(_sweep, "register_best", register)
-    exported = export_sweep("night", tmp_path / "out", register="bench-student")
+    exported = export_sweep("night", tmp_path / "out", home=tmp_path / "home", register="bench-student")
     assert exported.registered == "models:/bench-student/3"
     assert "registered as models:/bench-student/3" in exported.summary()
     assert calls == [
@@ -155,7 +156,7 @@ def test_the_registry_gets_the_folder_and_the_sweeps_own_settings(
 def test_registering_a_sweep_without_tracking_is_refused_before_the_export(sweep: Make, tmp_path: Path) -> None:
     sweep("finished", uri="none")
     with pytest.raises(BadInput, match=r"sweep\.yaml: runner\.tracking\.uri: must name an MLflow server"):
-        export_sweep("night", tmp_path / "out", register="model")
+        export_sweep("night", tmp_path / "out", home=tmp_path / "home", register="model")
     assert not (tmp_path / "out").exists()
 
 
