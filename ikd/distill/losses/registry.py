@@ -18,7 +18,7 @@ from ikd.distill.losses.adversarial import Adversarial
 from ikd.distill.losses.amd import AMD
 from ikd.distill.losses.crosskd import CrossKD
 from ikd.distill.losses.cwd import CWD
-from ikd.distill.losses.dfmsd import DFMSD, DMKD
+from ikd.distill.losses.dfmsd import DFMSD, dmkd
 from ikd.distill.losses.fbkd import FBKD
 from ikd.distill.losses.fgd import FGD
 from ikd.distill.losses.fitnet import FitNet
@@ -33,7 +33,7 @@ LOSSES: Mapping[str, Callable[..., nn.Module]] = {
     "crosskd": CrossKD,
     "cwd": CWD,
     "dfmsd": DFMSD,
-    "dmkd": DMKD,
+    "dmkd": dmkd,
     "fbkd": FBKD,
     "fgd": FGD,
     "fitnet": FitNet,
