@@ -38,7 +38,7 @@ def available() -> dict[str, ModuleType]:
 
 
 def workloads() -> dict[str, Callable[[], Tensor]]:
-    """What a detector asks for, by name."""
+    """Return what a detector asks for, by name."""
     generator = torch.Generator().manual_seed(0)
     boxes, scores = random_boxes(generator, 5000, 1000), torch.rand(5000, generator=generator)
     features = torch.randn(2, 256, 64, 64, generator=generator, requires_grad=True)

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from ikd.errors import IkdError
 
@@ -73,9 +72,7 @@ def sweep(
         plan = sweeps.dry_run(space, runner=runner, name=name, values=values, trials=trials, measure=measure)
         sweeps.wide_console().print(plan.render())
         return
-    result = sweeps.run_sweep(
-        space, runner=runner, name=name, values=values, trials=trials, warm_start=warm_start
-    )  # fmt: skip
+    result = sweeps.run_sweep(space, runner=runner, name=name, values=values, trials=trials, warm_start=warm_start)
     raise typer.Exit(result.exit_status)
 
 
@@ -115,13 +112,14 @@ def train(
     from ikd.config import load_recipe, parse_sets
 
     loaded = load_recipe(recipe, parse_sets(sets or []))
+    from ikd.progress import show_progress
     from ikd.training import EpochReport, checkpoint_in, prepare, run_trial  # after the recipe is right: torch is slow
 
     def show(report: EpochReport) -> None:
         typer.echo(report.line(loaded.total_epochs))
 
     checkpoint = checkpoint_in(to, resume=resume)
-    prepared = prepare(loaded, _notify)
+    prepared = prepare(loaded, show_progress)
     result = run_trial(loaded, show, checkpoint, directory=to, prepared=prepared)
     typer.echo(f"best mAP {100 * result.metrics['bbox_mAP']:.1f} at epoch {result.best_epoch}: {result.best}")
 
@@ -137,18 +135,12 @@ def attack(
     """
     from ikd.attack import PerturbationStore
     from ikd.config import load_recipe, parse_sets
-    from ikd.training import prepare
+    from ikd.progress import show_progress
+    from ikd.training import perturb
 
-    values = {"adversarial.enabled": True} | parse_sets(sets or [])
-    loaded = load_recipe(recipe, values)
-    made = prepare(loaded, _notify).stages
-    stores = {plan.teacher: stage.perturbations for plan, stage in zip(loaded.stages, made, strict=True)}
-    for teacher, folder in stores.items():
-        if folder is None:  # a stage may switch the adversarial term off
-            continue
-        summary = PerturbationStore.open(folder).summary()
-        clean, perturbed = (100 * summary[part]["bbox_mAP"] for part in ("clean", "perturbed"))
-        typer.echo(f"{summary['count']} images; teacher {teacher} mAP {clean:.1f} clean, {perturbed:.1f} perturbed")
+    loaded = load_recipe(recipe, {"adversarial.enabled": True} | parse_sets(sets or []))
+    for teacher, folder in perturb(loaded, show_progress).items():
+        typer.echo(PerturbationStore.open(folder).line(teacher))
         typer.echo(str(folder))
 
 
@@ -189,15 +181,11 @@ def doctor() -> None:
 
     Example: ikd doctor
     """
-    from ikd.doctor import diagnose, exit_status
+    from ikd.doctor import diagnose, exit_status, render
     from ikd.sweep import wide_console
 
     checks = diagnose()
-    colours = {"ok": "green", "warn": "yellow", "fail": "red"}
-    table = Table("", "check", "found", "what to do")
-    for check in checks:
-        table.add_row(f"[{colours[check.status]}]{check.status}", check.name, check.detail, check.advice)
-    wide_console().print(table)
+    wide_console().print(render(checks))
     raise typer.Exit(exit_status(checks))
 
 
@@ -257,12 +245,11 @@ def data_check(
 
     Example: ikd data check my/coco --train annotations/instances_train2017.json --images train2017,val2017
     """
-    from ikd.data import check_dataset
+    from ikd.data import check_dataset, parse_images
 
-    first, comma, second = images.partition(",")
-    report = check_dataset(directory, train_json, val_json, (first, second) if comma else images)
+    report = check_dataset(directory, train_json, val_json, parse_images(images))
     typer.echo(str(report))
-    raise typer.Exit(0 if report.ok else 2)
+    raise typer.Exit(report.exit_status)
 
 
 @data_app.command("draw")
@@ -280,14 +267,6 @@ def data_draw(
     from ikd.data import draw_dataset
 
     typer.echo(str(draw_dataset(directory, num_train=train_images, num_val=val_images, size_px=size, seed=seed)))
-
-
-def _notify(what: str, done: int, total: int) -> None:
-    """Show what is being made, on one line where the terminal can."""
-    end = "\n" if done >= total or not sys.stderr.isatty() else "\r"
-    if end == "\r" or done >= total or done % max(1, total // 10) == 0:
-        sys.stderr.write(f"{what}: {done}/{total}{end}")
-        sys.stderr.flush()
 
 
 if __name__ == "__main__":

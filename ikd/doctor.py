@@ -1,6 +1,6 @@
 """What is wrong with this machine's set-up, and what to do about each fault.
 
-`diagnose` looks and changes nothing; `ikd doctor` prints what it returns and ends with `exit_status`.
+`diagnose` looks and changes nothing; `ikd doctor` prints what it returns by `render` and ends with `exit_status`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Literal
 
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+from rich.table import Table
 
 from ikd.errors import BadInput
 from ikd.home import home
@@ -78,6 +79,15 @@ def diagnose() -> list[Check]:
 def exit_status(checks: Iterable[Check]) -> int:
     """Return 1 when any check failed, else 0; warnings do not count."""
     return int(any(check.status == "fail" for check in checks))
+
+
+def render(checks: Iterable[Check]) -> Table:
+    """Return the checks as a table for a terminal."""
+    colours = {"ok": "green", "warn": "yellow", "fail": "red"}
+    table = Table("", "check", "found", "what to do")
+    for check in checks:
+        table.add_row(f"[{colours[check.status]}]{check.status}", check.name, check.detail, check.advice)
+    return table
 
 
 def _survive(look: Callable[[], Iterable[Check]]) -> list[Check]:

@@ -147,7 +147,8 @@ def append(path: Path, text: str) -> None:
 def sweep_partials(folder: Path) -> None:
     """Remove what killed writers left in a folder that nobody else is writing to."""
     for left in folder.glob(f".*{_PARTIAL}"):
-        left.unlink(missing_ok=True)
+        if not left.is_dir():  # of `whole_folder`, which may be somebody's who is at work
+            left.unlink(missing_ok=True)
 
 
 def _beside(path: Path) -> Path:

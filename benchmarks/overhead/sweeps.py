@@ -41,10 +41,17 @@ def ours(folder: Path, trials: int) -> dict[str, float]:
     from ikd.sweep.study.study import SweepStudy
 
     recipe = load_recipe("drawn_r18").with_values({"schedule.epochs": EPOCHS, "distill.host": "mgd"})
-    space = SearchSpace.model_validate_json(json.dumps({
-        "recipe": "drawn_r18", "parameters": {"distill.mgd.alpha": {"log_uniform": [LOW, HIGH]}}, "anchors": [],
-        "scheduler": {"none": {}}, "budget": {"trials": trials},
-    }))  # fmt: skip
+    space = SearchSpace.model_validate_json(
+        json.dumps(
+            {
+                "recipe": "drawn_r18",
+                "parameters": {"distill.mgd.alpha": {"log_uniform": [LOW, HIGH]}},
+                "anchors": [],
+                "scheduler": {"none": {}},
+                "budget": {"trials": trials},
+            }
+        )
+    )
     runner = Runner.model_validate({"concurrency": CONCURRENCY, "storage": str(folder), "tracking": {"uri": "local"}})
     reports: list[float] = []
     writes: list[float] = []
@@ -61,9 +68,13 @@ def ours(folder: Path, trials: int) -> dict[str, float]:
     Conductor.report = counted  # type: ignore[method-assign]
     with timed(SweepStudy, "_write", writes), timed(TuneController, "_on_training_result", reports, "bbox_mAP"):
         result = run_sweep(
-            space, recipe=recipe, runner=runner, name="s", output=Console(file=io.StringIO(), width=120),
+            space,
+            recipe=recipe,
+            runner=runner,
+            name="s",
+            output=Console(file=io.StringIO(), width=120),
             training="benchmarks.overhead.work",
-        )  # fmt: skip
+        )
     assert [one.state for one in result.trials] == ["finished"] * trials, [one.reason for one in result.trials]
     return {**_blocked(reports), "writes": statistics.mean(counts)}
 
@@ -93,14 +104,19 @@ def plain(folder: Path, trials: int, *, reuse: bool) -> dict[str, float]:
             tune.with_resources(tune.with_parameters(tune_trial, count=EPOCHS), {"cpu": 1}),
             param_space={"alpha": tune.loguniform(LOW, HIGH)},
             tune_config=tune.TuneConfig(
-                search_alg=OptunaSearch(), metric="bbox_mAP", mode="max", num_samples=trials,
-                max_concurrent_trials=CONCURRENCY, reuse_actors=reuse,
+                search_alg=OptunaSearch(),
+                metric="bbox_mAP",
+                mode="max",
+                num_samples=trials,
+                max_concurrent_trials=CONCURRENCY,
+                reuse_actors=reuse,
             ),
             run_config=tune.RunConfig(
-                storage_path=str(folder / "tune"), verbose=0,
+                storage_path=str(folder / "tune"),
+                verbose=0,
                 callbacks=[MLflowLoggerCallback(tracking_uri=tracking, experiment_name="s")],
             ),
-        ).fit()  # fmt: skip
+        ).fit()
     ray.shutdown()
     return _blocked(reports)
 

@@ -9,12 +9,13 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ikd.config import Recipe
+from ikd.trial import EpochReport, NotifyOf, Report, TrialOptions
 
 SECONDS, NOTES = "IKD_OVERHEAD_SECONDS", "IKD_OVERHEAD_NOTES"
 """Variables: seconds of an epoch, and the file where what happens is noted."""
@@ -22,17 +23,20 @@ PARAMETERS = 500_000
 METRICS = 24
 
 
-class StopTrial(Exception):
-    """The trial ends here."""
+@dataclass(frozen=True)
+class Files:
+    """Stands for the data of a trial."""
+
+    def fingerprint(self) -> str:
+        """Return the same for every trial."""
+        return "overhead"
 
 
 @dataclass(frozen=True)
-class EpochReport:
-    """One validation."""
+class Prepared:
+    """Stands for what a trial starts from."""
 
-    epoch: int
-    metrics: dict[str, float]
-    checkpoint: Path
+    files: Files = Files()
 
 
 def note(what: str) -> None:
@@ -66,15 +70,36 @@ def epochs(alpha: float, count: int, folder: Path) -> Iterator[EpochReport]:
         yield EpochReport(epoch, metrics, folder / "last.pth")
 
 
+def check(recipe: Recipe) -> None:
+    """Let every recipe fit."""
+
+
+def prepare(recipe: Recipe, progress: NotifyOf | None = None) -> Prepared:
+    """Make nothing."""
+    return Prepared()
+
+
 def resumable(directory: Path) -> None:
     """Find nothing to go on from: nothing is ever interrupted here."""
 
 
-def run_trial(
-    recipe: Recipe, report: Callable[[EpochReport], None], checkpoint: Path | None, *, directory: Path,
-    objective: tuple[str, str], threads: int,
-) -> None:  # fmt: skip
+def reset() -> None:
+    """Leave the process as it is: nothing is kept in it."""
+
+
+def run_trial(  # noqa: PLR0913 - as `ikd.training.run_trial`
+    recipe: Recipe,
+    report: Report | None = None,
+    checkpoint: Path | None = None,
+    *,
+    directory: Path,
+    objective: tuple[str, str],
+    threads: int | None,
+    prepared: Prepared | None,
+    options: TrialOptions,
+) -> None:
     """Train one trial of `ikd sweep`."""
+    assert report is not None
     assert checkpoint is None, "nothing is ever interrupted here"
     for done in epochs(recipe.distill.mgd.alpha, recipe.total_epochs, directory):
         metrics = json.dumps({"epoch": done.epoch, "metrics": done.metrics})

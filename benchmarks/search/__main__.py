@@ -52,9 +52,7 @@ def record(options: argparse.Namespace) -> None:
 
 def confirm_choices(options: argparse.Namespace) -> None:
     store = Store(options.to)
-    confirm(
-        options.name, store, methods=options.methods, seeds=options.seeds, epochs=options.epochs, root=options.data
-    )  # fmt: skip
+    confirm(options.name, store, methods=options.methods, seeds=options.seeds, epochs=options.epochs, root=options.data)
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ import optuna
 from benchmarks.search.runs import CONCURRENCY, NEVER, RUNGS, Run
 from benchmarks.search.surrogate import Surrogate
 from ikd.config import Domain, Recipe, Runner, SearchSpace
-from ikd.sweep.samplers.domains import labels, meant
+from ikd.sweep.study.distributions import labels, meant
 from ikd.sweep.tune.environment import prepare_environment
 
 TUNE_RUNGS = {"grace_period": RUNGS["grace_epochs"], "reduction_factor": RUNGS["reduction_factor"]}
@@ -80,20 +80,23 @@ def plain(surrogate: Surrogate, *, seed: int, epochs: int) -> Run:
     recipe = surrogate.recording.recipe(seed)
     search = OptunaSearch(
         Suggest(surrogate.space), metric="mAP", mode="max", seed=seed, points_to_evaluate=[surrogate.paper()]
-    )  # fmt: skip
+    )
     asha = ASHAScheduler(metric="mAP", mode="max", max_t=surrogate.epochs, **TUNE_RUNGS)
     runner = Runner.model_validate({"concurrency": CONCURRENCY})
     with ray_session(runner), tempfile.TemporaryDirectory() as scratch:
         tune.Tuner(
             tune.with_parameters(train, recipe=recipe, surrogate=surrogate),
             tune_config=tune.TuneConfig(
-                search_alg=search, scheduler=asha, num_samples=NEVER, max_concurrent_trials=CONCURRENCY,
+                search_alg=search,
+                scheduler=asha,
+                num_samples=NEVER,
+                max_concurrent_trials=CONCURRENCY,
                 reuse_actors=True,
             ),
             run_config=tune.RunConfig(
                 storage_path=scratch, verbose=0, stop=_enough(run, epochs), callbacks=[_note(run, surrogate)]
             ),
-        ).fit()  # fmt: skip
+        ).fit()
     run.events = run.events[:epochs]
     return run
 

@@ -36,9 +36,12 @@ def trained(recording: Recording, values: Mapping[str, Any], seed: int, root: st
     found: list[Mapping[str, float]] = []
     with tempfile.TemporaryDirectory() as folder:
         run_trial(
-            recipe, lambda report: found.append(report.metrics), directory=Path(folder), threads=1,
+            recipe,
+            lambda report: found.append(report.metrics),
+            directory=Path(folder),
+            threads=1,
             prepared=prepare(recipe),
-        )  # fmt: skip
+        )
     seconds = tuple(round(epoch_seconds(one), 2) for one in found)
     return Training(dict(values), seed, True, tuple(round(one[metric], 5) for one in found), seconds)
 
@@ -65,7 +68,7 @@ def repeat(name: str, indices: Iterable[int], seeds: Sequence[int], root: str | 
 
 def confirm(
     name: str, store: Store, *, methods: Sequence[str], seeds: Sequence[int], epochs: int, root: str | None
-) -> None:  # fmt: skip
+) -> None:
     """Train for real what methods chose in their first search, and the paper's values; print the table.
 
     Args:
@@ -93,7 +96,7 @@ def confirm(
 
 def _curve(
     recording: Recording, store: Store, values: Mapping[str, Any], seed: int, root: str | None
-) -> Sequence[float]:  # fmt: skip
+) -> Sequence[float]:
     known = [one for one in recording.trainings if one.values == values and one.seed == seed]
     if known:
         return known[0].curve

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from benchmarks.search.recording import Recording, Training, repeats
 from ikd.config import Domain, Recipe, SearchSpace
 from ikd.errors import BadInput
-from ikd.sweep.samplers.domains import as_chosen, place
+from ikd.sweep.records.domains import as_chosen, place
 
 Array = NDArray[np.float64]
 SWITCHED_OFF = 0.5

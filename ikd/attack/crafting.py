@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,8 +22,9 @@ from ikd.attack.store import PerturbationStore
 from ikd.data import coco_metrics, read_annotations
 from ikd.detectors import boxes_only, weights_sha256
 from ikd.errors import BadInput, DataError
+from ikd.evaluation import coco_detections
+from ikd.trial import Notify
 
-Progress = Callable[[int, int], None]
 _FORMAT = 1  # raise when the stored files or the meaning of a setting change
 
 
@@ -59,7 +60,7 @@ def generate(
     *,
     batch_size: int = 8,
     device: str | torch.device = "cpu",
-    progress: Progress | None = None,
+    progress: Notify | None = None,
 ) -> dict[str, Any]:
     """Fill a store with the perturbation of every image, then evaluate the teacher with and without it.
 
@@ -123,9 +124,7 @@ def _silent(done: int, total: int) -> None:
 class _Run:
     """One pass over the images to attack, one over all to evaluate."""
 
-    def __init__(
-        self, teacher: Any, dataset: Any, store: PerturbationStore, batch_size: int, progress: Progress
-    ) -> None:
+    def __init__(self, teacher: Any, dataset: Any, store: PerturbationStore, batch_size: int, progress: Notify) -> None:
         self.teacher, self.dataset, self.store, self.batch_size = teacher, dataset, store, batch_size
         self.progress, self.done, self.total = progress, 0, 0
         self.device = next(teacher.parameters()).device
@@ -179,12 +178,8 @@ class _Run:
         inputs = self.normaliser.forward(pixels, valid_mask(pixels, sizes))
         with boxes_only(self.teacher):
             results = self.teacher.predict(inputs, samples, rescale=True)
-        return [item for result in results for item in self._detections(result)]
-
-    def _detections(self, result: Any) -> Iterator[dict[str, Any]]:
-        found = result.pred_instances
-        boxes = found.bboxes.cpu().clone()  # [M, 4] xyxy, original pixels
-        boxes[:, 2:] -= boxes[:, :2]
-        for box, label, score in zip(boxes.tolist(), found.labels.tolist(), found.scores.tolist(), strict=True):
-            category = self.dataset.cat_ids[label]
-            yield {"image_id": int(result.img_id), "category_id": category, "bbox": box, "score": score}
+        return [
+            item
+            for result in results
+            for item in coco_detections(int(result.img_id), result.pred_instances, self.dataset.cat_ids)
+        ]

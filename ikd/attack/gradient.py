@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ikd.attack.losses import classification_loss, detection_loss
+from ikd.detectors import head_row
 
 _SUMS: dict[str, Callable[[Any], Tensor]] = {"cls": classification_loss, "cls+reg": detection_loss}
 
@@ -62,10 +63,10 @@ def supervised_loss(teacher: Any, inputs: Tensor, samples: Sequence[Any], kind: 
 def teacher_loss(teacher: Any, inputs: Tensor, samples: Sequence[Any]) -> dict[str, Any]:
     """Return the losses of a frozen detector.
 
-    RepPoints' head gives its loss what it reads only in training mode: its own flag is set, its layers stay.
+    A head whose loss needs training mode (see `ikd.detectors.Head`) gets its own flag set; its layers stay.
     """
     head: Any = getattr(teacher, "bbox_head", None)
-    flagged = type(head).__name__ == "RepPointsHead"
+    flagged = head_row(head).loss_in_training
     if flagged:
         head.training = True
     try:

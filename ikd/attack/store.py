@@ -123,6 +123,16 @@ class PerturbationStore:
         summary: dict[str, Any] = json.loads((self.folder / _SUMMARY).read_text())
         return summary
 
+    def line(self, teacher: str) -> str:
+        """Return for people how many images there are and how well they fool the teacher of this name.
+
+        Raises:
+            DataError: the store is incomplete.
+        """
+        summary = self.summary()
+        clean, perturbed = (100 * summary[part]["bbox_mAP"] for part in ("clean", "perturbed"))
+        return f"{summary['count']} images; teacher {teacher} mAP {clean:.1f} clean, {perturbed:.1f} perturbed"
+
     def _path(self, image_id: int) -> Path:
         return self.folder / f"{int(image_id)}.png"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ikd.errors import DataError
+from ikd.files import write_whole
 
 
 class TeacherBoxes:
@@ -57,15 +57,8 @@ class TeacherBoxes:
     @staticmethod
     def write(file: Path, boxes: Mapping[int, NDArray[np.float32]]) -> None:
         """Write boxes by image id, each [n, 5]: corners in pixels of the original image, and the score."""
-        partial = file.with_name(f".{file.name}.{os.getpid()}.partial.npz")  # numpy appends what it misses
         rows = [np.asarray(found, dtype=np.float32).reshape(-1, 5) for found in boxes.values()]
-        try:
-            np.savez(
-                partial,
-                ids=np.array(list(boxes), dtype=np.int64),
-                counts=np.array([len(found) for found in rows], dtype=np.int64),
-                boxes=np.concatenate(rows) if rows else np.zeros((0, 5), np.float32),
-            )
-            os.replace(partial, file)
-        finally:
-            partial.unlink(missing_ok=True)
+        ids = np.array(list(boxes), dtype=np.int64)
+        counts = np.array([len(found) for found in rows], dtype=np.int64)
+        joined = np.concatenate(rows) if rows else np.zeros((0, 5), np.float32)
+        write_whole(file, lambda stream: np.savez(stream, ids=ids, counts=counts, boxes=joined))

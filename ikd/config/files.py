@@ -120,17 +120,16 @@ def _recipe_path(name: str) -> Path:
         return Path(name)
     if name not in recipe_names():
         near = difflib.get_close_matches(name, recipe_names(), n=1)
-        hint = f"did you mean {near[0]!r}?" if near else _some_recipes()
+        if near:
+            hint = f"did you mean {near[0]!r}?"
+        else:
+            tables = [one for one in recipe_names() if "_table" in one]
+            others = [one for one in recipe_names() if one not in tables]
+            hint = f"the shipped ones are {', '.join(others)}, and {len(tables)} rows of papers' tables in {SHIPPED}"
         raise ConfigError(
             [Problem(printable(name), "recipe", name, f"must be a shipped recipe or a path ending in .yaml; {hint}")]
         )
     return SHIPPED / f"{name}.yaml"
-
-
-def _some_recipes() -> str:
-    tables = [name for name in recipe_names() if "_table" in name]
-    others = [name for name in recipe_names() if name not in tables]
-    return f"the shipped ones are {', '.join(others)}, and {len(tables)} rows of papers' tables in {SHIPPED}"
 
 
 def _recipe_document(path: Path, seen: tuple[Path, ...] = ()) -> Document:

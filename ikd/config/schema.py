@@ -45,7 +45,8 @@ def json_schema(kind: Kind) -> Schema:
             field.setdefault("description", sections.get(name, {}).get("description", ""))
     top = sections.pop(_CLASSES[kind].__name__)
     if kind == "recipe":
-        top["properties"] = {"base": _base(), **top["properties"]}
+        base = "Recipe this one starts from, a shipped name or a path beside the file; then only what differs."
+        top["properties"] = {"base": {"type": "string", "description": base}, **top["properties"]}
         top["anyOf"] = [{"required": ["base"]}, {"required": ["data", "student"]}]
     elif kind == "space":
         _finish_space(top, sections)
@@ -66,13 +67,6 @@ def write_schemas(folder: Path) -> list[Path]:
 def schema_text(kind: Any) -> str:
     """Return the text of a schema file."""
     return json.dumps(json_schema(kind), indent=1, ensure_ascii=False) + "\n"
-
-
-def _base() -> Schema:
-    return {
-        "type": "string",
-        "description": "Recipe this one starts from, a shipped name or a path beside the file; then only what differs.",
-    }
 
 
 def _finish_space(top: Schema, sections: dict[str, Schema]) -> None:
@@ -110,17 +104,11 @@ def _open(mapping: Schema, named: Mapping[str, Schema], below: Schema) -> None:
 
 def _fields(schema: Schema, sections: Mapping[str, Schema], prefix: str = "") -> Iterator[tuple[str, Schema]]:
     """Yield the recipe's fields by dotted name, sections included."""
-    section = _section(schema, sections)
-    for name, field in (section or {}).get("properties", {}).items():
+    options = [schema, *schema.get("anyOf", ()), *schema.get("allOf", ())]
+    held = [option["$ref"].rpartition("/")[2] for option in options if "$ref" in option]
+    for name, field in sections[held[0]].get("properties", {}).items() if held else ():
         yield prefix + name, field
         yield from _fields(field, sections, f"{prefix}{name}.")
-
-
-def _section(schema: Schema, sections: Mapping[str, Schema]) -> Schema | None:
-    """Return the section that a field holds, or None for a plain value."""
-    options = [schema, *schema.get("anyOf", ()), *schema.get("allOf", ())]
-    names = [option["$ref"].rpartition("/")[2] for option in options if "$ref" in option]
-    return sections[names[0]] if names else None
 
 
 def _used(schema: Schema, sections: Mapping[str, Schema]) -> set[str]:

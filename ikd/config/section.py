@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 import pydantic
 from pydantic import Field
@@ -35,6 +35,14 @@ class Section(pydantic.BaseModel):
         frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
     )
 
+    @pydantic.field_validator("*", mode="before")
+    @classmethod
+    def _list_for_tuple(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
+        """Take a list where a tuple is meant, from a program as from a file; sets have no order and stay errors."""
+        annotation = cls.model_fields[str(info.field_name)].annotation
+        meant = any(get_origin(one) is tuple for one in (annotation, *get_args(annotation)))
+        return tuple(value) if meant and isinstance(value, list) else value
+
 
 def validate(cls: type[SectionType], document: Document) -> SectionType:
     """Build `cls` from a parsed file.
@@ -43,7 +51,7 @@ def validate(cls: type[SectionType], document: Document) -> SectionType:
         ConfigError: lists every fault with file, line, field, value and rule.
     """
     try:
-        # JSON mode is the strict mode that still takes a list for a tuple and a text for a path.
+        # JSON mode names what a file holds: an array, an object, where Python mode would say tuple, dictionary.
         return cls.model_validate_json(json.dumps(document.data, default=str))
     except pydantic.ValidationError as error:
         raise ConfigError([_problem(cls, document, dict(fault)) for fault in error.errors()]) from error
@@ -64,14 +72,10 @@ def _problem(cls: type[Section], document: Document, fault: Mapping[str, Any]) -
         return document.problem(location, None, "is not a field here" + _nearest(cls, location))
     if fault["type"] == "missing":
         return document.problem(location, None, "is required")
-    value = fault.get("input")
-    return document.problem(location, None if isinstance(value, dict) else value, _rule(fault))
-
-
-def _rule(fault: Mapping[str, Any]) -> str:
-    """Say what would be right, in the words of the person's file rather than of the validator."""
+    value = plain(fault.get("input"))
+    # What would be right, in the words of the person's file rather than of the validator.
     text = str(fault["msg"]).removeprefix("Value error, ").removeprefix("Input ")
-    return text[:1].lower() + text[1:]
+    return document.problem(location, None if isinstance(value, dict) else value, text[:1].lower() + text[1:])
 
 
 def _written(document: Document, location: tuple[str | int, ...]) -> Location:

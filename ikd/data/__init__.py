@@ -1,6 +1,6 @@
 """Data sets in COCO format: checking, identifying, evaluating, and one that ikd draws itself."""
 
-from ikd.data.check import check_dataset
+from ikd.data.check import check_dataset, parse_images
 from ikd.data.coco import categories, read_annotations
 from ikd.data.draw import draw_dataset, drawn_dataset
 from ikd.data.files import DataFiles, part_of
@@ -20,6 +20,7 @@ __all__ = [
     "draw_dataset",
     "drawn_dataset",
     "fingerprint",
+    "parse_images",
     "part_of",
     "read_annotations",
 ]

@@ -16,6 +16,12 @@ from ikd.errors import DataError
 SMALL_PX2, LARGE_PX2 = 32**2, 96**2  # COCO's borders between small, medium and large
 
 
+def parse_images(text: str) -> str | tuple[str, str]:
+    """Return the image folders of both splits as written on the command line: one for both, or `TRAIN,VAL`."""
+    train, comma, val = text.partition(",")
+    return (train, val) if comma else text
+
+
 def check_dataset(
     directory: str | Path, train: str = "train.json", val: str = "val.json", images: str | tuple[str, str] = "images"
 ) -> DataReport:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ikd.data.textures import Field, background, natural_noise, outline, pattern
-from ikd.errors import BadInput
+from ikd.errors import BadInput, refuse
+from ikd.files import whole_folder
 from ikd.home import cache
 
 CLASSES = {"disc": "stripes", "square": "checks", "triangle": "dots", "ring": "plain"}  # shape and its texture
@@ -122,27 +120,23 @@ def draw_dataset(
     )
     for name, value, least in limits:
         if value < least:
-            raise BadInput(f"{name} must be {least} or more, but got {value}")
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+            refuse(name, f"must be {least} or more", value)
+    if _filled(target):
         raise BadInput(f"{target} must not exist or be an empty folder, nothing is overwritten")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=".drawing-", dir=target.parent))
     try:
-        (draft / "images").mkdir()
-        for number, (split, count) in enumerate((("train", num_train), ("val", num_val))):
-            _draw_split(draft, split, count, size_px, np.random.RandomState([seed, number]))
-        draft.chmod(0o755)  # mkdtemp makes it private
-        _move(draft, target)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        with whole_folder(target) as draft:
+            (draft / "images").mkdir()
+            for number, (split, count) in enumerate((("train", num_train), ("val", num_val))):
+                _draw_split(draft, split, count, size_px, np.random.RandomState([seed, number]))
+    except OSError as error:
+        if not _filled(target):
+            raise
+        raise BadInput(f"{target} must not exist or be an empty folder, but was filled meanwhile ({error})") from error
     return target
 
 
-def _move(draft: Path, target: Path) -> None:
-    try:
-        os.replace(draft, target)
-    except OSError as error:
-        raise BadInput(f"{target} must not exist or be an empty folder, but was filled meanwhile ({error})") from error
+def _filled(target: Path) -> bool:
+    return target.exists() and (not target.is_dir() or any(target.iterdir()))
 
 
 def _draw_split(directory: Path, split: str, count: int, size_px: int, random: np.random.RandomState) -> None:
@@ -157,7 +151,8 @@ def _draw_split(directory: Path, split: str, count: int, size_px: int, random: n
         canvas = _draw_image(random, size_px, _KINDS[number % len(_KINDS)])
         name = f"{split}_{number:05d}.png"
         pixels = np.clip(np.rint(canvas.pixels), 0, 255).astype(np.uint8)
-        cv2.imwrite(str(directory / "images" / name), pixels, [cv2.IMWRITE_PNG_COMPRESSION, 6])
+        _, png = cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 6])
+        (directory / "images" / name).write_bytes(png.tobytes())  # unlike OpenCV's writer, notices a full disk
         content["images"].append({"id": number + 1, "file_name": name, "width": size_px, "height": size_px})
         for label, mask in zip(canvas.labels, canvas.masks, strict=True):
             ids = {"id": len(content["annotations"]) + 1, "image_id": number + 1, "category_id": names.index(label) + 1}

@@ -12,6 +12,7 @@ from typing import Any
 
 from ikd.data.coco import read_annotations
 from ikd.errors import DataError, Problem
+from ikd.files import sha256
 
 _VERSION = "ikd data 1"  # part of every hash: a change of the recipe below must not pass for the same data
 
@@ -65,7 +66,7 @@ def image_digests(content: dict[str, Any], images: Path) -> list[str]:
         objects[annotation["image_id"]].append(_object(annotation, names))
 
     def digest(image: dict[str, Any]) -> str:
-        pixels = hashlib.sha256((images / image["file_name"]).read_bytes()).hexdigest()
+        pixels = sha256(images / image["file_name"])
         return combine([pixels, f"{int(image['width'])}x{int(image['height'])}", *sorted(objects[image["id"]])])
 
     # hashlib releases the interpreter lock, and reading waits for the disk

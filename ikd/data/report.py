@@ -103,6 +103,11 @@ class DataReport:
         """Whether the data set can be trained on."""
         return not self.errors
 
+    @property
+    def exit_status(self) -> int:
+        """Exit status of `ikd data check`."""
+        return 0 if self.ok else 2
+
     def raise_for_errors(self) -> None:
         """Refuses a data set with errors.
 

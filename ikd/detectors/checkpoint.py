@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import os
 import pickle
 import re
 import shutil
@@ -23,6 +22,7 @@ import torch
 from torch import Tensor
 
 from ikd.errors import CheckpointError
+from ikd.files import link_whole, sha256, whole, write_text
 
 _numpy: Any = importlib.import_module("numpy._core.multiarray")  # private, and named in every pickled array
 _DTYPES = "?bhilqBHILQefdFD"
@@ -60,17 +60,7 @@ def read_checkpoint(path_or_url: str | Path, cache_dir: Path | None = None) -> C
     if not path.is_file():
         raise CheckpointError(f"no checkpoint at {source!r}")
     content = _load(path, source)
-    with path.open("rb") as stream:
-        digest = _digest(stream)
-    return Checkpoint(_weights(content, source), _classes(content), digest, source)
-
-
-def _digest(stream: Any) -> str:
-    """Return the SHA-256 of a file (`hashlib.file_digest` needs Python 3.11)."""
-    digest = hashlib.sha256()
-    while chunk := stream.read(1 << 20):
-        digest.update(chunk)
-    return digest.hexdigest()
+    return Checkpoint(_weights(content, source), _classes(content), sha256(path), source)
 
 
 class _Inert:
@@ -160,9 +150,7 @@ def _classes(content: Any) -> tuple[str, ...] | None:
 
 
 _TIMEOUT_SECONDS = 60
-
-
-_CHUNK = 1 << 20
+_CHUNK_BYTES = 1 << 20
 
 
 def fetch(url: str, cache_dir: Path | None) -> Path:
@@ -181,45 +169,34 @@ def fetch(url: str, cache_dir: Path | None) -> Path:
     if note.is_file():
         digest = note.read_text().strip()
         path = cache_dir / digest / name
-        if path.is_file() and _sha256(path) == digest:
+        if path.is_file() and sha256(path) == digest:
             return path
     return _download(url, cache_dir, name, note)
 
 
 def _download(url: str, cache_dir: Path, name: str, note: Path) -> Path:
-    note.parent.mkdir(parents=True, exist_ok=True)
-    handle, partial = tempfile.mkstemp(dir=cache_dir, suffix=".part")
     try:
-        with os.fdopen(handle, "wb") as target, urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as answer:
-            shutil.copyfileobj(answer, target, _CHUNK)
-            expected = answer.headers.get("Content-Length")
-        size = Path(partial).stat().st_size
-        if expected is not None and size != int(expected):
-            raise CheckpointError(f"the download of {url!r} was cut short: {size} of {expected} bytes")
-        digest = _sha256(Path(partial))
-        promised = re.search(r"-([0-9a-f]{8})\.\w+$", name)
-        if promised and not digest.startswith(promised[1]):
-            raise CheckpointError(f"{url!r} has the hash {digest[:8]}, its name promises {promised[1]}")
-        path = cache_dir / digest / name
-        path.parent.mkdir(exist_ok=True)
-        os.replace(partial, path)
+        note.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".download-", dir=cache_dir) as aside:  # its hash says where it goes
+            copy = Path(aside) / name
+            with (
+                whole(copy) as partial,
+                partial.open("wb") as target,
+                urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as answer,
+            ):
+                shutil.copyfileobj(answer, target, _CHUNK_BYTES)
+                expected = answer.headers.get("Content-Length")
+            size = copy.stat().st_size
+            if expected is not None and size != int(expected):
+                raise CheckpointError(f"the download of {url!r} was cut short: {size} of {expected} bytes")
+            digest = sha256(copy)
+            promised = re.search(r"-([0-9a-f]{8})\.\w+$", name)
+            if promised and not digest.startswith(promised[1]):
+                raise CheckpointError(f"{url!r} has the hash {digest[:8]}, its name promises {promised[1]}")
+            path = cache_dir / digest / name
+            path.parent.mkdir(exist_ok=True)
+            link_whole(copy, path)
+        write_text(note, digest)
     except (urllib.error.URLError, HTTPException, OSError) as error:
         raise CheckpointError(f"cannot fetch {url!r}: {error}") from error
-    finally:
-        Path(partial).unlink(missing_ok=True)
-    _write_atomically(note, digest)
     return path
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
-    partial.write_text(text)
-    os.replace(partial, path)
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while chunk := stream.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()

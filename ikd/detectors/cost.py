@@ -81,7 +81,7 @@ def latency_ms(detector: Any, dataset: Any) -> float:
 
 
 def _nothing() -> None:
-    """A CPU has finished when it returns."""
+    """Do nothing: a CPU has finished when it returns."""
 
 
 def _typical(detector: Any, dataset: Any) -> dict[str, Any]:

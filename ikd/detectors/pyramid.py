@@ -14,11 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ikd.detectors.families import NECKS, convolutions
 from ikd.errors import BadInput
 
 _PROBE_PX = 256
-# necks whose output l comes from fpn_convs[l]; a subclass that adds a path after them (PAFPN, RFP) is not one
-_NECKS = ("FPN", "FPN_CARAFE", "HRFPN")
 
 
 def tap_names(detector: nn.Module) -> list[str]:
@@ -33,14 +32,16 @@ def tap_names(detector: nn.Module) -> list[str]:
     name = type(detector).__name__
     if neck is None:
         raise BadInput(f"{name} has no neck, so there is no feature pyramid to distil")
-    if type(neck).__name__ not in _NECKS:
+    row = NECKS.get(type(neck).__name__)
+    if row is None:
         raise BadInput(
             f"{name} has the neck {type(neck).__name__}, whose outputs are not those of one convolution a level; "
-            f"distillation needs one of {', '.join(_NECKS)}"
+            f"distillation needs one of {', '.join(NECKS)}"
         )
-    if not all(isinstance(getattr(level, "conv", None), nn.Module) for level in neck.fpn_convs):
-        raise BadInput(f"{name}: its neck {type(neck).__name__} has an output without a convolution")
-    return [f"neck.fpn_convs.{level}.conv" for level in range(len(neck.fpn_convs))]
+    found = convolutions(neck, row)
+    if not found:
+        raise BadInput(f"{name}: its neck {row.name} has an output without a convolution")
+    return [f"neck.{convolution}" for convolution in found]
 
 
 def tap_channels(detector: nn.Module) -> list[int]:

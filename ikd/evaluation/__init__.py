@@ -5,7 +5,16 @@ from ikd.ops import install
 install()  # before mmdet, which looks for kernels when it is imported
 
 from ikd.evaluation.boxes import find_boxes  # noqa: E402
-from ikd.evaluation.coco import CocoEvaluator  # noqa: E402
+from ikd.evaluation.coco import CocoEvaluator, coco_detections  # noqa: E402
 from ikd.evaluation.plain_mmdet import evaluate, load_detector, read_config, run, val_loader  # noqa: E402
 
-__all__ = ["CocoEvaluator", "evaluate", "find_boxes", "load_detector", "read_config", "run", "val_loader"]
+__all__ = [
+    "CocoEvaluator",
+    "coco_detections",
+    "evaluate",
+    "find_boxes",
+    "load_detector",
+    "read_config",
+    "run",
+    "val_loader",
+]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from mmdet.datasets import CocoDataset
+from mmengine.dataset import pseudo_collate
 from mmengine.registry import DefaultScope
 from numpy.typing import NDArray
 
@@ -17,11 +17,12 @@ from ikd.augment import test_pipeline
 from ikd.config import Recipe
 from ikd.data import DataFiles, part_of
 from ikd.detectors import boxes_only
+from ikd.evaluation.plain_mmdet import predictions
+from ikd.trial import Notify
 
 
-@torch.no_grad()
 def find_boxes(
-    recipe: Recipe, files: DataFiles, teacher: Any, progress: Callable[[int, int], None] | None
+    recipe: Recipe, files: DataFiles, teacher: Any, progress: Notify | None
 ) -> dict[int, NDArray[np.float32]]:
     """Run a teacher over every training image, as at test time.
 
@@ -32,12 +33,9 @@ def find_boxes(
     with contextlib.redirect_stdout(io.StringIO()), DefaultScope.overwrite_default_scope("mmdet"):
         dataset = CocoDataset(**part_of(files, "train"), test_mode=True, pipeline=pipeline)
     found: dict[int, NDArray[np.float32]] = {}
+    batches = (pseudo_collate([dataset[index]]) for index in range(len(dataset)))
     with boxes_only(teacher):
-        for index in range(len(dataset)):
-            item = dataset[index]
-            result = teacher.val_step({"inputs": [item["inputs"]], "data_samples": [item["data_samples"]]})[0]
+        for (result,) in predictions(teacher, batches, len(dataset), progress):
             seen = result.pred_instances
             found[int(result.img_id)] = torch.cat([seen.bboxes, seen.scores[:, None]], dim=1).cpu().float().numpy()
-            if progress is not None:
-                progress(index + 1, len(dataset))
     return found

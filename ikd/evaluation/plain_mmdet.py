@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,7 @@ from ikd.data import categories
 from ikd.detectors import build_detector, load_weights, quiet, read_checkpoint, without_pretrained
 from ikd.errors import BadInput
 from ikd.evaluation.coco import CocoEvaluator
-
-Done = Callable[[int, int], None]
-"""Called with the images evaluated so far and their number."""
+from ikd.trial import Notify
 
 
 def evaluate(
@@ -30,7 +28,7 @@ def evaluate(
     images: Path,
     *,
     device: str = "auto",
-    progress: Done | None = None,
+    progress: Notify | None = None,
 ) -> dict[str, float]:
     """Evaluate any plain mmdet detector on a data set in COCO format.
 
@@ -40,7 +38,7 @@ def evaluate(
         annotations: COCO json file.
         images: folder that its file names are relative to.
         device: `cpu`, `cuda`, `cuda:1`, or `auto` for the GPU where there is one.
-        progress: told how far it is, after each batch.
+        progress: told the images evaluated so far and their number, after each batch.
 
     Returns:
         bbox_mAP, bbox_AP50, ...: range 0..1, unrounded, NaN where there is no such object.
@@ -134,18 +132,29 @@ def val_loader(settings: Config, annotations: Path, images: Path, classes: tuple
         )
 
 
-@torch.no_grad()
-def run(detector: Any, loader: Any, annotations: Path, progress: Done | None = None) -> dict[str, float]:
+def run(detector: Any, loader: Any, annotations: Path, progress: Notify | None = None) -> dict[str, float]:
     """Predict all of `loader` and return the COCO metrics."""
-    total, done = len(loader.dataset), 0
+    total = len(loader.dataset)
     with quiet(""):
         evaluator = Evaluator([CocoEvaluator(annotations)])
     with DefaultScope.overwrite_default_scope("mmdet"):
-        for batch in loader:
-            samples = detector.test_step(batch)
-            evaluator.process(samples, batch)
-            done += len(samples)
-            if progress is not None:
-                progress(done, total)
+        for samples in predictions(detector, loader, total, progress):
+            evaluator.process(samples)
     metrics: dict[str, float] = evaluator.evaluate(total)
     return metrics
+
+
+@torch.no_grad()
+def predictions(detector: Any, batches: Iterable[Any], total: int, progress: Notify | None) -> Iterator[list[Any]]:
+    """Yield what a detector finds in the images of each batch, as at test time, and tell how many of `total` are done.
+
+    Yields:
+        mmdet's data samples, with `pred_instances` in pixels of the original images.
+    """
+    done = 0
+    for batch in batches:
+        samples = detector.test_step(batch)
+        yield samples
+        done += len(samples)
+        if progress is not None:
+            progress(done, total)

@@ -15,9 +15,10 @@ from ikd.config import DRAWN, sequence_text
 from ikd.detectors import Complexity
 from ikd.distill import RECONSTRUCTIONS
 from ikd.export.exported import SearchContext, label
-from ikd.export.folder import CARD, MAKER, sha256
+from ikd.export.folder import CARD, MAKER
 from ikd.export.onnx import OnnxFile
 from ikd.export.trial_file import TrialFile
+from ikd.files import sha256
 from ikd.tracking import environment_tags
 from ikd.training import DataFiles
 
@@ -30,8 +31,8 @@ found = inference_detector(detector, "image.png").pred_instances  # bboxes (x1, 
 
 
 @dataclass(frozen=True)
-class Findings:
-    """Everything the card says beyond the trial's own file."""
+class Proven:
+    """What was found out of an exported student, beyond the trial's own file."""
 
     files: DataFiles
     metrics: Mapping[str, float]
@@ -40,7 +41,7 @@ class Findings:
     onnx: OnnxFile | None
 
 
-def write_card(trial: TrialFile, found: Findings, folder: Path) -> None:
+def write_card(trial: TrialFile, found: Proven, folder: Path) -> None:
     """Write card.md and card.json beside the files that are in `folder` already.
 
     card.json holds the SHA-256 of every other file, so that a later export can tell an untouched one.
@@ -52,7 +53,7 @@ def write_card(trial: TrialFile, found: Findings, folder: Path) -> None:
     (folder / CARD).write_text(text + "\n", encoding="utf-8")
 
 
-def _content(trial: TrialFile, found: Findings, folder: Path) -> dict[str, Any]:
+def _content(trial: TrialFile, found: Proven, folder: Path) -> dict[str, Any]:
     recipe, cost = trial.recipe, found.complexity
     return {
         "made_by": MAKER,

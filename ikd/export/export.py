@@ -11,12 +11,13 @@ import yaml
 from ikd.detectors import complexity
 from ikd.errors import CheckpointError, JobError
 from ikd.evaluation import load_detector, read_config, run, val_loader
-from ikd.export.card import Findings, write_card
+from ikd.export.card import Proven, write_card
 from ikd.export.config import write_config
 from ikd.export.exported import Exported, SearchContext
-from ikd.export.folder import new_folder, sha256
+from ikd.export.folder import new_folder
 from ikd.export.onnx import require_one_stage, require_onnx, write_onnx
 from ikd.export.trial_file import TrialFile, read_trial, write_student
+from ikd.files import sha256
 from ikd.training import DataFiles
 
 TOLERANCE = 1e-4
@@ -98,7 +99,7 @@ def _title(trial: TrialFile, context: SearchContext | None) -> str:
     return f"The student of the recipe {trial.recipe.name}{origin}, epoch {trial.epoch}."
 
 
-def _prove(trial: TrialFile, files: DataFiles, folder: Path, *, context: SearchContext | None, onnx: bool) -> Findings:
+def _prove(trial: TrialFile, files: DataFiles, folder: Path, *, context: SearchContext | None, onnx: bool) -> Proven:
     """Load what was written as anybody would, strictly, and measure it."""
     settings = read_config(folder / CONFIG)
     device = "cpu" if trial.recipe.device == "cpu" else "auto"  # not cuda: a student is exported anywhere
@@ -110,7 +111,7 @@ def _prove(trial: TrialFile, files: DataFiles, folder: Path, *, context: SearchC
     _compare(metrics, trial)
     cost = complexity(detector, loader.dataset)
     written = write_onnx(detector, folder, height=cost.height, width=cost.width) if onnx else None
-    return Findings(files, metrics, cost, context, written)
+    return Proven(files, metrics, cost, context, written)
 
 
 def _compare(metrics: Mapping[str, float], trial: TrialFile) -> None:

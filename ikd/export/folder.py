@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from ikd.errors import BadInput
+from ikd.files import sha256, whole_folder
 
 CARD = "card.json"
 MAKER = "ikd.export"
@@ -27,29 +26,13 @@ def new_folder(destination: Path) -> Iterator[Path]:
     """
     target = destination.expanduser().resolve()
     _check_replaceable(target)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        holder = tempfile.TemporaryDirectory(prefix=f".{target.name}.", suffix=".partial", dir=target.parent)
-    except OSError as error:
-        raise BadInput(f"{destination}: must be a folder that can be written, but {error.strerror}") from error
-    with holder:
-        made = Path(holder.name) / "export"
-        made.mkdir()  # unlike the holder, with the permissions that a new folder has here
+    with contextlib.ExitStack() as stack:
+        try:
+            made = stack.enter_context(whole_folder(target, replace=True))
+        except OSError as error:
+            raise BadInput(f"{destination}: must be a folder that can be written, but {error.strerror}") from error
         yield made
         _check_replaceable(target)  # the work took a while
-        _swap(made, target, Path(holder.name) / "previous")
-
-
-def _swap(made: Path, target: Path, aside: Path) -> None:
-    replaces = target.exists()
-    if replaces:
-        os.rename(target, aside)
-    try:
-        os.rename(made, target)
-    except OSError:
-        if replaces:
-            os.rename(aside, target)
-        raise
 
 
 def _check_replaceable(target: Path) -> None:
@@ -86,12 +69,3 @@ def _exported(card: Path) -> dict[str, str] | None:
 def _few(names: set[str]) -> str:
     listed = sorted(names)
     return ", ".join(listed[:3]) + (f" and {len(listed) - 3} more" if len(listed) > 3 else "")
-
-
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's content, 64 hexadecimal digits."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from ikd.detectors import quiet
+from ikd.detectors import head_row, quiet
 from ikd.errors import BadInput, JobError
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
@@ -78,13 +78,18 @@ def require_one_stage(detector: torch.nn.Module) -> None:
     """Check that the detector's head gives tensors by level.
 
     Raises:
-        BadInput: it is no one-stage detector.
+        BadInput: it is no one-stage detector, or one whose head gives something else.
     """
     kinds: Any = importlib.import_module("mmdet.models.detectors")
     if not isinstance(detector, kinds.SingleStageDetector) or isinstance(detector, kinds.DetectionTransformer):
         raise BadInput(
             f"onnx: the student must be a one-stage detector (RetinaNet, GFL, FCOS, ...), but is a "
             f"{type(detector).__name__}; export it without onnx"
+        )
+    head = head_row(detector.bbox_head)
+    if not head.tensors_by_level:
+        raise BadInput(
+            f"onnx: the student's head must give a tensor a level, but is a {head.name}; export it without onnx"
         )
 
 

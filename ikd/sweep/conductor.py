@@ -11,8 +11,7 @@ from typing import Any, Literal
 from ikd.config import SweepFiles
 from ikd.sweep.budget import spent_budget
 from ikd.sweep.mirror import Watcher, mirror_end, mirror_trial
-from ikd.sweep.proposals.anchors import anchor_proposals
-from ikd.sweep.proposals.search import propose
+from ikd.sweep.proposals.order import order_of
 from ikd.sweep.records.trials import Exploit, TrialRecord
 from ikd.sweep.schedulers.judges import build_judge
 from ikd.sweep.schedulers.population import next_exploit
@@ -65,15 +64,20 @@ class Conductor:
     """
 
     def __init__(
-        self, files: SweepFiles, *, study: SweepStudy, watcher: Watcher, tracker: Tracker,
+        self,
+        files: SweepFiles,
+        *,
+        study: SweepStudy,
+        watcher: Watcher,
+        tracker: Tracker,
         tidy: Callable[[Sequence[TrialRecord]], None] = lambda records: None,
         clock: Callable[[], float] = time.monotonic,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._space, self._recipe, self._runner = files.space, files.recipe, files.runner
         self._study, self._watcher, self._tracker = study, watcher, tracker
         self._tidy, self._clock = tidy, clock
         self._judge = build_judge(files.space, files.recipe)
-        self._anchors = anchor_proposals(files.space, files.recipe)
+        self._order = order_of(files.space, files.recipe, study.earlier)
         self._active: dict[int, float] = {}  # trial -> clock up to which its time is counted
         self._earlier_seconds = float(study.notes.get("wall_seconds", 0.0))
         self._began = self._noted = clock()
@@ -124,7 +128,7 @@ class Conductor:
     def next_trial(self) -> Assignment | None:
         """Return the next trial for a free worker, or None when there is none now; see `ending`.
 
-        Interrupted trials go on first, then the anchors, then what the sampler proposes.
+        Interrupted trials go on first, then what `ikd.sweep.proposals` has next.
         """
         self.heartbeat()
         if len(self._active) >= self.slots or (self.ending is not None and self.ending.kind == "interrupted"):
@@ -152,11 +156,7 @@ class Conductor:
     def _new(self) -> TrialRecord | None:
         if not self._may_add():
             return None
-        known = {record.fingerprint for record in self.records}
-        anchors = [one for one in self._anchors if one.recipe.fingerprint() not in known]
-        proposal = (
-            anchors[0] if anchors else propose(self._space, self._recipe, self.records, earlier=self._study.earlier)
-        )
+        proposal = self._order.next(self.records)
         if proposal is None:
             self.ending = Ending("over", "the space is exhausted: every distinct configuration has been tried")
             self._watcher.say(f"{self.ending.reason} ({len(self.records)} of {self._space.budget.trials} trials)")
@@ -164,7 +164,7 @@ class Conductor:
         return self._study.add(proposal, self._space)
 
     def started(self, number: int, fingerprint: str) -> bool:
-        """A worker has begun a trial, and built a recipe of this fingerprint; return whether it must stop."""
+        """Note that a worker has begun a trial with a recipe of this fingerprint; return whether it must stop."""
         if self.records[number].state not in OPEN:
             return True
         self._count(number)
@@ -177,12 +177,12 @@ class Conductor:
         return self._stop_for_ending(number, record.epochs)
 
     def note(self, number: int, text: str) -> bool:
-        """A worker says what it is busy with; return whether the trial must stop."""
+        """Note what a worker is busy with; return whether the trial must stop."""
         self._watcher.note(number, text)
         return self._stop_for_ending(number, self.records[number].epochs)
 
     def data(self, number: int, fingerprint: str) -> bool:
-        """A worker has read the data set; return whether the trial must stop because it is not the sweep's."""
+        """Note what data set a worker has read; return whether the trial must stop because it is not the sweep's."""
         noted = self._study.notes.get("data_fingerprint")
         if noted is None:
             self._study.note("data_fingerprint", fingerprint)
@@ -216,7 +216,7 @@ class Conductor:
         return self._stop_for_ending(number, epoch)
 
     def disk_full(self, number: int, reason: str) -> bool:
-        """A worker cannot save: keep the trial for later and end the sweep, because no other could save either."""
+        """Keep the trial of a worker that cannot save for later, and end the sweep: no other could save either."""
         self.fault = f"trial {number}: {reason}"
         self._pause(number)
         self.interrupt(self.fault)
@@ -284,7 +284,7 @@ class Conductor:
         return max(0, self._runner.trial.max_retries - self.records[number].crashes)
 
     def closed(self, number: int) -> None:
-        """A worker has let go of a trial, whatever the reason."""
+        """Note that a worker has let go of a trial, whatever the reason."""
         self._count(number)
         self._active.pop(number, None)
         if self.records[number].state == "running" and self.ending is None:

@@ -17,7 +17,7 @@ from ikd.sweep.conductor import Conductor
 from ikd.sweep.extend import COMPLETE, budgeted, warm_up
 from ikd.sweep.mirror import mirror_all
 from ikd.sweep.preflight import check_training
-from ikd.sweep.proposals.anchors import Proposal, anchor_proposals
+from ikd.sweep.proposals.anchors import anchor_proposals
 from ikd.sweep.records.ledger import ledger
 from ikd.sweep.records.text import duration, percent, readable
 from ikd.sweep.records.trials import TrialRecord, ranked
@@ -25,7 +25,7 @@ from ikd.sweep.signals import Interrupts, StopNow, listening
 from ikd.sweep.storage.keeping import tidied
 from ikd.sweep.storage.objects import is_address
 from ikd.sweep.storage.store import open_store
-from ikd.sweep.study.database import _open_study
+from ikd.sweep.study.database import open_study
 from ikd.sweep.study.folder import SweepFolder, driving, sweep_folder, write_files
 from ikd.sweep.study.postgres import held
 from ikd.sweep.study.study import StudyLost, SweepStudy
@@ -131,7 +131,7 @@ def run_sweep(  # noqa: PLR0913 - one keyword for each option of `ikd sweep`
         check_training(training, files, home_folder)
     try:
         with driving(folder), held(files.runner.study, folder.name):
-            study = _open_study(files, folder)
+            study = open_study(folder, files, create=True)
             files = SweepFiles(budgeted(files.space, study, trials), files.recipe, files.runner)
             if warm_start is not None:
                 warm_up(study, files.space, warm_start, home_folder)
@@ -238,7 +238,7 @@ class _Drive:
         files, anchors = self._files, anchor_proposals(self._files.space, self._files.recipe)
         done = sum(record.state not in ("waiting", "running") for record in self._study.records)
         word = "new sweep" if not self._study.records else f"going on after {done} ended trials of"
-        longest = max(one.recipe.total_epochs for one in [*anchors, Proposal({}, files.recipe)])
+        longest = max(recipe.total_epochs for recipe in (files.recipe, *(one.recipe for one in anchors)))
         size = f"{files.space.budget.trials} trials of at most {longest} epochs"
         return f"{word} {self._folder.name}: {size}, {files.runner.concurrency} at a time; {self._folder.path}"
 

@@ -15,19 +15,19 @@ class Watcher(Protocol):
     """Told what happens, to show it."""
 
     def started(self, record: TrialRecord) -> None:
-        """A trial starts or goes on."""
+        """Take in that a trial starts or goes on."""
 
     def note(self, number: int, text: str) -> None:
-        """A trial says what it is busy with before its first epoch."""
+        """Take in what a trial is busy with before its first epoch."""
 
     def reported(self, record: TrialRecord) -> None:
-        """A trial has a new epoch."""
+        """Take in a new epoch of a trial."""
 
     def ended(self, record: TrialRecord) -> None:
-        """A trial has ended, or is interrupted."""
+        """Take in that a trial has ended, or is interrupted."""
 
     def say(self, text: str) -> None:
-        """Something about the sweep as a whole."""
+        """Show something about the sweep as a whole."""
 
 
 def mirror_trial(tracker: Tracker, record: TrialRecord) -> None:

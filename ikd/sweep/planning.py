@@ -23,7 +23,7 @@ from ikd.sweep.records.text import duration, readable
 from ikd.sweep.records.trials import TrialRecord
 from ikd.sweep.schedulers.judges import build_judge, expected_epochs
 from ikd.sweep.storage.keeping import most_checkpoints
-from ikd.sweep.study.database import read_study
+from ikd.sweep.study.database import open_study
 from ikd.sweep.study.folder import SweepFolder
 
 NUM_SAMPLES = 5
@@ -99,9 +99,8 @@ class DryRun:
         return f"{text}; {'all of them' if self.trials >= self.size else part}"
 
     def _why(self) -> str:
-        scheduler = self.files.space.scheduler
         names = {"asha": " with ASHA", "hyperband": " with HyperBand", "median": " before the median rule stops any"}
-        return next((text for kind, text in names.items() if getattr(scheduler, kind)), ", nothing is stopped early")
+        return names.get(self.files.space.scheduler.kind, ", nothing is stopped early")
 
     def _time(self) -> str:
         expected, bound = self.seconds(self.epochs_expected), self.seconds(self.epochs_bound)
@@ -192,7 +191,7 @@ def _expected_epochs(files: SweepFiles, numbers: Sequence[int]) -> float:
 def _with_trials(files: SweepFiles, folder: SweepFolder, trials: str | None) -> SweepFiles:
     if trials is None:
         return files
-    study = read_study(folder, files) if folder.exists else None
+    study = open_study(folder, files) if folder.exists else None
     return SweepFiles(budgeted(files.space, study, trials), files.recipe, files.runner)
 
 

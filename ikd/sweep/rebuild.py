@@ -9,7 +9,7 @@ from ikd.errors import BadInput, JobError
 from ikd.sweep.driver import announce
 from ikd.sweep.extend import COMPLETE
 from ikd.sweep.mirror import mirror_end, mirror_trial
-from ikd.sweep.study.database import read_study
+from ikd.sweep.study.database import open_study
 from ikd.sweep.study.folder import driving, existing_folder, read_files
 from ikd.sweep.study.postgres import held
 from ikd.tracking import open_tracker
@@ -54,7 +54,7 @@ def rebuild_tracking(name: str, *, home: Path | None = None, fresh: bool = False
     if uri == "none":
         raise BadInput(f"{folder.files}: runner.tracking.uri: must name a tracker to write to, but got 'none'")
     with driving(folder), held(files.runner.study, folder.name):
-        study = read_study(folder, files)
+        study = open_study(folder, files)
         experiment = files.runner.tracking.experiment
         with open_tracker(uri, home=folder.home, folder=folder.path, experiment=experiment) as tracker:
             announce(tracker, files, folder, study)

@@ -15,7 +15,7 @@ from ikd.sweep.records.ledger import ledger
 from ikd.sweep.records.text import duration
 from ikd.sweep.records.trials import TrialRecord, ranked
 from ikd.sweep.storage.store import open_store
-from ikd.sweep.study.database import read_study
+from ikd.sweep.study.database import open_study
 from ikd.sweep.study.folder import driver_of, existing_folder, is_driven, read_files
 from ikd.sweep.view.live import seconds_left
 from ikd.sweep.view.ranking import ranking
@@ -81,7 +81,7 @@ def sweep_status(name: str, *, home: Path | None = None) -> SweepStatus:
     """
     folder = existing_folder(name, home)
     files = read_files(folder)
-    study = read_study(folder, files)
+    study = open_study(folder, files)
     spent = float(study.notes.get("wall_seconds", 0.0))
     return SweepStatus(
         name, folder.path, files, is_driven(folder), driver_of(folder), spent, tuple(study.records)

@@ -1,6 +1,6 @@
-"""Where results go: the MLflow writer, which cannot hurt a sweep, and one that writes nothing.
+"""Where results go: a tracker that cannot hurt a sweep, for MLflow, and one that writes nothing.
 
-The only package that imports mlflow, and it does so in the writer's thread, so that importing this one stays light.
+Only the files `mlflow_*.py` import mlflow, in the writer's thread, so that importing this package stays light.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ from ikd.tracking.mlflow_ui import serve_ui
 from ikd.tracking.names import trial_name
 from ikd.tracking.open import open_tracker
 from ikd.tracking.protocol import NullTracker, SweepState, Tracker, TrialState
-from ikd.tracking.tracker import MlflowTracker
+from ikd.tracking.tracker import SpooledTracker
+from ikd.tracking.writer import Sink
 
 __all__ = [
-    "MlflowTracker",
     "NullTracker",
     "RegisteredStudent",
+    "Sink",
+    "SpooledTracker",
     "SweepState",
     "Tracker",
     "TrialState",

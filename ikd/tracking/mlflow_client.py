@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ _HTTP_SETTINGS = {
 
 
 def local_uri(home: Path) -> str:
-    """The tracking URI of the database in the home directory."""
+    """Return the tracking URI of the database in the home directory."""
     return f"{_SQLITE}{home.resolve() / 'mlflow.db'}"
 
 
@@ -68,17 +69,16 @@ def make_client(uri: str) -> Any:
     return client
 
 
-def apply_settings(uri: str) -> tuple[str, ...]:
-    """Set the environment that MLflow's HTTP client reads, where a person has not; returns the names set here."""
-    names = tuple(name for name in _HTTP_SETTINGS if name not in os.environ) if uri.startswith("http") else ()
+@contextlib.contextmanager
+def http_settings(uri: str) -> Iterator[None]:
+    """Set the environment that MLflow's HTTP client reads, where a person has not, while the block lasts."""
+    names = [name for name in _HTTP_SETTINGS if name not in os.environ] if uri.startswith("http") else []
     os.environ.update({name: _HTTP_SETTINGS[name] for name in names})
-    return names
-
-
-def drop_settings(names: Iterable[str]) -> None:
-    """Take back what `apply_settings` did."""
-    for name in names:
-        os.environ.pop(name, None)
+    try:
+        yield
+    finally:
+        for name in names:
+            os.environ.pop(name, None)
 
 
 def plain_reason(error: Exception) -> str:
@@ -97,7 +97,7 @@ def hide_password(text: str) -> str:
 
 
 def get_experiment(client: Any, name: str, artifact_root: Path | None) -> str:
-    """Find the experiment, or make it; returns its id.
+    """Return the id of the experiment, made where there is none.
 
     Raises:
         JobError: it was deleted in MLflow; runs cannot be added before it is restored.

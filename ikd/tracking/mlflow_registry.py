@@ -12,17 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from ikd.errors import BadInput, JobError
+from ikd.files import sha256
 from ikd.tracking.mlflow_client import (
-    apply_settings,
-    drop_settings,
     find_run,
     get_experiment,
-    hide_password,
+    http_settings,
     load_mlflow,
     make_client,
     plain_reason,
 )
-from ikd.tracking.open import resolve_uri
+from ikd.tracking.mlflow_sink import MlflowSink
+from ikd.tracking.open import make_sink, refuse_uri
 from ikd.tracking.tracker import sweep_identity
 
 ALIAS = "champion"
@@ -69,16 +69,17 @@ def register_best(
         raise BadInput(f"{directory}: must be a folder with an exported student, but got nothing there")
     if not re.fullmatch(r"[^/:.%\"'`]+", model):
         raise BadInput(f"model: a registered model's name has none of / : . % and quotes, but got {model!r}")
-    target = resolve_uri(uri, home)
+    sink = make_sink(uri, home, experiment)
+    if not isinstance(sink, MlflowSink):
+        refuse_uri(uri)
     try:
-        with _everything_at(target):
-            client = make_client(target)
+        with _everything_at(sink.uri):
+            client = make_client(sink.uri)
             run = _find_trial(client, get_experiment(client, experiment, None), sweep, number)
             version = _register(client, run, directory, model=model, content=_digest(directory, files))
             client.set_registered_model_alias(model, ALIAS, version)
     except importlib.import_module("mlflow.exceptions").MlflowException as error:
-        reason = f"MLflow at {hide_password(target)} did not register the student: {plain_reason(error)}"
-        raise JobError(reason) from error
+        raise JobError(f"{sink.place} did not register the student: {plain_reason(error)}") from error
     return RegisteredStudent(model, version, f"models:/{model}/{version}")
 
 
@@ -87,13 +88,12 @@ def _everything_at(uri: str) -> Iterator[None]:
     """Point all of MLflow at `uri` for a while: a database registry looks up `models:/` sources by the global URI."""
     mlflow = load_mlflow()
     before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
-    settings = apply_settings(uri)
     mlflow.set_tracking_uri(uri)
     try:
-        yield
+        with http_settings(uri):
+            yield
     finally:
         mlflow.set_tracking_uri(before)
-        drop_settings(settings)
 
 
 def _find_trial(client: Any, experiment_id: str, sweep: Path, number: int) -> Any:
@@ -129,9 +129,9 @@ def _register(client: Any, run: Any, directory: Path, *, model: str, content: st
 
 
 def _digest(directory: Path, files: list[Path]) -> str:
-    """A hash of names and contents, so that registering again is recognised."""
+    """Return a hash of names and contents, so that registering again is recognised."""
     digest = hashlib.sha256()
     for path in files:
         digest.update(path.relative_to(directory).as_posix().encode() + b"\0")
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
+        digest.update(bytes.fromhex(sha256(path)))
     return digest.hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import math
 from collections.abc import Mapping
@@ -9,7 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from ikd.tracking.events import Event, read_epochs, write_epochs
-from ikd.tracking.mlflow_client import find_run, find_runs, get_experiment, hide_password, make_client, plain_reason
+from ikd.tracking.mlflow_client import (
+    find_run,
+    find_runs,
+    get_experiment,
+    hide_password,
+    http_settings,
+    make_client,
+    plain_reason,
+)
 from ikd.tracking.names import MAX_PARAM_LENGTH, MAX_TAG_LENGTH, clean_keys, value_text
 from ikd.tracking.writer import Rejected
 
@@ -27,20 +36,35 @@ class MlflowSink:
     """Writes events with an `MlflowClient`; every event may be written again.
 
     Args:
-        uri: tracking URI.
-        experiment: name of the MLflow experiment.
-        sweep_id: tells this sweep from others of the same name on the same server.
+        uri: tracking URI of a server (`http://...`) or a database (`sqlite:///...`).
+        experiment: name of the MLflow experiment that holds the runs.
         artifact_root: where artifacts of a new experiment go; None leaves it to the server.
+
+    Attributes:
+        uri: as given.
+        place: MLflow and its URI without the password, for messages.
     """
 
-    def __init__(self, uri: str, experiment: str, sweep_id: str, artifact_root: Path | None = None) -> None:
-        self._uri, self._experiment, self._sweep_id, self._artifact_root = uri, experiment, sweep_id, artifact_root
+    def __init__(self, uri: str, experiment: str, artifact_root: Path | None = None) -> None:
+        self.uri, self.place = uri, f"MLflow at {hide_password(uri)}"
+        self._experiment, self._artifact_root = experiment, artifact_root
+        self._sweep_id = ""
+        self._settings = contextlib.ExitStack()
         self._client: Any = None
         self._experiment_id = ""
         self._runs: dict[int | None, str] = {}
         self._epochs: dict[int, set[int]] = {}
         self._earlier: dict[str, Any] | None = None  # runs of earlier starts, asked for once
         self._ended: dict[int | None, Any] = {}  # of these, those of ended trials
+
+    def open(self, sweep_id: str) -> None:
+        """Take what tells the sweep from others of its name on the same server; see `Sink`."""
+        self._sweep_id = sweep_id
+        self._settings.enter_context(http_settings(self.uri))
+
+    def close(self) -> None:
+        """Take back what `open` set; see `Sink`."""
+        self._settings.close()
 
     def deliver(self, event: Event) -> None:
         """Write one event; see `Sink`."""
@@ -61,12 +85,12 @@ class MlflowSink:
             self._connect()
             self._client.get_experiment(self._experiment_id)
         except Exception as error:  # any reason at all
-            return f"MLflow at {hide_password(self._uri)} cannot be written to: {plain_reason(error)}"
+            return f"{self.place} cannot be written to: {plain_reason(error)}"
         return None
 
     def _connect(self) -> None:
         if self._client is None:
-            client = make_client(self._uri)
+            client = make_client(self.uri)
             self._experiment_id = get_experiment(client, self._experiment, self._artifact_root)
             self._client = client
 
@@ -149,7 +173,7 @@ class MlflowSink:
         self._client.set_terminated(run_id, RUN_STATUS[state], event.time_ms)
 
     def _run(self, event: Event) -> str:
-        """The id of the run that the event belongs to, made where there is none."""
+        """Return the id of the run that the event belongs to, made where there is none."""
         number = event.number
         if number not in self._runs:
             run = self._find(number) or self._create(event)
@@ -162,7 +186,7 @@ class MlflowSink:
         return self._runs[number]
 
     def _find(self, number: int | None) -> Any | None:
-        """The run of an earlier start: one request for those of all trials, not one each."""
+        """Return the run of an earlier start: one request for those of all trials, not one each."""
         if self._earlier is None:
             self._earlier = find_runs(self._client, self._experiment_id, self._sweep_id)
         run = self._earlier.pop("sweep" if number is None else str(number), None)
@@ -177,9 +201,13 @@ class MlflowSink:
         return self._client.create_run(self._experiment_id, event.time_ms, tags, name)
 
     def _batch(
-        self, run_id: str, *, metrics: list[Any] | None = None, params: list[tuple[str, str]] | None = None,
+        self,
+        run_id: str,
+        *,
+        metrics: list[Any] | None = None,
+        params: list[tuple[str, str]] | None = None,
         tags: dict[str, Any] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         entities = importlib.import_module("mlflow.entities")
         self._client.log_batch(
             run_id,
@@ -190,7 +218,7 @@ class MlflowSink:
 
 
 def _has(run: Any, params: Mapping[str, Any], tags: Mapping[str, Any]) -> bool:
-    """Whether a run says all this already."""
+    """Tell whether a run says all this already."""
     wanted = {name: value_text(value, MAX_PARAM_LENGTH) for name, value in clean_keys(params).items()}
     told = {name: value_text(value, MAX_TAG_LENGTH) for name, value in clean_keys(tags).items()}
     return wanted.items() <= run.data.params.items() and told.items() <= run.data.tags.items()

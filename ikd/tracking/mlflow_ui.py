@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
 import socket
@@ -55,7 +56,7 @@ def serve_ui(home: Path, *, port: int = 5000, host: str = "127.0.0.1", announce:
 
 
 def _page(client: Any) -> str:
-    """The page to open: the runs of the experiment last written to. MLflow's own front page is about chat traces."""
+    """Return the page to open: the runs of the experiment last written to; MLflow's own is about chat traces."""
     experiments = [experiment for experiment in client.search_experiments() if experiment.name != "Default"]
     newest = max(experiments, key=lambda experiment: experiment.last_update_time or 0, default=None)
     place = "experiments" if newest is None else f"experiments/{newest.experiment_id}/runs"
@@ -63,14 +64,16 @@ def _page(client: Any) -> str:
 
 
 def ui_command(home: Path, *, port: int, host: str) -> list[str]:
-    """The command line of the server: one worker, artifacts in the home directory."""
-    return [
-        sys.executable, "-m", "mlflow", "server",
-        "--backend-store-uri", local_uri(home),
-        "--artifacts-destination", (home.resolve() / ARTIFACTS).as_uri(),
-        "--host", host, "--port", str(port), "--workers", "1",
-        "--uvicorn-opts", "--log-level warning",
-    ]  # fmt: skip
+    """Return the command line of the server: one worker, artifacts in the home directory."""
+    options = {
+        "--backend-store-uri": local_uri(home),
+        "--artifacts-destination": (home.resolve() / ARTIFACTS).as_uri(),
+        "--host": host,
+        "--port": str(port),
+        "--workers": "1",
+        "--uvicorn-opts": "--log-level warning",
+    }
+    return [sys.executable, "-m", "mlflow", "server", *itertools.chain.from_iterable(options.items())]
 
 
 def check_port(host: str, port: int) -> None:
@@ -131,5 +134,5 @@ def _wait_until_ready(server: subprocess.Popen[bytes], address: str) -> None:
 
 
 def _status(code: int) -> int:
-    """A stop by a signal is what a person asked for."""
+    """Return the exit status; a stop by a signal is what a person asked for."""
     return 0 if code in (0, -signal.SIGINT, -signal.SIGTERM, 128 + signal.SIGINT, 128 + signal.SIGTERM) else 1

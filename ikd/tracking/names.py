@@ -21,8 +21,15 @@ MAX_TRIAL_NAME_LENGTH = 60
 
 _REFUSED = re.compile(r"[^\w.\-:/ ]")  # MLflow: letters, digits, _ - . : / and space
 _GREEK = {
-    "alpha": "α", "beta": "β", "gamma": "γ", "lambda": "λ", "psi": "ψ", "sigma": "σ", "tau": "τ", "epsilon": "ε",
-}  # fmt: skip
+    "alpha": "α",
+    "beta": "β",
+    "gamma": "γ",
+    "lambda": "λ",
+    "psi": "ψ",
+    "sigma": "σ",
+    "tau": "τ",
+    "epsilon": "ε",
+}
 _VAGUE = {"weight", "probability", "levels", "stages", "mode"}  # say nothing without the name of their owner
 
 

@@ -2,15 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 from ikd.errors import BadInput
 from ikd.tracking.mlflow_client import ARTIFACTS, local_uri
+from ikd.tracking.mlflow_sink import MlflowSink
 from ikd.tracking.protocol import NullTracker, Tracker
-from ikd.tracking.tracker import MlflowTracker
+from ikd.tracking.tracker import SpooledTracker
+from ikd.tracking.writer import Sink
 
-_SERVERS = ("http://", "https://")
-_DATABASES = ("sqlite:///", "postgresql://", "postgresql+psycopg2://", "mysql+pymysql://")
+Make = Callable[[str, Path, str], Sink | None]
+"""From `tracking.uri`, ikd's home directory and the name of the experiment to the sink, which nothing has reached yet;
+None keeps no results."""
+
+
+def _server(uri: str, home: Path, experiment: str) -> Sink:
+    return MlflowSink(uri, experiment)
+
+
+def _database(uri: str, home: Path, experiment: str) -> Sink:
+    return MlflowSink(uri, experiment, home / ARTIFACTS)
+
+
+TRACKERS: dict[str, Make] = {
+    "none": lambda uri, home, experiment: None,
+    "local": lambda uri, home, experiment: _database(local_uri(home), home, experiment),
+    "http://": _server,
+    "https://": _server,
+    "sqlite:///": _database,
+    "postgresql://": _database,
+    "postgresql+psycopg2://": _database,
+    "mysql+pymysql://": _database,
+}
+"""What makes the sink, by `tracking.uri`: all of it, or how it begins where a name here ends in a slash."""
 
 
 def open_tracker(uri: str, *, home: Path, folder: Path | None = None, experiment: str = "ikd") -> Tracker:
@@ -19,29 +45,34 @@ def open_tracker(uri: str, *, home: Path, folder: Path | None = None, experiment
     Args:
         uri: `local` (a database in the home directory), `none`, the address of an MLflow server, or a database URI.
         home: ikd's home directory.
-        folder: the sweep's folder; see `MlflowTracker`.
+        folder: the sweep's folder; see `SpooledTracker`.
         experiment: name of the MLflow experiment.
 
     Raises:
         BadInput: any other `uri`.
     """
-    if uri == "none":
-        return NullTracker()
-    resolved = resolve_uri(uri, home)
-    artifact_root = None if resolved.startswith(_SERVERS) else home / ARTIFACTS
-    return MlflowTracker(resolved, experiment=experiment, artifact_root=artifact_root, folder=folder)
+    sink = make_sink(uri, home, experiment)
+    return NullTracker() if sink is None else SpooledTracker(sink, folder=folder)
 
 
-def resolve_uri(uri: str, home: Path) -> str:
-    """The MLflow tracking URI that a runner file's `tracking.uri` stands for.
+def make_sink(uri: str, home: Path, experiment: str) -> Sink | None:
+    """Make the sink that `tracking.uri` stands for, None where nothing is kept.
 
     Raises:
         BadInput: it stands for none.
     """
-    if uri == "local":
-        return local_uri(home)
-    if any(uri.startswith(start) and len(uri) > len(start) for start in (*_SERVERS, *_DATABASES)):
-        return uri
+    for name, make in TRACKERS.items():
+        if (uri.startswith(name) and uri != name) if name.endswith("/") else uri == name:
+            return make(uri, home, experiment)
+    refuse_uri(uri)
+
+
+def refuse_uri(uri: str) -> NoReturn:
+    """Refuse a `tracking.uri`.
+
+    Raises:
+        BadInput: always.
+    """
     raise BadInput(
         "tracking.uri: must be local, none, http(s)://HOST:PORT, or a database such as sqlite:///PATH or "
         f"postgresql://..., but got {uri!r}; MLflow's old file store is not supported"

@@ -7,7 +7,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Protocol
 
-TrialState = Literal["finished", "stopped", "diverged", "failed", "killed"]
+from ikd.trial import EndState
+
+TrialState = Literal[EndState, "killed"]
+"""killed: the sweep ended before the trial did."""
 SweepState = Literal["finished", "stopped", "failed"]
 
 
@@ -28,9 +31,14 @@ class Tracker(Protocol):
         """
 
     def start_trial(
-        self, number: int, *, name: str, params: Mapping[str, object], tags: Mapping[str, object],
+        self,
+        number: int,
+        *,
+        name: str,
+        params: Mapping[str, object],
+        tags: Mapping[str, object],
         time: float | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Open the run of one trial, or find it again.
 
         Args:
@@ -89,9 +97,14 @@ class NullTracker:
         """Do nothing."""
 
     def start_trial(
-        self, number: int, *, name: str, params: Mapping[str, object], tags: Mapping[str, object],
+        self,
+        number: int,
+        *,
+        name: str,
+        params: Mapping[str, object],
+        tags: Mapping[str, object],
         time: float | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Do nothing."""
 
     def log(self, number: int, epoch: int, metrics: Mapping[str, float], *, time: float | None = None) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ikd.errors import DiskFull
-from ikd.files import append
+from ikd.files import append, write_text
 from ikd.tracking.events import Event
 
 _log = logging.getLogger("ikd.tracking")
@@ -25,7 +25,17 @@ class Rejected(Exception):
 
 
 class Sink(Protocol):
-    """The other side."""
+    """The other side of a tracker, for instance MLflow."""
+
+    @property
+    def place(self) -> str:
+        """What is written to, for messages."""
+
+    def open(self, sweep_id: str) -> None:
+        """Take what tells the sweep from others of its name; called before the first event, contacts nobody."""
+
+    def close(self) -> None:
+        """Undo what `open` did; called once nothing more is delivered."""
 
     def deliver(self, event: Event) -> None:
         """Write one event; raise `Rejected` when trying again is useless, anything else when it may help."""
@@ -41,7 +51,7 @@ class Writer:
     process loses them; the next writer on the same file delivers them first.
 
     Args:
-        sink: the other side; used by the thread only.
+        sink: the other side, opened; used by the thread only.
         spool: the file for what could not be delivered yet; None keeps it in memory only.
         waits: seconds before the first and, at most, between later attempts; doubled in between.
     """
@@ -198,12 +208,9 @@ class Writer:
         if not events:
             self._spool.unlink(missing_ok=True)
             return
-        part = self._spool.with_suffix(".part")
         try:
-            part.write_text("".join(event.to_line() for event in events), encoding="utf-8")
-            part.replace(self._spool)
-        except OSError as error:
-            part.unlink(missing_ok=True)
+            write_text(self._spool, "".join(event.to_line() for event in events))
+        except (OSError, DiskFull) as error:
             _log.warning("tracking: cannot write %s (%s); %d results are lost", self._spool, error, len(events))
 
 

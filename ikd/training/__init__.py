@@ -13,7 +13,7 @@ from ikd.training.optim import optim_wrapper  # noqa: E402
 from ikd.training.prepared import Prepared, check, device_of  # noqa: E402
 from ikd.training.processes import check_processes  # noqa: E402
 from ikd.training.run import run_trial  # noqa: E402
-from ikd.training.sharing import prepare  # noqa: E402
+from ikd.training.sharing import perturb, prepare  # noqa: E402
 from ikd.training.start import checkpoint_in  # noqa: E402
 from ikd.training.trial import TrialResult  # noqa: E402
 from ikd.training.worker_state import reset  # noqa: E402
@@ -38,6 +38,7 @@ __all__ = [
     "load_teacher",
     "model_config",
     "optim_wrapper",
+    "perturb",
     "prepare",
     "reset",
     "resumable",

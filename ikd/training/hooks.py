@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from ikd.training.checkpoint import Content, save, save_last, student_file
 from ikd.training.progress import Progress
 from ikd.training.runner import trained_names
 from ikd.training.start import schedule_of
-from ikd.trial import LOSS, TRAIN_SECONDS, VAL_SECONDS, EpochReport, Metrics
+from ikd.trial import LOSS, TRAIN_SECONDS, VAL_SECONDS, EpochReport, Metrics, Report
 
 
 class EpochHook(Hook):
@@ -49,9 +48,7 @@ class ReportHook(Hook):
 
     priority = "LOWEST"
 
-    def __init__(
-        self, recipe: Recipe, progress: Progress, report: Callable[[EpochReport], None] | None, *, stage: int
-    ) -> None:
+    def __init__(self, recipe: Recipe, progress: Progress, report: Report | None, *, stage: int) -> None:
         self._recipe, self._progress, self._report, self._stage = recipe, progress, report, stage
         self._sums: dict[str, torch.Tensor] = {}
         self._steps = 0

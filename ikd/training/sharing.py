@@ -34,6 +34,20 @@ def prepare(recipe: Recipe, progress: NotifyOf | None = None) -> Prepared:
     return Prepared(files, tuple(_stage(recipe, plan, files, progress) for plan in recipe.stages))
 
 
+def perturb(recipe: Recipe, progress: NotifyOf | None = None) -> dict[str, Path]:
+    """Make the perturbations of a recipe's teachers; return their folders by teacher, where a stage uses them.
+
+    Raises:
+        BadInput: see `prepare`.
+    """
+    stages = zip(recipe.stages, prepare(recipe, progress).stages, strict=True)
+    return {
+        plan.teacher: made.perturbations
+        for plan, made in stages
+        if plan.teacher is not None and made.perturbations is not None
+    }
+
+
 def _stage(recipe: Recipe, plan: StagePlan, files: DataFiles, progress: NotifyOf | None) -> PreparedStage:
     if plan.teacher is None:
         return PreparedStage()

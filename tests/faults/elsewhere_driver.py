@@ -30,10 +30,20 @@ def start(
 
 def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
     """Wait until something has happened in a sweep that still runs."""
+
+    def happened() -> bool:
+        if condition():
+            return True
+        assert process.poll() is None, process.communicate()[0]
+        return False
+
+    wait_until(happened, "the sweep gets there")
+
+
+def wait_until(condition: Callable[[], bool], what: str) -> None:
     deadline = time.monotonic() + LIMIT_SECONDS
     while not condition():
-        assert time.monotonic() < deadline, "the sweep does not get there"
-        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline, f"in vain: {what}"
         time.sleep(0.05)
 
 

@@ -21,7 +21,7 @@ from typing import Any
 from ikd.config import load_recipe
 from ikd.errors import IkdError
 from ikd.sweep import run_sweep
-from ikd.tracking import MlflowTracker
+from ikd.tracking import SpooledTracker
 from tests.unit.sweep.conftest import make_runner, make_space
 
 MLFLOW_CALLS = ("create_run", "log_batch", "set_terminated")
@@ -98,7 +98,7 @@ def main(text: str) -> int:
     if (settings.get("moment") or {}).get("before", "").startswith("mlflow"):
         watch_mlflow(moments)  # only then: its import takes seconds
     for method in TRACKER_CALLS:
-        moments.clock(MlflowTracker, method)
+        moments.clock(SpooledTracker, method)
     recipe = load_recipe("drawn_r18")
     try:
         result = run_sweep(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -13,9 +12,10 @@ import pytest
 
 from ikd.sweep import trials_of
 from ikd.sweep.storage.store import open_store
-from tests.faults.elsewhere_driver import LIMIT_SECONDS, start, wait_for
+from tests.faults.elsewhere_driver import LIMIT_SECONDS, start, wait_for, wait_until
 from tests.faults.fake_s3 import serving
 from tests.faults.placed_training import notes
+from tests.faults.sweeps import alive
 
 pytestmark = pytest.mark.fault
 TRIALS, EPOCHS, CONCURRENCY = 4, 6, 2
@@ -42,7 +42,8 @@ def test_a_killed_sweep_goes_on_from_a_slow_unreliable_store(tmp_path: Path, env
             process.send_signal(signal.SIGKILL)
         known = {trial.number: trial.epochs for trial in trials_of("s", home=tmp_path)}
         assert any(0 < epochs < EPOCHS for epochs in known.values()), "it was killed within a trial"
-        time.sleep(2.0)  # its workers end by themselves
+        workers = {note["pid"] for note in notes(tmp_path, starts=True)}
+        wait_until(lambda: not any(map(alive, workers)), "its workers end by themselves")
         with start("s", runner, SPACE, environment) as process:
             text = process.communicate(timeout=LIMIT_SECONDS)[0]
         assert process.returncode == 0, text

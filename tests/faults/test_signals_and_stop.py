@@ -19,9 +19,10 @@ def interrupt(sweep: Sweep, *signals: signal.Signals) -> float:
     with sweep.start() as process:
         sweep.wait_for(sweep.after("train", 2), process)
         began = time.monotonic()
-        for number in signals:
+        for place, number in enumerate(signals):
+            if place > 0:
+                sweep.wait_for(lambda: "ending the sweep" in sweep.output.read_text(), process)
             process.send_signal(number)
-            time.sleep(0.5)
         process.wait(LIMIT_SECONDS)
     text = sweep.output.read_text()
     assert process.returncode == 130, text

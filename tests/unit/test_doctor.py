@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import io
 import os
 import shutil
 import subprocess
@@ -15,9 +16,10 @@ import pytest
 import torch
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+from rich.console import Console
 
 from ikd import doctor, ops
-from ikd.doctor import GIB, Check, check_free, check_version, diagnose, exit_status
+from ikd.doctor import GIB, Check, check_free, check_version, diagnose, exit_status, render
 from ikd.errors import BadInput
 
 
@@ -41,6 +43,16 @@ def test_only_a_failed_check_fails_the_command() -> None:
     assert exit_status([]) == 0
     assert exit_status([Check("a", "ok", ""), Check("b", "warn", "slow", "do")]) == 0
     assert exit_status([Check("a", "ok", ""), Check("b", "fail", "gone", "do")]) == 1
+
+
+def test_checks_are_shown_with_what_to_do() -> None:
+    console = Console(record=True, width=80, file=io.StringIO())
+    console.print(render([Check("Python", "ok", "3.11"), Check("disk", "fail", "1 GiB", "free some")]))
+    rows = [line for line in console.export_text().splitlines() if "│" in line]
+    assert [[cell.strip() for cell in row.strip("│").split("│")] for row in rows] == [
+        ["ok", "Python", "3.11", ""],
+        ["fail", "disk", "1 GiB", "free some"],
+    ]
 
 
 def test_a_broken_look_is_itself_a_failed_check(monkeypatch: pytest.MonkeyPatch) -> None:

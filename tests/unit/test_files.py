@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import io
 import os
 import pickle
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from ikd.errors import DiskFull
-from ikd.files import append, link_whole, sweep_partials, write_whole
+from ikd.files import append, link_whole, sha256, sweep_partials, whole, whole_folder, write_text, write_whole
 
 
 class Full(io.FileIO):
@@ -129,5 +130,55 @@ def test_a_second_name_keeps_its_content(tmp_path: Path, monkeypatch: pytest.Mon
 def test_leftovers_of_killed_writers_go(tmp_path: Path) -> None:
     for name in (".last.pth.17.partial", "last.pth", ".hidden"):
         (tmp_path / name).touch()
+    (tmp_path / ".export.x1.partial").mkdir()
     sweep_partials(tmp_path)
-    assert names(tmp_path) == [".hidden", "last.pth"]
+    assert names(tmp_path) == [".export.x1.partial", ".hidden", "last.pth"], "a folder may be being made"
+
+
+def test_what_streams_takes_its_place_at_the_end(tmp_path: Path) -> None:
+    write_text(tmp_path / "file", "old\n")
+    with whole(tmp_path / "file") as partial:
+        partial.write_text("β\n", encoding="utf-8")
+        assert (tmp_path / "file").read_text() == "old\n"
+    assert (tmp_path / "file").read_text(encoding="utf-8") == "β\n"
+    assert names(tmp_path) == ["file"]
+
+
+def fill_folder(target: Path, text: str, *, replace: bool = False) -> None:
+    with whole_folder(target, replace=replace) as folder:
+        (folder / "file").write_text(text)
+        assert not (target / "file").exists() or (target / "file").read_text() != text
+
+
+def test_a_folder_appears_as_a_whole_and_is_replaced_where_that_is_asked(tmp_path: Path) -> None:
+    target = tmp_path / "deep" / "er"
+    fill_folder(target, "old")
+    with pytest.raises(OSError, match="not empty"):
+        fill_folder(target, "new")
+    assert (target / "file").read_text() == "old"
+    fill_folder(target, "new", replace=True)
+    assert (target / "file").read_text() == "new"
+    assert names(target.parent) == ["er"]
+    (tmp_path / "plain").mkdir()
+    assert target.stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+@pytest.mark.parametrize("replace", [True, False])
+def test_a_folder_that_fails_leaves_what_was_there(tmp_path: Path, replace: bool) -> None:
+    (tmp_path / "target").mkdir()
+
+    def fail() -> None:
+        with whole_folder(tmp_path / "target", replace=replace) as folder:
+            (folder / "half").touch()
+            raise RuntimeError("other")
+
+    with pytest.raises(RuntimeError, match="other"):
+        fail()
+    assert names(tmp_path) == ["target"]
+    assert names(tmp_path / "target") == []
+
+
+@pytest.mark.parametrize("size", [0, 1, 3 * 2**20 + 1])
+def test_a_hash_is_that_of_the_content(tmp_path: Path, size: int) -> None:
+    (tmp_path / "file").write_bytes(bytes(size))
+    assert sha256(tmp_path / "file") == hashlib.sha256(bytes(size)).hexdigest()

@@ -116,10 +116,14 @@ def pins(python: str) -> dict[str, list[Requirement]]:
 @pytest.mark.parametrize("python", PYTHONS)
 def test_every_dependency_is_pinned_once_to_a_version_it_allows(python: str) -> None:
     found = pins(python)
-    extras = project()["optional-dependencies"].values()
-    lines = [*project()["dependencies"], *(line for extra in extras for line in extra)]
+    extras = project()["optional-dependencies"]
+    lines = [*project()["dependencies"], *(line for extra in extras.values() for line in extra)]
     assert len(lines) > 15
-    for need in map(Requirement, lines):
+    needs = list(map(Requirement, lines))
+    own = [need for need in needs if need.name == "ikd"]
+    assert {extra for need in own for extra in need.extras} == {"postgresql"}, "what `make` installs beside dev"
+    assert extras.keys() >= {"postgresql"}
+    for need in (need for need in needs if need not in own):
         (pin,) = found[canonicalize_name(need.name)]
         (exact,) = pin.specifier
         assert need.specifier.contains(exact.version), f"{need} against {pin}"
@@ -282,7 +286,7 @@ def test_verbs_work_from_any_folder(clone: Clone, tmp_path: Path) -> None:
 
 def test_make_alone_lists_the_verbs_and_does_nothing(clone: Clone) -> None:
     done = clone.make("help")
-    for verb in ("demo", "test", "test-all", "lint", "clean"):
+    for verb in ("demo", "test", "test-faults", "test-all", "lint", "clean"):
         assert f"make {verb} " in done.stdout
     assert not (clone.folder / ".venv").exists()
 
@@ -317,15 +321,55 @@ def test_clean_leaves_only_what_was_cloned(clone: Clone) -> None:
     assert sorted(clone.folder.iterdir()) == before
 
 
-@pytest.mark.parametrize("status", [0, 2])
-def test_ci_runs_the_tests_of_its_own_checkout_and_hands_on_their_status(clone: Clone, status: int) -> None:
+FAULT = """
+import pathlib, pytest
+def test_slow_machine():
+    seen = pathlib.Path("seen")
+    if not seen.exists():
+        seen.touch()
+        raise RuntimeError("a deadline is missed")
+def test_wrong():
+    assert {wrong} == 1
+def test_without_service():
+    pytest.skip("needs PostgreSQL")
+"""
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_a_fault_test_has_a_second_try_and_both_outcomes_are_printed(clone: Clone, tmp_path: Path, wrong: bool) -> None:
+    clone.python("python3", "3.11.7")
+    clone.make()
+    clone.script("python", '#!/bin/sh\necho "$@"\n').rename(clone.folder / ".venv" / "bin" / "python")
+    command = clone.make("test-faults", "PYTEST_ARGS=-p no:cacheprovider").stdout.splitlines()[-1].split()
+    assert command[:5] == ["-m", "pytest", "tests/faults", "-m", "fault"]
+    faults = tmp_path / "test_faults.py"
+    faults.write_text(FAULT.format(wrong=2 if wrong else 1))
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", str(faults), *command[5:]], cwd=tmp_path, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    lines = done.stdout.splitlines()
+    assert done.returncode == wrong, done.stdout
+    once = lines.index("RERUN test_faults.py::test_slow_machine")
+    then = lines.index("PASSED test_faults.py::test_slow_machine")
+    assert any("RuntimeError: a deadline is missed" in line for line in lines[once:then]), done.stdout
+    assert any(line.startswith("SKIPPED [1] test_faults.py") and "needs PostgreSQL" in line for line in lines)
+    assert ("FAILED test_faults.py::test_wrong - assert 2 == 1" in lines) == wrong
+    counted = "1 failed, 1 passed, 1 skipped, 2 rerun" if wrong else "2 passed, 1 skipped, 1 rerun"
+    assert counted in lines[-1]
+
+
+@pytest.mark.parametrize("failing", [None, "test", "test-faults"])
+def test_ci_runs_the_tests_of_its_own_checkout_and_hands_on_their_status(clone: Clone, failing: str | None) -> None:
     script = clone.folder / ".ci" / "run"
     script.parent.mkdir()
     shutil.copy(ROOT / ".ci" / "run", script)
     assert script.stat().st_mode & stat.S_IXUSR
-    clone.script("make", f'#!/bin/sh\necho "$PWD: $@"; cat; exit {status}\n')
+    clone.script("make", f'#!/bin/sh\necho "$PWD: $@"; cat; [ "$1" != "{failing}" ] || exit 2\n')
     environment = {"PATH": str(clone.bin)}
     done = subprocess.run(
         [str(script)], env=environment, input="typed", capture_output=True, text=True, check=False, cwd="/"
     )
-    assert (done.stdout, done.returncode) == (f"{clone.folder}: test\n", status)
+    ran = ["test"] if failing == "test" else ["test", "test-faults"]
+    assert done.stdout.splitlines() == [f"{clone.folder}: {verb}" for verb in ran]
+    assert done.returncode == (2 if failing else 0)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ikd.config.document import Document
+from ikd.config.document import Document, Location
 from ikd.config.recipe.effective import effective
 from ikd.config.recipe.fields import as_json, assign, unknown_field
 from ikd.config.recipe.rules import problems_between
@@ -91,13 +91,12 @@ def _in_stages(recipe: Recipe, document: Document) -> list[Problem]:
         recipe.stages  # noqa: B018 (building them checks them)
     except ConfigError as error:
         sets = {name: index for index, stage in enumerate(recipe.teachers.stages) for name in stage.set}
-        return [
-            document.problem(
-                ("teachers", "sequence", sets[problem.field], "set", problem.field) if problem.field in sets
-                else ("teachers", "sequence"), problem.value, f"{problem.field}: {problem.rule}"
-            )
-            for problem in error.problems
-        ]  # fmt: skip
+        problems = []
+        for problem in error.problems:
+            own = (sets[problem.field], "set", problem.field) if problem.field in sets else ()
+            place: Location = ("teachers", "sequence", *own)
+            problems.append(document.problem(place, problem.value, f"{problem.field}: {problem.rule}"))
+        return problems
     return []
 
 
@@ -164,15 +163,15 @@ class StagePlan:
 
 def stage_plans(recipe: Recipe) -> tuple[StagePlan, ...]:
     """Return the stages of a recipe; see `Recipe.stages`."""
-    stages, ends = recipe.teachers.stages, stage_ends(recipe)
+    stages, ends, me = recipe.teachers.stages, stage_ends(recipe), recipe.distill.me
     if not stages:
         return (StagePlan(None, 1, ends[0], recipe),)
     if len(stages) == 1 and not stages[0].set:
         name = stages[0].teacher
-        return (StagePlan(name, 1, ends[0], recipe, name if recipe.distill.me.enabled else None),)
+        return (StagePlan(name, 1, ends[0], recipe, name if me.enabled else None),)
     plans: list[StagePlan] = []
     for index, (stage, last) in enumerate(zip(stages, ends, strict=True)):
-        enhanced = recipe.distill.me.enabled and _enhances(recipe.distill.me.stages, index, len(stages))
+        enhanced = me.enabled and {"first": index == 0, "last": index == len(stages) - 1, "both": True}[me.stages]
         own = {"distill.me.enabled": enhanced, **stage.set, "teachers.sequence": [stage.teacher]}
         if index:  # the student carries over
             own |= {"student.inherit": False, "student.checkpoint": None}
@@ -180,7 +179,3 @@ def stage_plans(recipe: Recipe) -> tuple[StagePlan, ...]:
         source = stages[max(0, index - 1)].teacher if in_force.distill.me.enabled else None
         plans.append(StagePlan(stage.teacher, ends[index - 1] + 1 if index else 1, last, in_force, source))
     return tuple(plans)
-
-
-def _enhances(stages: str, index: int, count: int) -> bool:
-    return stages == "both" or index == (0 if stages == "first" else count - 1)

@@ -41,7 +41,10 @@ PARTNERS = {
 
 def check_space(space: SpaceSections, recipe: Recipe, document: Document) -> list[Problem]:
     """Return the faults of a search space against its recipe: names, conditions, values that the recipe refuses."""
-    problems = [*_sequence_problems(space, recipe, document), *_structure_problems(space, document)]
+    problems = list(_sequence_problems(space, recipe, document))
+    for name, domain in space.parameters.items():
+        faults = structure_faults(domain.when, ("parameters", name, "when"))
+        problems += [document.problem(*fault) for fault in faults]
     if problems:  # nothing else can be tried without them
         return problems
     resolved = space.resolved(recipe)
@@ -52,9 +55,7 @@ def check_space(space: SpaceSections, recipe: Recipe, document: Document) -> lis
     return problems or list(_existence_problems(resolved, document))
 
 
-def check_fixed(
-    space: SpaceSections, recipe: Recipe, document: Document, fixed: Mapping[str, Any]
-) -> list[Problem]:  # fmt: skip
+def check_fixed(space: SpaceSections, recipe: Recipe, document: Document, fixed: Mapping[str, Any]) -> list[Problem]:
     """Return the faults of what is left to search once parameters are fixed from outside, in a space right before."""
     source = Document("--set", {})
     problems = [
@@ -65,12 +66,6 @@ def check_fixed(
     ]
     problems += check_search(space, recipe, document)
     return problems or list(fulfilment_problems(space, recipe, document))
-
-
-def _structure_problems(space: SpaceSections, document: Document) -> Iterator[Problem]:
-    for name, domain in space.parameters.items():
-        for fault in structure_faults(domain.when, ("parameters", name, "when")):
-            yield document.problem(*fault)
 
 
 def _sequence_problems(space: SpaceSections, recipe: Recipe, document: Document) -> Iterator[Problem]:

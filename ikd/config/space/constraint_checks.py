@@ -5,20 +5,21 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ikd.config.document import Document, Location
 from ikd.config.recipe.fields import unknown_field
 from ikd.config.recipe.recipe import Recipe
-from ikd.config.space.constraints import Constraint, Read, Uncomputable, constraint
-from ikd.config.space.counting import COUNTED, reader
-from ikd.config.space.domain import Domain
+from ikd.config.space.constraints import Constraint, constraint
+from ikd.config.space.counting import COUNTED, fulfilled_or_why_not, reader
 from ikd.config.space.sections import SpaceSections
-from ikd.errors import ConfigError, Problem
+from ikd.errors import Problem
 
 DRAWS = 5000
 """Random configurations that are tried where there are too many to try all."""
+NO_CONFIGURATION = "no configuration"
+"""How to say that none is left where all were tried."""
 
 
 def constraint_problems(space: SpaceSections, document: Document) -> Iterator[Problem]:
@@ -40,52 +41,37 @@ def constraint_problems(space: SpaceSections, document: Document) -> Iterator[Pr
 
 def fulfilment_problems(space: SpaceSections, recipe: Recipe, document: Document) -> Iterator[Problem]:
     """Yield constraints that every or no configuration of a right, resolved space fulfils, alone or together."""
-    count = 0
-    for index, rule in enumerate(space.rules):
-        told = _told(space, recipe, rule)
-        count += told is not None
-        if told is not None:
-            yield document.problem(("constraints", index), rule.text, told)
-    if count or len(space.rules) < 2:
+    faults = [_fulfilment_fault(space, recipe, rule) for rule in space.rules]
+    for index, (rule, fault) in enumerate(zip(space.rules, faults, strict=True)):
+        if fault is not None:
+            yield document.problem(("constraints", index), rule.text, fault)
+    if any(faults) or len(space.rules) < 2:
         return
-    owners = {name for rule in space.rules for name in _owners(space, rule)}
-    whole, settings = _settings(space, owners)
-    if not any(all(_result(rule, reader(space, recipe, one)) is True for rule in space.rules) for one in settings):
-        told = "must leave something to try: " + _among("no", whole) + " fulfils all of them together"
-        yield document.problem(("constraints",), None, told)
+    parameters = {name for rule in space.rules for name in _parameters_read(space, rule)}
+    settings, nothing = _settings_to_try(space, parameters)
+    reads = (reader(space, recipe, values) for values in settings)
+    if not any(all(fulfilled_or_why_not(rule, read) is True for rule in space.rules) for read in reads):
+        fault = f"must leave something to try: {nothing} fulfils all of them together"
+        yield document.problem(("constraints",), None, fault)
 
 
-def _told(space: SpaceSections, recipe: Recipe, rule: Constraint) -> str | None:
+def _fulfilment_fault(space: SpaceSections, recipe: Recipe, rule: Constraint) -> str | None:
     """Return what is wrong with what a constraint lets through, or None."""
-    owners = _owners(space, rule)
-    if not owners:
+    parameters = _parameters_read(space, rule)
+    if not parameters:
         return f"must read a searched field, and reads {', '.join(rule.fields) or 'none'}"
-    whole, settings = _settings(space, owners)
-    results = [_result(rule, reader(space, recipe, one)) for one in settings]
+    settings, nothing = _settings_to_try(space, parameters)
+    results = [fulfilled_or_why_not(rule, reader(space, recipe, values)) for values in settings]
     if True not in results:
         why = next((f" ({one})" for one in results if isinstance(one, str)), "")
-        return f"must leave something to try: {_among('no', whole)} fulfils it{why}"
-    fixed = any(space.parameters[name].size == 1 for name in owners)
-    if whole and not fixed and all(one is True for one in results):
+        return f"must leave something to try: {nothing} fulfils it{why}"
+    fixed = any(space.parameters[name].size == 1 for name in parameters)
+    if nothing == NO_CONFIGURATION and not fixed and all(one is True for one in results):
         return "must refuse something: every configuration fulfils it; take it out"
     return None
 
 
-def _among(none: str, whole: bool) -> str:
-    return f"{none} configuration" if whole else f"{'none' if none == 'no' else none} of {DRAWS} random configurations"
-
-
-def _result(rule: Constraint, read: Read) -> bool | str:
-    """Return whether a constraint is fulfilled, or why that cannot be computed."""
-    try:
-        return rule.holds(read)
-    except Uncomputable as error:
-        return str(error)
-    except ConfigError:  # values that the recipe takes only together with others
-        return False
-
-
-def _owners(space: SpaceSections, rule: Constraint) -> tuple[str, ...]:
+def _parameters_read(space: SpaceSections, rule: Constraint) -> tuple[str, ...]:
     """Return the parameters that feed a field that the constraint reads, part of one, or the section around one."""
     fed = {field: name for name, domain in space.parameters.items() for field in (name, *domain.also)}
     pairs = itertools.product(fed, rule.fields)
@@ -93,28 +79,26 @@ def _owners(space: SpaceSections, rule: Constraint) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def _settings(space: SpaceSections, names: Any) -> tuple[bool, Iterator[Mapping[str, Any]]]:
-    """Return values to try for some parameters and their ancestors: all of them, or random ones of many."""
+def _settings_to_try(space: SpaceSections, names: Iterable[str]) -> tuple[Iterator[Mapping[str, Any]], str]:
+    """Return values of some parameters and their ancestors, all or random ones of many, and how to say none of them."""
     involved = space.with_ancestors(names)
     if math.prod(space.parameters[name].size for name in involved) <= COUNTED:
-        return True, space.settings(names)
+        return space.settings(involved), NO_CONFIGURATION
     generator = random.Random(0)
-    return False, (_drawn(space, involved, generator) for _ in range(DRAWS))
+    drawn = (_random_setting(space, involved, generator) for _ in range(DRAWS))
+    return drawn, f"none of {DRAWS} random configurations"
 
 
-def _drawn(space: SpaceSections, names: tuple[str, ...], generator: random.Random) -> dict[str, Any]:
+def _random_setting(space: SpaceSections, names: tuple[str, ...], generator: random.Random) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for name in names:
-        if space.is_active(name, values):
-            values[name] = _value(space.parameters[name], generator)
+        if not space.is_active(name, values):
+            continue
+        domain = space.parameters[name]
+        if (grid := domain.grid()) is not None:
+            values[name] = generator.choice(grid)
+        elif domain.log_uniform is not None:
+            values[name] = math.exp(generator.uniform(*map(math.log, domain.ends)))
+        else:
+            values[name] = generator.uniform(*domain.ends)
     return values
-
-
-def _value(domain: Domain, generator: random.Random) -> Any:
-    grid = domain.grid()
-    if grid is not None:
-        return generator.choice(grid)
-    low, high = domain.ends
-    if domain.log_uniform is not None:
-        return math.exp(generator.uniform(math.log(low), math.log(high)))
-    return generator.uniform(low, high)

@@ -77,9 +77,11 @@ def reader(space: SpaceSections, recipe: Recipe, values: Mapping[str, Any]) -> R
     return read
 
 
-def fulfilled(rule: Constraint, read: Read) -> bool:
-    """Tell whether a constraint holds; one that cannot be computed does not."""
+def fulfilled_or_why_not(rule: Constraint, read: Read) -> bool | str:
+    """Return whether a constraint is fulfilled, or why that cannot be computed."""
     try:
         return rule.holds(read)
-    except (Uncomputable, ConfigError):  # ConfigError: values that the recipe takes only together with others
+    except Uncomputable as error:
+        return str(error)
+    except ConfigError:  # values that the recipe takes only together with others
         return False

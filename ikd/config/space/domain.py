@@ -17,9 +17,13 @@ from ikd.config.space.search import Factor
 from ikd.config.space.sequences import LISTED_SEQUENCES, Sequences
 
 KINDS = {
-    "choice": "choice", "uniform": "uniform", "log_uniform": "log_uniform", "int": "integer", "log_int": "log_int",
+    "choice": "choice",
+    "uniform": "uniform",
+    "log_uniform": "log_uniform",
+    "int": "integer",
+    "log_int": "log_int",
     "sequence": "sequence",
-}  # fmt: skip
+}
 """The kinds of domain as they are written, and their attributes."""
 QUANTISED = {"step": ("uniform", "int"), "factor": ("log_uniform", "log_int")}
 GRID_VALUES = 100_000
@@ -38,17 +42,7 @@ class Prior(Section):
     """The value expected; null is the recipe's own."""
 
 
-class _Named(tuple[Any, ...]):
-    """Choices on their way from a mapping of names to a domain."""
-
-    names: tuple[str, ...]
-
-
-def _listed(written: Any) -> Any:
-    if isinstance(written, dict):
-        named = _Named(written.values())
-        named.names = tuple(map(str, written))
-        return named
+def _listed(written: Any) -> tuple[Any, ...] | None:
     if written is None or isinstance(written, (list, tuple)):
         return written if written is None else tuple(written)
     raise ValueError("must be a list of values, or a mapping of short names to values")
@@ -94,11 +88,16 @@ class Domain(Section):
     also: tuple[str, ...] = ()
     """Other recipe fields that get the same value, so that one switch may stand for several."""
 
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _names_apart(cls, written: Any) -> Any:
+        """Part a `choice` that is a mapping of short names to values into the values and their names."""
+        if not isinstance(written, dict) or not isinstance(named := written.get("choice"), dict):
+            return written
+        return {**written, "choice": tuple(named.values()), "aliases": tuple(map(str, named))}
+
     @pydantic.model_validator(mode="after")
     def _one_kind(self) -> Domain:
-        if isinstance(self.choice, _Named):  # a frozen section is filled past its own guard
-            object.__setattr__(self, "aliases", self.choice.names)
-            object.__setattr__(self, "choice", tuple(self.choice))
         given = [name for name, attribute in KINDS.items() if getattr(self, attribute) is not None]
         if len(given) != 1:
             raise ValueError(f"needs exactly one of {', '.join(KINDS)}, and has {' and '.join(given) or 'none'}")

@@ -66,24 +66,17 @@ def _over(document: Document, under: Document) -> Document:
 
 def _replaced(data: dict[str, Any], under: dict[str, Any]) -> list[Location]:
     """Return the places where `data` has another kind than what lies underneath."""
+    sections: list[tuple[Location, Any, Any]] = [
+        ((name,), data.get(name), under.get(name)) for name in ("scheduler", "sampler")
+    ]
+    upper, lower = data.get("parameters"), under.get("parameters")
+    if isinstance(upper, dict) and isinstance(lower, dict):
+        sections += [(("parameters", name), upper[name], lower[name]) for name in upper if name in lower]
     found: list[Location] = []
-    places: list[Location] = [("scheduler",), ("sampler",)]
-    if isinstance(data.get("parameters"), dict) and isinstance(under.get("parameters"), dict):
-        places += [("parameters", name) for name in data["parameters"] if name in under["parameters"]]
-    for place in places:
-        mine, theirs = (_kinds(_at(one, place), place) for one in (data, under))
-        if mine and theirs and mine != theirs:
-            found.append(place)
+    for place, mine, theirs in sections:
+        if isinstance(mine, dict) and isinstance(theirs, dict):
+            kinds = set(KINDS) if place[0] == "parameters" else {*mine, *theirs}
+            above, below = kinds & set(mine), kinds & set(theirs)
+            if above and below and above != below:
+                found.append(place)
     return found
-
-
-def _kinds(section: Any, place: Location) -> set[str]:
-    keys = set(section) if isinstance(section, dict) else set()
-    return keys & set(KINDS) if place[0] == "parameters" else keys
-
-
-def _at(data: dict[str, Any], place: Location) -> Any:
-    value: Any = data
-    for part in place:
-        value = value.get(part) if isinstance(value, dict) else None
-    return value

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import pydantic
 from pydantic import Field
+from typing_extensions import Self
 
 from ikd.config.section import Count, Positive, Probability, Section
 
@@ -13,11 +14,23 @@ Cost = Literal["gflops", "mparameters", "latency_ms", "gpu_hours"]
 Factor = Annotated[float, Field(gt=1.0)]
 
 
-def _exactly_one(section: Section) -> None:
-    names = list(type(section).model_fields)
-    given = [name for name in names if getattr(section, name) is not None]
-    if len(given) != 1:
-        raise ValueError(f"needs exactly one of {', '.join(names)}, and has {' and '.join(given) or 'none'}")
+class OneKind(Section):
+    """A section of which exactly one field is given."""
+
+    @property
+    def kind(self) -> str:
+        """Name of the field that is given."""
+        return self._given()[0]
+
+    def _given(self) -> list[str]:
+        return [name for name, value in self if value is not None]
+
+    @pydantic.model_validator(mode="after")
+    def _one(self) -> Self:
+        if len(given := self._given()) != 1:
+            names = ", ".join(type(self).model_fields)
+            raise ValueError(f"needs exactly one of {names}, and has {' and '.join(given) or 'none'}")
+        return self
 
 
 class Objective(Section):
@@ -82,7 +95,7 @@ class NoStopping(Section):
     """Every trial trains to the end."""
 
 
-class Scheduler(Section):
+class Scheduler(OneKind):
     """Early stopping: exactly one of `asha`, `hyperband`, `median`, `pbt`, `none`."""
 
     asha: Asha | None = None
@@ -95,11 +108,6 @@ class Scheduler(Section):
     """Population-based training over loss weights."""
     none: NoStopping | None = None
     """Nothing is stopped early."""
-
-    @pydantic.model_validator(mode="after")
-    def _one(self) -> Scheduler:
-        _exactly_one(self)
-        return self
 
 
 class Tpe(Section):
@@ -170,7 +178,7 @@ class Nsga2(Section):
     """That a trial has two parents."""
 
 
-class Sampler(Section):
+class Sampler(OneKind):
     """Who proposes values: exactly one of `tpe`, `random`, `grid`, `qmc`, `cmaes`, `gp`, `nsga2`."""
 
     tpe: Tpe | None = None
@@ -187,11 +195,6 @@ class Sampler(Section):
     """Gaussian process."""
     nsga2: Nsga2 | None = None
     """Genetic, for several objectives."""
-
-    @pydantic.model_validator(mode="after")
-    def _one(self) -> Sampler:
-        _exactly_one(self)
-        return self
 
 
 class Budget(Section):

@@ -8,7 +8,7 @@ from typing import Any
 from ikd.config.document import Document
 from ikd.config.recipe.recipe import Recipe
 from ikd.config.space.checks import check_fixed, check_space
-from ikd.config.space.counting import COUNTED, fulfilled, number_of_settings, reader
+from ikd.config.space.counting import COUNTED, fulfilled_or_why_not, number_of_settings, reader
 from ikd.config.space.sections import SpaceSections
 from ikd.errors import ConfigError
 
@@ -41,7 +41,7 @@ class SearchSpace(SpaceSections):
 
     def allows(self, recipe: Recipe) -> bool:
         """Tell whether a trial's recipe fulfils the constraints; one that cannot be computed is not fulfilled."""
-        return all(fulfilled(rule, recipe.value) for rule in self.rules)
+        return all(fulfilled_or_why_not(rule, recipe.value) is True for rule in self.rules)
 
     def num_configurations(self, recipe: Recipe | None = None) -> float:
         """Return how many distinct configurations the space holds; infinite with a continuous range.
@@ -54,4 +54,4 @@ class SearchSpace(SpaceSections):
         if recipe is None or not self.constraints or total > COUNTED:
             return total
         reads = (reader(self, recipe, values) for values in self.settings(self.parameters))
-        return sum(all(fulfilled(rule, read) for rule in self.rules) for read in reads)
+        return sum(all(fulfilled_or_why_not(rule, read) is True for rule in self.rules) for read in reads)

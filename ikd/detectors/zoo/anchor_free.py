@@ -6,9 +6,6 @@ from typing import Any
 
 from ikd.detectors.zoo.parts import (
     FIRST_LEVEL,
-    Channels,
-    Levels,
-    Towers,
     dense_detector,
     dense_test_cfg,
     focal_loss,
@@ -16,31 +13,17 @@ from ikd.detectors.zoo.parts import (
     iou_assigner,
     strides,
 )
-from ikd.detectors.zoo.trunk import Backbone, Depth, Trunk
+from ikd.detectors.zoo.small import SmallDetector, takes
 
 
-def fcos_r18(
-    *,
-    base_channels: Channels = 16,
-    neck_channels: Channels = 64,
-    tower_convs: Towers = 1,
-    depth: Depth = 18,
-    backbone: Backbone = "resnet",
-) -> dict[str, Any]:
-    """FCOS for small inputs, on P3 to P7.
-
-    Args:
-        base_channels: width of the first backbone stage.
-        neck_channels: width of the pyramid and of the towers.
-        tower_convs: 3x3 convolutions, with GroupNorm, before each prediction.
-        depth: 18, 34 or 50 layers (see `Trunk` for other backbones).
-        backbone: resnet, resnext (depth 50) or swin.
-    """
+@takes("tower_convs")
+def fcos_r18(small: SmallDetector) -> dict[str, Any]:
+    """Return a FCOS for small inputs, on P3 to P7, with GroupNorm in the towers."""
     head = {
         "type": "FCOSHead",
-        "stacked_convs": tower_convs,
-        "norm_cfg": group_norm(neck_channels),
-        "strides": strides(FIRST_LEVEL, 5),
+        "stacked_convs": small.tower_convs,
+        "norm_cfg": group_norm(small.neck_channels),
+        "strides": strides(FIRST_LEVEL, small.levels),
         # a quarter of COCO's ranges: the inputs are a fifth to a quarter of 800 px
         "regress_ranges": ((-1, 32), (32, 64), (64, 128), (128, 256), (256, 1e8)),
         "center_sampling": True,
@@ -50,53 +33,33 @@ def fcos_r18(
         "loss_bbox": {"type": "GIoULoss", "loss_weight": 1.0},
         "loss_centerness": {"type": "CrossEntropyLoss", "use_sigmoid": True, "loss_weight": 1.0},
     }
-    trunk = Trunk(backbone, depth, base_channels, neck_channels)
     return {
-        **dense_detector("FCOS", trunk, levels=5, extra="on_output", head=head),
+        **dense_detector("FCOS", small, head, extra="on_output"),
         "test_cfg": dense_test_cfg(0.05, 0.5),
     }
 
 
-def reppoints_r18(
-    *,
-    base_channels: Channels = 16,
-    neck_channels: Channels = 64,
-    tower_convs: Towers = 1,
-    levels: Levels = 5,
-    depth: Depth = 18,
-    backbone: Backbone = "resnet",
-    deformable: bool = False,
-) -> dict[str, Any]:
-    """RepPoints (moment) for small inputs, with GroupNorm in neck and head.
-
-    Args:
-        base_channels: width of the first backbone stage.
-        neck_channels: width of the pyramid, of the towers and of the point features.
-        tower_convs: 3x3 convolutions, with GroupNorm, before the points.
-        levels: pyramid levels from P3 (stride 8) on.
-        depth: 18, 34 or 50 layers (see `Trunk` for other backbones).
-        backbone: resnet, resnext (depth 50) or swin.
-        deformable: deformable convolutions in the last three backbone stages (depth 50).
-    """
+@takes("tower_convs", "levels", "deformable")
+def reppoints_r18(small: SmallDetector) -> dict[str, Any]:
+    """Return a RepPoints (moment) for small inputs, with GroupNorm in neck and head."""
     scale = 4  # side of a point's first box in strides, and of the objects its level is given
     head = {
         "type": "RepPointsHead",
-        "point_feat_channels": neck_channels,
-        "stacked_convs": tower_convs,
-        "norm_cfg": group_norm(neck_channels),
+        "point_feat_channels": small.neck_channels,
+        "stacked_convs": small.tower_convs,
+        "norm_cfg": group_norm(small.neck_channels),
         "num_points": 9,
         "gradient_mul": 0.1,
-        "point_strides": strides(FIRST_LEVEL, levels),
+        "point_strides": strides(FIRST_LEVEL, small.levels),
         "point_base_scale": scale,
         "loss_cls": focal_loss(),
         "loss_bbox_init": {"type": "SmoothL1Loss", "beta": 0.11, "loss_weight": 0.5},
         "loss_bbox_refine": {"type": "SmoothL1Loss", "beta": 0.11, "loss_weight": 1.0},
         "transform_method": "moment",
     }
-    trunk = Trunk(backbone, depth, base_channels, neck_channels, deformable)
     untouched = {"allowed_border": -1, "pos_weight": -1, "debug": False}
     return {
-        **dense_detector("RepPointsDetector", trunk, levels=levels, extra="on_input", head=head, norm=True),
+        **dense_detector("RepPointsDetector", small, head, extra="on_input", norm=True),
         "train_cfg": {
             "init": {"assigner": {"type": "PointAssigner", "scale": scale, "pos_num": 1}, **untouched},
             "refine": {"assigner": iou_assigner(), **untouched},

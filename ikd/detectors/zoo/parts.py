@@ -6,18 +6,10 @@ They are for inputs of 128 to 224 px and train from scratch: every norm learns, 
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import Field
-
-from ikd.detectors.zoo.trunk import Trunk
+from ikd.detectors.zoo.small import SmallDetector
 from ikd.errors import BadInput
-
-Channels = Annotated[int, Field(ge=4, multiple_of=4)]
-Towers = Annotated[int, Field(ge=0, le=8)]
-Levels = Annotated[int, Field(ge=3, le=6)]
-Units = Annotated[int, Field(ge=8)]
-Scale = Annotated[float, Field(gt=0, le=32)]
 
 _IMAGENET_MEAN = [123.675, 116.28, 103.53]  # RGB, 0..255
 _IMAGENET_STD = [58.395, 57.12, 57.375]
@@ -35,11 +27,13 @@ def preprocessor(*, masks: bool = False) -> dict[str, Any]:
     }
 
 
-def body(trunk: Trunk, *, first_level: int, levels: int, extra: str | bool, norm: bool = False) -> dict[str, Any]:
+def body(
+    small: SmallDetector, *, first_level: int, levels: int, extra: str | bool, norm: bool = False
+) -> dict[str, Any]:
     """Return backbone and FPN, with `levels` outputs from P`first_level` (2 or 3) on.
 
     Args:
-        trunk: what the backbone is made of.
+        small: what it is made of.
         first_level: 2 or 3, the finest level.
         levels: number of outputs.
         extra: where mmdet's FPN takes the levels above P5 from; False pools them.
@@ -53,14 +47,14 @@ def body(trunk: Trunk, *, first_level: int, levels: int, extra: str | bool, norm
         raise BadInput(f"levels must be at least {least}, the backbone's stages from P{first_level} on; got {levels=}")
     neck = {
         "type": "FPN",
-        "in_channels": trunk.channels(first_level),
-        "out_channels": trunk.neck_channels,
+        "in_channels": small.channels(first_level),
+        "out_channels": small.neck_channels,
         "add_extra_convs": extra,
         "num_outs": levels,
     }
     if norm:
-        neck["norm_cfg"] = group_norm(trunk.neck_channels)
-    return {"backbone": trunk.config(first_level), "neck": neck}
+        neck["norm_cfg"] = group_norm(small.neck_channels)
+    return {"backbone": small.backbone_config(first_level), "neck": neck}
 
 
 def strides(first_level: int, levels: int) -> list[int]:
@@ -105,13 +99,13 @@ FIRST_LEVEL = 3
 
 
 def dense_detector(
-    detector: str, trunk: Trunk, *, levels: int, extra: str, head: dict[str, Any], norm: bool = False
+    detector: str, small: SmallDetector, head: dict[str, Any], *, extra: str, norm: bool = False
 ) -> dict[str, Any]:
-    """Return a detector of class `detector` with this head on P3 and above; the other arguments are those of `body`."""
-    neck = trunk.neck_channels
+    """Return a detector of class `detector` with this head on P3 and above, and `extra` and `norm` as in `body`."""
+    neck = small.neck_channels
     return {
         "type": detector,
         "data_preprocessor": preprocessor(),
-        **body(trunk, first_level=FIRST_LEVEL, levels=levels, extra=extra, norm=norm),
+        **body(small, first_level=FIRST_LEVEL, levels=small.levels, extra=extra, norm=norm),
         "bbox_head": {"num_classes": 80, "in_channels": neck, "feat_channels": neck, **head},
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ikd.detectors.zoo.parts import body, box_coder, preprocessor, strides
-from ikd.detectors.zoo.trunk import Trunk
+from ikd.detectors.zoo.small import SmallDetector
 
 _CROSS_ENTROPY = {"type": "CrossEntropyLoss", "loss_weight": 1.0}
 _L1 = {"type": "L1Loss", "loss_weight": 1.0}
@@ -16,7 +16,7 @@ _MASK_CONVS = 2
 
 def two_stage_detector(
     detector: str,
-    trunk: Trunk,
+    small: SmallDetector,
     roi_head: dict[str, Any],
     *,
     rcnn: dict[str, Any] | list[dict[str, Any]],
@@ -26,7 +26,7 @@ def two_stage_detector(
 
     Args:
         detector: class of mmdet.
-        trunk: what it is made of below the heads.
+        small: what it is made of.
         roi_head: its RoI head.
         rcnn: training settings of the RoI head, from `stage`.
         anchor_scale: side of the anchor in strides of its level.
@@ -37,8 +37,8 @@ def two_stage_detector(
     return {
         "type": detector,
         "data_preprocessor": preprocessor(masks=masks),
-        **body(trunk, first_level=2, levels=5, extra=False),
-        "rpn_head": _rpn(trunk.neck_channels, anchor_scale),
+        **body(small, first_level=2, levels=5, extra=False),
+        "rpn_head": _rpn(small.neck_channels, anchor_scale),
         "roi_head": roi_head,
         "train_cfg": {"rpn": {**proposals, "allowed_border": -1}, "rpn_proposal": dict(_NMS), "rcnn": rcnn},
         "test_cfg": {"rpn": dict(_NMS), "rcnn": {**rcnn_test, **({"mask_thr_binary": 0.5} if masks else {})}},
@@ -65,12 +65,12 @@ def rcnn_stage(overlap: float, *, low_quality: bool = False, masks: bool = False
     return stage(overlap, overlap, sampler, low_quality=low_quality, masks=masks)
 
 
-def box_head(channels: int, units: int, stds: tuple[float, ...], *, class_agnostic: bool = False) -> dict[str, Any]:
+def box_head(small: SmallDetector, stds: tuple[float, ...], *, class_agnostic: bool = False) -> dict[str, Any]:
     """Return a box head of two fully connected layers; `stds` scale its box offsets."""
     return {
         "type": "Shared2FCBBoxHead",
-        "in_channels": channels,
-        "fc_out_channels": units,
+        "in_channels": small.neck_channels,
+        "fc_out_channels": small.head_units,
         "roi_feat_size": 7,
         "num_classes": 80,
         "bbox_coder": box_coder(*stds),

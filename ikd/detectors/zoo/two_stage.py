@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ikd.detectors.zoo.parts import Channels, Scale, Units
 from ikd.detectors.zoo.roi import box_head, mask_branch, rcnn_stage, roi_extractor, two_stage_detector
-from ikd.detectors.zoo.trunk import Backbone, Depth, Trunk
+from ikd.detectors.zoo.small import Scale, SmallDetector, takes
 
 _STDS = (0.1, 0.1, 0.2, 0.2)
 _CASCADE = (  # overlap from which on a proposal is an object, scale of the box offsets, weight of the loss
@@ -16,94 +15,41 @@ _CASCADE = (  # overlap from which on a proposal is an object, scale of the box 
 )
 
 
-def faster_rcnn_r18(
-    *,
-    base_channels: Channels = 16,
-    neck_channels: Channels = 64,
-    head_units: Units = 128,
-    depth: Depth = 18,
-    backbone: Backbone = "resnet",
-    anchor_scale: Scale = 4.0,
-) -> dict[str, Any]:
-    """Faster R-CNN for small inputs.
-
-    Args:
-        base_channels: width of the first backbone stage.
-        neck_channels: width of the pyramid.
-        head_units: width of the two fully connected layers of the box head.
-        depth: 18, 34 or 50 layers (see `Trunk` for other backbones).
-        backbone: resnet, resnext (depth 50) or swin.
-        anchor_scale: side of the anchor in strides of its level.
-    """
-    trunk = Trunk(backbone, depth, base_channels, neck_channels)
-    roi = _standard_roi(neck_channels, head_units)
-    return two_stage_detector("FasterRCNN", trunk, roi, rcnn=rcnn_stage(0.5), anchor_scale=anchor_scale)
+@takes("head_units")
+def faster_rcnn_r18(small: SmallDetector, *, anchor_scale: Scale = 4.0) -> dict[str, Any]:
+    """Return a Faster R-CNN for small inputs; `anchor_scale` is the side of the anchor in strides of its level."""
+    return two_stage_detector(
+        "FasterRCNN", small, _standard_roi(small), rcnn=rcnn_stage(0.5), anchor_scale=anchor_scale
+    )
 
 
-def mask_rcnn_r18(
-    *,
-    base_channels: Channels = 16,
-    neck_channels: Channels = 64,
-    head_units: Units = 128,
-    depth: Depth = 18,
-    backbone: Backbone = "resnet",
-    anchor_scale: Scale = 4.0,
-) -> dict[str, Any]:
-    """Mask R-CNN for small inputs; the data needs instance masks.
-
-    Args:
-        base_channels: width of the first backbone stage.
-        neck_channels: width of the pyramid and of the mask head.
-        head_units: width of the two fully connected layers of the box head.
-        depth: 18, 34 or 50 layers (see `Trunk` for other backbones).
-        backbone: resnet, resnext (depth 50) or swin.
-        anchor_scale: side of the anchor in strides of its level.
-    """
-    trunk = Trunk(backbone, depth, base_channels, neck_channels)
-    roi = _standard_roi(neck_channels, head_units) | mask_branch(neck_channels)
+@takes("head_units")
+def mask_rcnn_r18(small: SmallDetector, *, anchor_scale: Scale = 4.0) -> dict[str, Any]:
+    """Return a Mask R-CNN for small inputs, anchors as in `faster_rcnn_r18`; the data needs instance masks."""
+    roi = _standard_roi(small) | mask_branch(small.neck_channels)
     rcnn = rcnn_stage(0.5, low_quality=True, masks=True)
-    return two_stage_detector("MaskRCNN", trunk, roi, rcnn=rcnn, anchor_scale=anchor_scale)
+    return two_stage_detector("MaskRCNN", small, roi, rcnn=rcnn, anchor_scale=anchor_scale)
 
 
-def cascade_rcnn_r18(
-    *,
-    base_channels: Channels = 16,
-    neck_channels: Channels = 64,
-    head_units: Units = 128,
-    depth: Depth = 18,
-    backbone: Backbone = "resnet",
-    masks: bool = False,
-    deformable: bool = False,
-) -> dict[str, Any]:
-    """Cascade R-CNN of three stages for small inputs, with `masks` Cascade Mask R-CNN.
-
-    Args:
-        base_channels: width of the first backbone stage.
-        neck_channels: width of the pyramid and of the mask heads.
-        head_units: width of the two fully connected layers of each box head.
-        depth: 18, 34 or 50 layers (see `Trunk` for other backbones).
-        backbone: resnet, resnext (depth 50) or swin.
-        masks: a mask head a stage; the data needs instance masks.
-        deformable: deformable convolutions in the last three backbone stages (depth 50).
-    """
-    heads = [box_head(neck_channels, head_units, stds, class_agnostic=True) for _, stds, _ in _CASCADE]
+@takes("head_units", "masks", "deformable")
+def cascade_rcnn_r18(small: SmallDetector) -> dict[str, Any]:
+    """Return a Cascade R-CNN of three stages for small inputs, with `masks` a Cascade Mask R-CNN."""
     roi = {
         "type": "CascadeRoIHead",
         "num_stages": len(_CASCADE),
         "stage_loss_weights": [weight for _, _, weight in _CASCADE],
-        "bbox_roi_extractor": roi_extractor(neck_channels, 7),
-        "bbox_head": heads,
-        **(mask_branch(neck_channels) if masks else {}),
+        "bbox_roi_extractor": roi_extractor(small.neck_channels, 7),
+        "bbox_head": [box_head(small, stds, class_agnostic=True) for _, stds, _ in _CASCADE],
+        **(mask_branch(small.neck_channels) if small.masks else {}),
     }
-    trunk = Trunk(backbone, depth, base_channels, neck_channels, deformable)
     return two_stage_detector(
-        "CascadeRCNN", trunk, roi, rcnn=[rcnn_stage(overlap, masks=masks) for overlap, _, _ in _CASCADE]
+        "CascadeRCNN", small, roi, rcnn=[rcnn_stage(overlap, masks=small.masks) for overlap, _, _ in _CASCADE]
     )
 
 
-def _standard_roi(channels: int, units: int) -> dict[str, Any]:
+def _standard_roi(small: SmallDetector) -> dict[str, Any]:
     return {
         "type": "StandardRoIHead",
-        "bbox_roi_extractor": roi_extractor(channels, 7),
-        "bbox_head": box_head(channels, units, _STDS),
+        "bbox_roi_extractor": roi_extractor(small.neck_channels, 7),
+        "bbox_head": box_head(small, _STDS),
     }

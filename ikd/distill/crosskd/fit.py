@@ -7,14 +7,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from ikd.distill.crosskd.families import FAMILIES, Family
 from ikd.errors import BadInput
 
-FAMILIES = ("ATSSHead", "FCOSHead", "GFLHead", "RetinaHead")
 # what places and shapes the anchors of a prior generator, as far as it has it
 _PRIORS = ("base_sizes", "scales", "ratios", "scale_major", "centers", "center_offset", "offset")
 
 
-def check_heads(student: nn.Module, teacher: nn.Module, *, position: int) -> None:
+def check_heads(student: nn.Module, teacher: nn.Module, *, position: int) -> Family:
     """Check that the teacher's head can go on from the student's features after `position` tower convolutions.
 
     The towers may differ in length and norm, the pyramids in width, as long as the features fit where they cross.
@@ -23,6 +23,9 @@ def check_heads(student: nn.Module, teacher: nn.Module, *, position: int) -> Non
         student: mmdet detector.
         teacher: mmdet detector.
         position: number of tower convolutions that the student runs itself; 0 is the neck's output.
+
+    Returns:
+        What CrossKD does for the kind of head that both have.
 
     Raises:
         BadInput: a detector without one of the four heads, heads of different families, a position outside a tower,
@@ -45,6 +48,7 @@ def check_heads(student: nn.Module, teacher: nn.Module, *, position: int) -> Non
             f"crosskd: at position {position} the teacher's head needs features of {widths[1]} channels, but the "
             f"student's have {widths[0]}; change {'the neck' if position == 0 else 'feat_channels'} of the student"
         )
+    return FAMILIES[_name(heads["teacher"])]
 
 
 def _head(detector: nn.Module, role: str) -> Any:

@@ -7,13 +7,13 @@ the teacher's own prediction: `CrossHeads`, between two detectors.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ikd.distill.crosskd.families import _Assignment, _centerness_loss, _distribution_loss, _flat, _Predictions
+from ikd.distill.crosskd.families import Assignment, Predictions, flat
 from ikd.distill.crosskd.fit import check_heads
 from ikd.distill.crosskd.towers import Seen, own_targets, tower_features, upper
 from ikd.distill.losses.crosskd import align_scale, crosskd_classification
@@ -70,7 +70,7 @@ class CrossHeads:
         beta: float = 1.0,
         reduction: Reduction = "published",
     ) -> None:
-        check_heads(student, teacher, position=position)
+        self._family = check_heads(student, teacher, position=position)
         self._student: Any = student.bbox_head
         self._teacher: Any = teacher.bbox_head
         assert not any(parameter.requires_grad for parameter in teacher.parameters()), "freeze the teacher first"
@@ -102,16 +102,19 @@ class CrossHeads:
         """
         taught, crossed = self._predictions(seen, teacher_features)
         with torch.autocast(taught.scores[0].device.type, enabled=False):
-            assigned = self._assignment(seen)
-            losses = {
+            assert seen.targets is not None
+            assigned = self._family.assigned(self._student, seen.targets)
+            confidence = [self._by_class(scores).amax(dim=2).sigmoid() for scores in taught.scores]  # [N, A, H, W]
+            weights = flat(confidence, 1).squeeze(1) * (torch.cat(assigned.weights) != 0)
+            divisor = len(weights) if self.mean else assigned.count
+            boxes = self._family.box_loss(self._teacher, crossed.boxes, taught.boxes, weights, divisor)
+            return {
                 "loss_crosskd_cls": self.w_cls * self._classification_loss(crossed, taught, assigned),
-                "loss_crosskd_reg": self.w_reg * self._box_loss(crossed, taught, assigned),
+                "loss_crosskd_reg": self.w_reg * boxes,
+                **self._family.extra(crossed, taught, assigned),
             }
-            if type(self._teacher).__name__ == "ATSSHead":
-                losses["loss_crosskd_centerness"] = _centerness_loss(crossed, taught, assigned)
-        return losses
 
-    def _predictions(self, seen: Seen, teacher_features: Sequence[Tensor]) -> tuple[_Predictions, _Predictions]:
+    def _predictions(self, seen: Seen, teacher_features: Sequence[Tensor]) -> tuple[Predictions, Predictions]:
         """Return the teacher's own predictions, without gradient, and the cross predictions."""
         with torch.no_grad(), tower_features(self._teacher, self.position) as own:
             taught = self._teacher(tuple(feature.float() for feature in teacher_features))
@@ -125,24 +128,7 @@ class CrossHeads:
             aligned = align_scale(student.float(), teacher.float())
         return aligned.relu() if self.position else aligned
 
-    def _assignment(self, seen: Seen) -> _Assignment:
-        from mmdet.utils import reduce_mean  # mmdet only where a detector exists
-
-        targets, family = seen.targets, type(self._student).__name__
-        assert targets is not None
-        if family == "FCOSHead":
-            labels = list(targets[0])
-            weights = [torch.ones_like(label, dtype=torch.float) for label in labels]
-        else:
-            first = 0 if family == "RetinaHead" else 1  # GFL and ATSS return their anchors first
-            labels = [label.flatten() for label in targets[first]]
-            weights = [weight.flatten() for weight in targets[first + 1]]
-        positive = [(label >= 0) & (label < self._student.num_classes) for label in labels]
-        # the anchor heads count at least one positive an image, and so does their own loss
-        own = torch.cat(positive).sum().float() if family == "FCOSHead" else weights[0].new_tensor(float(targets[-1]))
-        return _Assignment(weights, positive, reduce_mean(own).clamp(min=1))
-
-    def _classification_loss(self, crossed: _Predictions, taught: _Predictions, assigned: _Assignment) -> Tensor:
+    def _classification_loss(self, crossed: Predictions, taught: Predictions, assigned: Assignment) -> Tensor:
         parts = []
         for ours, theirs, weight in zip(crossed.scores, taught.scores, assigned.weights, strict=True):
             num_images, _, height, width = theirs.shape
@@ -152,31 +138,11 @@ class CrossHeads:
         elements = sum(scores.numel() for scores in taught.scores)
         return torch.stack(parts).sum() / (elements if self.mean else assigned.count)
 
-    def _box_loss(self, crossed: _Predictions, taught: _Predictions, assigned: _Assignment) -> Tensor:
-        confidence = [self._by_class(scores).amax(dim=2).sigmoid() for scores in taught.scores]  # [N, A, H, W]
-        weights = _flat(confidence, 1).squeeze(1) * (torch.cat(assigned.weights) != 0)
-        if type(self._teacher).__name__ == "GFLHead":
-            return _distribution_loss(crossed.boxes, taught.boxes, weights)
-        total = self._overlap_loss(crossed.boxes, taught.boxes, weights)
-        return total / (len(weights) if self.mean else assigned.count)
-
-    def _overlap_loss(self, crossed: list[Tensor], taught: list[Tensor], weights: Tensor) -> Tensor:
-        """Return the weighted sum over anchors of the (G)IoU loss between decoded boxes."""
-        from mmdet.models.losses.iou_loss import giou_loss, iou_loss
-
-        loss: Callable[..., Tensor] = iou_loss if type(self._teacher).__name__ == "FCOSHead" else giou_loss
-        sizes = [boxes.shape[2:] for boxes in taught]
-        priors = self._teacher.prior_generator.grid_priors(sizes, device=weights.device)
-        priors = torch.cat([level.repeat(len(taught[0]), 1) for level in priors])
-        ours, theirs = (self._teacher.bbox_coder.decode(priors, _flat(boxes, 4)) for boxes in (crossed, taught))
-        has_area = (theirs[:, 2:] > theirs[:, :2]).all(dim=1)
-        return loss(ours, theirs, weight=weights * has_area, reduction="sum")
-
     def _by_class(self, scores: Tensor) -> Tensor:
         """View [N, A K, H, W] as [N, A, K, H, W]."""
         num_images, _, height, width = scores.shape
         return scores.view(num_images, -1, self._teacher.num_classes, height, width)
 
 
-def _float(outputs: Sequence[Sequence[Tensor]]) -> _Predictions:
-    return _Predictions(*([level.float() for level in kind] for kind in outputs))
+def _float(outputs: Sequence[Sequence[Tensor]]) -> Predictions:
+    return Predictions(*([level.float() for level in kind] for kind in outputs))

@@ -1,33 +1,16 @@
-"""The fixed trials of a sweep, and what a proposal is."""
+"""The fixed trials of a sweep."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ikd.config import Recipe, SearchSpace
 from ikd.errors import ConfigError
-from ikd.sweep.records.trials import ANCHOR_NAMES
-from ikd.sweep.samplers.domains import as_chosen, contains
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """The next trial.
-
-    Attributes:
-        values: recipe fields by dotted name; only those that exist under their parents' values.
-        recipe: the base recipe with `values`.
-        anchors: names of the anchors it is; empty when sampled.
-        in_space: `values` is a point of the space.
-    """
-
-    values: Mapping[str, Any]
-    recipe: Recipe
-    anchors: tuple[str, ...] = ()
-    in_space: bool = True
+from ikd.sweep.records.domains import as_chosen, contains
+from ikd.sweep.records.trials import Proposal, TrialRecord
 
 
 def anchor_proposals(space: SearchSpace, recipe: Recipe) -> list[Proposal]:
@@ -54,22 +37,18 @@ def anchor_proposals(space: SearchSpace, recipe: Recipe) -> list[Proposal]:
     return list(found.values())
 
 
+def anchors_left(space: SearchSpace, recipe: Recipe) -> Callable[[Sequence[TrialRecord]], Proposal | None]:
+    """Return what proposes the anchors one by one: the first that no trial is, None when all have been tried."""
+    anchors = [(one, one.recipe.fingerprint()) for one in anchor_proposals(space, recipe)]
+
+    def propose_next(records: Sequence[TrialRecord]) -> Proposal | None:
+        tried = {record.fingerprint for record in records}
+        return next((anchor for anchor, print_ in anchors if print_ not in tried), None)
+
+    return propose_next
+
+
 def _fingerprint(recipe: Recipe, values: Mapping[str, Any]) -> str | None:
     with contextlib.suppress(ConfigError):  # of values that the recipe takes only together with others
         return recipe.with_values(values).fingerprint()
     return None
-
-
-def _untried(space: SearchSpace, recipe: Recipe, values: Mapping[str, Any], tried: set[str]) -> Proposal | None:
-    try:
-        candidate = recipe.with_values(values)
-    except ConfigError:  # a combination that fields of the recipe exclude, such as attack.step above attack.eps
-        return None
-    if candidate.fingerprint() in tried or not space.allows(candidate):
-        return None
-    return Proposal(values, candidate)
-
-
-def sampled_name(anchors: Sequence[str]) -> str:
-    """Return the name of an anchor trial for people."""
-    return " = ".join(ANCHOR_NAMES[anchor] for anchor in anchors)

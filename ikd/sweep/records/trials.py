@@ -1,4 +1,4 @@
-"""What the study says about a trial, as plain data."""
+"""What the study says about a trial, and about one to be, as plain data."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ikd.config import Recipe
 from ikd.trial import COST, State
 
 ANCHOR_NAMES = {
@@ -129,6 +130,23 @@ class TrialRecord:
         """Return some costs as last reported, in the units of their names; NaN where there is none."""
         last = self.reports[-1].metrics if self.reports else {}
         return tuple(last.get(f"{COST}{name}", math.nan) for name in names)
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """The next trial.
+
+    Attributes:
+        values: recipe fields by dotted name; only those that exist under their parents' values.
+        recipe: the base recipe with `values`.
+        anchors: names of the anchors it is; empty when sampled.
+        in_space: `values` is a point of the space.
+    """
+
+    values: Mapping[str, Any]
+    recipe: Recipe
+    anchors: tuple[str, ...] = ()
+    in_space: bool = True
 
 
 def best_report(reports: tuple[Report, ...], metric: str, mode: str) -> Report | None:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from cmaes import CMA
 
+from ikd.sweep.records.domains import at, place
 from ikd.sweep.records.trials import TrialRecord
-from ikd.sweep.samplers.domains import at, place
-from ikd.sweep.samplers.history import History
+from ikd.sweep.samplers.history import History, Values
 from ikd.trial import OPEN
 
 
-def cmaes_values(history: History) -> Iterator[dict[str, Any]]:
+def cmaes_values(history: History) -> Iterator[Values]:
     """Yield draws from the distribution that the recorded generations lead to (Hansen 2016); none at the start.
 
     The state of CMA-ES follows from its generations alone, so it is computed anew instead of being kept: the sampled
@@ -57,11 +56,8 @@ def _generations(sampled: list[TrialRecord], population: int) -> Iterator[list[T
 
 def _start(history: History, names: list[str], later: list[TrialRecord]) -> npt.NDArray[np.float64]:
     dealt = {record.number for record in later}
-    outside = [one for one in history.earlier if one.in_space and one.state not in ("failed", *OPEN)]
-    outside += [
-        one for one in history.records
-        if one.in_space and one.number not in dealt and one.state not in ("failed", *OPEN)
-    ]  # fmt: skip
+    own = [record for record in history.records if record.number not in dealt]
+    outside = [one for one in (*history.earlier, *own) if one.in_space and one.state not in ("failed", *OPEN)]
     if outside:
         return _place(history, names, min(outside, key=lambda record: _loss(history, record)))
     return np.array([_expected(history, name) for name in names])

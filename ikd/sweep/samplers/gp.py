@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,10 +13,25 @@ from optuna.samplers import BaseSampler, GPSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from ikd.sweep.samplers.priors import UnitPrior
+from ikd.sweep.samplers.history import History, Values
+from ikd.sweep.samplers.priors import UnitPrior, priors_of
+from ikd.sweep.samplers.random import random_sampler
+from ikd.sweep.samplers.views import proposals, study_view
 
 if TYPE_CHECKING:
     import torch
+
+
+def gp_values(history: History) -> Iterator[Values]:
+    """Yield proposals of a Gaussian process."""
+    gp = history.space.sampler.gp
+    assert gp is not None
+    startup, priors = gp.startup_trials, priors_of(history.space)
+
+    def make(seed: int) -> BaseSampler:
+        return GpSampler(startup, priors, random_sampler(history, seed), seed)
+
+    yield from proposals(history, study_view(history, "gp"), make)
 
 
 class PriorAcquisition(BaseAcquisitionFunc):

@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from ikd.config import Recipe, SearchSpace
 from ikd.sweep.records.trials import TrialRecord, worst_value
 from ikd.trial import OPEN
+
+Values = dict[str, Any]
+"""What a sampler would try: parameters by dotted name, and recipe fields that are none."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,13 +12,23 @@ from optuna.samplers import BaseSampler, NSGAIISampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from ikd.sweep.samplers.domains import distributions
-from ikd.sweep.samplers.history import History
-from ikd.sweep.samplers.views import SHORTFALL
+from ikd.sweep.samplers.history import History, Values
+from ikd.sweep.samplers.random import random_sampler
+from ikd.sweep.samplers.views import SHORTFALL, proposals, study_view
+from ikd.sweep.study.distributions import distributions
 from ikd.trial import OPEN
 
 SWAPPING = 0.5
 """Probability that a child has a parameter from its second parent."""
+
+
+def nsga2_values(history: History) -> Iterator[Values]:
+    """Yield children of the last whole generation, random draws while there is none."""
+
+    def make(seed: int) -> BaseSampler:
+        return Nsga2Sampler(history, random_sampler(history, seed), seed)
+
+    yield from proposals(history, study_view(history, "nsga2"), make)
 
 
 class Nsga2Sampler(NSGAIISampler):

@@ -16,7 +16,8 @@ from optuna.trial import FrozenTrial
 from scipy.special import ndtr, ndtri
 
 from ikd.config import Domain, SearchSpace
-from ikd.sweep.samplers.domains import at, place, stored
+from ikd.sweep.records.domains import at, place
+from ikd.sweep.study.distributions import stored
 
 
 @dataclass(frozen=True)

@@ -5,22 +5,24 @@ from __future__ import annotations
 import itertools
 import warnings
 from collections.abc import Iterator
-from typing import Any
 
 import optuna
 from optuna.trial import TrialState
 
 from ikd.config import Tpe
-from ikd.sweep.samplers.history import History
-from ikd.sweep.samplers.priors import PriorSampler, picked, priors_of
+from ikd.sweep.samplers.history import History, Values
+from ikd.sweep.samplers.priors import picked, priors_of
+from ikd.sweep.samplers.random import random_sampler
 from ikd.sweep.samplers.views import asked, study_view
 
 PRIOR_DRAWS = 8
 """Proposals of TPE among which a prior chooses."""
 
 
-def _tpe_values(history: History, tpe: Tpe) -> Iterator[dict[str, Any]]:
+def tpe_values(history: History) -> Iterator[Values]:
     """Yield proposals of TPE; with priors, start-up draws follow them and later ones are picked by them."""
+    tpe = history.space.sampler.tpe
+    assert tpe is not None
     view, priors = study_view(history, "tpe"), priors_of(history.space)
     told = len(view.get_trials(deepcopy=False, states=[TrialState.COMPLETE, TrialState.PRUNED]))
     for attempt in itertools.count():
@@ -28,15 +30,10 @@ def _tpe_values(history: History, tpe: Tpe) -> Iterator[dict[str, Any]]:
         if not priors:
             yield asked(history, view, _tpe(tpe, seed))
         elif told < tpe.startup_trials:
-            yield asked(history, view, _random(history, seed))
+            yield asked(history, view, random_sampler(history, seed))
         else:
             candidates = [asked(history, view, _tpe(tpe, history.seed(attempt, draw))) for draw in range(PRIOR_DRAWS)]
             yield picked(candidates, priors, max(tpe.startup_trials, 1) / max(told, 1), seed)
-
-
-def _random(history: History, seed: int) -> optuna.samplers.BaseSampler:
-    priors = priors_of(history.space)
-    return PriorSampler(seed, priors) if priors else optuna.samplers.RandomSampler(seed)
 
 
 def _tpe(tpe: Tpe, seed: int) -> optuna.samplers.BaseSampler:

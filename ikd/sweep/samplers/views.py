@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
+import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import optuna
@@ -13,8 +13,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from ikd.config import Domain, SearchSpace
 from ikd.sweep.records.trials import TrialRecord, worst_value
-from ikd.sweep.samplers.domains import distribution_of, distributions, meant, point
-from ikd.sweep.samplers.history import History
+from ikd.sweep.samplers.history import History, Values
+from ikd.sweep.study.distributions import distribution_of, distributions, meant, point
 from ikd.trial import OPEN
 
 Reader = Literal["tpe", "gp", "nsga2"]
@@ -107,12 +107,20 @@ def _costs(history: History, record: TrialRecord) -> list[float]:
     return [mine if math.isfinite(mine) else most for mine, most in zip(own, highest, strict=True)]
 
 
-def asked(history: History, view: optuna.Study, sampler: optuna.samplers.BaseSampler) -> dict[str, Any]:
+def proposals(
+    history: History, view: optuna.Study, make: Callable[[int], optuna.samplers.BaseSampler]
+) -> Iterator[Values]:
+    """Yield what a sampler suggests, made anew by its seed for each."""
+    for attempt in itertools.count():
+        yield asked(history, view, make(history.seed(attempt)))
+
+
+def asked(history: History, view: optuna.Study, sampler: optuna.samplers.BaseSampler) -> Values:
     """Return the values that a sampler suggests next; the view stays as it was."""
     space = history.space
     view.sampler = sampler
     trial = view.ask()
-    values: dict[str, Any] = {}
+    values: Values = {}
     for name in space.ordered():
         if space.is_active(name, values):
             values[name] = _suggest(trial, name, space.parameters[name])
@@ -130,14 +138,3 @@ def _suggest(trial: optuna.Trial, name: str, domain: Domain) -> Any:
     assert isinstance(distribution, optuna.distributions.FloatDistribution)
     low_end, high_end = distribution.low, distribution.high
     return meant(domain, trial.suggest_float(name, low_end, high_end, step=distribution.step, log=distribution.log))
-
-
-@contextlib.contextmanager
-def quiet_optuna() -> Iterator[None]:
-    """Keep Optuna from announcing every study, without changing what a person's own script has set."""
-    level = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        yield
-    finally:
-        optuna.logging.set_verbosity(level)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ikd.config import Asha
+from ikd.config import Asha, Recipe, SearchSpace
 from ikd.sweep.records.pareto import fronts
 
 
@@ -26,7 +26,7 @@ class Halving(ABC):
 
     NAME = ""
 
-    def __init__(self, factor: float, mode: str, *, by: str = "objective") -> None:
+    def __init__(self, factor: float, mode: str, *, by: str) -> None:
         self._factor, self._by = factor, by
         self._sign = 1.0 if mode == "max" else -1.0
         # trial number -> epoch -> objective (the larger the better) and costs (the smaller the better)
@@ -58,7 +58,7 @@ class Halving(ABC):
 
     def judge(
         self, number: int, epoch: int, value: float, ends: Sequence[int], costs: Sequence[float] = ()
-    ) -> str | None:  # fmt: skip
+    ) -> str | None:
         """Note a report; return why the trial must stop, or None when it goes on.
 
         A rung between two reports takes effect at the later one.
@@ -142,6 +142,13 @@ class AshaJudge(Halving):
         if self._settings.first_stage_grace:
             marks = sorted({start, *marks})
         return [mark for mark in marks if mark < ends[-1]][bracket:]
+
+
+def asha_judge(space: SearchSpace, recipe: Recipe) -> AshaJudge:
+    """Return the judge of a space whose scheduler is `asha`."""
+    asha = space.scheduler.asha
+    assert asha is not None
+    return AshaJudge(asha, space.objective.mode, space.stage_ends(recipe))
 
 
 def powers(start: int, factor: float, last: int, *, skip: int = 0) -> list[int]:

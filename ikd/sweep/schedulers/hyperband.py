@@ -8,7 +8,7 @@ from functools import cache
 
 import numpy as np
 
-from ikd.config import Hyperband
+from ikd.config import Hyperband, Recipe, SearchSpace
 from ikd.sweep.schedulers.asha import Halving, powers
 
 
@@ -30,7 +30,7 @@ class HyperbandJudge(Halving):
     NAME = "HyperBand"
 
     def __init__(self, settings: Hyperband, mode: str, epochs: int) -> None:
-        super().__init__(settings.reduction_factor, mode)
+        super().__init__(settings.reduction_factor, mode, by="objective")
         self._grace = settings.grace_epochs
         ratio = max(1.0, epochs / settings.grace_epochs)
         self._eager = math.floor(math.log(ratio) / math.log(self._factor) + 1e-9)
@@ -63,3 +63,10 @@ class HyperbandJudge(Halving):
         """Return the epochs at which a trial is judged, ascending."""
         bracket = self.bracket(number)
         return powers(self._grace, self._factor, ends[-1], skip=self._eager - bracket)[:bracket]
+
+
+def hyperband_judge(space: SearchSpace, recipe: Recipe) -> HyperbandJudge:
+    """Return the judge of a space whose scheduler is `hyperband`."""
+    hyperband = space.scheduler.hyperband
+    assert hyperband is not None
+    return HyperbandJudge(hyperband, space.objective.mode, max(ends[-1] for ends in space.stage_ends(recipe)))

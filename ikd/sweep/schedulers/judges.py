@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from ikd.config import Recipe, SearchSpace
-from ikd.sweep.schedulers.asha import AshaJudge
-from ikd.sweep.schedulers.hyperband import HyperbandJudge
-from ikd.sweep.schedulers.median import MedianJudge
+from ikd.sweep.schedulers.asha import asha_judge
+from ikd.sweep.schedulers.hyperband import hyperband_judge
+from ikd.sweep.schedulers.median import median_judge
 
 
 class Judge(Protocol):
@@ -16,11 +16,25 @@ class Judge(Protocol):
 
     def judge(
         self, number: int, epoch: int, value: float, ends: Sequence[int], costs: Sequence[float] = ()
-    ) -> str | None:  # fmt: skip
+    ) -> str | None:
         """Note a report; return why the trial must stop, or None when it goes on."""
 
     def expected_share(self, number: int, ends: Sequence[int]) -> list[tuple[int, float]]:
         """Return how far a trial is expected to come: epochs, and the probability that it ends there."""
+
+
+def no_judge(space: SearchSpace, recipe: Recipe) -> None:
+    """Stop nothing early."""
+
+
+JUDGES: dict[str, Callable[[SearchSpace, Recipe], Judge | None]] = {
+    "asha": asha_judge,
+    "hyperband": hyperband_judge,
+    "median": median_judge,
+    "pbt": no_judge,  # moves trials to other weights instead, see `population`
+    "none": no_judge,
+}
+"""By their keys in the search-space file."""
 
 
 def build_judge(space: SearchSpace, recipe: Recipe) -> Judge | None:
@@ -30,12 +44,7 @@ def build_judge(space: SearchSpace, recipe: Recipe) -> Judge | None:
         space: resolved, as `SearchSpace.checked` returns it.
         recipe: its base.
     """
-    scheduler, mode, sequences = space.scheduler, space.objective.mode, space.stage_ends(recipe)
-    if scheduler.asha is not None:
-        return AshaJudge(scheduler.asha, mode, sequences)
-    if scheduler.hyperband is not None:
-        return HyperbandJudge(scheduler.hyperband, mode, max(ends[-1] for ends in sequences))
-    return MedianJudge(scheduler.median, mode) if scheduler.median is not None else None
+    return JUDGES[space.scheduler.kind](space, recipe)
 
 
 def expected_epochs(judge: Judge | None, number: int, ends: Sequence[int]) -> float:

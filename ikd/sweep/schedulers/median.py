@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
-from ikd.config import Median
+from ikd.config import Median, Recipe, SearchSpace
 
 
 class MedianJudge:
@@ -38,7 +38,7 @@ class MedianJudge:
 
     def judge(
         self, number: int, epoch: int, value: float, ends: Sequence[int], costs: Sequence[float] = ()
-    ) -> str | None:  # fmt: skip
+    ) -> str | None:
         """Note a report; return why the trial must stop, or None when it goes on.
 
         Args:
@@ -62,3 +62,10 @@ class MedianJudge:
             return None
         shown = f"{100 * self._sign * best:.1f} against a median of {100 * self._sign * median:.1f}"
         return f"median rule at epoch {epoch}: best {shown} over {len(averages)} others"
+
+
+def median_judge(space: SearchSpace, recipe: Recipe) -> MedianJudge:
+    """Return the judge of a space whose scheduler is `median`."""
+    median = space.scheduler.median
+    assert median is not None
+    return MedianJudge(median, space.objective.mode)

@@ -11,8 +11,8 @@ import numpy as np
 
 from ikd.config import Domain, Recipe, SearchSpace
 from ikd.errors import ConfigError
+from ikd.sweep.records.domains import at, place
 from ikd.sweep.records.trials import Exploit, Report, TrialRecord
-from ikd.sweep.samplers.domains import at, place
 
 DRAWS = 50
 """Draws of new weights before the source's own are kept, where constraints refuse the others."""
@@ -27,9 +27,7 @@ class _Standing:
     values: Mapping[str, Any]
 
 
-def next_exploit(
-    space: SearchSpace, recipe: Recipe, records: Sequence[TrialRecord], number: int
-) -> Exploit | None:  # fmt: skip
+def next_exploit(space: SearchSpace, recipe: Recipe, records: Sequence[TrialRecord], number: int) -> Exploit | None:
     """Return whose weights a trial goes on from after its latest report, None when it keeps its own.
 
     Truncation selection (Jaderberg et al. 2017, section 4.1.1): among all trials that have reported this epoch, one in
@@ -77,7 +75,7 @@ def _values_at(record: TrialRecord, epoch: int) -> Mapping[str, Any]:
 
 def _explored(
     space: SearchSpace, recipe: Recipe, values: Mapping[str, Any], random: np.random.Generator
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """Return values with every loss weight drawn anew or moved, within ranges, grids and constraints."""
     own = {name: value for name, value in values.items() if name in space.parameters}
     for _ in range(DRAWS):

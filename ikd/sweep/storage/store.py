@@ -16,11 +16,12 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, final
 
 from ikd.files import remove_left_over, sha256, whole
 from ikd.sweep.storage.objects import (
@@ -47,6 +48,33 @@ NEVER_STORED = TrialFolder.PREVIOUS
 """A trial keeps it beside last.pth in case that is cut short; the store keeps the version before by itself."""
 
 
+class TrialStore(Protocol):
+    """Keeps the files of trials."""
+
+    def training(self, number: int) -> AbstractContextManager[Path]:
+        """Hold the folder that a trial trains in, with what it has so far."""
+
+    def push(self, number: int, directory: Path) -> None:
+        """Keep what a trial's folder holds now.
+
+        Raises:
+            OSError: the store cannot be written.
+        """
+
+    def single(self, number: int, name: str, aside: Path) -> Path | None:
+        """Return one file of another trial, None when there is none; `aside` may receive it."""
+
+    def fetch(self, number: int, *names: str) -> Path:
+        """Return a trial's folder under the sweep's, with these files in it where the trial has them; none is all."""
+
+    def remove(self, number: int, *names: str) -> None:
+        """Delete these files of a trial, fetched copies too; none is all its checkpoints."""
+
+    @property
+    def used(self) -> bool:
+        """Whether any trial has left something."""
+
+
 def open_store(storage: str | None, folder: Path) -> TrialStore:
     """Return where the trials of a sweep are.
 
@@ -58,50 +86,56 @@ def open_store(storage: str | None, folder: Path) -> TrialStore:
         BadInput: the address is none that pyarrow knows.
     """
     if storage is None or not is_address(storage):
-        return TrialStore(folder)
+        return FolderStore(folder)
     filesystem, path = open_address(storage)
     return ObjectStore(filesystem, f"{path}/sweeps/{folder.name}", folder)
 
 
-class TrialStore:
-    """Trials in the sweep's folder, which all nodes share."""
+def _directory(folder: Path, number: int) -> Path:
+    return folder / "trials" / str(number)
+
+
+def _remove(directory: Path, names: Sequence[str]) -> None:
+    for file in [directory / name for name in names] or list(directory.glob("*.pth")):
+        file.unlink(missing_ok=True)
+
+
+@final
+class FolderStore:
+    """Trials in the sweep's folder, which all nodes share.
+
+    Args:
+        folder: of the sweep.
+    """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self._folder = folder
 
     @contextlib.contextmanager
     def training(self, number: int) -> Iterator[Path]:
-        """Hold the folder that a trial trains in, with what it has so far."""
-        yield self._directory(number)
+        """Hold the trial's own folder."""
+        yield _directory(self._folder, number)
 
     def push(self, number: int, directory: Path) -> None:
-        """Keep what a trial's folder holds now."""
-
-    def pull(self, number: int, directory: Path) -> None:
-        """Fill a folder with what is kept of a trial."""
+        """Copy nothing: the trial has written it in its place."""
 
     def single(self, number: int, name: str, aside: Path) -> Path | None:
-        """Return one file of another trial, None when there is none; `aside` may receive it."""
-        file = self._directory(number) / name
+        """Return one file of another trial, None when there is none."""
+        file = _directory(self._folder, number) / name
         return file if file.is_file() else None
 
     def fetch(self, number: int, *names: str) -> Path:
-        """Return a trial's folder under the sweep's, with these files in it where the trial has them; none is all."""
-        return self._directory(number)
+        """Return the trial's own folder."""
+        return _directory(self._folder, number)
 
     def remove(self, number: int, *names: str) -> None:
         """Delete these files of a trial; none is all its checkpoints."""
-        directory = self._directory(number)
-        for file in [directory / name for name in names] or list(directory.glob("*.pth")):
-            file.unlink(missing_ok=True)
+        _remove(_directory(self._folder, number), names)
 
     @property
     def used(self) -> bool:
         """Whether any trial has left something."""
-        return any((self.folder / "trials").glob("*/*"))
-
-    def _directory(self, number: int) -> Path:
-        return self.folder / "trials" / str(number)
+        return any((self._folder / "trials").glob("*/*"))
 
 
 @dataclass(frozen=True)
@@ -147,7 +181,8 @@ class Manifest:
             return None
 
 
-class ObjectStore(TrialStore):
+@final
+class ObjectStore:
     """Trials in an object store; the sweep's folder receives only what the driver fetches.
 
     Args:
@@ -157,8 +192,7 @@ class ObjectStore(TrialStore):
     """
 
     def __init__(self, filesystem: Any, base: str, folder: Path) -> None:
-        super().__init__(folder)
-        self._files, self._base = filesystem, base
+        self._files, self._base, self._folder = filesystem, base, folder
         self._hashes: dict[tuple[Path, int, int], str] = {}
         self._current: dict[int, Manifest] = {}
 
@@ -210,7 +244,7 @@ class ObjectStore(TrialStore):
 
     def fetch(self, number: int, *names: str) -> Path:
         """Download files into the trial's folder under the sweep's, those only that are not there already."""
-        directory = self._directory(number)
+        directory = _directory(self._folder, number)
         directory.mkdir(parents=True, exist_ok=True)
         manifest = next(iter(self._manifests(number)), Manifest())
         for name in names or manifest.files:
@@ -224,7 +258,7 @@ class ObjectStore(TrialStore):
 
     def remove(self, number: int, *names: str) -> None:
         """Delete files of a trial, the manifest's mention first; fetched copies too."""
-        super().remove(number, *names)
+        _remove(_directory(self._folder, number), names)
         manifests = self._manifests(number)
         known = {name for one in manifests for name in one.files}
         gone = set(names) & known if names else {name for name in known if name.endswith(".pth")}

@@ -52,29 +52,25 @@ def _use_write_ahead_log(file: Path) -> None:
         raise BadInput(f"{file}: must be the study of a sweep, but is no SQLite file ({error})") from error
 
 
-def _open_study(files: SweepFiles, folder: SweepFolder) -> SweepStudy:
-    objective = files.space.objective
-    storage = open_storage(folder.path, files.runner.study)
-    study = SweepStudy(
-        storage, folder.name, folder.path, metric=objective.metric, mode=objective.mode, costs=files.space.costs
-    )
-    mine, noted = identity(files), study.notes.get("identity")
-    if noted is not None:
-        check_identity(folder.name, noted, mine)
-    else:
-        study.note("identity", mine)
-    return study
+def open_study(folder: SweepFolder, files: SweepFiles, *, create: bool = False) -> SweepStudy:
+    """Open the study of a sweep.
 
-
-def read_study(folder: SweepFolder, files: SweepFiles) -> SweepStudy:
-    """Open the study of a sweep that exists.
+    Args:
+        folder: of the sweep.
+        files: of the sweep.
+        create: make it where it is not there, and note whose it is; for the driver, which alone may write.
 
     Raises:
-        BadInput: it is not there.
+        BadInput: it is not there, or, with `create`, is of another space or recipe.
     """
-    if files.runner.study == "sqlite" and not (folder.path / "study.db").is_file():
+    if not create and files.runner.study == "sqlite" and not (folder.path / "study.db").is_file():
         raise BadInput(f"{folder.path / 'study.db'}: must be the study of sweep {folder.name}, but is not there")
-    objective = files.space.objective
+    objective, costs = files.space.objective, files.space.costs
     storage = open_storage(folder.path, files.runner.study)
-    costs = files.space.costs
-    return SweepStudy(storage, folder.name, folder.path, metric=objective.metric, mode=objective.mode, costs=costs)
+    study = SweepStudy(storage, folder.name, folder.path, metric=objective.metric, mode=objective.mode, costs=costs)
+    if create:
+        if (noted := study.notes.get("identity")) is not None:
+            check_identity(folder.name, noted, identity(files))
+        else:
+            study.note("identity", identity(files))
+    return study

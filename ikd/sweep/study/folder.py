@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 
 from ikd.config import Recipe, Runner, SearchSpace, SweepFiles
 from ikd.errors import BadInput
-from ikd.files import write_text
+from ikd.files import sweep_partials, write_text
 from ikd.home import home as usual_home
 
 FORMAT = 1
@@ -103,6 +103,7 @@ def driving(folder: SweepFolder) -> Iterator[None]:
         advice = f"wait for it, or end it with: ikd stop {folder.name}"
         raise BadInput(f"sweep {folder.name}: is already being run by {who}; {advice}") from None
     try:
+        sweep_partials(folder.path)
         write_text(folder.path / "driver.json", json.dumps({"pid": os.getpid(), "host": socket.gethostname()}) + "\n")
         folder.stop_file.unlink(missing_ok=True)
         yield

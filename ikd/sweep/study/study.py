@@ -18,11 +18,17 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from ikd.config import SearchSpace
-from ikd.sweep.proposals.anchors import Proposal, sampled_name
-from ikd.sweep.records.trials import Exploit, Report, TrialRecord, best_report, worst_value
-from ikd.sweep.samplers.domains import distributions, point
-from ikd.sweep.samplers.views import quiet_optuna
+from ikd.sweep.records.trials import (
+    ANCHOR_NAMES,
+    Exploit,
+    Proposal,
+    Report,
+    TrialRecord,
+    best_report,
+    worst_value,
+)
 from ikd.sweep.signals import StopNow
+from ikd.sweep.study.distributions import distributions, point, quiet_optuna
 from ikd.sweep.study.warm import earlier_records
 from ikd.tracking import trial_name
 from ikd.trial import State
@@ -97,7 +103,7 @@ class SweepStudy:
         number = len(self.records)
         params = point(space, proposal.values) if proposal.in_space else {}
         shown = {field: value for field, value in proposal.values.items() if field not in space.followers}
-        name = sampled_name(proposal.anchors) or trial_name(number, shown)
+        name = " = ".join(ANCHOR_NAMES[anchor] for anchor in proposal.anchors) or trial_name(number, shown)
         attributes: dict[str, Any] = {
             "name": name,
             "anchors": list(proposal.anchors),

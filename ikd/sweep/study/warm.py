@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ikd.config import SearchSpace
+from ikd.sweep.records.domains import contains
 from ikd.sweep.records.trials import Report, TrialRecord, best_report
-from ikd.sweep.samplers.domains import contains
 from ikd.trial import COST, OPEN
 
 

@@ -167,11 +167,11 @@ class Standstill:
         return bool(self._running)
 
     def begun(self, number: int) -> None:
-        """A worker has begun a trial."""
+        """Note that a worker has begun a trial."""
         self._running.add(number)
 
     def left(self, number: int) -> None:
-        """A worker has left a trial, or died in it."""
+        """Note that a worker has left a trial, or died in it."""
         self._running.discard(number)
         self._since = self._clock()
 

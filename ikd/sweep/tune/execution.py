@@ -104,7 +104,7 @@ class StudyScheduler(_Detached, FIFOScheduler):
         trial.max_failures = trial.run_metadata.num_failures + left
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        """A worker died or the trial raised: Tune calls this for every attempt, also when it will try again."""
+        """Take in that a worker died or the trial raised: for every attempt, also when Tune will try again."""
         self._standstill.left(trial.config["number"])
         self._conductor.crashed(trial.config["number"], _reason(trial.error_file))
 

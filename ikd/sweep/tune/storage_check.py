@@ -70,7 +70,7 @@ def _place(storage: str | None, folder: Path) -> tuple[Any, str]:
 
 
 def _probe(storage: str | None, folder: Path, token: str, node: str) -> str | None:
-    """Runs on a node; return what is wrong there."""
+    """Return what is wrong on the node that this runs on."""
     filesystem, base = _place(storage, folder)
     try:
         if (unseen := _unseen(filesystem, f"{base}/{token}", token.encode())) is not None:

@@ -60,20 +60,20 @@ class SweepView:
             self._live.stop()
 
     def started(self, record: TrialRecord) -> None:
-        """A trial starts or goes on."""
+        """Show that a trial starts or goes on."""
         self._notes.pop(record.number, None)
         again = f", goes on after epoch {record.epochs}" if record.epochs else ""
         self._line(f"trial {record.number} ({_what(record)}) starts{again}")
 
     def note(self, number: int, text: str) -> None:
-        """A trial says what it is busy with."""
+        """Show what a trial is busy with."""
         self._notes[number] = text
         if self._clock() - self._noted.get(number, -NOTE_LINE_SECONDS) >= NOTE_LINE_SECONDS:
             self._noted[number] = self._clock()
             self._line(f"trial {number}: {text}")
 
     def reported(self, record: TrialRecord) -> None:
-        """A trial has a new epoch."""
+        """Show a new epoch of a trial."""
         self._notes.pop(record.number, None)
         metric = self._space.objective.metric
         value = percent(record.reports[-1].metrics.get(metric))
@@ -84,7 +84,7 @@ class SweepView:
         self._line(f"trial {record.number}: epoch {record.epochs}/{epochs}, {metric} {value} (best {best}){rest}")
 
     def ended(self, record: TrialRecord) -> None:
-        """A trial has ended, or is interrupted."""
+        """Show that a trial has ended, or is interrupted."""
         self._line(f"trial {record.number}: {ended_how(record)}, best {percent(record.metric)}")
 
     def say(self, text: str) -> None:

@@ -97,6 +97,26 @@ def test_attack_raises_the_loss_it_names_more_than_random_signs(name: str, loss:
     assert attacked > value(torch.zeros_like(images))
 
 
+def test_a_head_whose_loss_needs_training_mode_is_attacked_and_left_in_eval_mode() -> None:
+    from ikd.detectors import build_detector, detector_config, freeze
+
+    small = {
+        "backbone": {"type": "ResNet", "depth": 18, "base_channels": 4, "norm_eval": False},
+        "neck.in_channels": [4, 8, 16, 32],
+        "neck.out_channels": 16,
+        "bbox_head.in_channels": 16,
+        "bbox_head.feat_channels": 16,
+        "bbox_head.stacked_convs": 1,
+        "bbox_head.norm_cfg": {"type": "GN", "num_groups": 4, "requires_grad": True},
+    }
+    torch.manual_seed(0)
+    config = detector_config("mmdet::vfnet/vfnet_r50_fpn_1x_coco.py", overrides=small, classes=["a", "b"])
+    teacher: Any = freeze(build_detector(config))
+    delta = DIFGSM(steps=1)(teacher, noise_images(1, 64, 64), [sample((64, 64))])
+    assert delta.abs().max() == 2
+    assert not any(module.training for module in teacher.modules())
+
+
 def test_feature_distance_moves_features_further_than_random_signs() -> None:
     teacher, images, samples = tiny("retinanet_r18"), noise_images(1, 64, 64), [sample((64, 64))]
     from ikd.attack.losses import feature_distance

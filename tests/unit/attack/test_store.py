@@ -78,3 +78,10 @@ def test_only_a_finished_store_opens_for_reading(store: PerturbationStore, tmp_p
     assert np.array_equal(pickle.loads(pickle.dumps(PerturbationStore.open(moved))).read(1), delta())
     with pytest.raises(DataError, match="no perturbation of image 2"):
         PerturbationStore.open(moved).read(2)
+
+
+def test_a_line_for_people_says_how_well_the_teacher_is_fooled(store: PerturbationStore) -> None:
+    with pytest.raises(DataError, match="incomplete"):
+        store.line("r50")
+    store.finish({"count": 1, "clean": {"bbox_mAP": 0.412}, "perturbed": {"bbox_mAP": 0.0349}})
+    assert store.line("r50") == "1 images; teacher r50 mAP 41.2 clean, 3.5 perturbed"

@@ -173,20 +173,38 @@ class TestSearchSpace:
     @pytest.mark.parametrize(
         ("line", "message"),
         [
-            ("  augment.noise.sigm: {uniform: [0, 1]}", r":3: parameters\.augment\.noise\.sigm: is no recipe field; did you mean 'augment\.noise\.sigma'"),
+            (
+                "  augment.noise.sigm: {uniform: [0, 1]}",
+                r":3: parameters\.augment\.noise\.sigm: is no recipe field; did you mean 'augment\.noise\.sigma'",
+            ),
             ("  augment.noise.sigma: {uniform: [1, 0]}", r":3: .*low below high, and is \[1\.0, 0\.0\]"),
             ("  augment.noise.sigma: {log_uniform: [0, 1]}", r"low end above 0, and has 0\.0"),
             ("  augment.noise.sigma: {log_uniform: [0.1, 1], step: 0.1}", r"step goes with uniform or int"),
-            ("  augment.noise.sigma: {uniform: [-1, 1]}", r"parameters\.augment\.noise\.sigma: should be greater than or equal to 0, but got -1\.0"),
+            (
+                "  augment.noise.sigma: {uniform: [-1, 1]}",
+                r"parameters\.augment\.noise\.sigma: should be greater than or equal to 0, but got -1\.0",
+            ),
             ("  augment.noise.sigma: {}", r"needs exactly one of choice, uniform, log_uniform, int"),
             ("  augment.noise.sigma: {choice: [0.1], uniform: [0, 1]}", r"needs exactly one of"),
             ("  distill.host: {choice: []}", r"choice must list at least one value"),
             ("  distill.host: {choice: [fgd, fgd]}", r"choice must not repeat a value"),
             ("  distill.host: {choice: [fgd, fgdd]}", r"parameters\.distill\.host: should be .*, but got 'fgdd'"),
-            ("  distill.mgd.alpha: {log_uniform: [1e-6, 1e-4], when: {distill.host: mgd}}", r":3: .*when\.distill\.host: must name another parameter of this space"),
-            ("  distill.host: {choice: [fgd]}\n  distill.mgd.alpha: {log_uniform: [1e-6, 1e-4], when: {distill.host: mgd}}", r":4: .*must be among the choices of distill\.host: \['fgd'\], but got 'mgd'"),
-            ("  augment.enabled: {choice: [true], when: {adversarial.enabled: true}}\n  adversarial.enabled: {choice: [true], when: {augment.enabled: true}}", r"must not lead back to this parameter"),
-            ("  augment.noise.sigma: {uniform: [0, 1]}\n  augment.noise.probability: {uniform: [0, 1], when: {augment.noise.sigma: 0.5}}", r"must be a choice parameter to condition on"),
+            (
+                "  distill.mgd.alpha: {log_uniform: [1e-6, 1e-4], when: {distill.host: mgd}}",
+                r":3: .*when\.distill\.host: must name another parameter of this space",
+            ),
+            (
+                "  distill.host: {choice: [fgd]}\n  distill.mgd.alpha: {log_uniform: [1e-6, 1e-4], when: {distill.host: mgd}}",
+                r":4: .*must be among the choices of distill\.host: \['fgd'\], but got 'mgd'",
+            ),
+            (
+                "  augment.enabled: {choice: [true], when: {adversarial.enabled: true}}\n  adversarial.enabled: {choice: [true], when: {augment.enabled: true}}",
+                r"must not lead back to this parameter",
+            ),
+            (
+                "  augment.noise.sigma: {uniform: [0, 1]}\n  augment.noise.probability: {uniform: [0, 1], when: {augment.noise.sigma: 0.5}}",
+                r"must be a choice parameter to condition on",
+            ),
             ("  schedule.epochs: {int: [1, 2]}", r"cannot be searched: trials are compared at equal epochs"),
             ("  schedule.workers: {int: [1, 2]}", r"cannot be searched: it does not change training"),
             ("  {}\nanchors: [papers]", r":4: anchors\[0\]: should be 'paper', .*but got 'papers'"),
@@ -194,11 +212,14 @@ class TestSearchSpace:
             ("  {}\nbudget: {trials: 1}", r"budget\.trials: must cover at least the 2 anchors, but got 1"),
             ("  {}\nsampler: {tpe: {}, random: {}}", r"sampler: needs exactly one of tpe, random"),
             ("  {}\nsampler: {tpe: {multivariate: false}}", r"group needs multivariate: true"),
-            ("  {}\nscheduler: {asha: {reduction_factor: 1}}", r"scheduler\.asha\.reduction_factor: should be greater than 1, but got 1"),
+            (
+                "  {}\nscheduler: {asha: {reduction_factor: 1}}",
+                r"scheduler\.asha\.reduction_factor: should be greater than 1, but got 1",
+            ),
             ("  {}\nobjective: {metric: mAP}", r"objective\.metric: should be 'bbox_mAP'"),
             ("  {}\nset: {seeds: 1}", r":4: set\.seeds: is no recipe field; did you mean 'seed'"),
         ],
-    )  # fmt: skip
+    )
     def test_faults(self, tmp_path: Path, line: str, message: str) -> None:
         import re
 

@@ -51,10 +51,20 @@ class TestConstraints:
     @pytest.mark.parametrize(
         "text",
         [
-            "attack.step / 0 < 1", "no < 3", "host < 3", "host and on", "attack.step or on", "not list", "len(no) > 1",
-            "host * 3 == 'x'", "list + list == 3", "max(no, 1) > 2", "attack.step in 3", "min(list, 3) < 1",
+            "attack.step / 0 < 1",
+            "no < 3",
+            "host < 3",
+            "host and on",
+            "attack.step or on",
+            "not list",
+            "len(no) > 1",
+            "host * 3 == 'x'",
+            "list + list == 3",
+            "max(no, 1) > 2",
+            "attack.step in 3",
+            "min(list, 3) < 1",
         ],
-    )  # fmt: skip
+    )
     def test_what_has_no_value(self, text: str) -> None:
         with pytest.raises(Uncomputable):
             constraint(text).holds(RECIPE.__getitem__)
@@ -132,10 +142,16 @@ class TestConstraints:
         ("rule", "message"),
         [
             ("attack.step <= ", r":7: constraints\[0\]: must be an expression such as .*, but got 'attack.step <='"),
-            ("attack.stepp <= 3", r":7: constraints\[0\]: attack\.stepp is no recipe field; did you mean 'attack\.step'"),
+            (
+                "attack.stepp <= 3",
+                r":7: constraints\[0\]: attack\.stepp is no recipe field; did you mean 'attack\.step'",
+            ),
             ("attack.step.x <= 3", r"attack\.step has no fields below it"),
             ("len <= 3", r"len is no recipe field"),
-            ("attack.eps > 100", r"must leave something to try: no configuration fulfils it, but got 'attack.eps > 100'"),
+            (
+                "attack.eps > 100",
+                r"must leave something to try: no configuration fulfils it, but got 'attack.eps > 100'",
+            ),
             ("attack.eps > 1", r"must refuse something: every configuration fulfils it"),
             ("seed == 0", r"must read a searched field, and reads seed"),
             ("1 < 2", r"must read a searched field, and reads none"),
@@ -143,7 +159,7 @@ class TestConstraints:
             ("augment.noise.sigma > 7", r"none of 5000 random configurations fulfils it"),
             ("distill > 7", r"must read a searched field"),
         ],
-    )  # fmt: skip
+    )
     def test_faults(self, tmp_path: Path, rule: str, message: str) -> None:
         text = "  attack.eps: {choice: [2, 4, 8]}\n  augment.noise.sigma: {log_uniform: [0.1, 0.2]}\n"
         found = refusal(tmp_path, text, f"constraints:\n  - {rule}")
@@ -200,9 +216,12 @@ class TestFixed:
             ({"augment.enabled": 3}, r"--set: augment\.enabled: should be a valid boolean, but got 3"),
             ({"distill.host": "fdg"}, r"--set: distill\.host: should be 'none', .*, but got 'fdg'"),
             ({"distill.hosts": "fgd"}, r"--set: distill\.hosts: is no recipe field; did you mean 'distill\.host'"),
-            ({"adversarial.enabled": True}, r"--set: adversarial\.enabled: is searched by the space together with augment\.enabled; set augment\.enabled"),
+            (
+                {"adversarial.enabled": True},
+                r"--set: adversarial\.enabled: is searched by the space together with augment\.enabled; set augment\.enabled",
+            ),
         ],
-    )  # fmt: skip
+    )
     def test_faults(self, tmp_path: Path, values: dict[str, Any], message: str) -> None:
         text = "  distill.host: {choice: [fgd, mgd]}\n"
         text += "  augment.enabled: {choice: [true, false], also: [adversarial.enabled]}"
@@ -220,25 +239,65 @@ class TestSearch:
     @pytest.mark.parametrize(
         ("parameters", "rest", "message"),
         [
-            (HOST, "sampler: {cmaes: {}}", r":3: parameters\.distill\.host: must be a range of numbers for sampler cmaes"),
-            (HOST + "  seed: {int: [0, 9], when: {distill.host: fgd}}", "sampler: {cmaes: {}}", r":5: parameters\.seed\.when: must not depend on other parameters with sampler cmaes"),
-            ("  seed: {int: [0, 9]}", "sampler: {cmaes: {}}\ncosts: [gflops]", r":4: sampler\.cmaes: goes with a single objective; take out costs"),
+            (
+                HOST,
+                "sampler: {cmaes: {}}",
+                r":3: parameters\.distill\.host: must be a range of numbers for sampler cmaes",
+            ),
+            (
+                HOST + "  seed: {int: [0, 9], when: {distill.host: fgd}}",
+                "sampler: {cmaes: {}}",
+                r":5: parameters\.seed\.when: must not depend on other parameters with sampler cmaes",
+            ),
+            (
+                "  seed: {int: [0, 9]}",
+                "sampler: {cmaes: {}}\ncosts: [gflops]",
+                r":4: sampler\.cmaes: goes with a single objective; take out costs",
+            ),
             ("  {}", "costs: [gflops, mparameters, gflops]", r":4: costs: must not repeat a cost, but got"),
             ("  {}", "costs: [flops]", r"costs\[0\]: should be 'gflops'"),
             ("  {}", "scheduler: {asha: {by: nondominated}}", r":4: scheduler\.asha\.by: needs costs"),
-            ("  seed: {int: [0, 9]}", "scheduler: {pbt: {}}", r":3: parameters\.seed: must feed loss weights only with scheduler pbt \(.*\), and feeds seed"),
-            ("  adversarial.weight: {log_uniform: [1e-6, 1e-4], also: [attack.eps]}", "scheduler: {pbt: {}}", r"and feeds attack\.eps"),
-            ("  adversarial.weight: {choice: [1e-6, 1e-4]}", "scheduler: {pbt: {}}", r"must be a range of numbers for scheduler pbt, and is a choice"),
+            (
+                "  seed: {int: [0, 9]}",
+                "scheduler: {pbt: {}}",
+                r":3: parameters\.seed: must feed loss weights only with scheduler pbt \(.*\), and feeds seed",
+            ),
+            (
+                "  adversarial.weight: {log_uniform: [1e-6, 1e-4], also: [attack.eps]}",
+                "scheduler: {pbt: {}}",
+                r"and feeds attack\.eps",
+            ),
+            (
+                "  adversarial.weight: {choice: [1e-6, 1e-4]}",
+                "scheduler: {pbt: {}}",
+                r"must be a range of numbers for scheduler pbt, and is a choice",
+            ),
             ("  {}", "scheduler: {pbt: {}}", r"scheduler\.pbt: needs a searched loss weight"),
-            ("  adversarial.weight: {log_uniform: [1e-6, 1e-4]}", "scheduler: {pbt: {interval_epochs: 6}}", r"pbt\.interval_epochs: must be below the 6 epochs of a training, but got 6"),
+            (
+                "  adversarial.weight: {log_uniform: [1e-6, 1e-4]}",
+                "scheduler: {pbt: {interval_epochs: 6}}",
+                r"pbt\.interval_epochs: must be below the 6 epochs of a training, but got 6",
+            ),
             ("  {}", "scheduler: {median: {grace_epochs: 9}}", r"median\.grace_epochs: must be below the 6 epochs"),
-            ("  {}", "scheduler: {hyperband: {grace_epochs: 9}}", r"hyperband\.grace_epochs: must be below the 6 epochs"),
+            (
+                "  {}",
+                "scheduler: {hyperband: {grace_epochs: 9}}",
+                r"hyperband\.grace_epochs: must be below the 6 epochs",
+            ),
             ("  {}", "budget: {target: 40}", r"budget\.target: should be less than or equal to 1, but got 40"),
             ("  {}", "budget: {target: -0.1}", r"budget\.target: should be greater than or equal to 0"),
-            ("  seed: {int: [0, 9]}", "sampler: {nsga2: {population: 50}}", r"nsga2\.population: must be at most budget\.trials \(20\).*, but got 50"),
-            ("  seed: {log_int: [1, 9]}\n  attack.eps: {log_uniform: [3, 9]}", "sampler: {grid: {}}", r":4: parameters\.attack\.eps: must be finite for sampler grid: a choice, a step or a factor"),
+            (
+                "  seed: {int: [0, 9]}",
+                "sampler: {nsga2: {population: 50}}",
+                r"nsga2\.population: must be at most budget\.trials \(20\).*, but got 50",
+            ),
+            (
+                "  seed: {log_int: [1, 9]}\n  attack.eps: {log_uniform: [3, 9]}",
+                "sampler: {grid: {}}",
+                r":4: parameters\.attack\.eps: must be finite for sampler grid: a choice, a step or a factor",
+            ),
         ],
-    )  # fmt: skip
+    )
     def test_faults(self, tmp_path: Path, parameters: str, rest: str, message: str) -> None:
         text = refusal(tmp_path, parameters, rest)
         assert re.search(message, text), text
@@ -247,11 +306,17 @@ class TestSearch:
         ("parameters", "rest"),
         [
             ("  seed: {int: [0, 9]}\n  augment.noise.sigma: {uniform: [0.1, 0.2], step: 0.05}", "sampler: {cmaes: {}}"),
-            ("  adversarial.weight: {log_uniform: [1e-6, 1e-4]}\n  distill.fgd.gamma: {uniform: [0, 1]}", "scheduler: {pbt: {interval_epochs: 5}}"),
-            (HOST, "sampler: {nsga2: {population: 20}}\ncosts: [gflops, latency_ms]\nscheduler: {asha: {by: nondominated}}"),
+            (
+                "  adversarial.weight: {log_uniform: [1e-6, 1e-4]}\n  distill.fgd.gamma: {uniform: [0, 1]}",
+                "scheduler: {pbt: {interval_epochs: 5}}",
+            ),
+            (
+                HOST,
+                "sampler: {nsga2: {population: 20}}\ncosts: [gflops, latency_ms]\nscheduler: {asha: {by: nondominated}}",
+            ),
             ("  attack.eps: {log_uniform: [3, 9], factor: 1.5}", "sampler: {grid: {}}"),
         ],
-    )  # fmt: skip
+    )
     def test_what_goes_together(self, tmp_path: Path, parameters: str, rest: str) -> None:
         assert load(tmp_path, parameters, rest).parameters
 
@@ -307,7 +372,10 @@ class TestIncludes:
     @pytest.mark.parametrize(
         ("include", "message"),
         [
-            ("[absent.yaml]", r"top\.yaml:1: include\[0\]: must be a file that is there, by its path from this file, but got 'absent\.yaml'"),
+            (
+                "[absent.yaml]",
+                r"top\.yaml:1: include\[0\]: must be a file that is there, by its path from this file, but got 'absent\.yaml'",
+            ),
             ("[top.yaml]", r"include\[0\]: must not lead back to this file"),
             ("[one.yaml]", r"one\.yaml:1: include\[0\]: must not lead back to this file"),
             ("[two.yaml, two.yaml]", r"include\[1\]: must not be included twice"),
@@ -317,7 +385,7 @@ class TestIncludes:
             ("[two.yaml, ..]", r"include\[1\]: must be a file that is there"),
             ('["a\\0b"]', r"include\[0\]: must be a file that is there"),
         ],
-    )  # fmt: skip
+    )
     def test_faults(self, tmp_path: Path, include: str, message: str) -> None:
         (tmp_path / "one.yaml").write_text("include: [top.yaml]\n")
         (tmp_path / "two.yaml").write_text("recipe: drawn_r18\n")

@@ -35,7 +35,11 @@ FAULTS = [
     (MERGES + "recipe: drawn_r18\n", 3, r"holds more than 20000 values, counting aliases"),
     ("recipe: drawn_r18\nset: " + "[" * 40 + "]" * 40 + "\n", 2, r"is nested more than 30 deep"),
     ("recipe: drawn_r18\nset: " + "[" * 4000 + "\n", 2, r"is nested more than 30 deep"),
-    ("recipe: drawn_r18\nseed: !!python/object/apply:os.system [id]\n", 2, r"tag .*python/object/apply:os\.system is not allowed"),
+    (
+        "recipe: drawn_r18\nseed: !!python/object/apply:os.system [id]\n",
+        2,
+        r"tag .*python/object/apply:os\.system is not allowed",
+    ),
     ("recipe: drawn_r18\nseed: !mine 3\n", 2, r"tag !mine is not allowed"),
     ("recipe: drawn_r18\nseed: !!set {a, b}\n", 2, r"tag .*:set is not allowed"),
     ("recipe: drawn_r18\nset:\n  ? [a]\n  : 1\n", 3, r"a key must be a text"),
@@ -59,21 +63,62 @@ FAULTS = [
     (HEAD + "  seed:\n", 3, r"parameters\.seed: should be an object"),
     (HEAD + "  seed: {choices: [1]}\n", 3, r"parameters\.seed\.choices: is not a field here; did you mean 'choice'\?"),
     (HEAD + "  seed: {choice: []}\n", 3, r"parameters\.seed: choice must list at least one value"),
-    (HEAD + "  seed:\n    int: [9, 1]\n", 3, r"parameters\.seed: int must be \[low, high\] with low below high, and is \[9, 1\]"),
+    (
+        HEAD + "  seed:\n    int: [9, 1]\n",
+        3,
+        r"parameters\.seed: int must be \[low, high\] with low below high, and is \[9, 1\]",
+    ),
     (HEAD + "  seed: {int: [1, 1]}\n", 3, r"int must be \[low, high\] with low below high"),
     (HEAD + "  seed: {int: [1]}\n", 3, r"parameters\.seed\.int\[1\]: is required"),
     (HEAD + "  seed: {int: 3}\n", 3, r"parameters\.seed\.int: should be a valid array, but got 3"),
     (HEAD + "  seed: {int: [0, .inf]}\n", 3, r"parameters\.seed\.int\[1\]: "),
-    (HEAD + "  attack.eps: {log_uniform: [0, 8]}\n", 3, r"parameters\.attack\.eps: log_uniform needs a low end above 0, and has 0"),
-    (HEAD + "  attack.eps: {uniform: [.nan, 8]}\n", 3, r"parameters\.attack\.eps\.uniform\[0\]: should be a finite number"),
-    (HEAD + "  attack.eps: {uniform: [1, 8], step: 0}\n", 3, r"parameters\.attack\.eps\.step: should be greater than 0"),
-    (HEAD + "  seed: {int: [1, 8], when: {distill.host: fgd}}\n", 3, r"parameters\.seed\.when\.distill\.host: must name another parameter of this space \(seed\)"),
-    (HEAD + "  seed: {choice: [1, 2], when: {seed: 1}}\n", 3, r"parameters\.seed\.when\.seed: must not lead back to this parameter"),
-    (HEAD + "  distill.host: {choice: [fgd], when:\n      {augment.enabled: true}}\n  augment.enabled: {choice: [true], when:\n      {distill.host: fgd}}\n", 4, r"must not lead back to this parameter"),
-    (HEAD + "  teachers.sequence: {choice: [[teacher, nobody]]}\n", 3, r"parameters\.teachers\.sequence: must be a name under teachers\.available"),
-    (HEAD + "  teachers.sequence: {sequence: {of: [nobody]}}\n", 3, r"sequence\.of\[0\]: must be a name under teachers\.available"),
-    (HEAD + "  seed: {int: [1, 8]}\n\n\nscheduler: {asha: {graze: 1}}\n", 6, r"scheduler\.asha\.graze: is not a field here; did you mean 'grace_epochs'|scheduler\.asha\.graze: is not a field here"),
-]  # fmt: skip
+    (
+        HEAD + "  attack.eps: {log_uniform: [0, 8]}\n",
+        3,
+        r"parameters\.attack\.eps: log_uniform needs a low end above 0, and has 0",
+    ),
+    (
+        HEAD + "  attack.eps: {uniform: [.nan, 8]}\n",
+        3,
+        r"parameters\.attack\.eps\.uniform\[0\]: should be a finite number",
+    ),
+    (
+        HEAD + "  attack.eps: {uniform: [1, 8], step: 0}\n",
+        3,
+        r"parameters\.attack\.eps\.step: should be greater than 0",
+    ),
+    (
+        HEAD + "  seed: {int: [1, 8], when: {distill.host: fgd}}\n",
+        3,
+        r"parameters\.seed\.when\.distill\.host: must name another parameter of this space \(seed\)",
+    ),
+    (
+        HEAD + "  seed: {choice: [1, 2], when: {seed: 1}}\n",
+        3,
+        r"parameters\.seed\.when\.seed: must not lead back to this parameter",
+    ),
+    (
+        HEAD
+        + "  distill.host: {choice: [fgd], when:\n      {augment.enabled: true}}\n  augment.enabled: {choice: [true], when:\n      {distill.host: fgd}}\n",
+        4,
+        r"must not lead back to this parameter",
+    ),
+    (
+        HEAD + "  teachers.sequence: {choice: [[teacher, nobody]]}\n",
+        3,
+        r"parameters\.teachers\.sequence: must be a name under teachers\.available",
+    ),
+    (
+        HEAD + "  teachers.sequence: {sequence: {of: [nobody]}}\n",
+        3,
+        r"sequence\.of\[0\]: must be a name under teachers\.available",
+    ),
+    (
+        HEAD + "  seed: {int: [1, 8]}\n\n\nscheduler: {asha: {graze: 1}}\n",
+        6,
+        r"scheduler\.asha\.graze: is not a field here; did you mean 'grace_epochs'|scheduler\.asha\.graze: is not a field here",
+    ),
+]
 
 
 @pytest.mark.parametrize(("text", "line", "message"), FAULTS)
@@ -103,13 +148,19 @@ def test_what_is_no_text_is_refused(tmp_path: Path, load: object) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("base: absent.yaml\n", r"recipe\.yaml:1: base: must be a shipped recipe or a file that is there, but got 'absent\.yaml'"),
+        (
+            "base: absent.yaml\n",
+            r"recipe\.yaml:1: base: must be a shipped recipe or a file that is there, but got 'absent\.yaml'",
+        ),
         ("seed: 1\nbase: drawn_r19\n", r"recipe\.yaml:2: base: must be a shipped recipe .*did you mean 'drawn_r18'"),
         ("base: [drawn_r18]\n", r"recipe\.yaml:1: base: must be a recipe name or a path"),
         ("base: other.yaml\nseed: 3\n", r"other\.yaml:3: schedule\.epochs: should be greater than or equal to 1"),
-        ("base: other.yaml\nschedule: {epochs: -1}\n", r"recipe\.yaml:2: schedule\.epochs: should be greater than or equal to 1"),
+        (
+            "base: other.yaml\nschedule: {epochs: -1}\n",
+            r"recipe\.yaml:2: schedule\.epochs: should be greater than or equal to 1",
+        ),
     ],
-)  # fmt: skip
+)
 def test_faults_of_recipes_that_start_from_others(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "other.yaml").write_text("base: drawn_r18\nschedule:\n  epochs: 0\n")
     (tmp_path / "recipe.yaml").write_text(text)
@@ -138,8 +189,13 @@ def test_set_takes_plain_yaml_only(text: str) -> None:
 )
 @pytest.mark.parametrize("dry", [[], ["--dry-run"]])
 def test_the_command_says_one_thing_and_does_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], text: str, sets: list[str], dry: list[str]
-) -> None:  # fmt: skip
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    text: str,
+    sets: list[str],
+    dry: list[str],
+) -> None:
     path = tmp_path / "bad.yaml"
     path.write_text(text)
     monkeypatch.setenv("IKD_HOME", str(tmp_path / "home"))

@@ -73,7 +73,10 @@ class TestDomains:
     @pytest.mark.parametrize(
         ("written", "message"),
         [
-            ("{log_uniform: [1, 9], factor: 1}", r"parameters\.student\.arguments\.base_channels\.factor: should be greater than 1, but got 1"),
+            (
+                "{log_uniform: [1, 9], factor: 1}",
+                r"parameters\.student\.arguments\.base_channels\.factor: should be greater than 1, but got 1",
+            ),
             ("{log_uniform: [1, 9], factor: 0.5}", r"factor: should be greater than 1"),
             ("{uniform: [1, 9], factor: 2}", r"factor goes with log_uniform or log_int, not with uniform"),
             ("{log_int: [1, 9], step: 2}", r"step goes with uniform or int, not with log_int"),
@@ -92,9 +95,12 @@ class TestDomains:
             ("{choice: [1, .nan]}", r"choice must list finite numbers"),
             ("{choice: [1, 2], aliases: [a]}", r"aliases must name every choice"),
             ("{int: [1, 2], aliases: [a, b]}", r"aliases must name every choice"),
-            ("{choice: {a: 1, a: 2}}", r":3: parameters\.student\.arguments\.base_channels\.choice\.a: is written twice"),
+            (
+                "{choice: {a: 1, a: 2}}",
+                r":3: parameters\.student\.arguments\.base_channels\.choice\.a: is written twice",
+            ),
         ],
-    )  # fmt: skip
+    )
     def test_faults(self, tmp_path: Path, written: str, message: str) -> None:
         text = refusal(tmp_path, f"  student.arguments.base_channels: {written}")
         assert re.search(message, text), text
@@ -117,15 +123,33 @@ class TestPriors:
     @pytest.mark.parametrize(
         ("written", "message"),
         [
-            ("  attack.eps: {uniform: [4, 9], prior: {around: 3}}", r":3: parameters\.attack\.eps\.prior\.around: must lie within \[4\.0, 9\.0\].*but got 3"),
-            ("  attack.eps: {uniform: [1, 2], prior: {}}", r"must lie within \[1\.0, 2\.0\] \(where nothing is written it is the recipe's own value\), but got 8"),
-            ("  attack.eps: {choice: [2, 4], prior:\n      {around: 3}}", r":4: .*prior\.around: must lie among the choices \[2, 4\], but got 3"),
-            ("  attack.eps: {choice: {weak: 2}, prior: {around: week}}", r"must lie among the choices \[2\].*, but got 'week'"),
+            (
+                "  attack.eps: {uniform: [4, 9], prior: {around: 3}}",
+                r":3: parameters\.attack\.eps\.prior\.around: must lie within \[4\.0, 9\.0\].*but got 3",
+            ),
+            (
+                "  attack.eps: {uniform: [1, 2], prior: {}}",
+                r"must lie within \[1\.0, 2\.0\] \(where nothing is written it is the recipe's own value\), but got 8",
+            ),
+            (
+                "  attack.eps: {choice: [2, 4], prior:\n      {around: 3}}",
+                r":4: .*prior\.around: must lie among the choices \[2, 4\], but got 3",
+            ),
+            (
+                "  attack.eps: {choice: {weak: 2}, prior: {around: week}}",
+                r"must lie among the choices \[2\].*, but got 'week'",
+            ),
             ("  attack.eps: {uniform: [4, 9], prior: {spread: 0}}", r"prior\.spread: should be greater than 0"),
-            ("  attack.eps: {uniform: [4, 9], prior: {spread: 1.5}}", r"prior\.spread: should be less than or equal to 1"),
-            ("  attack.eps: {uniform: [4, 9], prior: {spred: 0.5}}", r"prior\.spred: is not a field here; did you mean 'spread'"),
+            (
+                "  attack.eps: {uniform: [4, 9], prior: {spread: 1.5}}",
+                r"prior\.spread: should be less than or equal to 1",
+            ),
+            (
+                "  attack.eps: {uniform: [4, 9], prior: {spred: 0.5}}",
+                r"prior\.spred: is not a field here; did you mean 'spread'",
+            ),
         ],
-    )  # fmt: skip
+    )
     def test_faults(self, tmp_path: Path, written: str, message: str) -> None:
         text = refusal(tmp_path, written)
         assert re.search(message, text), text
@@ -161,14 +185,19 @@ class TestConditions:
     def test_nested_conditions_in_a_space(self, tmp_path: Path) -> None:
         space = load(tmp_path, f"  seed: {{int: [0, 9], when: {EITHER}}}\n" + HOST)
         assert space.ordered() == ("distill.host", "augment.enabled", "seed")
-        exist = {(host, on) for host in ("fgd", "mgd", "none") for on in (True, False)
-                 if space.is_active("seed", {"distill.host": host, "augment.enabled": on})}  # fmt: skip
+        exist = {
+            (host, on)
+            for host in ("fgd", "mgd", "none")
+            for on in (True, False)
+            if space.is_active("seed", {"distill.host": host, "augment.enabled": on})
+        }
         assert exist == {("fgd", True), ("fgd", False), ("mgd", True)}
         assert space.num_configurations() == 3 * 10 + 3
         assert space.with_parents("seed", 4) == {"distill.host": "fgd", "augment.enabled": True, "seed": 4}
         assert space.active({"distill.host": "none", "augment.enabled": True, "seed": 4}) == {
-            "distill.host": "none", "augment.enabled": True,
-        }  # fmt: skip
+            "distill.host": "none",
+            "augment.enabled": True,
+        }
 
     def test_not_of_an_absent_parent_holds(self, tmp_path: Path) -> None:
         text = HOST + "  attack.steps: {choice: [1, 3], when: {distill.host: fgd}}\n"
@@ -193,8 +222,12 @@ class TestConditions:
         for index, name in enumerate(names):
             test = st.fixed_dictionaries({}, optional={one: st.integers(0, 2) for one in names[:index]})
             tree = st.recursive(
-                test, lambda inner: st.fixed_dictionaries({}, optional={"any": st.lists(inner, min_size=1, max_size=2), "not": inner}), max_leaves=4
-            )  # fmt: skip
+                test,
+                lambda inner: st.fixed_dictionaries(
+                    {}, optional={"any": st.lists(inner, min_size=1, max_size=2), "not": inner}
+                ),
+                max_leaves=4,
+            )
             parameters[name] = Domain(choice=(0, 1, 2)[: data.draw(st.integers(1, 3))], when=data.draw(tree))
         space = SearchSpace(recipe="drawn_r18", parameters=parameters)
         every = list(space.settings(names))
@@ -210,8 +243,14 @@ class TestConditions:
     @pytest.mark.parametrize(
         ("when", "message"),
         [
-            ("{any: [{distill.hosts: fgd}]}", r":5: parameters\.seed\.when\.any\[0\]\.distill\.hosts: must name another parameter of this space"),
-            ("{not: {any: [{augment.enabled: 1.5}]}}", r"when\.not\.any\[0\]\.augment\.enabled: must be among the choices of augment\.enabled: \[True, False\], but got 1\.5"),
+            (
+                "{any: [{distill.hosts: fgd}]}",
+                r":5: parameters\.seed\.when\.any\[0\]\.distill\.hosts: must name another parameter of this space",
+            ),
+            (
+                "{not: {any: [{augment.enabled: 1.5}]}}",
+                r"when\.not\.any\[0\]\.augment\.enabled: must be among the choices of augment\.enabled: \[True, False\], but got 1\.5",
+            ),
             ("{any: {distill.host: fgd}}", r"when\.any: must be a list of conditions, at least one, but got"),
             ("{all: []}", r"when\.all: must be a list of conditions, at least one"),
             ("{any: [fgd]}", r"when\.any\[0\]: must be a condition, a mapping of parameter: value, but got 'fgd'"),
@@ -219,13 +258,22 @@ class TestConditions:
             ("{not: []}", r"when\.not: must be a condition"),
             ("{not: fgd}", r"when\.not: must be a condition"),
             ("{distill.host: []}", r"when\.distill\.host: must list at least one value"),
-            ("{distill.host: fgd, all: [{distill.host: mgd}]}", r":5: parameters\.seed\.when: must be possible: no values of distill\.host fulfil it"),
+            (
+                "{distill.host: fgd, all: [{distill.host: mgd}]}",
+                r":5: parameters\.seed\.when: must be possible: no values of distill\.host fulfil it",
+            ),
             ("{not: {augment.enabled: [true, false]}}", r"must be possible: no values of augment\.enabled"),
-            ("{any: [{not: {seed: 1}}, {distill.host: fgd}]}", r"when\.any\[0\]\.not\.seed: must not lead back to this parameter"),
-            ("{any: [\n    {distill.host: fgd},\n    {distill.host: fgdd}]}", r":7: parameters\.seed\.when\.any\[1\]\.distill\.host: must be among"),
+            (
+                "{any: [{not: {seed: 1}}, {distill.host: fgd}]}",
+                r"when\.any\[0\]\.not\.seed: must not lead back to this parameter",
+            ),
+            (
+                "{any: [\n    {distill.host: fgd},\n    {distill.host: fgdd}]}",
+                r":7: parameters\.seed\.when\.any\[1\]\.distill\.host: must be among",
+            ),
             ("3", r"parameters\.seed\.when: should be an object, but got 3"),
         ],
-    )  # fmt: skip
+    )
     def test_faults(self, tmp_path: Path, when: str, message: str) -> None:
         text = refusal(tmp_path, f"{HOST}  seed: {{choice: [0, 1], when: {when}}}")
         assert re.search(message, text), text

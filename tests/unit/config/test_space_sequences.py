@@ -93,8 +93,14 @@ def test_a_loaded_space_has_sequences_as_a_choice(tmp_path: Path) -> None:
     assert domain.sequence is None
     assert domain.choice is not None
     assert [list(one) for one in domain.choice] == [
-        ["weak"], ["mid"], ["best"], ["weak", "mid"], ["weak", "best"], ["mid", "best"], ["weak", "mid", "best"],
-    ]  # fmt: skip
+        ["weak"],
+        ["mid"],
+        ["best"],
+        ["weak", "mid"],
+        ["weak", "best"],
+        ["mid", "best"],
+        ["weak", "mid", "best"],
+    ]
     assert space.num_configurations() == 5 + 2 * 2
     assert space.is_active("seed", {"teachers.sequence": ["weak", "mid"]})
     assert not space.is_active("seed", {"teachers.sequence": ["mid"]})
@@ -111,27 +117,63 @@ def test_a_recipe_with_another_strength_has_other_sequences(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ("  teachers.sequence: {sequence: {of: [mid, wek]}}", r":3: parameters\.teachers\.sequence\.sequence\.of\[1\]: must be a name under teachers\.available \(.*mid, weak, .*\), but got 'wek'"),
+        (
+            "  teachers.sequence: {sequence: {of: [mid, wek]}}",
+            r":3: parameters\.teachers\.sequence\.sequence\.of\[1\]: must be a name under teachers\.available \(.*mid, weak, .*\), but got 'wek'",
+        ),
         ("  teachers.sequence:\n    sequence:\n      of:\n        - mid\n        - wek", r":7: .*of\[1\]"),
-        ("  teachers.sequence: {sequence: {of: [mid, unknown]}}", r"of\[1\]: needs teachers\.available\.unknown\.ap, .*, but got 'unknown'"),
-        ("  teachers.sequence: {sequence: {of: [best, twin], length: [2, 2]}}", r"sequence\.sequence: allows no sequence: none of 2 teachers rises in ap \(best 41, twin 41\)"),
-        ("  teachers.sequence: {sequence: {of: [mid, weak], length: [1, 3]}}", r":3: .*sequence: length must be at most 2, the number of teachers in of, and is 3"),
-        ("  teachers.sequence: {sequence: {of: [mid, weak], length: [2, 1]}}", r"fewest not above most, and is \[2, 1\]"),
-        ("  teachers.sequence: {sequence: {of: [mid, weak], length: [0, 1]}}", r"sequence\.length\[0\]: should be greater than or equal to 1, but got 0"),
+        (
+            "  teachers.sequence: {sequence: {of: [mid, unknown]}}",
+            r"of\[1\]: needs teachers\.available\.unknown\.ap, .*, but got 'unknown'",
+        ),
+        (
+            "  teachers.sequence: {sequence: {of: [best, twin], length: [2, 2]}}",
+            r"sequence\.sequence: allows no sequence: none of 2 teachers rises in ap \(best 41, twin 41\)",
+        ),
+        (
+            "  teachers.sequence: {sequence: {of: [mid, weak], length: [1, 3]}}",
+            r":3: .*sequence: length must be at most 2, the number of teachers in of, and is 3",
+        ),
+        (
+            "  teachers.sequence: {sequence: {of: [mid, weak], length: [2, 1]}}",
+            r"fewest not above most, and is \[2, 1\]",
+        ),
+        (
+            "  teachers.sequence: {sequence: {of: [mid, weak], length: [0, 1]}}",
+            r"sequence\.length\[0\]: should be greater than or equal to 1, but got 0",
+        ),
         ("  teachers.sequence: {sequence: {of: []}}", r"of must name at least one teacher"),
         ("  teachers.sequence: {sequence: {of: [mid, mid]}}", r"none twice, and is \['mid', 'mid'\]"),
         ("  teachers.sequence: {sequence: {of: [mid], repeat: true}}", r"repeat needs order: any"),
-        ("  teachers.sequence: {sequence: {of: [mid], order: strong_to_weak}}", r"sequence\.order: should be 'weak_to_strong' or 'any', but got 'strong_to_weak'"),
+        (
+            "  teachers.sequence: {sequence: {of: [mid], order: strong_to_weak}}",
+            r"sequence\.order: should be 'weak_to_strong' or 'any', but got 'strong_to_weak'",
+        ),
         ("  teachers.sequence: {sequence: {of: [mid], lengths: [1, 2]}}", r"sequence\.lengths: is not a field here"),
-        ("  teachers.sequence: {sequence: {of: [mid, weak, best], order: any, repeat: true, length: [1, 9]}}", r"allows more than 1000 sequences; narrow of or length"),
+        (
+            "  teachers.sequence: {sequence: {of: [mid, weak, best], order: any, repeat: true, length: [1, 9]}}",
+            r"allows more than 1000 sequences; narrow of or length",
+        ),
         ("  teachers.sequence: {sequence: {of: [mid]}, choice: [[mid]]}", r"needs exactly one of choice, .*, sequence"),
         ("  teachers.sequence: {sequence: {of: [mid]}, step: 1}", r"step goes with uniform or int, not with sequence"),
-        ("  distill.host: {sequence: {of: [mid]}}", r":3: parameters\.distill\.host\.sequence: goes only with teachers\.sequence"),
-        (SEARCH + "  seed: {choice: [1], when: {teachers.sequence: [weak, mid]}}", r":4: .*when\.teachers\.sequence: must be among the choices .* write \[\['weak', 'mid'\]\], .* but got 'weak'"),
-        (SEARCH + "  seed: {choice: [1], when: {teachers.sequence: [[mid, weak]]}}", r"must be among the choices .*, but got \['mid', 'weak'\]"),
-        ("  teachers.sequence: {choice: [[mid], [wek]]}", r"parameters\.teachers\.sequence: must be a name under teachers\.available .*, but got \['wek'\]"),
+        (
+            "  distill.host: {sequence: {of: [mid]}}",
+            r":3: parameters\.distill\.host\.sequence: goes only with teachers\.sequence",
+        ),
+        (
+            SEARCH + "  seed: {choice: [1], when: {teachers.sequence: [weak, mid]}}",
+            r":4: .*when\.teachers\.sequence: must be among the choices .* write \[\['weak', 'mid'\]\], .* but got 'weak'",
+        ),
+        (
+            SEARCH + "  seed: {choice: [1], when: {teachers.sequence: [[mid, weak]]}}",
+            r"must be among the choices .*, but got \['mid', 'weak'\]",
+        ),
+        (
+            "  teachers.sequence: {choice: [[mid], [wek]]}",
+            r"parameters\.teachers\.sequence: must be a name under teachers\.available .*, but got \['wek'\]",
+        ),
     ],
-)  # fmt: skip
+)
 def test_impossible_sequences_are_refused(tmp_path: Path, parameters: str, message: str) -> None:
     text = refusal(tmp_path, parameters + "\n")
     assert re.search(message, text), text
@@ -143,11 +185,19 @@ PER_STAGE = "set: {schedule.epochs_per_stage: 3}\n"
 @pytest.mark.parametrize(
     ("parameters", "rest", "message"),
     [
-        (SEARCH, PER_STAGE, r":3: parameters\.teachers\.sequence: must not change the number of epochs.* \['weak'\] trains 3"),
+        (
+            SEARCH,
+            PER_STAGE,
+            r":3: parameters\.teachers\.sequence: must not change the number of epochs.* \['weak'\] trains 3",
+        ),
         ("  teachers.sequence: {choice: [[mid], [best]]}\n", PER_STAGE, r"the recipe trains 6 and \['mid'\] trains 3"),
-        ("  schedule.epochs_per_stage: {int: [1, 2]}\n", "", r"cannot be searched: trials are compared at equal epochs; anchors show"),
+        (
+            "  schedule.epochs_per_stage: {int: [1, 2]}\n",
+            "",
+            r"cannot be searched: trials are compared at equal epochs; anchors show",
+        ),
     ],
-)  # fmt: skip
+)
 def test_trials_train_equal_epochs(tmp_path: Path, parameters: str, rest: str, message: str) -> None:
     text = refusal(tmp_path, parameters, rest)
     assert re.search(message, text), text
@@ -189,23 +239,75 @@ def test_every_anchor_of_a_space_is_one_of_a_recipe(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("parameters", "rest", "message"),
     [
-        ("  augment.enabled: {choice: [true, false], also: [adversarial.enabld]}\n", "", r":3: parameters\.augment\.enabled\.also\[0\]: is no recipe field; did you mean 'adversarial\.enabled'\?, but got"),
-        ("  augment.enabled: {choice: [true, false], also: [augment.enabled]}\n", "", r"also\[0\]: must be fed by one parameter only"),
-        ("  augment.enabled: {choice: [true], also: [adversarial.enabled]}\n  adversarial.enabled: {choice: [true]}\n", "", r":3: .*also\[0\]: must be fed by one parameter only, but got 'adversarial\.enabled'"),
-        ("  seed: {int: [1, 2], also: [schedule.epochs]}\n", "", r"also\[0\]: cannot be searched: trials are compared at equal epochs"),
-        ("  augment.enabled: {choice: [true, false], also: [distill.host]}\n", "", r"parameters\.augment\.enabled: should be .*, but got True"),
-        ("  seed: {uniform: [0, 1]}\n  augment.noise.sigma: {uniform: [0, 1]}\n", "sampler: {grid: {}}", r":3: parameters\.seed: should be a valid integer"),
-        ("  augment.noise.sigma: {uniform: [0, 1]}\n", "sampler: {grid: {}}", r":3: parameters\.augment\.noise\.sigma: must be finite for sampler grid"),
-        ("  attack.steps: {int: [1, 200]}\n  attack.eps: {uniform: [2, 8], step: 0.01}\n", "sampler: {grid: {}}", r":2: parameters: must have at most 20000 configurations for sampler grid, but got 120200"),
-        ("  seed: {int: [0, 2]}\n", "sampler: {grid: {repeats: 2}}", r":4: sampler\.grid\.repeats: must be 1 when seed is searched"),
+        (
+            "  augment.enabled: {choice: [true, false], also: [adversarial.enabld]}\n",
+            "",
+            r":3: parameters\.augment\.enabled\.also\[0\]: is no recipe field; did you mean 'adversarial\.enabled'\?, but got",
+        ),
+        (
+            "  augment.enabled: {choice: [true, false], also: [augment.enabled]}\n",
+            "",
+            r"also\[0\]: must be fed by one parameter only",
+        ),
+        (
+            "  augment.enabled: {choice: [true], also: [adversarial.enabled]}\n  adversarial.enabled: {choice: [true]}\n",
+            "",
+            r":3: .*also\[0\]: must be fed by one parameter only, but got 'adversarial\.enabled'",
+        ),
+        (
+            "  seed: {int: [1, 2], also: [schedule.epochs]}\n",
+            "",
+            r"also\[0\]: cannot be searched: trials are compared at equal epochs",
+        ),
+        (
+            "  augment.enabled: {choice: [true, false], also: [distill.host]}\n",
+            "",
+            r"parameters\.augment\.enabled: should be .*, but got True",
+        ),
+        (
+            "  seed: {uniform: [0, 1]}\n  augment.noise.sigma: {uniform: [0, 1]}\n",
+            "sampler: {grid: {}}",
+            r":3: parameters\.seed: should be a valid integer",
+        ),
+        (
+            "  augment.noise.sigma: {uniform: [0, 1]}\n",
+            "sampler: {grid: {}}",
+            r":3: parameters\.augment\.noise\.sigma: must be finite for sampler grid",
+        ),
+        (
+            "  attack.steps: {int: [1, 200]}\n  attack.eps: {uniform: [2, 8], step: 0.01}\n",
+            "sampler: {grid: {}}",
+            r":2: parameters: must have at most 20000 configurations for sampler grid, but got 120200",
+        ),
+        (
+            "  seed: {int: [0, 2]}\n",
+            "sampler: {grid: {repeats: 2}}",
+            r":4: sampler\.grid\.repeats: must be 1 when seed is searched",
+        ),
         ("  {}\n", "sampler: {grid: {repeats: 0}}", r"sampler\.grid\.repeats: should be greater than or equal to 1"),
-        ("  {}\n", "set: {seed: 2147483647}\nsampler: {grid: {repeats: 3}}", r"repeats: must leave the recipe's seed plus repeats below 2147483648, but got 3"),
+        (
+            "  {}\n",
+            "set: {seed: 2147483647}\nsampler: {grid: {repeats: 3}}",
+            r"repeats: must leave the recipe's seed plus repeats below 2147483648, but got 3",
+        ),
         ("  {}\n", "sampler: {grid: {}, random: {}}", r"sampler: needs exactly one of tpe, random, grid"),
-        ("  teachers.sequence: {choice: [[mid], [best]]}\n", "scheduler: {asha: {rungs: stages}}", r":4: scheduler\.asha\.rungs: needs a sequence of at least two teachers"),
-        ("  {}\n", "set: {teachers.sequence: [mid]}\nscheduler: {asha: {first_stage_grace: true}}", r":5: scheduler\.asha\.first_stage_grace: needs a sequence of at least two teachers"),
-        ("  {}\n", "scheduler: {asha: {rungs: stage}}", r"scheduler\.asha\.rungs: should be 'geometric' or 'stages', but got 'stage'"),
+        (
+            "  teachers.sequence: {choice: [[mid], [best]]}\n",
+            "scheduler: {asha: {rungs: stages}}",
+            r":4: scheduler\.asha\.rungs: needs a sequence of at least two teachers",
+        ),
+        (
+            "  {}\n",
+            "set: {teachers.sequence: [mid]}\nscheduler: {asha: {first_stage_grace: true}}",
+            r":5: scheduler\.asha\.first_stage_grace: needs a sequence of at least two teachers",
+        ),
+        (
+            "  {}\n",
+            "scheduler: {asha: {rungs: stage}}",
+            r"scheduler\.asha\.rungs: should be 'geometric' or 'stages', but got 'stage'",
+        ),
     ],
-)  # fmt: skip
+)
 def test_faults(tmp_path: Path, parameters: str, rest: str, message: str) -> None:
     text = refusal(tmp_path, parameters, rest)
     assert re.search(message, text), text

@@ -175,14 +175,19 @@ def test_what_acts_is_another_recipe(other: dict[str, Any]) -> None:
             r"distill\.me\.enabled: needs augment\.noise\.enabled or augment\.crop\.enabled",
         ),
         (
-            {"teachers__sequence": [], "distill__host": "none", "distill__sfa__enabled": True,
-             "adversarial__enabled": False, "student__inherit": False},
+            {
+                "teachers__sequence": [],
+                "distill__host": "none",
+                "distill__sfa__enabled": True,
+                "adversarial__enabled": False,
+                "student__inherit": False,
+            },
             r"distill\.sfa\.enabled: needs a teacher in teachers\.sequence, or must be false",
         ),
         ({"distill__host": "dfsmd"}, r"distill\.host: should be 'none', 'fgd'.*but got 'dfsmd'"),
         ({"distill__dmkd__rho": 1}, r"distill\.dmkd\.rho: is no recipe field"),
     ],
-)  # fmt: skip
+)
 def test_bad_input_is_refused_with_field_and_reason(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         recipe(**changes)

@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import pytest
 
-from ikd.data import check_dataset, fingerprint
+from ikd.data import check_dataset, fingerprint, parse_images
 from ikd.errors import DataError
 
 Copy = Callable[[str], Path]
@@ -142,7 +142,9 @@ def test_malformed_json_is_located(copied: Copy) -> None:
 def test_other_nonsense_is_refused(copied: Copy, content: str) -> None:
     directory = copied("c")
     (directory / "train.json").write_bytes(content.encode("latin-1"))
-    assert len(check_dataset(directory).errors) == 1
+    report = check_dataset(directory)
+    assert len(report.errors) == 1
+    assert report.exit_status == 2
 
 
 def test_broken_and_truncated_and_foreign_files_are_found(copied: Copy) -> None:
@@ -193,6 +195,14 @@ def test_counts_table_and_fingerprint(drawn: Path) -> None:
     lines = str(report).splitlines()
     assert lines[1].startswith("train: 20 images (2 without a box, 6 with small boxes only)")
     assert lines[-1] == "no problems"
+    assert report.exit_status == 0
+
+
+@pytest.mark.parametrize(
+    ("written", "folders"), [("images", "images"), ("train2017,val2017", ("train2017", "val2017")), ("a,", ("a", ""))]
+)
+def test_image_folders_are_one_for_both_or_two(written: str, folders: str | tuple[str, str]) -> None:
+    assert parse_images(written) == folders
 
 
 def test_size_bins_have_cocos_borders(copied: Copy) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -84,10 +85,10 @@ def test_size_and_counts_act(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"num_train": 9}, "num_train must be 10 or more, but got 9"),
-        ({"num_val": 0}, "num_val must be 10 or more, but got 0"),
-        ({"size_px": 100}, "size_px must be 128 or more, but got 100"),
-        ({"seed": -1}, "seed must be 0 or more, but got -1"),
+        ({"num_train": 9}, "num_train: must be 10 or more, but got 9"),
+        ({"num_val": 0}, "num_val: must be 10 or more, but got 0"),
+        ({"size_px": 100}, "size_px: must be 128 or more, but got 100"),
+        ({"seed": -1}, "seed: must be 0 or more, but got -1"),
     ],
 )
 def test_bad_arguments_are_refused_and_nothing_is_written(
@@ -109,10 +110,24 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Mon
     def full(*_: object) -> None:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(cv2, "imwrite", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OSError, match="No space left"):
         draw_dataset(tmp_path / "d", num_train=10, num_val=10)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_filled_while_drawing_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    encode = cv2.imencode
+
+    def fill(*given: Any) -> Any:
+        (tmp_path / "d").mkdir(exist_ok=True)
+        (tmp_path / "d" / "mine.txt").write_text("x")
+        return encode(*given)
+
+    monkeypatch.setattr(cv2, "imencode", fill)
+    with pytest.raises(BadInput, match="must not exist or be an empty folder, but was filled meanwhile"):
+        draw_dataset(tmp_path / "d", num_train=10, num_val=10)
+    assert [path.relative_to(tmp_path).as_posix() for path in sorted(tmp_path.rglob("*"))] == ["d", "d/mine.txt"]
 
 
 def test_the_cached_one_is_drawn_once(tmp_path: Path, drawn: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,5 +139,5 @@ def test_the_cached_one_is_drawn_once(tmp_path: Path, drawn: Path, monkeypatch: 
     assert drawn_dataset(num_train=20, num_val=10) == first
     assert (first / "train.json").stat().st_mtime_ns == stamp
     assert drawn_dataset(num_train=20, num_val=10, seed=5) != first
-    with pytest.raises(BadInput, match="num_val must be 10 or more, but got 3"):
+    with pytest.raises(BadInput, match="num_val: must be 10 or more, but got 3"):
         drawn_dataset(num_val=3)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import http.server
 import os
 import pickle
+import shutil
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -17,7 +19,7 @@ import pytest
 import torch
 
 from ikd.detectors import read_checkpoint
-from ikd.errors import CheckpointError
+from ikd.errors import CheckpointError, DiskFull
 
 WEIGHTS = OrderedDict([("backbone.conv.weight", torch.arange(4.0)), ("bbox_head.bias", torch.ones(2))])
 
@@ -166,7 +168,7 @@ def test_a_url_is_fetched_once_and_kept_by_content(tmp_path: Path, server: str) 
     kept.write_bytes(b"damaged")
     assert read_checkpoint(server + name, cache).sha256 == digest
     assert Handler.asked == [name, name]
-    assert list(cache.glob("*.part")) == []
+    assert sorted(path.name for path in cache.iterdir()) == sorted([digest, "urls"]), "nothing half done is left"
 
 
 @pytest.mark.parametrize(
@@ -177,6 +179,19 @@ def test_bad_downloads_leave_nothing(tmp_path: Path, server: str, name: str, mes
     Handler.files = {"/cut.pth": b"abc", "/a-00000000.pth": b"abc"}
     with pytest.raises(CheckpointError, match=message):
         read_checkpoint(server + name, tmp_path / "cache")
+    assert [path for path in (tmp_path / "cache").rglob("*") if path.is_file()] == []
+
+
+def test_a_full_disk_under_a_download_is_one_message(
+    tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    Handler.files = {"/big.pth": b"abc"}
+    monkeypatch.setattr(shutil, "copyfileobj", full)
+    with pytest.raises(DiskFull, match=r"disk full while writing .*big\.pth"):
+        read_checkpoint(server + "/big.pth", tmp_path / "cache")
     assert [path for path in (tmp_path / "cache").rglob("*") if path.is_file()] == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import json
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 
 from ikd.detectors import boxes_only, build_detector, detector_config, quiet, tap_strides, weights_sha256
 from ikd.detectors.zoo import ZOO
+from ikd.detectors.zoo.small import SmallDetector
 from ikd.errors import BadInput
 from tests.unit.detectors.batches import batch, total
 
@@ -47,6 +49,14 @@ def test_every_argument_acts(name: str) -> None:
         base = detector_config(f"ikd::{name}", arguments=others, classes=CLASSES)
         changed = {**others, argument: changes[argument]}
         assert detector_config(f"ikd::{name}", arguments=changed, classes=CLASSES) != base, argument
+
+
+def test_what_several_take_is_the_same_in_all_of_them() -> None:
+    declared = {field.name: field.default for field in dataclasses.fields(SmallDetector)}
+    own = {"anchor_scale"}
+    taken = [argument for function in ZOO.values() for argument in inspect.signature(function).parameters.values()]
+    assert {argument.name for argument in taken} == {*declared, *own}
+    assert all(argument.default == declared[argument.name] for argument in taken if argument.name not in own)
 
 
 MADE_OF: list[dict[str, Any]] = [{}, {"backbone": "swin"}, {"backbone": "resnext", "depth": 50}]

@@ -191,6 +191,9 @@ def test_detectors_without_such_a_pyramid_are_refused() -> None:
     with pytest.raises(BadInput, match="RetinaNet has the neck PAFPN, whose outputs are not those of one convolution"):
         tap_names(build_detector(pafpn))
     detector = tiny("retinanet_r18")
+    del detector.neck.fpn_convs[2].conv
+    with pytest.raises(BadInput, match="RetinaNet: its neck FPN has an output without a convolution"):
+        tap_names(detector)
     detector.neck = None
     with pytest.raises(BadInput, match="RetinaNet has no neck"):
         tap_names(detector)

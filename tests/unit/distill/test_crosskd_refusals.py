@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from ikd.detectors import build_detector, detector_config, freeze
+from ikd.distill.crosskd.families import FAMILIES
 from ikd.distill.crosskd.fit import check_heads
 from ikd.distill.crosskd.heads import CrossHeads
 from ikd.errors import BadInput
@@ -67,6 +68,11 @@ def test_two_stage_detectors_are_refused() -> None:
         check_heads(one_stage, two_stage, position=1)
     with pytest.raises(BadInput, match="the student is a FasterRCNN"):
         check_heads(two_stage, one_stage, position=1)
+
+
+def test_fitting_heads_give_what_is_done_for_their_kind() -> None:
+    for name, family in FAMILIES.items():
+        assert check_heads(built(name, 1), built(name, 2), position=1) is family
 
 
 def test_negative_position_is_refused() -> None:

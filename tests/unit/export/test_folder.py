@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from ikd.errors import BadInput
-from ikd.export.folder import CARD, MAKER, new_folder, sha256
+from ikd.export.folder import CARD, MAKER, new_folder
+from ikd.files import sha256
 
 
 def export(destination: Path, text: str) -> None:
@@ -118,14 +119,12 @@ def test_a_failure_leaves_the_earlier_export_and_nothing_else(tmp_path: Path) ->
 
 def test_a_failing_swap_puts_the_earlier_export_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     export(tmp_path / "place", "one")
-    before, rename = content(tmp_path), os.rename
+    before = content(tmp_path)
 
     def failing(source: Path, target: Path) -> None:
-        if Path(source).name == "export":
-            raise OSError("no space left")
-        rename(source, target)
+        raise OSError("no space left")
 
-    monkeypatch.setattr(os, "rename", failing)
+    monkeypatch.setattr(os, "replace", failing)
     with pytest.raises(OSError, match="no space left"):
         export(tmp_path / "place", "two")
     assert content(tmp_path) == before

@@ -41,6 +41,19 @@ def test_two_stage_detectors_are_refused() -> None:
         require_one_stage(detector("ikd::faster_rcnn_r18"))
 
 
+def test_heads_that_give_no_tensor_a_level_are_refused() -> None:
+    small = {
+        "backbone": {"type": "ResNet", "depth": 18, "base_channels": 4},
+        "neck.in_channels": [4, 8, 16, 32],
+        "neck.out_channels": 8,
+        "bbox_head.in_channels": 8,
+        "bbox_head.feat_channels": 8,
+    }
+    config = detector_config("mmdet::sabl/sabl-retinanet_r50_fpn_1x_coco.py", overrides=small, classes=("a",))
+    with pytest.raises(BadInput, match="head must give a tensor a level, but is a SABLRetinaHead"):
+        require_one_stage(build_detector(config))
+
+
 def test_the_card_gets_the_detectors_own_normalisation() -> None:
     found = _normalisation(detector().data_preprocessor)
     assert found == {

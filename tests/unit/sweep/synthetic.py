@@ -17,7 +17,7 @@ from ikd.sweep.proposals.search import propose
 from ikd.sweep.records.trials import Report, TrialRecord
 from ikd.sweep.samplers.history import History
 from ikd.sweep.samplers.registry import drawn_values
-from ikd.sweep.samplers.views import quiet_optuna
+from ikd.sweep.study.distributions import quiet_optuna
 from ikd.trial import State
 
 AXES = ("augment.noise.sigma", "distill.fgd.temperature", "augment.crop.min_ratio")

@@ -12,7 +12,8 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from ikd.config import Domain
-from ikd.sweep.samplers.domains import at, contains, distribution_of, meant, nearest, place, point, stored
+from ikd.sweep.records.domains import at, contains, nearest, place
+from ikd.sweep.study.distributions import distribution_of, meant, point, stored
 from tests.unit.sweep.conftest import make_space
 
 DOMAINS: list[dict[str, Any]] = [

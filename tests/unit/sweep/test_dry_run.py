@@ -17,7 +17,8 @@ from ikd.sweep.proposals.anchors import anchor_proposals
 from ikd.sweep.study.database import open_storage
 from ikd.sweep.study.folder import sweep_folder, write_files
 from ikd.sweep.study.study import SweepStudy
-from ikd.trial import StopTrial, TrialOptions
+from ikd.trial import EpochReport, NotifyOf, Report, StopTrial, TrialOptions
+from tests.unit.sweep import fake_training
 from tests.unit.sweep.conftest import make_runner, make_space
 
 FINITE = {"distill.host": {"choice": ["fgd", "mgd"]}, "attack.steps": {"choice": [1, 3, 5]}}
@@ -78,18 +79,34 @@ class OneEpoch(ModuleType):
         super().__init__("one_epoch")
         self.reports = 0
 
-    def prepare(self, recipe: Recipe) -> str:
+    check = staticmethod(fake_training.check)
+    resumable = staticmethod(fake_training.resumable)
+    reset = staticmethod(fake_training.reset)
+
+    def prepare(self, recipe: Recipe, progress: NotifyOf | None = None) -> str:
         return f"prepared in {os.environ['IKD_HOME']}"
 
-    def run_trial(self, recipe: Recipe, report: Any, *, directory: Path, prepared: str, **rest: Any) -> None:
-        assert rest == {"objective": ("bbox_mAP", "max"), "threads": 3, "options": TrialOptions()}
+    def run_trial(
+        self,
+        recipe: Recipe,
+        report: Report | None = None,
+        checkpoint: Path | None = None,
+        *,
+        directory: Path,
+        objective: tuple[str, str],
+        threads: int | None,
+        prepared: str,
+        options: TrialOptions,
+    ) -> None:
+        assert (checkpoint, objective, threads, options) == (None, ("bbox_mAP", "max"), 3, TrialOptions())
+        assert report is not None
         assert prepared.startswith("prepared in ")
         directory.mkdir()
         (directory / "last.pth").write_bytes(b"x" * 5000)
         with contextlib.suppress(StopTrial):
             while True:
                 self.reports += 1
-                report(None)
+                report(EpochReport(1, {}, directory / "last.pth"))
 
 
 def test_an_epoch_is_measured_where_it_is_asked_for(

@@ -13,7 +13,7 @@ import pytest
 from scipy.stats import kstest, truncnorm
 
 from ikd.config import Domain, Recipe
-from ikd.sweep.samplers.domains import at, place
+from ikd.sweep.records.domains import at, place
 from ikd.sweep.samplers.history import History
 from ikd.sweep.samplers.priors import UnitPrior, picked
 from ikd.sweep.samplers.registry import drawn_values

@@ -12,8 +12,8 @@ from scipy.stats import qmc
 
 from ikd.config import Recipe
 from ikd.sweep.proposals.search import propose
+from ikd.sweep.records.domains import contains, place
 from ikd.sweep.records.trials import TrialRecord
-from ikd.sweep.samplers.domains import contains, place
 from ikd.sweep.samplers.history import History
 from ikd.sweep.samplers.registry import drawn_values
 from ikd.trial import State

@@ -12,7 +12,7 @@ from ikd.config import Domain, Recipe, SearchSpace
 from ikd.sweep.proposals.anchors import anchor_proposals
 from ikd.sweep.proposals.search import propose
 from ikd.sweep.records.trials import Report, TrialRecord
-from ikd.sweep.samplers.domains import distribution_of, label
+from ikd.sweep.study.distributions import distribution_of, label
 from ikd.trial import State
 from tests.unit.sweep.conftest import make_space
 

@@ -12,7 +12,7 @@ from pyarrow import fs
 
 from ikd.errors import BadInput
 from ikd.sweep.storage import objects as _object_files
-from ikd.sweep.storage.store import ObjectStore, TrialStore, open_store
+from ikd.sweep.storage.store import FolderStore, ObjectStore, open_store
 
 
 class Torn(OSError):
@@ -96,7 +96,7 @@ def epoch(directory: Path, number: int) -> None:
         stream.write(json.dumps({"epoch": number, "metrics": {}}) + "\n")
 
 
-def pulled(store: TrialStore, directory: Path) -> dict[str, str]:
+def pulled(store: ObjectStore, directory: Path) -> dict[str, str]:
     store.pull(3, directory)
     return {file.name: file.read_text() for file in sorted(directory.iterdir())}
 
@@ -230,7 +230,7 @@ def test_a_trial_in_a_store_trains_in_a_folder_that_goes(remote: Flaky, tmp_path
 
 def test_a_folder_is_used_as_it_is(tmp_path: Path) -> None:
     store = open_store(str(tmp_path / "elsewhere"), tmp_path / "s")
-    assert type(store) is TrialStore
+    assert type(store) is FolderStore
     assert not store.used
     with store.training(3) as directory:
         assert directory == tmp_path / "s/trials/3"

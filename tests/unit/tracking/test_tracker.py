@@ -8,13 +8,15 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from ikd.errors import BadInput
-from ikd.tracking import MlflowTracker, NullTracker, Tracker, TrialState, open_tracker
-from ikd.tracking.open import resolve_uri
+from ikd.tracking import NullTracker, SpooledTracker, Tracker, TrialState, open_tracker
+from ikd.tracking.events import Event
+from ikd.tracking.mlflow_sink import RUN_STATUS, MlflowSink
+from ikd.tracking.open import TRACKERS, make_sink
 from tests.unit.tracking.tell import METRICS, make_tracker, runs_by_trial, steps, tell_trial
 
 
@@ -59,9 +61,14 @@ def test_parent_children_names_params_metrics_tags(home: Path, client: Any) -> N
 
 @pytest.mark.parametrize(
     ("state", "status"),
-    [("finished", "FINISHED"), ("stopped", "KILLED"), ("diverged", "FAILED"), ("failed", "FAILED"),
-     ("killed", "KILLED")],
-)  # fmt: skip
+    [
+        ("finished", "FINISHED"),
+        ("stopped", "KILLED"),
+        ("diverged", "FAILED"),
+        ("failed", "FAILED"),
+        ("killed", "KILLED"),
+    ],
+)
 def test_states(state: TrialState, status: str, home: Path, client: Any) -> None:
     with make_tracker(home) as tracker:
         tracker.start_sweep("demo", tags={}, params={})
@@ -211,10 +218,10 @@ def test_importing_tracking_does_not_import_mlflow() -> None:
 
 @pytest.mark.parametrize("uri", ["http://host:5000", "https://host", "sqlite:////a/b.db", "postgresql://u:p@h/d"])
 def test_open_takes_servers_and_databases(uri: str, tmp_path: Path) -> None:
-    assert resolve_uri(uri, tmp_path) == uri
-    tracker = open_tracker(uri, home=tmp_path)
-    assert isinstance(tracker, MlflowTracker)
-    tracker.close()
+    sink = make_sink(uri, tmp_path, "ikd")
+    assert isinstance(sink, MlflowSink)
+    assert sink.uri == uri
+    assert isinstance(open_tracker(uri, home=tmp_path), SpooledTracker)
 
 
 def test_open_none(tmp_path: Path) -> None:
@@ -226,3 +233,42 @@ def test_open_refuses_anything_else(uri: str, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"tracking\.uri: must be local") as caught:
         open_tracker(uri, home=tmp_path)
     assert repr(uri) in str(caught.value)
+
+
+class ListSink:
+    """Keeps what it is told, as the whole of a tracker of one's own."""
+
+    place = "a list"
+
+    def __init__(self, told: list[str]) -> None:
+        self._told = told
+
+    def open(self, sweep_id: str) -> None:
+        self._told.append(f"open {len(sweep_id)}")
+
+    def deliver(self, event: Event) -> None:
+        self._told.append(f"{event.kind} {event.number}")
+
+    def fault(self) -> str | None:
+        return None
+
+    def close(self) -> None:
+        self._told.append("close")
+
+
+def test_a_tracker_of_ones_own_is_a_sink_and_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setitem(TRACKERS, "list://", lambda uri, home, experiment: ListSink(told))
+    with open_tracker("list://here", home=tmp_path, folder=tmp_path / "sweep") as tracker:
+        tracker.start_sweep("demo", tags={}, params={})
+        tell_trial(tracker, 0, range(1, 3))
+        tracker.end_sweep("finished")
+        assert tracker.flush(60)
+    calls = ["start_sweep None", "start_trial 0", "log 0", "log 0", "end_trial 0", "end_sweep None"]
+    assert told == ["open 32", *calls, "close"]
+    with pytest.raises(BadInput, match=r"tracking\.uri: must be local"):
+        open_tracker("list://", home=tmp_path)
+
+
+def test_every_state_of_a_trial_is_one_of_mlflows() -> None:
+    assert set(RUN_STATUS) == set(get_args(TrialState))

@@ -14,7 +14,7 @@ import pytest
 
 from ikd.errors import DiskFull
 from ikd.files import append
-from ikd.tracking import MlflowTracker
+from ikd.tracking import open_tracker
 from ikd.tracking.events import Event
 from ikd.tracking.tracker import SPOOL
 from ikd.tracking.writer import Writer
@@ -65,7 +65,7 @@ def bad_server(request: pytest.FixtureRequest) -> Iterator[BadServer]:
 @pytest.mark.parametrize("bad_server", ANSWERS, indirect=True)
 def test_no_call_waits_for_a_bad_server_and_nothing_is_lost(bad_server: BadServer, home: Path, client: Any) -> None:
     folder = home / "sweeps" / "demo"
-    tracker = MlflowTracker(bad_server.uri, folder=folder)
+    tracker = open_tracker(bad_server.uri, home=home, folder=folder)
     began = time.monotonic()
     tracker.start_sweep("demo", tags={}, params={})
     for number in range(TRIALS):
@@ -128,7 +128,7 @@ def test_what_mlflow_has_is_not_written_again(server: Any, home: Path, client: A
     """A restart tells every ended trial again: no run is opened for it, not even for a moment a kill could hit."""
 
     def tell(epochs: range) -> None:
-        with MlflowTracker(server.uri, folder=home / "demo") as tracker:
+        with open_tracker(server.uri, home=home, folder=home / "demo") as tracker:
             tracker.start_sweep("demo", tags={}, params={})
             for number in range(5):
                 tell_trial(tracker, number, epochs)
@@ -151,6 +151,14 @@ def test_what_mlflow_has_is_not_written_again(server: Any, home: Path, client: A
 
 class Away:
     """A server that is never there."""
+
+    place = "a server"
+
+    def open(self, sweep_id: str) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
 
     def deliver(self, event: Event) -> None:
         raise ConnectionError("refused")

@@ -62,11 +62,13 @@ def test_passwords_are_hidden(text: str, hidden: str) -> None:
     [
         ("... Max retries exceeded with url: /x (NewConnectionError(refused))", "nothing answers at this address"),
         ("... Max retries exceeded with url: /x (ConnectTimeoutError: timed out)", "the server times out"),
-        ("Max retries exceeded (ResponseError('too many 500 error responses'))",
-         "the server answers with an internal error; see its own log"),
+        (
+            "Max retries exceeded (ResponseError('too many 500 error responses'))",
+            "the server answers with an internal error; see its own log",
+        ),
         ("401:\n You are not authenticated", "401: You are not authenticated"),
         ("", "RuntimeError"),
     ],
-)  # fmt: skip
+)
 def test_plain_reason(message: str, reason: str) -> None:
     assert plain_reason(RuntimeError(message)) == reason

@@ -53,12 +53,23 @@ def test_long_names_that_begin_alike_stay_apart() -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(2e-5, "2e-05"), (True, "true"), (None, "null"), ("mgd", "mgd"), (3, "3"), ({"a": 1}, '{"a": 1}'), ([], "[]"),
-     ([0, 1, 2], "[0, 1, 2]"), ([[1, 2], [3]], "[[1, 2], [3]]"), (["x101"], "x101"), (["r101", "x101"], "r101 -> x101"),
-     ([{"teacher": "r101", "share": 0.3, "set": {}}, "x101"], "r101 (0.3) -> x101"),
-     ([{"teacher": "r101", "share": None}, {"teacher": "x101"}], "r101 -> x101"),
-     ([["r101"], ["r101", "x101"]], "[r101, r101 -> x101]")],
-)  # fmt: skip
+    [
+        (2e-5, "2e-05"),
+        (True, "true"),
+        (None, "null"),
+        ("mgd", "mgd"),
+        (3, "3"),
+        ({"a": 1}, '{"a": 1}'),
+        ([], "[]"),
+        ([0, 1, 2], "[0, 1, 2]"),
+        ([[1, 2], [3]], "[[1, 2], [3]]"),
+        (["x101"], "x101"),
+        (["r101", "x101"], "r101 -> x101"),
+        ([{"teacher": "r101", "share": 0.3, "set": {}}, "x101"], "r101 (0.3) -> x101"),
+        ([{"teacher": "r101", "share": None}, {"teacher": "x101"}], "r101 -> x101"),
+        ([["r101"], ["r101", "x101"]], "[r101, r101 -> x101]"),
+    ],
+)
 def test_value_text(value: object, text: str) -> None:
     assert value_text(value, 6000) == text
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ikd.tracking import MlflowTracker
+from ikd.tracking import open_tracker
 from ikd.tracking.tracker import SPOOL
 from tests.unit.tracking.tell import make_tracker, runs_by_trial, steps, tell_trial
 
@@ -21,8 +21,8 @@ def closed_port() -> int:
 
 
 @pytest.mark.parametrize("num_metrics", [1, 33, 400])
-def test_one_request_per_report(num_metrics: int, server: Any) -> None:
-    with MlflowTracker(server.uri) as tracker:
+def test_one_request_per_report(num_metrics: int, server: Any, home: Path) -> None:
+    with open_tracker(server.uri, home=home) as tracker:
         tracker.start_sweep("demo", tags={}, params={})
         tracker.start_trial(0, name="0", params={}, tags={})
         assert tracker.flush(60)
@@ -35,7 +35,7 @@ def test_one_request_per_report(num_metrics: int, server: Any) -> None:
 
 def test_artifacts_go_through_the_server(server: Any, home: Path, client: Any) -> None:
     (home / "recipe.yaml").write_text("a: 1\n")
-    with MlflowTracker(server.uri) as tracker:
+    with open_tracker(server.uri, home=home) as tracker:
         tracker.start_sweep("demo", tags={}, params={})
         tracker.start_trial(0, name="0", params={}, tags={})
         tracker.log_artifacts(0, home / "recipe.yaml", "settings")
@@ -45,7 +45,7 @@ def test_artifacts_go_through_the_server(server: Any, home: Path, client: Any) -
 
 
 def test_a_server_that_goes_and_comes_back(server: Any, home: Path, client: Any) -> None:
-    with MlflowTracker(server.uri, folder=home) as tracker:
+    with open_tracker(server.uri, home=home, folder=home) as tracker:
         tracker.start_sweep("demo", tags={}, params={})
         tell_trial(tracker, 0, range(1, 4), None)
         assert tracker.flush(60)
@@ -65,7 +65,7 @@ def test_a_server_that_goes_and_comes_back(server: Any, home: Path, client: Any)
 
 def test_a_server_that_is_never_there(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     uri = f"http://127.0.0.1:{closed_port()}"
-    tracker = MlflowTracker(uri, folder=tmp_path)
+    tracker = open_tracker(uri, home=tmp_path, folder=tmp_path)
     tracker.start_sweep("demo", tags={}, params={})
     tell_trial(tracker, 0, range(1, 6))
     tracker.end_sweep("finished")
@@ -81,14 +81,14 @@ def test_a_server_that_is_never_there(tmp_path: Path, caplog: pytest.LogCaptureF
 
 def test_the_spool_is_delivered_once_by_the_next_start(server: Any, home: Path, client: Any) -> None:
     """The first driver never reaches the server; the second resumes the trial and says the last epochs again."""
-    dead = MlflowTracker(f"http://127.0.0.1:{closed_port()}", folder=home)
+    dead = open_tracker(f"http://127.0.0.1:{closed_port()}", home=home, folder=home)
     dead.start_sweep("demo", tags={}, params={"recipe": "tiny"})
     tell_trial(dead, 0, range(1, 6), None)
     dead.close(timeout=0.3)
     spooled = (home / SPOOL).read_text()
     for _ in range(2):  # the second time as if the first had been killed before it removed the file
         (home / SPOOL).write_text(spooled)
-        with MlflowTracker(server.uri, folder=home) as tracker:
+        with open_tracker(server.uri, home=home, folder=home) as tracker:
             tracker.start_sweep("demo", tags={}, params={"recipe": "tiny"})
             tell_trial(tracker, 0, range(4, 8))
             tracker.end_sweep("finished")
@@ -101,7 +101,7 @@ def test_the_spool_is_delivered_once_by_the_next_start(server: Any, home: Path, 
 
 
 def test_a_batch_that_arrived_although_the_answer_was_lost(
-    server: Any, client: Any, monkeypatch: pytest.MonkeyPatch
+    server: Any, home: Path, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from mlflow import MlflowClient
 
@@ -115,7 +115,7 @@ def test_a_batch_that_arrived_although_the_answer_was_lost(
             raise ConnectionError("the answer was lost")
 
     monkeypatch.setattr(MlflowClient, "log_batch", lose_one_answer)
-    with MlflowTracker(server.uri) as tracker:
+    with open_tracker(server.uri, home=home) as tracker:
         tracker.start_sweep("demo", tags={}, params={})
         tell_trial(tracker, 0, range(1, 4))
         assert tracker.flush(60)
@@ -123,13 +123,14 @@ def test_a_batch_that_arrived_although_the_answer_was_lost(
     assert steps(client, runs_by_trial(client)["0"]) == [1, 2, 3]
 
 
-def test_http_settings_last_as_long_as_the_tracker(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_http_settings_last_as_long_as_the_sweep_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", raising=False)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "77")
-    tracker = MlflowTracker("http://127.0.0.1:1")
+    tracker = open_tracker("http://127.0.0.1:1", home=tmp_path)
+    tracker.start_sweep("demo", tags={}, params={})
     assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "0"
     assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "77"  # a person's own choice
-    tracker.close()
+    tracker.close(timeout=0)
     assert "MLFLOW_HTTP_REQUEST_MAX_RETRIES" not in os.environ
     assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "77"
 

@@ -18,6 +18,8 @@ QUICK = (0.01, 0.02)
 class FakeSink:
     """Keeps what is delivered; `up` and `gate` make it dead or hung, `poison` and `refused` name events that fail."""
 
+    place = "a list"
+
     def __init__(self) -> None:
         self.up = True
         self.gate = threading.Event()
@@ -26,6 +28,12 @@ class FakeSink:
         self.refused: set[int] = set()
         self.delivered: list[int] = []
         self.attempts: list[int] = []
+
+    def open(self, sweep_id: str) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
 
     def deliver(self, event: Event) -> None:
         self.gate.wait()

@@ -14,7 +14,7 @@ import torch
 from ikd.config import Recipe
 from ikd.distill.detector import DistillDetector
 from ikd.errors import BadInput
-from ikd.training import EpochReport, StopTrial, load_teacher, prepare, run_trial
+from ikd.training import EpochReport, StopTrial, load_teacher, perturb, prepare, run_trial
 from tests.unit.training.untrained import save_untrained
 
 Build = Callable[..., Recipe]
@@ -183,6 +183,15 @@ def test_each_stage_has_perturbations_against_its_own_teacher(staged: Build) -> 
     folders = [stage.perturbations for stage in stages]
     assert None not in folders
     assert folders[0] != folders[1]
+
+
+def test_perturbations_are_named_by_teacher_where_a_stage_uses_them(staged: Build) -> None:
+    both = staged(adversarial__enabled=True)
+    first, second = (stage.perturbations for stage in prepare(both).stages)
+    assert perturb(both) == {"weak": first, "big": second}
+    off = {"teacher": "big", "set": {"adversarial.enabled": False}}
+    assert perturb(both.with_values({"teachers.sequence": ["weak", off]})) == {"weak": first}
+    assert perturb(staged()) == {}
 
 
 class TestMaskingEnhancement:

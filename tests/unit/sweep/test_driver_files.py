@@ -1,0 +1,66 @@
+"""What the driver writes into the sweep's folder itself: whole, without litter, one message where the disk is full."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from ikd import cli
+from ikd.errors import DiskFull
+from ikd.sweep.study.folder import driver_of, driving, is_driven, sweep_folder
+
+
+@pytest.fixture
+def full_under(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
+    """Let the disk be full under one file only, as the last sync of it shows."""
+    name, sync = str(request.param), os.fsync
+
+    def fsync(handle: int) -> None:
+        if f"/.{name}." in os.readlink(f"/proc/self/fd/{handle}"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    return name
+
+
+@pytest.mark.parametrize("full_under", ["driver.json", "sweep.yaml"], indirect=True)
+def test_a_full_disk_is_one_message_and_the_sweep_is_as_it_was(
+    full_under: str, empty_study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = sweep_folder("full")
+    folder.path.mkdir(parents=True)
+    shutil.copy(empty_study, folder.path / "study.db")
+    (folder.path / full_under).write_text("as before")
+    monkeypatch.setattr(sys, "argv", ["ikd", "sweep", "search_spaces/quickstart.yaml", "--name", "full"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1, lines
+    assert lines[0].startswith(f"error: disk full while writing {folder.path / full_under}: need ")
+    assert lines[0].endswith("run the same command again")
+    assert (folder.path / full_under).read_text() == "as before"
+    assert list(folder.path.glob(".*")) == []
+    assert not is_driven(folder), "the next start finds the sweep free"
+
+
+@pytest.mark.parametrize("full_under", ["driver.json"], indirect=True)
+def test_a_sweep_that_could_not_say_who_drives_it_is_not_driven(full_under: str) -> None:
+    with pytest.raises(DiskFull, match=full_under), driving(sweep_folder("s")):
+        pytest.fail("it was driven")
+    assert driver_of(sweep_folder("s")) == "an unknown process"
+
+
+def test_what_killed_drivers_left_in_the_folder_goes() -> None:
+    folder = sweep_folder("s").path
+    folder.mkdir(parents=True)
+    for name in (".sweep.yaml.17.partial", ".driver.json.17.partial", "notes.txt"):
+        (folder / name).touch()
+    with driving(sweep_folder("s")):
+        assert sorted(path.name for path in folder.iterdir()) == ["driver.json", "driver.lock", "notes.txt"]
