@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal, NoReturn
 
-from ikd.errors import BadInput
+from ikd.errors import BadInput, first_line
 
 Group = Literal["ikd.losses", "ikd.detectors"]
 
@@ -28,6 +28,17 @@ class Plugin:
     package: str
     value: Any
 
+    def loaded(self, reference: str) -> Any:
+        """Return what `module:name` refers to.
+
+        Raises:
+            BadInput: it cannot be imported.
+        """
+        try:
+            return EntryPoint(self.name, reference, self.group).load()
+        except Exception as error:  # somebody else's module may fail in any way
+            self.refuse(f"must be importable ({reference}): {type(error).__name__}: {first_line(error)}")
+
     def refuse(self, rule: str, value: object = None) -> NoReturn:
         """Refuse what the package registers, by its name.
 
@@ -42,16 +53,15 @@ def plugins(group: Group) -> Iterator[Plugin]:
     """Load and yield what is registered in a group, in the order of the names.
 
     Raises:
-        BadInput: an entry point cannot be imported; names its package.
+        BadInput: an entry point cannot be imported, or has the name of another; names its package.
     """
+    owners: dict[str, str] = {}
     for entry in sorted(entry_points(group=group), key=lambda one: (one.name, one.value)):
-        package = _package(entry)
-        try:
-            value = entry.load()
-        except Exception as error:  # somebody else's module may fail in any way
-            why = f"{type(error).__name__}: {error}"
-            Plugin(entry.name, group, package, None).refuse(f"must be importable ({entry.value}): {why}")
-        yield Plugin(entry.name, group, package, value)
+        plugin = Plugin(entry.name, group, _package(entry), None)
+        if plugin.name in owners:
+            plugin.refuse(f"must have a name of its own; package {owners[plugin.name]} has it too")
+        owners[plugin.name] = plugin.package
+        yield replace(plugin, value=plugin.loaded(entry.value))
 
 
 def _package(entry: EntryPoint) -> str:

@@ -1,15 +1,19 @@
 """Typed, strict configuration: recipe, search space, runner."""
 
+from ikd.config.recipe.loss_section import BUILDER_KEYWORDS, Term
+from ikd.config.section import NonNegative, Positive, Probability, Section, Weight
+
+# isort: split
+# What follows loads the sections of other packages, which take the names above from here.
 from ikd.config.files import SweepFiles, load_recipe, load_runner, load_sweep, parse_sets, recipe_names
 from ikd.config.recipe.fields import field_names, loss_weights
-from ikd.config.recipe.hosts import HOSTS, Term
+from ikd.config.recipe.hosts import HOSTS
 from ikd.config.recipe.recipe import Recipe, StagePlan
 from ikd.config.recipe.sections import ANCHORS, DRAWN, Data, Detector, Schedule, Split, Stage, Student, Teacher
 from ikd.config.recipe.stages import sequence_text
 from ikd.config.recipe.terms import LOSSES, STUDENT_ALONE, Attack, Crop, Distill, Noise, Reference
 from ikd.config.runner import Runner
 from ikd.config.schema import json_schema, write_schemas
-from ikd.config.section import Section
 from ikd.config.space.domain import Domain, Prior
 from ikd.config.space.search import Asha, Budget, Hyperband, Median, Pbt, Sampler, Scheduler, Tpe
 from ikd.config.space.space import SearchSpace
@@ -17,6 +21,7 @@ from ikd.home import home
 
 __all__ = [
     "ANCHORS",
+    "BUILDER_KEYWORDS",
     "DRAWN",
     "HOSTS",
     "LOSSES",
@@ -32,8 +37,11 @@ __all__ = [
     "Hyperband",
     "Median",
     "Noise",
+    "NonNegative",
     "Pbt",
+    "Positive",
     "Prior",
+    "Probability",
     "Recipe",
     "Reference",
     "Runner",
@@ -50,6 +58,7 @@ __all__ = [
     "Teacher",
     "Term",
     "Tpe",
+    "Weight",
     "field_names",
     "home",
     "json_schema",

@@ -1,7 +1,8 @@
 """Distillation: losses, and the detector that holds student and teacher."""
 
 from ikd.distill.functional import Targets
-from ikd.distill.losses.registry import LOSSES, RECONSTRUCTIONS, AdaptedLoss, build_loss, takes
+from ikd.distill.losses.adapted import AdaptedLoss
+from ikd.distill.losses.registry import LOSSES, RECONSTRUCTIONS, build_loss, check_loss, takes
 from ikd.distill.losses.weights import PyramidSize, Scale, rescale
 
 # DistillDetector is imported from ikd.distill.detector: it needs mmengine, the losses need only torch
@@ -14,6 +15,7 @@ __all__ = [
     "Scale",
     "Targets",
     "build_loss",
+    "check_loss",
     "functional",
     "rescale",
     "takes",

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ikd.detectors import Taps, boxes_only
 from ikd.distill.crosskd.heads import CrossHeads
 from ikd.distill.functional import Targets, standardise
-from ikd.distill.losses.registry import AdaptedLoss
+from ikd.distill.losses.adapted import AdaptedLoss
 from ikd.errors import NonFiniteLoss
 
 Batch = dict[str, Any]

@@ -3,37 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, create_model
 
+from ikd.config.recipe.loss_section import BUILDER_KEYWORDS, Term
 from ikd.config.section import NonNegative, Positive, Probability, Section, Weight
 from ikd.plugins import Plugin, plugins
-
-BUILDER_KEYWORDS = ("channels", "level", "reduction", "scale")
-"""Keywords of a loss that the builder gives it; no hyperparameter has one of these names."""
-
-
-class Term(Section):
-    """The hyperparameters of one loss: a field each, with default, range and meaning.
-
-    A loss of another package derives from this, says where its module is, and registers the section as an entry point
-    of the group `ikd.losses` under the name of the loss.
-    """
-
-    reconstruction: ClassVar[bool] = False
-    """Built from a paper without public code: its results must not be reported as the authors' own."""
-    summed: ClassVar[bool] = False
-    """Its weights multiply sums over a map, so that they mean another strength at another input size."""
-    between_heads: ClassVar[bool] = False
-    """It compares what two heads predict: some hyperparameters act where those meet, not in the loss of one level."""
-    implementation: ClassVar[str] = ""
-    """`module:Class` of the loss, for one of another package; ikd's own stand in `ikd.distill.losses.registry`."""
-
-    @classmethod
-    def hyperparameters(cls) -> tuple[str, ...]:
-        """Return the names of what the loss is built with: all fields but the switch `enabled`."""
-        return tuple(name for name in cls.model_fields if name != "enabled")
 
 
 class Fgd(Term):
@@ -166,24 +142,36 @@ _OWN: Mapping[str, type[Term]] = {
 }
 
 
+_TAKEN = (*_OWN, "adversarial", "host", "me", "none", "reduction", "rescale_from", "sfa")
+"""Names that a recipe or a loss report has for something else."""
+
+
 def checked_host(plugin: Plugin) -> type[Term]:
     """Return the section that another package registers.
 
     Raises:
         BadInput: it breaks the contract of a host; names the package.
     """
-    section = plugin.value
-    if not plugin.name.isidentifier() or plugin.name in (*_OWN, "none", "host", "me", "sfa", *BUILDER_KEYWORDS):
-        plugin.refuse("must have a name of its own, of letters, digits and underscores", plugin.name)
+    section, name = plugin.value, plugin.name
+    if not name.isidentifier() or name.startswith("_") or name in _TAKEN or hasattr(Section, name):
+        plugin.refuse("must have a name of its own, of letters, digits and underscores", name)
     if not (isinstance(section, type) and issubclass(section, Term)):
         plugin.refuse("must be a class derived from ikd.config.Term", section)
     if not section.implementation.partition(":")[2]:
         plugin.refuse("must say where its loss is (implementation = 'module:Class')", section.implementation)
-    for name, field in section.model_fields.items():
-        if name in BUILDER_KEYWORDS:
-            plugin.refuse(f"must not have a hyperparameter {name}: the builder gives that to a loss itself")
+    if section.between_heads:
+        plugin.refuse("must compare maps: between_heads is for ikd's own")
+    for key, field in section.model_fields.items():
+        if key in BUILDER_KEYWORDS:
+            plugin.refuse(f"must not have a hyperparameter {key}: the builder gives that to a loss itself")
+        if key == "enabled":
+            plugin.refuse("must not have a hyperparameter enabled: distill.host is its switch")
         if field.is_required():
-            plugin.refuse(f"must have a default for its hyperparameter {name}")
+            plugin.refuse(f"must have a default for its hyperparameter {key}")
+    try:
+        section.model_validate_json(section().model_dump_json(warnings=False))
+    except ValueError as error:
+        plugin.refuse(f"must have defaults that it accepts itself: {' '.join(str(error).split())}")
     return section
 
 

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from ikd.config.recipe.hosts import HOSTS, Hosts, Term
+from ikd.config.recipe.hosts import HOSTS, Hosts
+from ikd.config.recipe.loss_section import Term
 from ikd.config.section import Count, NonNegative, Positive, Probability, Section, Weight
 
 

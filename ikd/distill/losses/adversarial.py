@@ -50,4 +50,4 @@ class Adversarial(nn.Module):
     def effective_weight(self, elements: int) -> float:
         """Return the weight as that of a mean over `elements` of one image and level; cwd and pkd are means already."""
         summed = self.distance in ("mse", "l1")
-        return self.weight * (elements * self.normaliser.elements(elements) if summed else 1.0)
+        return self.weight * (self.normaliser.effective_weight(1.0, elements) if summed else 1.0)

@@ -61,4 +61,4 @@ class AMD(nn.Module):
 
     def effective_weight(self, elements: int) -> float:
         """Return the weight as that of a mean over `elements` of one image and level."""
-        return self.alpha * elements * self.normaliser.elements(elements)
+        return self.normaliser.effective_weight(self.alpha, elements)

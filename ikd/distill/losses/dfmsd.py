@@ -1,4 +1,4 @@
-"""Dual Feature Masking Stage-wise Knowledge Distillation (arXiv 2407.13147, 2024): a reconstruction."""
+"""Dual Feature Masking Stage-wise Knowledge Distillation (arXiv 2407.13147, 2024) and DMKD: reconstructions."""
 
 from __future__ import annotations
 
@@ -55,20 +55,32 @@ class DFMSD(nn.Module):
     def forward(self, student: Tensor, teacher: Tensor, targets: Targets) -> Tensor:
         """Return the weighted loss of one level; maps [N, C, H, W] of equal shape. The boxes play no part."""
         errors = squared_errors(self.restore(student, teacher), teacher)  # [N]
-        return self._weighted(errors, targets.enhanced).mean() * self.normaliser.elements(student[0].numel())
+        return self._weighted_mean(errors, targets.enhanced) * self.normaliser.elements(student[0].numel())
 
-    def _weighted(self, errors: Tensor, enhanced: Tensor | None) -> Tensor:
-        if enhanced is None:
-            return self.alpha * errors
-        return torch.where(enhanced.to(errors.device), self.beta, self.alpha) * errors
+    def _weighted_mean(self, errors: Tensor, enhanced: Tensor | None) -> Tensor:
+        if self.alpha == self.beta:  # one weight for all images, as in DMKD
+            return self.alpha * errors.mean()
+        weights = self.alpha if enhanced is None else torch.where(enhanced.to(errors.device), self.beta, self.alpha)
+        return (weights * errors).mean()
 
     def effective_weight(self, elements: int) -> float:
         """Return alpha as the weight of a mean over `elements` of one image and level."""
-        return self.alpha * elements * self.normaliser.elements(elements)
+        return self.normaliser.effective_weight(self.alpha, elements)
 
 
-class DMKD(nn.Module):
-    r"""DMKD for one pyramid level. RECONSTRUCTION: no code was published; never report it as the authors' own.
+def dmkd(
+    channels: int,
+    *,
+    alpha: float,
+    spatial_mask_ratio: float,
+    channel_mask_ratio: float,
+    se: bool,
+    reduction: Reduction = "published",
+    scale: Scale = UNSCALED,
+) -> DFMSD:
+    r"""Make DMKD for one pyramid level: DFMSD with one weight for all images.
+
+    RECONSTRUCTION: no code was published; never report it as the authors' own.
 
     .. math:: L = \alpha \tfrac1N \| \omega_s G_s(S \cdot M_s) + \omega_c \, c(T) \cdot G_c(S \cdot M_c) - T \|^2
 
@@ -88,29 +100,13 @@ class DMKD(nn.Module):
         reduction: `published` sum over elements, or `mean`.
         scale: factors for another input size.
     """
-
-    def __init__(
-        self,
-        channels: int,
-        *,
-        alpha: float,
-        spatial_mask_ratio: float,
-        channel_mask_ratio: float,
-        se: bool,
-        reduction: Reduction = "published",
-        scale: Scale = UNSCALED,
-    ) -> None:
-        super().__init__()
-        self.alpha, self.normaliser = alpha, Normaliser(reduction, scale)
-        self.restore = DualMasking(
-            channels, spatial_mask_ratio=spatial_mask_ratio, channel_mask_ratio=channel_mask_ratio, se=se
-        )
-
-    def forward(self, student: Tensor, teacher: Tensor, targets: Targets) -> Tensor:
-        """Return the weighted loss of one level; maps [N, C, H, W] of equal shape. The boxes play no part."""
-        errors = squared_errors(self.restore(student, teacher), teacher)
-        return self.alpha * errors.mean() * self.normaliser.elements(student[0].numel())
-
-    def effective_weight(self, elements: int) -> float:
-        """Return the weight as that of a mean over `elements` of one image and level."""
-        return self.alpha * elements * self.normaliser.elements(elements)
+    return DFMSD(
+        channels,
+        alpha=alpha,
+        beta=alpha,
+        spatial_mask_ratio=spatial_mask_ratio,
+        channel_mask_ratio=channel_mask_ratio,
+        se=se,
+        reduction=reduction,
+        scale=scale,
+    )

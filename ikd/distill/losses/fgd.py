@@ -114,4 +114,4 @@ class FGD(nn.Module):
 
     def effective_weight(self, elements: int) -> float:
         """Return the weight of the global term as that of a mean over `elements` of one image and level."""
-        return self.lambda_ * elements * self.normaliser.elements(elements)
+        return self.normaliser.effective_weight(self.lambda_, elements)

@@ -1,31 +1,33 @@
-"""One way to build every loss: by name."""
+"""One way to build every loss: by name, from the hyperparameters that its section declares."""
 
 from __future__ import annotations
 
+import functools
 import inspect
 import itertools
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, get_args, get_origin
 
-import torch
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
-from torch import Tensor, nn
+from torch import nn
 
 from ikd.config import LOSSES as DECLARED
-from ikd.distill.functional import Targets
+from ikd.distill.losses.adapted import AdaptedLoss
 from ikd.distill.losses.adversarial import Adversarial
 from ikd.distill.losses.amd import AMD
+from ikd.distill.losses.contract import broken_rule
 from ikd.distill.losses.crosskd import CrossKD
 from ikd.distill.losses.cwd import CWD
-from ikd.distill.losses.dfmsd import DFMSD, DMKD
+from ikd.distill.losses.dfmsd import DFMSD, dmkd
 from ikd.distill.losses.fbkd import FBKD
 from ikd.distill.losses.fgd import FGD
 from ikd.distill.losses.fitnet import FitNet
 from ikd.distill.losses.mgd import MGD
 from ikd.distill.losses.pkd import PKD
 from ikd.distill.losses.weights import Reduction, Scale
-from ikd.errors import BadInput
+from ikd.errors import BadInput, refuse
+from ikd.plugins import plugins
 
 LOSSES: Mapping[str, Callable[..., nn.Module]] = {
     "adversarial": Adversarial,
@@ -33,18 +35,17 @@ LOSSES: Mapping[str, Callable[..., nn.Module]] = {
     "crosskd": CrossKD,
     "cwd": CWD,
     "dfmsd": DFMSD,
-    "dmkd": DMKD,
+    "dmkd": dmkd,
     "fbkd": FBKD,
     "fgd": FGD,
     "fitnet": FitNet,
     "mgd": MGD,
     "pkd": PKD,
 }
-"""Every loss by its name in recipes and search spaces."""
+"""ikd's own losses by their names in recipes and search spaces; their hyperparameters stand in `ikd.config.LOSSES`."""
 
 RECONSTRUCTIONS = frozenset(name for name, section in DECLARED.items() if section.reconstruction)
 """Losses built from a paper without public code: their results must not be reported as the authors' own."""
-
 
 _BUILDER_RULES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "level": ("must be a whole number, 0 or above", lambda value: type(value) is int and value >= 0),
@@ -54,34 +55,11 @@ _BUILDER_RULES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
 """What no section has, and a loss may take all the same: what each must be, in words and as a test."""
 
 
-class AdaptedLoss(nn.Module):
-    """A loss behind a 1x1 convolution that brings the student to the teacher's channels; the identity when equal.
-
-    The loss is computed in float32 at least, also under autocast: a sum over a map overflows half precision.
-    """
-
-    def __init__(self, loss: nn.Module, student_channels: int, teacher_channels: int) -> None:
-        super().__init__()
-        same = student_channels == teacher_channels
-        self.adapter = nn.Identity() if same else nn.Conv2d(student_channels, teacher_channels, 1)
-        self.loss = loss
-
-    def forward(self, student: Tensor, teacher: Tensor, targets: Targets) -> Tensor:
-        """Return the weighted loss of one level: student [N, Cs, H, W], teacher [N, Ct, H, W] -> scalar."""
-        adapted = self.adapter(student)
-        with torch.autocast(student.device.type, enabled=False):
-            return self.loss(_full_precision(adapted), _full_precision(teacher.detach()), targets)
-
-
-def _full_precision(features: Tensor) -> Tensor:
-    return features.float() if features.dtype in (torch.float16, torch.bfloat16) else features
-
-
 def build_loss(name: str, student_channels: int, teacher_channels: int, **hyperparameters: Any) -> AdaptedLoss:
     """Build the loss `name` for one pyramid level.
 
     Args:
-        name: one of `LOSSES`.
+        name: of a loss: ikd's own, or another package's.
         student_channels: Cs.
         teacher_channels: Ct; a 1x1 adapter is trained when it differs from Cs.
         **hyperparameters: of the loss, by the names in its section, whose defaults stand in for those not given;
@@ -91,18 +69,58 @@ def build_loss(name: str, student_channels: int, teacher_channels: int, **hyperp
         A module: `forward(student, teacher, targets) -> scalar`, weight applied, reduction as published.
 
     Raises:
-        BadInput: unknown loss or hyperparameter, or a value out of its range.
+        BadInput: unknown loss or hyperparameter, a value out of its range, or another package's loss that breaks the
+            contract (see `check_loss`).
     """
-    if name not in LOSSES:
-        raise BadInput(f"loss: must be one of {', '.join(LOSSES)}, but got {name!r}")
+    make = _implementation(name)
     arguments = _completed(name, hyperparameters) | {"channels": teacher_channels}
-    loss = LOSSES[name](**{key: value for key, value in arguments.items() if takes(name, key)})
+    loss = make(**{key: value for key, value in arguments.items() if takes(name, key)})
     return AdaptedLoss(loss, student_channels, teacher_channels)
 
 
 def takes(name: str, keyword: str) -> bool:
     """Tell whether the loss `name` has a keyword; what its section has beside acts elsewhere, as `CrossHeads`'s."""
-    return keyword in inspect.signature(LOSSES[name]).parameters
+    return keyword in inspect.signature(_implementation(name)).parameters
+
+
+def check_loss(name: str) -> None:
+    """Check that a loss keeps the contract of all losses.
+
+    Another package adds a loss `toy` by an entry point `toy = "toy_kd.section:Toy"` of the group `ikd.losses`, with
+
+        class Toy(ikd.config.Term):  # toy_kd/section.py
+            implementation = "toy_kd.loss:ToyLoss"
+            weight: ikd.config.Weight = 2.0
+
+        class ToyLoss(torch.nn.Module):  # toy_kd/loss.py
+            def __init__(self, *, weight: float) -> None: ...
+            def forward(self, student: Tensor, teacher: Tensor, targets: Targets) -> Tensor: ...
+
+    The keywords of the module are the hyperparameters of the section, without defaults, and any of `channels` (of both
+    maps), `reduction`, `scale` and `level`. Maps are [N, C, H, W] of equal channels; the loss is a finite scalar,
+    weight applied, with a gradient to the student. What breaks this is refused when the loss is first built, and here.
+
+    Raises:
+        BadInput: unknown loss, or one that breaks the contract; names the package that it is from.
+    """
+    make = _implementation(name)
+    if (rule := broken_rule(DECLARED[name], make)) is not None:
+        raise BadInput(f"loss {name}: {rule}")
+
+
+@functools.cache
+def _implementation(name: str) -> Callable[..., nn.Module]:
+    """Return what makes a loss; another package's is imported and checked when it is first asked for."""
+    if name not in DECLARED:
+        refuse("loss", f"must be one of {', '.join(sorted(DECLARED))}", name)
+    if name in LOSSES:
+        return LOSSES[name]
+    plugin = next(one for one in plugins("ikd.losses") if one.name == name)
+    section = DECLARED[name]
+    made: Callable[..., nn.Module] = plugin.loaded(section.implementation)
+    if (rule := broken_rule(section, made)) is not None:
+        plugin.refuse(rule)
+    return made
 
 
 def _completed(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -118,7 +136,7 @@ def _completed(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
             raise BadInput(f"loss {name}: has no hyperparameter {key!r}; it has {', '.join(known)}")
         rule, holds = _BUILDER_RULES.get(key, ("", lambda _: True))
         if not holds(value):
-            raise BadInput(f"loss {name}: {key}: {rule}, but got {value!r}")
+            refuse(f"loss {name}: {key}", rule, value)
     declared = {key: value for key, value in given.items() if key not in _BUILDER_RULES}
     try:
         return {**given, **section.model_validate(declared).model_dump()}
@@ -126,7 +144,7 @@ def _completed(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
         fault = error.errors()[0]
         field = ".".join(map(str, fault["loc"]))
         rule = _rule(section.model_fields.get(field)) or str(fault["msg"]).replace("Input should", "must", 1)
-        raise BadInput(f"loss {name}: {field}: {rule}, but got {fault['input']!r}") from error
+        refuse(f"loss {name}: {field}", rule, fault["input"])
 
 
 def _rule(field: FieldInfo | None) -> str | None:

@@ -52,6 +52,10 @@ class Normaliser:
         """Return the factor of a sum over `count` channels of one image."""
         return self._factor(self.scale.channels, count)
 
+    def effective_weight(self, weight: float, elements: int) -> float:
+        """Return the weight of a sum over `elements` of one image as that of a mean over them."""
+        return weight * elements * self.elements(elements)
+
     def _factor(self, published: float, count: int) -> float:
         return 1 / count if self.reduction == "mean" else published
 

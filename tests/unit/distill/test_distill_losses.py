@@ -113,7 +113,7 @@ def value(
 
 
 class TestContract:
-    """Holds for every loss by name; a new loss adds a line to `CASES`."""
+    """Holds for every loss by name; a new loss adds an entry to `CASES`."""
 
     @pytest.fixture(params=sorted(LOSSES))
     def name(self, request: pytest.FixtureRequest) -> str:
@@ -249,6 +249,10 @@ class TestContract:
 
     def test_what_can_be_rescaled_can_be_a_mean(self, name: str) -> None:
         assert takes(name, "reduction") or not takes(name, "scale")
+
+
+def test_every_loss_has_a_case() -> None:
+    assert CASES.keys() == LOSSES.keys()
 
 
 def only(name: str) -> dict[str, Any]:

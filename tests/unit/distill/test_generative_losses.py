@@ -149,6 +149,18 @@ def test_dfmsd_weighs_enhanced_images_with_beta() -> None:
         assert got == pytest.approx(expected / 2), enhanced
 
 
+@pytest.mark.parametrize("enhanced", [None, [False, False], [True, False]])
+def test_dmkd_is_dfmsd_with_one_weight(enhanced: list[bool] | None) -> None:
+    targets = replace(TARGETS, enhanced=None if enhanced is None else torch.tensor(enhanced))
+    torch.manual_seed(0)
+    dmkd = build_loss("dmkd", 4, 4, alpha=3.0)
+    dfmsd = build_loss("dfmsd", 4, 4, alpha=3.0, beta=3.0)
+    assert dfmsd.state_dict().keys() == dmkd.state_dict().keys()
+    dfmsd.load_state_dict(dmkd.state_dict())
+    assert dmkd(*maps(), targets).item() == dfmsd(*maps(), targets).item()
+    assert dmkd(*maps(), targets).item() == dmkd(*maps(), EMPTY).item()
+
+
 FBKD = {"w_feature": 1.0, "w_attention": 1.0}
 
 

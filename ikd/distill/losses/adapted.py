@@ -1,0 +1,31 @@
+"""What stands between a loss and the detectors' maps."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ikd.distill.functional import Targets
+
+
+class AdaptedLoss(nn.Module):
+    """A loss behind a 1x1 convolution that brings the student to the teacher's channels; the identity when equal.
+
+    The loss is computed in float32 at least, also under autocast: a sum over a map overflows half precision.
+    """
+
+    def __init__(self, loss: nn.Module, student_channels: int, teacher_channels: int) -> None:
+        super().__init__()
+        same = student_channels == teacher_channels
+        self.adapter = nn.Identity() if same else nn.Conv2d(student_channels, teacher_channels, 1)
+        self.loss = loss
+
+    def forward(self, student: Tensor, teacher: Tensor, targets: Targets) -> Tensor:
+        """Return the weighted loss of one level: student [N, Cs, H, W], teacher [N, Ct, H, W] -> scalar."""
+        adapted = self.adapter(student)
+        with torch.autocast(student.device.type, enabled=False):
+            return self.loss(_full_precision(adapted), _full_precision(teacher.detach()), targets)
+
+
+def _full_precision(features: Tensor) -> Tensor:
+    return features.float() if features.dtype in (torch.float16, torch.bfloat16) else features
