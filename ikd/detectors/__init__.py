@@ -4,7 +4,7 @@ from ikd.detectors.build import boxes_only, build_detector, freeze, quiet, weigh
 from ikd.detectors.checkpoint import Checkpoint, read_checkpoint
 from ikd.detectors.config import detector_config
 from ikd.detectors.cost import Complexity, complexity, latency_ms
-from ikd.detectors.families import Head, Neck, head_row
+from ikd.detectors.families import Family, Head, Neck, head_row
 from ikd.detectors.pretrained import without_pretrained
 from ikd.detectors.pyramid import SharedLevels, Taps, shared_levels, tap_channels, tap_names, tap_strides
 from ikd.detectors.weights import inherit, load_weights
@@ -12,6 +12,7 @@ from ikd.detectors.weights import inherit, load_weights
 __all__ = [
     "Checkpoint",
     "Complexity",
+    "Family",
     "Head",
     "Neck",
     "SharedLevels",

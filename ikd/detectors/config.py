@@ -13,8 +13,8 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 from pydantic import ValidationError, validate_call
 
+from ikd.detectors.families import known
 from ikd.detectors.pretrained import drop_remote_weights, refuse_remote_weights
-from ikd.detectors.zoo import ZOO
 from ikd.errors import BadInput
 
 MMDET_PREFIX = "mmdet::"
@@ -35,8 +35,8 @@ def detector_config(
     `frozen_stages=-1`, `norm_eval=False` and trainable norms. Weights in a local file are kept.
 
     Args:
-        config: `mmdet::FOLDER/NAME.py` (shipped with mmdet), `ikd::NAME` (shipped with ikd), the path of a mmengine
-            config file with a `model`, or the model itself.
+        config: `mmdet::FOLDER/NAME.py` (shipped with mmdet), `ikd::NAME` (shipped with ikd, or registered
+            by another package), the path of a mmengine config file with a `model`, or the model itself.
         arguments: keyword arguments of an `ikd::` detector.
         overrides: dotted key into the model -> new value; list items by index
             (`roi_head.bbox_head.0.fc_out_channels`). A dict given as value replaces what was there.
@@ -47,7 +47,7 @@ def detector_config(
         BadInput: unknown name, argument or key, unreadable file, or a model in which no head has classes.
     """
     if isinstance(config, str) and config.startswith(PREFIX):
-        model = ConfigDict(zoo_config(config, arguments or {}))
+        model = ConfigDict(copy.deepcopy(dict(zoo_config(config, arguments or {}))))
     elif arguments:
         raise BadInput(f"only {PREFIX} detectors take arguments, got {dict(arguments)} for {config!r}; use overrides")
     elif isinstance(config, Mapping):
@@ -108,13 +108,9 @@ def set_classes(model: ConfigDict, count: int) -> None:
     """
     if count < 1:
         raise BadInput(f"a detector needs at least one class, got {count}")
-    heads = [value for key, value in model.items() if key.endswith("_head") and key not in _OTHER_CLASSES]
-    if not sum(_set(head, count, is_box_head=key == "bbox_head") for key, head in _named(model, heads)):
+    heads = [(key, head) for key, head in model.items() if key.endswith("_head") and key not in _OTHER_CLASSES]
+    if not sum(_set(head, count, is_box_head=key == "bbox_head") for key, head in heads):
         raise BadInput(f"{model.get('type')}: found no head with num_classes in {', '.join(sorted(model))}")
-
-
-def _named(model: ConfigDict, heads: list[Any]) -> list[tuple[str, Any]]:
-    return [(key, value) for key, value in model.items() if any(value is head for head in heads)]
 
 
 def _set(node: Any, count: int, *, is_box_head: bool) -> int:
@@ -184,16 +180,17 @@ def _place(node: Any, part: str, key: str, where: str) -> str | int:
 PREFIX = "ikd::"
 
 
-def zoo_config(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the model config of the shipped detector `name`, such as `ikd::retinanet_r18`.
+def zoo_config(name: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the model config of the small detector `name`, such as `ikd::retinanet_r18`.
 
     Raises:
         BadInput: no such detector, an unknown argument, or a value of the wrong type or range; names what is allowed.
     """
-    function = ZOO.get(name.removeprefix(PREFIX))
+    zoo = known().zoo
+    function = zoo.get(name.removeprefix(PREFIX))
     if function is None:
-        known = [PREFIX + key for key in ZOO]
-        raise BadInput(f"no detector is called {name!r}{nearest(name, known)}; ikd ships {', '.join(known)}")
+        names = [PREFIX + key for key in zoo]
+        raise BadInput(f"no detector is called {name!r}{nearest(name, names)}; ikd ships {', '.join(names)}")
     checked = validate_call(config=ConfigDict(strict=True))(function)
     try:
         return checked(**arguments)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ikd.detectors.families import NECKS, convolutions
+from ikd.detectors.families import known
 from ikd.errors import BadInput
 
 _PROBE_PX = 256
@@ -32,15 +32,15 @@ def tap_names(detector: nn.Module) -> list[str]:
     name = type(detector).__name__
     if neck is None:
         raise BadInput(f"{name} has no neck, so there is no feature pyramid to distil")
-    row = NECKS.get(type(neck).__name__)
-    if row is None:
+    kind, families = type(neck).__name__, known()
+    if kind not in families.necks:
         raise BadInput(
-            f"{name} has the neck {type(neck).__name__}, whose outputs are not those of one convolution a level; "
-            f"distillation needs one of {', '.join(NECKS)}"
+            f"{name} has the neck {kind}, whose outputs are not those of one convolution a level; "
+            f"distillation needs one of {', '.join(families.necks)}"
         )
-    found = convolutions(neck, row)
+    found = families.convolutions(neck)
     if not found:
-        raise BadInput(f"{name}: its neck {row.name} has an output without a convolution")
+        raise BadInput(f"{name}: its neck {kind} has an output without a convolution")
     return [f"neck.{convolution}" for convolution in found]
 
 
