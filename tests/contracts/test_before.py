@@ -1,0 +1,144 @@
+"""What people had before still works: equal names of what was trained and made, equal words for what is wrong.
+
+A difference here is a cache made anew, a sweep that cannot go on, or another text: none comes by itself.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ikd.attack import PerturbationStore
+from ikd.sweep import run_sweep, sweep_status, trials_of
+from ikd.training import prepare
+from tests.assets.before import facts, record_sweep
+from tests.unit.sweep import fake_training
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def stored(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
+def alike(one: Any, other: Any) -> bool:
+    """Compare plain values; numbers may differ by what processors round differently."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(alike(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(alike, one, other))
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=1e-9)
+    return type(one) is type(other) and bool(one == other)
+
+
+def test_every_recipe_and_anchor_has_its_fingerprint() -> None:
+    before = stored(facts.FINGERPRINTS)
+    assert len(before) > 90
+    now = facts.fingerprints()
+    assert {name: now.get(name) for name in before} == before
+
+
+def test_every_search_space_reads_counts_and_begins_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IKD_HOME", str(tmp_path))
+    before = stored(facts.SPACES)
+    assert len(before) >= 7
+    now = facts.spaces(ROOT / "search_spaces")
+    for name, space in before.items():
+        for part, content in space.items():
+            assert alike(now[name][part], content), f"{name}: {part}: {now[name][part]}"
+
+
+def test_the_comparison_tells_numbers_apart() -> None:
+    assert alike({"a": [1, 1.0, "x"]}, {"a": [1, 1.0 + 1e-15, "x"]})
+    others: list[Any] = [{"a": [1, 1.0001, "x"]}, {"a": [1, 1.0]}, {"a": [1.0, 1.0, "x"]}, {"b": [1, 1.0, "x"]}, []]
+    for other in others:
+        assert not alike({"a": [1, 1.0, "x"]}, other)
+
+
+def test_what_is_refused_is_refused_in_the_same_words() -> None:
+    before = stored(facts.REFUSALS)
+    assert len(before) >= 20
+    assert "nothing" not in before.values()
+    now = facts.refusals()
+    assert {text: now.get(text) for text in before} == before
+
+
+@pytest.fixture
+def filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home with the cache of the time before, in which nothing may be made."""
+    shutil.copytree(facts.CACHE, tmp_path / "cache")
+    for file in (tmp_path / "cache").rglob("*.pth.text"):
+        file.rename(file.with_suffix(""))
+    monkeypatch.setenv("IKD_HOME", str(tmp_path))
+    facts.write_weights(tmp_path / "weights.pth")
+
+    def made(*arguments: Any, **keywords: Any) -> None:
+        raise AssertionError("is made anew")
+
+    for name in ("train", "generate", "find_boxes"):
+        monkeypatch.setattr(f"ikd.training.sharing.{name}", made)
+    return tmp_path
+
+
+def test_a_cache_filled_before_is_found(filled: Path) -> None:
+    trained, attacking = map(prepare, facts.cached_recipes(filled / "weights.pth"))
+    cache = filled / "cache"
+    (stage,) = trained.stages
+    assert stage.weights in list(cache.glob("teachers/*/best.pth"))
+    (stage,) = attacking.stages
+    assert (stage.perturbations, stage.boxes) == (next(cache.glob("perturbations/*/")), next(cache.glob("boxes/*.npz")))
+    assert stage.perturbations is not None
+    store = PerturbationStore.open(stage.perturbations)
+    assert [store.read(number).shape for number in (1, 2, 3)] == [(64, 64, 3)] * 3
+    assert set(store.read(1).ravel()) <= {-2, 0, 2}
+
+
+def test_what_another_recipe_needs_is_not_found(filled: Path) -> None:
+    trained, attacking = facts.cached_recipes(filled / "weights.pth")
+    with pytest.raises(AssertionError, match="is made anew"):
+        prepare(attacking.with_values({"attack.steps": 2}))
+    teacher = {"small": {**facts.TEACHER, "recipe": "small_r18_teacher"}}
+    with pytest.raises(AssertionError, match="is made anew"):
+        prepare(trained.with_values({"teachers.available": teacher}))
+
+
+@pytest.fixture
+def interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home with the sweep that was interrupted before; return the sweep's folder."""
+    monkeypatch.setenv("IKD_HOME", str(tmp_path))
+    folder = tmp_path / "sweeps" / record_sweep.NAME
+    shutil.copytree(record_sweep.SWEEP, folder)
+    for file in list(folder.rglob(f"*{record_sweep.TEXT}")):
+        file.rename(file.with_suffix(""))
+    return folder
+
+
+def test_a_sweep_recorded_before_is_shown(interrupted: Path) -> None:
+    status = sweep_status(record_sweep.NAME)
+    assert not status.running
+    before = stored(record_sweep.STORY)["interrupted"]
+    assert [one["state"] for one in before] == ["finished"] * 4 + ["stopped", "finished", "waiting"]
+    assert alike(record_sweep.told(status.trials), before)
+
+
+def test_a_sweep_interrupted_before_goes_on_as_it_would_have(interrupted: Path) -> None:
+    """The open trial goes on from its checkpoint, nothing that ended runs again, and the next proposals are equal."""
+    result = run_sweep(
+        record_sweep.SPACE, runner=record_sweep.runner(), name=record_sweep.NAME, training=record_sweep.TRAINING
+    )
+    assert result.exit_status == 0
+    starts = [(note["trial"], note["first"]) for note in fake_training.notes(interrupted, "start")]
+    trial, epoch = record_sweep.INTERRUPTED
+    assert starts == [(trial, epoch), (trial + 1, 0), (trial + 2, 0), (trial + 3, 0)]
+    found, before = record_sweep.told(trials_of(record_sweep.NAME)), stored(record_sweep.STORY)["whole"]
+    assert [one["values"].keys() for one in found] == [one["values"].keys() for one in before]
+    for one, then in zip(found, before, strict=True):
+        rounded = one["values"] != then["values"]  # the last digits of a proposal are the processor's
+        drawn = {"fingerprint": then["fingerprint"]} if rounded and one["number"] > trial else {}
+        assert alike(one | drawn, then), one
