@@ -25,7 +25,7 @@ def parse_images(text: str) -> str | tuple[str, str]:
 def check_dataset(
     directory: str | Path, train: str = "train.json", val: str = "val.json", images: str | tuple[str, str] = "images"
 ) -> DataReport:
-    """Looks for everything in a data set that would stop or quietly spoil a training.
+    """Look for everything in a data set that would stop or quietly spoil a training.
 
     Every image is decoded. Nothing is written.
 
@@ -113,14 +113,14 @@ class _Split:
 
 
 def size_bin(area_px2: float) -> str:
-    """Names COCO's size bin of an area in original pixels."""
+    """Name COCO's size bin of an area in original pixels."""
     if area_px2 < SMALL_PX2:
         return "small"
     return "medium" if area_px2 < LARGE_PX2 else "large"
 
 
 def _compare(train: _Split, val: _Split) -> list[DataProblem]:
-    """Finds what is wrong only when both splits are seen together."""
+    """Find what is wrong only when both splits are seen together."""
     problems = []
     if train.categories != val.categories:
         rule = f"must be those of {train.path.name} in the same order, {list(train.categories)}: mmdet numbers by it"

@@ -12,7 +12,7 @@ SECTIONS = ("images", "annotations", "categories")
 
 
 def malformed(path: Path) -> tuple[dict[str, Any], Problem | None]:
-    """Reads an annotation file without judging its entries.
+    """Read an annotation file without judging its entries.
 
     Args:
         path: a COCO json file.
@@ -41,7 +41,7 @@ def malformed(path: Path) -> tuple[dict[str, Any], Problem | None]:
 
 
 def read_annotations(path: Path) -> dict[str, Any]:
-    """Reads a COCO annotation file.
+    """Read a COCO annotation file.
 
     Args:
         path: a COCO json file with images, annotations and categories.
@@ -59,7 +59,7 @@ def read_annotations(path: Path) -> dict[str, Any]:
 
 
 def categories(annotations: Path) -> tuple[str, ...]:
-    """Names the classes of a data set, in the order of the file.
+    """Name the classes of a data set, in the order of the file.
 
     The order matters: mmdet numbers labels by it, whatever the category ids are.
 

@@ -61,7 +61,7 @@ class _Canvas:
 
 
 def drawn_dataset(*, num_train: int = NUM_TRAIN, num_val: int = NUM_VAL, size_px: int = SIZE_PX, seed: int = 0) -> Path:
-    """Gives the drawn data set from the cache, or draws it there now (a few seconds, once).
+    """Return the drawn data set from the cache, drawn there now where it is missing (a few seconds, once).
 
     Args:
         num_train: as for `draw_dataset`, like the other three.
@@ -94,7 +94,7 @@ def draw_dataset(
     size_px: int = SIZE_PX,
     seed: int = 0,
 ) -> Path:
-    """Draws a data set: four classes of textured shapes in three size bins over grounds with natural spectra.
+    """Draw a data set: four classes of textured shapes in three size bins over grounds with natural spectra.
 
     Objects hide parts of each other. Boxes are those of the visible part; masks are given as polygons.
 
@@ -161,7 +161,7 @@ def _draw_split(directory: Path, split: str, count: int, size_px: int, random: n
 
 
 def _annotation(mask: NDArray[np.bool_]) -> dict[str, Any]:
-    """Describes a visible part: its tight box, the box's area, polygons around its pieces; crumbs are left out."""
+    """Describe a visible part: its tight box, the box's area, polygons around its pieces; crumbs are left out."""
     pieces, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     pieces = [piece for piece in pieces if cv2.contourArea(piece) >= CRUMB_PX2]
     x, y, width, height = cv2.boundingRect(np.concatenate(pieces))
@@ -182,7 +182,7 @@ def _draw_image(
 
 
 def _add_object(random: np.random.RandomState, canvas: _Canvas, sides: tuple[int, int]) -> None:
-    """Draws one object where it hides no earlier one too much; leaves it out after twenty tries."""
+    """Draw one object where it hides no earlier one too much; leave it out after twenty tries."""
     size_px = canvas.pixels.shape[0]
     for _ in range(20):
         height, width = random.randint(sides[0], sides[1] + 1, size=2)
@@ -203,7 +203,7 @@ def _add_object(random: np.random.RandomState, canvas: _Canvas, sides: tuple[int
 
 
 def _surface(random: np.random.RandomState, ground: Field, label: str) -> Field:
-    """Colours an object: brighter or darker than the ground under it, with its pattern and natural grain."""
+    """Colour an object: brighter or darker than the ground under it, with its pattern and natural grain."""
     height, width = ground.shape[:2]
     side = max(height, width)
     away = random.uniform(CONTRAST, 70) * random.choice([-1, 1])

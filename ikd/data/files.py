@@ -54,12 +54,8 @@ class DataFiles:
 
     def fingerprint(self) -> str:
         """Return one hash of the content of both parts."""
-        return _fingerprint(self, _stamp(self))
-
-
-def _stamp(files: DataFiles) -> tuple[int, ...]:
-    paths = (files.train, files.val, files.train_images, files.val_images)
-    return tuple(path.stat().st_mtime_ns for path in paths)
+        paths = (self.train, self.val, self.train_images, self.val_images)
+        return _fingerprint(self, tuple(path.stat().st_mtime_ns for path in paths))
 
 
 @lru_cache(maxsize=8)

@@ -18,7 +18,7 @@ _VERSION = "ikd data 1"  # part of every hash: a change of the recipe below must
 
 
 def fingerprint(annotations: Path, images: Path) -> str:
-    """Hashes one split by content.
+    """Hash one split by content.
 
     Equal for two copies whose files are renamed, ids renumbered, or json lists and keys reordered; different as soon as
     a byte of an image file, a box, area, crowd flag, mask or the class of a box changes.
@@ -46,12 +46,12 @@ def fingerprint(annotations: Path, images: Path) -> str:
 
 
 def combine(parts: list[str]) -> str:
-    """Hashes a list of texts; the borders between them count."""
+    """Hash a list of texts; the borders between them count."""
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def image_digests(content: dict[str, Any], images: Path) -> list[str]:
-    """Hashes each image together with its annotations.
+    """Hash each image together with its annotations.
 
     Args:
         content: COCO object.
@@ -75,7 +75,7 @@ def image_digests(content: dict[str, Any], images: Path) -> list[str]:
 
 
 def _object(annotation: dict[str, Any], names: dict[Any, str]) -> str:
-    """Writes one annotation in a form that does not depend on ids, key order or 1 against 1.0."""
+    """Write one annotation in a form that does not depend on ids, key order or 1 against 1.0."""
     box = [float(value) for value in annotation["bbox"]]
     area = float(annotation.get("area", box[2] * box[3]))
     ignored = [bool(annotation.get("iscrowd", 0)), bool(annotation.get("ignore", 0))]

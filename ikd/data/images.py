@@ -19,7 +19,7 @@ Fault = tuple[str, object, str]  # key, value, rule
 
 
 def check_images(images: list[tuple[int, dict[str, Any]]], folder: Path, found: Findings) -> None:
-    """Decodes every image of a split.
+    """Decode every image of a split.
 
     Args:
         images: index and entry, all keys present.
@@ -61,7 +61,7 @@ def _faults(image: dict[str, Any], folder: Path) -> list[Fault]:
 
 
 def _decode(path: Path, name: str, size: tuple[int, int]) -> list[Fault]:
-    """Decodes with the library that training uses, and with one that notices a truncated file."""
+    """Decode with the library that training uses, and with one that notices a truncated file."""
     try:
         content = path.read_bytes()
         with warnings.catch_warnings(), Image.open(io.BytesIO(content)) as picture:

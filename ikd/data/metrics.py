@@ -25,7 +25,7 @@ def coco_metrics(
     detections: Sequence[Mapping[str, Any]],
     iou_type: Literal["bbox", "segm"] = "bbox",
 ) -> dict[str, float]:
-    """Evaluates detections as the COCO challenge does.
+    """Evaluate detections as the COCO challenge does.
 
     Args:
         ground_truth: COCO json file, its parsed content, or a pycocotools COCO. Not changed, except for a COCO, which

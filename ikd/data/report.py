@@ -109,7 +109,7 @@ class DataReport:
         return 0 if self.ok else 2
 
     def raise_for_errors(self) -> None:
-        """Refuses a data set with errors.
+        """Refuse a data set with errors.
 
         Raises:
             DataError: lists the first errors and says how many there are.
@@ -118,7 +118,7 @@ class DataReport:
             raise DataError(_listing(self.errors))
 
     def __str__(self) -> str:
-        """A plain text for terminals and logs: counts, the table, the fingerprint, the first problems."""
+        """Return a plain text for terminals and logs: counts, the table, the fingerprint, the first problems."""
         lines = [f"{self.directory}"]
         for name, split in self.splits.items():
             lines.append(

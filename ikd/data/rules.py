@@ -1,4 +1,4 @@
-"""The rules a COCO file has to keep, entry by entry; files on disk are judged in `_images`."""
+"""The rules a COCO file has to keep, entry by entry; files on disk are judged in `images`."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ class Findings:
     problems: list[DataProblem]
 
     def error(self, field: str, value: object, rule: str) -> None:
-        """Adds a fault that stops training."""
+        """Add a fault that stops training."""
         self.problems.append(DataProblem(self.file, field, value, rule))
 
     def warning(self, field: str, value: object, rule: str) -> None:
-        """Adds a fault that mmdet gets round by itself."""
+        """Add a fault that mmdet gets round by itself."""
         self.problems.append(DataProblem(self.file, field, value, rule, severity="warning"))
 
 
 def sound_entries(content: dict[str, Any], found: Findings) -> dict[str, list[tuple[int, dict[str, Any]]]]:
-    """Judges every entry of an annotation file on its own.
+    """Judge every entry of an annotation file on its own.
 
     Args:
         content: COCO object whose three lists exist.
@@ -101,7 +101,7 @@ def _unique(entries: list[tuple[int, dict[str, Any]]], section: str, key: str, f
 def check_annotations(
     sound: dict[str, list[tuple[int, dict[str, Any]]]], found: Findings
 ) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """Judges boxes against their image and category.
+    """Judge boxes against their image and category.
 
     Args:
         sound: what `sound_entries` returned.
@@ -123,16 +123,13 @@ def check_annotations(
             continue
         if annotation["id"] == 0:
             found.warning(f"{field}.id", 0, "should not be 0, pycocotools alone would count the box as missed")
-        _check_area(annotation["area"], f"{field}.area", found)
+        area = annotation["area"]
+        if not _finite(area) or area <= 0:
+            found.error(f"{field}.area", area, "must be a number above 0 (px^2), mmdet drops the box otherwise")
         _check_box(annotation["bbox"], images[annotation["image_id"]], f"{field}.bbox", found)
         if all(problem.severity == "warning" for problem in found.problems[problems:]):
             usable.append((annotation, images[annotation["image_id"]]))
     return usable
-
-
-def _check_area(area: object, field: str, found: Findings) -> None:
-    if not _finite(area) or float(area) <= 0:  # type: ignore[arg-type]
-        found.error(field, area, "must be a number above 0 (px^2), mmdet drops the box otherwise")
 
 
 def _finite(value: object) -> bool:
@@ -142,7 +139,7 @@ def _finite(value: object) -> bool:
 
 
 def _check_box(box: object, image: dict[str, Any], field: str, found: Findings) -> None:
-    """Judges one box, x, y, width, height in pixels of its image."""
+    """Judge one box, x, y, width, height in pixels of its image."""
     if not isinstance(box, list) or len(box) != 4 or not all(isinstance(value, (int, float)) for value in box):
         found.error(field, box, "must be four numbers: x, y, width, height")
     elif not all(_finite(value) for value in box):

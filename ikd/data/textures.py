@@ -12,7 +12,7 @@ OVERSAMPLE = 4  # outlines are drawn this much bigger and averaged down, so that
 
 
 def natural_noise(random: np.random.RandomState, size_px: int) -> Field:
-    """Draws noise whose amplitude falls as 1/f, as in photographs (Field, 1987), so its power falls as f^-2.
+    """Draw noise whose amplitude falls as 1/f, as in photographs (Field, 1987), so its power falls as f^-2.
 
     Args:
         random: source of randomness.
@@ -29,7 +29,7 @@ def natural_noise(random: np.random.RandomState, size_px: int) -> Field:
 
 
 def background(random: np.random.RandomState, size_px: int) -> Field:
-    """Draws a coloured ground: shared brightness noise, weaker colour noise, all 1/f.
+    """Draw a coloured ground: shared brightness noise, weaker colour noise, all 1/f.
 
     Returns:
         [size_px, size_px, 3], around 120 grey levels, mostly within 60..180.
@@ -40,7 +40,7 @@ def background(random: np.random.RandomState, size_px: int) -> Field:
 
 
 def pattern(random: np.random.RandomState, kind: str, size_px: int) -> Field:
-    """Draws a two-valued pattern with a period that grows with the object, turned at random.
+    """Draw a two-valued pattern with a period that grows with the object, turned at random.
 
     Args:
         random: source of randomness.
@@ -65,7 +65,7 @@ def pattern(random: np.random.RandomState, kind: str, size_px: int) -> Field:
 
 
 def outline(random: np.random.RandomState, shape: str, height: int, width: int) -> Field:
-    """Draws the opacity of a shape that touches all four sides of its box.
+    """Draw the opacity of a shape that touches all four sides of its box.
 
     Args:
         random: source of randomness.

@@ -66,7 +66,7 @@ def write_config(recipe: Recipe, files: DataFiles, path: Path, *, title: str) ->
     """
     model = without_pretrained(model_config(recipe.student, files.classes))
     pipeline = test_pipeline(scale=recipe.input.scale, keep_ratio=recipe.input.keep_ratio)
-    root = _root(files)
+    root = Path(os.path.commonpath([os.path.abspath(files.val), os.path.abspath(files.val_images)]))
     text = _HEADER.format(title=" ".join(title.split())) + assignment("data_root", str(root))
     text += assignment("classes", files.classes) + "\n" + assignment("model", model)
     text += "\n" + assignment("test_pipeline", pipeline)
@@ -77,10 +77,6 @@ def write_config(recipe: Recipe, files: DataFiles, path: Path, *, title: str) ->
     )
     path.write_text(text, encoding="utf-8")
     _check(path, {"model": model, "test_pipeline": pipeline, "classes": files.classes, "data_root": str(root)})
-
-
-def _root(files: DataFiles) -> Path:
-    return Path(os.path.commonpath([os.path.abspath(files.val), os.path.abspath(files.val_images)]))
 
 
 def _below(path: Path, root: Path) -> str:

@@ -102,7 +102,7 @@ _REMEDIES: dict[Backend, str] = {
 
 
 def _why_not(backend: Backend, wanted: Backend | None) -> str | None:
-    """Why a backend cannot be used, or None if it can."""
+    """Say why a backend cannot be used, or None if it can."""
     if backend == "compiled":
         return _why_not_compiled(wanted)
     if "mmcv.ops" in sys.modules:

@@ -118,7 +118,7 @@ def _batches(output: Tensor, channels: int, geometry: Geometry) -> Iterator[slic
 
 
 def _patches(inputs: Inputs, part: slice, geometry: Geometry) -> tuple[Tensor, Patches]:
-    """Features of some images, and the taps of their moved kernels."""
+    """Return features of some images, and the taps of their moved kernels."""
     features, offset = working(inputs[0][part]), working(inputs[1][part])
     mask = None if inputs[2] is None else working(inputs[2][part])
     num_images, _, height, width = features.shape
@@ -136,20 +136,20 @@ def _patches(inputs: Inputs, part: slice, geometry: Geometry) -> tuple[Tensor, P
 
 
 def _positions(offset: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor]:
-    """Where the moved kernel taps lie, y and x, [N, Ho, Wo, K, D] each."""
+    """Return where the moved kernel taps lie, y and x, [N, Ho, Wo, K, D] each."""
     moves = _ravel(offset, geometry.deform_groups, 2)  # [N, Ho, Wo, K, D, 2]
     return _grid(moves, geometry, axis=0) + moves[..., 0], _grid(moves, geometry, axis=1) + moves[..., 1]
 
 
 def on_map(offset: Tensor, size: tuple[int, int], geometry: Geometry) -> Tensor:
-    """Which offsets, [N, D*K*2, Ho, Wo], leave their tap less than a pixel off a map of size (H, W)."""
+    """Tell which offsets, [N, D*K*2, Ho, Wo], leave their tap less than a pixel off a map of size (H, W)."""
     position_y, position_x = _positions(working(offset), geometry)
     inside = (position_y > -1) & (position_y < size[0]) & (position_x > -1) & (position_x < size[1])
     return _unravel(inside.view(-1, 1).expand(-1, 2), geometry.deform_groups, offset)
 
 
 def _grid(moves: Tensor, geometry: Geometry, axis: int) -> Tensor:
-    """Coordinates of the unmoved kernel taps along an axis, broadcastable to [N, Ho, Wo, K, D]."""
+    """Return coordinates of the unmoved kernel taps along an axis, broadcastable to [N, Ho, Wo, K, D]."""
     outputs = torch.arange(moves.shape[1 + axis], device=moves.device) * geometry.stride[axis] - geometry.padding[axis]
     taps = torch.arange(geometry.kernel[axis], device=moves.device) * geometry.dilation[axis]
     rows, columns = geometry.kernel
@@ -182,7 +182,7 @@ def _columns(features: Tensor, patches: Patches, geometry: Geometry) -> Tensor:
 
 
 def _spread(grad_columns: Tensor, patches: Patches, features: Tensor) -> Tensor:
-    """Gradient of the features, [N, C, H, W], from that of the columns, [S, C / D]."""
+    """Return the gradient of the features, [N, C, H, W], from that of the columns, [S, C / D]."""
     num_images, channels, height, width = features.shape
     num_rows = num_images * height * width * (channels // grad_columns.shape[1])
     weight = patches.weight if patches.mask is None else patches.weight * patches.mask
@@ -192,7 +192,7 @@ def _spread(grad_columns: Tensor, patches: Patches, features: Tensor) -> Tensor:
 
 
 def _by_position(grad_columns: Tensor, patches: Patches, features: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor]:
-    """Gradients of offsets, [S, 2] as (y, x), and of masks, [S, 1], from that of the columns, [S, C / D]."""
+    """Return gradients of offsets, [S, 2] as (y, x), and masks, [S, 1], from that of the columns, [S, C / D]."""
     table = _group_table(features, geometry.deform_groups)
     agreement = [(table[pixel] * grad_columns).sum(1) for pixel in patches.pixel.unbind(1)]  # one tap at a time: memory
     by_tap = torch.stack(agreement, 1)  # [S, 4]
@@ -202,17 +202,17 @@ def _by_position(grad_columns: Tensor, patches: Patches, features: Tensor, geome
 
 
 def _group_table(features: Tensor, deform_groups: int) -> Tensor:
-    """Features [N, C, H, W] as one row per pixel and deformable group, [N*H*W*D, C / D]."""
+    """Return features [N, C, H, W] as one row per pixel and deformable group, [N*H*W*D, C / D]."""
     return channels_last_table(features).view(-1, features.shape[1] // deform_groups)
 
 
 def _grouped(weight: Tensor, geometry: Geometry) -> Tensor:
-    """Weights [O, C / groups, kh, kw] as [groups, O / groups, C / groups, K]."""
+    """Return weights [O, C / groups, kh, kw] as [groups, O / groups, C / groups, K]."""
     return weight.reshape(geometry.groups, weight.shape[0] // geometry.groups, weight.shape[1], -1)
 
 
 def _ravel(tensor: Tensor, deform_groups: int, width: int) -> Tensor:
-    """A map per tap, [N, D*K*width, Ho, Wo], in the order of `Patches`: [N, Ho, Wo, K, D, width]."""
+    """Reorder a map per tap, [N, D*K*width, Ho, Wo], to that of `Patches`: [N, Ho, Wo, K, D, width]."""
     num_images, channels, *size = tensor.shape
     split = tensor.reshape(num_images, deform_groups, channels // (deform_groups * width), width, *size)
     return split.permute(0, 4, 5, 2, 1, 3).contiguous()
@@ -226,7 +226,7 @@ def _unravel(rows: Tensor, deform_groups: int, like: Tensor) -> Tensor:
 
 
 def _to_map(rows: Tensor, like: Tensor) -> Tensor:
-    """Outputs by position, [N*L, groups, O / groups], as a map [N, O, Ho, Wo]."""
+    """Return outputs by position, [N*L, groups, O / groups], as a map [N, O, Ho, Wo]."""
     num_images, channels, height, width = like.shape
     return rows.reshape(num_images, height, width, channels).permute(0, 3, 1, 2)
 

@@ -49,7 +49,7 @@ def _is_target(x: Tensor, target: Tensor) -> Tensor:
 
 
 def _row_weight(x: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """Factor of each row, [N, 1]. Background rows weigh 1, where mmcv's kernel reads past the end of the array."""
+    """Return the factor of each row, [N, 1]; background weighs 1: mmcv's kernel reads past the end of the array."""
     if weight.numel() == 0:
         return x.new_ones(1, 1)
     foreground = (target >= 0) & (target < len(weight))

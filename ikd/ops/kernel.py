@@ -30,5 +30,5 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def working(tensor: Tensor) -> Tensor:
-    """`tensor` in the precision that kernels compute in: float64 stays, everything shorter becomes float32."""
+    """Return `tensor` in the precision that kernels compute in: float64 stays, everything shorter becomes float32."""
     return tensor if tensor.dtype == torch.float64 else tensor.float()

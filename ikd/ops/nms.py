@@ -49,7 +49,7 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Ten
 
 
 def _iou(first: Tensor, second: Tensor, offset: int) -> Tensor:
-    """IoU of every pair of two sets of xyxy boxes [A, 4], [B, 4] -> [A, B]; NaN where both boxes have no area."""
+    """Return the IoU of all pairs of two sets of xyxy boxes [A, 4], [B, 4] -> [A, B]; NaN where both have no area."""
     left, top, right, bottom = first.T.contiguous().unsqueeze(2).unbind(0)  # [A, 1] each
     lefts, tops, rights, bottoms = second.T.contiguous().unsqueeze(1).unbind(0)  # [1, B] each
     width = (torch.minimum(right, rights) - torch.maximum(left, lefts)).add_(offset).clamp_(min=0)
@@ -61,7 +61,7 @@ def _iou(first: Tensor, second: Tensor, offset: int) -> Tensor:
 
 
 def _greedy(overlaps: Mask) -> Mask:
-    """Which boxes of one block stay, given who overlaps whom, in order of score; [B, B] -> [B]."""
+    """Tell which boxes of one block stay, given who overlaps whom, in order of score; [B, B] -> [B]."""
     alive = np.ones(len(overlaps), dtype=bool)
     for i in range(len(overlaps)):
         if alive[i]:
@@ -125,13 +125,13 @@ def softnms(  # noqa: PLR0913 - mmcv's signature
 
 
 def _first_best(scores: Floats) -> int:
-    """Where a scan that moves on to every larger score ends: a NaN at the start stays, others are skipped."""
+    """Return where a scan that moves on to every larger score ends: a NaN at the start stays, others are skipped."""
     best = int(scores.argmax())  # stops at the first NaN
     return int(np.nanargmax(scores)) if best and np.isnan(scores[best]) else best
 
 
 def _overlap(box: Floats, others: Floats, offset: int) -> Floats:
-    """IoU of one column of the working table with others, [6], [6, M] -> [M]."""
+    """Return the IoU of one column of the working table with others, [6], [6, M] -> [M]."""
     width = np.minimum(box[2], others[2]) - np.maximum(box[0], others[0]) + offset
     height = np.minimum(box[3], others[3]) - np.maximum(box[1], others[1]) + offset
     inter = np.maximum(width, 0) * np.maximum(height, 0)
@@ -139,7 +139,7 @@ def _overlap(box: Floats, others: Floats, offset: int) -> Floats:
 
 
 def _decay(overlap: Floats, iou_threshold: np.float32, sigma: float, method: int) -> Floats:
-    """Factor of each score."""
+    """Return the factor of each score."""
     if method == GAUSSIAN:
         return np.exp(-(overlap * overlap) / overlap.dtype.type(sigma))
     lowered = 1 - overlap if method == LINEAR else np.zeros_like(overlap)
@@ -147,7 +147,7 @@ def _decay(overlap: Floats, iou_threshold: np.float32, sigma: float, method: int
 
 
 def _without_low(low: Mask) -> npt.NDArray[np.intp]:
-    """Order of the survivors when each hole is filled from the far end, as the compiled kernel does.
+    """Return the order of the survivors when each hole is filled from the far end, as the compiled kernel does.
 
     It decides which of two equal scores is taken first later on.
     """

@@ -143,7 +143,7 @@ def roi_align_backward(  # noqa: D417 - the options are those of Pooling
 
 
 def _points(rois: Tensor, features: Tensor, pooling: Pooling) -> Iterator[tuple[slice, Points]]:
-    """The sampled points, as many RoIs at a time as memory allows; nothing for no RoIs."""
+    """Yield the sampled points, as many RoIs at a time as memory allows; nothing for no RoIs."""
     channels, height, width = features.shape[1:]
     if not len(rois) or not channels:
         return
@@ -189,7 +189,7 @@ def _take(axis: Axis, part: slice) -> Axis:
 
 
 def _parts(per_roi: Tensor, limit: int) -> Iterator[slice]:
-    """Consecutive RoIs, cut wherever their points add up to another `limit`."""
+    """Yield consecutive RoIs, cut wherever their points add up to another `limit`."""
     sizes = torch.unique_consecutive(per_roi.cumsum(0) // limit, return_counts=True)[1].tolist()
     begin = 0
     for size in sizes:
@@ -217,12 +217,12 @@ def _join(image_row: Tensor, width: int, y: Axis, x: Axis) -> Points:
 
 
 def _mean_weight(points: Points) -> Tensor:
-    """Weight of each tap in the mean of its bin, [S, 4]."""
+    """Return the weight of each tap in the mean of its bin, [S, 4]."""
     return points.weight / points.num_points[points.bin_of].unsqueeze(1)
 
 
 def _largest(table: Tensor, points: Points) -> tuple[Tensor, Tensor]:
-    """Largest sample of every bin and channel, [bins, C], and where it lies, [bins, C, 2]; the first of equal ones."""
+    """Find the largest sample of bins and channels, [bins, C], and its place, [bins, C, 2]; of equal ones the first."""
     values = weighted_rows(table, points.pixel, points.weight).nan_to_num(nan=LOWEST)  # [S, C]
     shape = (len(points.starts), table.shape[1])
     bins = points.bin_of.unsqueeze(1).expand_as(values)

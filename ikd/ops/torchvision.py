@@ -21,7 +21,7 @@ from ikd.ops.kernel import kernel, working
 
 
 def why_not() -> str | None:
-    """Why torchvision's kernels cannot be used on this machine, or None if they can."""
+    """Say why torchvision's kernels cannot be used on this machine, or None if they can."""
     try:
         importlib.import_module("torchvision")
         operators = torch.ops.torchvision
@@ -40,7 +40,7 @@ def why_not() -> str | None:
 
 @kernel
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Tensor:
-    """As `ikd.ops.nms.nms`."""
+    """Do as `ikd.ops.nms.nms`."""
     if offset:
         return _nms.nms(boxes, scores, iou_threshold, offset)
     return torch.ops.torchvision.nms(working(boxes), working(scores), float(np.float32(iou_threshold)))
@@ -50,7 +50,7 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Ten
 def roi_align_forward(
     features: Tensor, rois: Tensor, output: Tensor, argmax_y: Tensor, argmax_x: Tensor, **options: float
 ) -> None:
-    """As `ikd.ops.roi_align.roi_align_forward`."""
+    """Do as `ikd.ops.roi_align.roi_align_forward`."""
     pooling = _roi_align.Pooling(**options)  # type: ignore[arg-type]
     if pooling.pool_mode == _roi_align.MAX:
         _roi_align.roi_align_forward(features, rois, output, argmax_y, argmax_x, **options)
@@ -64,7 +64,7 @@ def roi_align_forward(
 def roi_align_backward(
     grad_output: Tensor, rois: Tensor, argmax_y: Tensor, argmax_x: Tensor, grad_input: Tensor, **options: float
 ) -> None:
-    """As `ikd.ops.roi_align.roi_align_backward`."""
+    """Do as `ikd.ops.roi_align.roi_align_backward`."""
     pooling = _roi_align.Pooling(**options)  # type: ignore[arg-type]
     if pooling.pool_mode == _roi_align.MAX:
         _roi_align.roi_align_backward(grad_output, rois, argmax_y, argmax_x, grad_input, **options)
@@ -78,7 +78,7 @@ def roi_align_backward(
 
 @kernel
 def forward(weight: Tensor, inputs: Inputs, output: Tensor, geometry: Geometry) -> None:
-    """As `ikd.ops.deform_conv.forward`."""
+    """Do as `ikd.ops.deform_conv.forward`."""
     features, offset, mask = inputs
     zeros = features.new_zeros(weight.shape[0])
     arguments = (features, weight, offset, _mask(features, mask), zeros, *_numbers(geometry), mask is not None)
@@ -87,7 +87,7 @@ def forward(weight: Tensor, inputs: Inputs, output: Tensor, geometry: Geometry) 
 
 @kernel
 def backward(weight: Tensor, inputs: Inputs, grad_output: Tensor, grads: Grads, geometry: Geometry) -> None:
-    """As `ikd.ops.deform_conv.backward`."""
+    """Do as `ikd.ops.deform_conv.backward`."""
     features, offset, mask = inputs
     zeros = features.new_zeros(weight.shape[0])
     arguments = (features, weight, offset, _mask(features, mask), zeros, *_numbers(geometry), mask is not None)

@@ -18,7 +18,7 @@ _GIT_SECONDS = 5.0
 
 
 def environment_tags() -> dict[str, str]:
-    """Versions of what matters (`version.torch`, ...) and the git commit of the working directory, as tags.
+    """Return versions of what matters (`version.torch`, ...) and the git commit of the working directory as tags.
 
     A package that is not installed has no tag. Outside a git repository, or without git, there are no git tags.
     """

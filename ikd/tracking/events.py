@@ -29,7 +29,7 @@ class Event:
     data: Mapping[str, Any] = field(default_factory=dict)
 
     def to_line(self) -> str:
-        """One line of JSON, with its line end."""
+        """Return one line of JSON, with its line end."""
         return json.dumps(asdict(self), ensure_ascii=False) + "\n"
 
     @classmethod

@@ -105,7 +105,7 @@ def _why_not(host: str, port: int) -> str | None:
 
 @contextlib.contextmanager
 def _terminated_with(server: subprocess.Popen[bytes]) -> Iterator[None]:
-    """While inside, SIGTERM to this process ends the server too; leaving by an error ends it as well."""
+    """Let SIGTERM to this process, and leaving by an error, end the server too."""
 
     def forward(number: int, frame: FrameType | None) -> None:
         server.terminate()

@@ -123,7 +123,7 @@ class NullTracker:
         """Do nothing."""
 
     def flush(self, timeout: float) -> bool:
-        """There is never anything left to deliver."""
+        """Say yes: there is never anything left to deliver."""
         return True
 
     def close(self, timeout: float = 60.0) -> None:

@@ -113,10 +113,9 @@ class ReportHook(Hook):
             "trained": trained_names(runner.model),
             "optimizer": runner.optim_wrapper.state_dict(),
             "schedule": schedule_of(self._recipe),
-            "schedulers": [_plain(scheduler.state_dict()) for scheduler in runner.param_schedulers],
+            "schedulers": [
+                # without what the recipe gives anyway: mmengine's one-cycle schedule keeps a function in its state
+                {name: value for name, value in scheduler.state_dict().items() if not callable(value)}
+                for scheduler in runner.param_schedulers
+            ],
         }
-
-
-def _plain(state: Content) -> Content:
-    """Leave out what the recipe gives anyway: mmengine's one-cycle schedule keeps a function in its state."""
-    return {name: value for name, value in state.items() if not callable(value)}

@@ -85,7 +85,12 @@ def _terms(recipe: Recipe, files: DataFiles, student: Any, teacher: Any) -> Term
         shared.teacher,
         host=None if heads or host == "none" else (host, _levels(recipe, host, scale, pyramid)),
         standardised=frozenset(aligned if inputs else ()),
-        alignment={} if inputs else {level: _pearson(recipe, pyramid, level) for level in aligned},
+        alignment={}
+        if inputs
+        else {
+            level: build_loss("pkd", pyramid.student[level], pyramid.teacher[level], weight=recipe.distill.sfa.weight)
+            for level in aligned
+        },
         adversarial=_levels(recipe, "adversarial", scale, pyramid) if recipe.adversarial.enabled else None,
         heads=heads,
     )
@@ -106,10 +111,6 @@ def _aligned_levels(recipe: Recipe, pyramid: Pyramid) -> tuple[int, ...]:
             f"teacher share (strides {', '.join(map(str, pyramid.strides))}), but got {missing[0]}"
         )
     return sfa.levels
-
-
-def _pearson(recipe: Recipe, pyramid: Pyramid, level: int) -> AdaptedLoss:
-    return build_loss("pkd", pyramid.student[level], pyramid.teacher[level], weight=recipe.distill.sfa.weight)
 
 
 def model_config(detector: Detector, classes: Sequence[str]) -> Any:

@@ -89,7 +89,7 @@ def _choose(
 
 
 def _refuse_other_schedule(recipe: Recipe, other: Content, path: Path) -> None:
-    """Refuse a checkpoint of another schedule: their state comes from it, ours would act only in part."""
+    """Refuse what would act only in part, as the states of optimiser and schedule come from the checkpoint."""
     theirs = other.get("schedule")
     if theirs is None:
         raise CheckpointError(f"{path}: must hold the schedule it was trained with, to be adopted; none is there")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import logging
 import multiprocessing
 from collections.abc import Iterator
 from functools import lru_cache
@@ -52,15 +51,10 @@ def reset() -> None:
     """
     for manager in (MessageHub, Visualizer, DefaultScope, MMLogger):
         for instance in manager._instance_dict.values():
-            if isinstance(instance, MMLogger):
-                _close(instance)
+            for handler in list(instance.handlers) if isinstance(instance, MMLogger) else ():
+                handler.close()
+                instance.removeHandler(handler)
         manager._instance_dict.clear()
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-
-
-def _close(logger: logging.Logger) -> None:
-    for handler in list(logger.handlers):
-        handler.close()
-        logger.removeHandler(handler)

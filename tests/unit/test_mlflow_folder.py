@@ -120,9 +120,12 @@ def test_project_starts_the_command_in_the_root(tmp_path: Path) -> None:
     stand_in.chmod(0o755)
     out = tmp_path / "out"
     environment = {
-        **os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "IKD_TEST_OUT": str(out),
-        "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path / 'mlflow.db'}", "MLFLOW_DISABLE_TELEMETRY": "true",
-    }  # fmt: skip
+        **os.environ,
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "IKD_TEST_OUT": str(out),
+        "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path / 'mlflow.db'}",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
     command = [sys.executable, "-m", "mlflow", "run", str(FOLDER), "--env-manager", "local", "-P", "name=first"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -43,11 +43,8 @@ def test_short_values_stay_on_a_line_and_long_ones_are_broken_by_level() -> None
     assert assignment("nms", {"type": "nms", "iou_threshold": 0.5}) == "nms = dict(type='nms', iou_threshold=0.5)\n"
     long = {"type": "A" * 60, "inner": {"sizes": [1, 2], "name": "B" * 60}}
     assert assignment("x", long) == (
-        "x = dict(\n"
-        f"    type='{'A' * 60}',\n"
-        f"    inner=dict(sizes=[1, 2], name='{'B' * 60}'),\n"
-        ")\n"
-    )  # fmt: skip
+        f"x = dict(\n    type='{'A' * 60}',\n    inner=dict(sizes=[1, 2], name='{'B' * 60}'),\n)\n"
+    )
     assert max(map(len, assignment("x", {"list": list(range(1000, 1100))}).splitlines())) <= 110
 
 

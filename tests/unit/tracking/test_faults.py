@@ -209,3 +209,18 @@ def test_a_spool_is_written_again_when_its_disk_has_space_again(
     assert spooled(spool) == [1, 2]
     assert caplog.text.count("cannot write") == 1
     writer.close(0)
+
+
+def test_a_disk_that_is_full_at_the_end_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(path: Path, text: str) -> None:
+        raise DiskFull(str(path), len(text), 0)
+
+    for name in ("append", "write_text"):
+        monkeypatch.setattr(f"ikd.tracking.writer.{name}", full)
+    writer = Writer(Away(), tmp_path / SPOOL, waits=(0.01, 0.02))
+    writer.put(event(1))
+    assert writer.close(0) == 1
+    assert "disk full while writing" in caplog.text
+    assert "1 results are lost" in caplog.text
