@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
 LONGEST_VALUE = 200
 """Characters of a wrong value that a message shows."""
@@ -107,3 +108,12 @@ class UnsupportedKernel(IkdError, NotImplementedError):
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's text, its type where it has none."""
     return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def refuse(field: str, rule: str, value: object, hint: str = "") -> NoReturn:
+    """Refuse a value that a person gave.
+
+    Raises:
+        BadInput: always; names field, rule and value, and the hint where there is one.
+    """
+    raise BadInput(f"{field}: {rule}, but got {value!r}" + (f"; {hint}" if hint else ""))
