@@ -110,10 +110,10 @@ def first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def refuse(field: str, rule: str, value: object) -> NoReturn:
+def refuse(field: str, rule: str, value: object, hint: str = "") -> NoReturn:
     """Refuse a value that a person gave.
 
     Raises:
-        BadInput: always; names field, rule and value.
+        BadInput: always; names field, rule and value, and the hint where there is one.
     """
-    raise BadInput(f"{field}: {rule}, but got {value!r}")
+    raise BadInput(f"{field}: {rule}, but got {value!r}" + (f"; {hint}" if hint else ""))

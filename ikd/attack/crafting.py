@@ -21,7 +21,7 @@ from ikd.attack.preprocess import Normaliser, valid_mask
 from ikd.attack.store import PerturbationStore
 from ikd.data import coco_metrics, read_annotations
 from ikd.detectors import boxes_only, weights_sha256
-from ikd.errors import BadInput, DataError
+from ikd.errors import DataError, refuse
 from ikd.evaluation import coco_detections
 from ikd.trial import Notify
 
@@ -84,9 +84,9 @@ def generate(
         BadInput: a strength below one grey level, which whole numbers cannot store, or a batch size below 1.
     """
     if batch_size < 1:
-        raise BadInput(f"batch_size must be at least 1, got {batch_size=}")
+        refuse("attack: batch_size", "must be at least 1", batch_size)
     if 0 < attack.eps < 1:
-        raise BadInput(f"eps must be 0, or at least 1 grey level to be stored in whole numbers; got {attack.eps=}")
+        refuse("attack: eps", "must be 0, or at least 1 grey level to be stored in whole numbers", attack.eps)
     teacher.to(device)
     dataset = open_dataset(source, with_masks=bool(getattr(teacher, "with_mask", False)))
     ids = image_ids(dataset)

@@ -15,7 +15,7 @@ from ikd.attack.losses import feature_distance
 from ikd.attack.preprocess import Normaliser, per_image_input, valid_mask
 from ikd.attack.published import published_attack
 from ikd.attack.settings import AttackSettings
-from ikd.errors import BadInput
+from ikd.errors import refuse
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ class _Batch:
         self.sizes = [tuple(sample.img_shape[:2]) for sample in samples]
         shape = (int(images.shape[2]), int(images.shape[3]))
         if any(side % self.normaliser.divisor for side in shape):
-            raise BadInput(f"the batch is {shape}, but the teacher needs multiples of {self.normaliser.divisor} px")
+            refuse("attack: images", f"must have sides of multiples of {self.normaliser.divisor} px", shape)
         self.valid = valid_mask(images, self.sizes)
         self.samples = prepared_samples(samples, shape, per_image_input(self.sizes, self.normaliser.divisor))
         self.generators = [attack.generator(sample.img_id) for sample in samples]

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ikd.errors import BadInput
+from ikd.errors import refuse
 
 Losses = Mapping[str, Any]
 _CLASSIFICATION = ("cls", "heatmap")  # heatmap: the class maps of CenterNet and CornerNet
@@ -75,5 +75,5 @@ def _sum(losses: Losses, wanted: Any, kind: str) -> Tensor:
         if "loss" in name and wanted(name):
             terms += [item.mean() for item in (value if isinstance(value, (list, tuple)) else [value])]
     if not terms:
-        raise BadInput(f"the teacher has no {kind} loss to attack; its losses are {', '.join(losses)}")
+        refuse("attack: teacher", f"must have a {kind} loss to attack", list(losses))
     return torch.stack(terms).sum()

@@ -8,16 +8,18 @@ from typing import Any, Literal, get_args
 
 import torch
 
-from ikd.errors import BadInput
+from ikd.config import Attack
+from ikd.errors import refuse
 
 AttackLoss = Literal["cls", "cls+reg", "feature_distance"]
 MAX_EPS = 127.0
 """A perturbation is stored in eight bits."""
+_SECTION = Attack()
 
 
 @dataclass(frozen=True, kw_only=True)
 class AttackSettings:
-    """How strong an attack is, and what it maximises.
+    """How strong an attack is, and what it maximises; the defaults are those of the recipe's section `attack`.
 
     Attributes:
         eps: greatest change of a pixel, in grey levels of 0..255, at most 127.
@@ -38,31 +40,33 @@ class AttackSettings:
         BadInput: a value outside its range, `step` above `eps`, or `published` with another loss than `cls`.
     """
 
-    eps: float = 8.0
-    step: float = 2.0
-    steps: int = 5
-    momentum: float = 1.0
-    diversity_probability: float = 0.5
-    diversity_min_scale: float = 0.9
-    loss: AttackLoss = "cls"
-    published: bool = False
+    eps: float = _SECTION.eps
+    step: float = _SECTION.step
+    steps: int = _SECTION.steps
+    momentum: float = _SECTION.momentum
+    diversity_probability: float = _SECTION.diversity.probability
+    diversity_min_scale: float = _SECTION.diversity.min_scale
+    loss: AttackLoss = _SECTION.loss
+    published: bool = _SECTION.published
     seed: int = 0
 
     def __post_init__(self) -> None:
-        known, chance, shrink = get_args(AttackLoss), self.diversity_probability, self.diversity_min_scale
-        rules = {
-            f"eps must be in 0..{MAX_EPS:g} grey levels, got {self.eps=}": 0 <= self.eps <= MAX_EPS,
-            f"step must be in 0..eps, got {self.step=} and {self.eps=}": 0 <= self.step <= self.eps,
-            f"steps must be at least 1, got {self.steps=}": self.steps >= 1,
-            f"momentum must be at least 0, got {self.momentum=}": 0 <= self.momentum < float("inf"),
-            f"diversity_probability must be in 0..1, got {chance}": 0 <= chance <= 1,
-            f"diversity_min_scale must be above 0, at most 1, got {shrink}": 0 < shrink <= 1,
-            f"loss must be one of {', '.join(known)}, got {self.loss!r}": self.loss in known,
-            f"published behaviour has loss='cls', got {self.loss!r}": not self.published or self.loss == "cls",
-        }
-        broken = [rule.replace("self.", "") for rule, holds in rules.items() if not holds]
-        if broken:
-            raise BadInput("; ".join(broken))
+        if not 0 <= self.eps <= MAX_EPS:
+            refuse("attack: eps", f"must be in 0..{MAX_EPS:g} grey levels", self.eps)
+        if not 0 <= self.step <= self.eps:
+            refuse("attack: step", f"must be in 0..eps, which is {self.eps}", self.step)
+        if not self.steps >= 1:
+            refuse("attack: steps", "must be at least 1", self.steps)
+        if not 0 <= self.momentum < float("inf"):
+            refuse("attack: momentum", "must be at least 0", self.momentum)
+        if not 0 <= self.diversity_probability <= 1:
+            refuse("attack: diversity_probability", "must be in 0..1", self.diversity_probability)
+        if not 0 < self.diversity_min_scale <= 1:
+            refuse("attack: diversity_min_scale", "must be above 0, at most 1", self.diversity_min_scale)
+        if self.loss not in get_args(AttackLoss):
+            refuse("attack: loss", f"must be one of {', '.join(get_args(AttackLoss))}", self.loss)
+        if self.published and self.loss != "cls":
+            refuse("attack: loss", "must be cls with published", self.loss)
 
     def parameters(self) -> dict[str, Any]:
         """Return every setting by name, for cache keys and manifests."""

@@ -11,7 +11,7 @@ from ikd.augment.pair import CHANNELS, is_pair, stack
 
 
 class ProportionalCrop(RandomCrop):
-    """Crops to (round(r_h H), round(r_w W)) with r_h, r_w ~ U[min_ratio, 1] at a uniform offset.
+    """Crop to (round(r_h H), round(r_w W)) with r_h, r_w ~ U[min_ratio, 1] at a uniform offset.
 
     Boxes and masks are clipped, empty ones dropped; a sample left without boxes is skipped (None), as mmdet's data
     sets expect.
@@ -38,7 +38,8 @@ class ProportionalCrop(RandomCrop):
             clean = self._window(results["img"][..., :CHANNELS], crop_size)
             results["img"] = results["img"][..., CHANNELS:]
         cropped = super()._crop_data(results, crop_size, allow_negative_crop)
-        if cropped is None or _only_ignored(cropped):
+        # only crowds are left
+        if cropped is None or np.all(cropped.get("gt_ignore_flags", False)):
             return None
         if clean is not None:
             cropped["img"] = stack(clean, cropped["img"])
@@ -47,8 +48,3 @@ class ProportionalCrop(RandomCrop):
     def _window(self, image: np.ndarray[Any, Any], size: tuple[int, int]) -> np.ndarray[Any, Any]:
         top, left = self._rand_offset((image.shape[0] - size[0], image.shape[1] - size[1]))
         return image[top : top + size[0], left : left + size[1]]
-
-
-def _only_ignored(results: dict[str, Any]) -> bool:
-    flags = results.get("gt_ignore_flags")
-    return flags is not None and bool(np.all(flags))

@@ -17,7 +17,7 @@ from mmdet.registry import TRANSFORMS
 from numpy.typing import NDArray
 from torch import from_numpy
 
-from ikd.errors import BadInput, DataError
+from ikd.errors import DataError, refuse
 
 CHANNELS = 3
 PAIR_CHANNELS = 2 * CHANNELS
@@ -28,7 +28,7 @@ class PerturbationReader(Protocol):
     """Where perturbations come from; must be picklable, for the data loader's workers."""
 
     def read(self, image_id: int) -> NDArray[np.int8]:
-        """Gives the perturbation of one image.
+        """Return the perturbation of one image.
 
         Args:
             image_id: the id in the annotation file.
@@ -41,18 +41,18 @@ class PerturbationReader(Protocol):
 
 
 def stack(clean: NDArray[np.uint8], adversarial: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Joins two images [H, W, 3] into a pair [H, W, 6]."""
+    """Join two images [H, W, 3] into a pair [H, W, 6]."""
     return np.concatenate([clean, adversarial], axis=2)
 
 
 def is_pair(image: NDArray[np.uint8]) -> bool:
-    """Tells a pair [H, W, 6] from a single image."""
+    """Tell a pair [H, W, 6] from a single image."""
     return image.ndim == 3 and image.shape[2] == PAIR_CHANNELS
 
 
 @TRANSFORMS.register_module()
 class AttachPerturbation(BaseTransform):
-    """Makes the adversarial image: the resized clean image without noise, plus its stored perturbation, within 0..255.
+    """Make the adversarial image: the resized clean image without noise, plus its stored perturbation, within 0..255.
 
     Stands right after Resize and before flip and crop, because perturbations are stored at the network's size.
 
@@ -67,11 +67,11 @@ class AttachPerturbation(BaseTransform):
     def __init__(self, perturbations: PerturbationReader | Mapping[str, Any]) -> None:
         reader = TRANSFORMS.build(dict(perturbations)) if isinstance(perturbations, Mapping) else perturbations
         if not isinstance(reader, PerturbationReader):
-            raise BadInput(f"perturbations must have a method read(image_id), but got {type(reader).__name__}")
+            refuse("augment: perturbations", "must have a method read(image_id)", reader)
         self.reader = reader
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Turns `img` from [H, W, 3] (or a pair of noisy and clean image) into the pair of clean and adversarial."""
+        """Turn `img` from [H, W, 3] (or a pair of noisy and clean image) into the pair of clean and adversarial."""
         image = results["img"]
         delta = self._delta(results["img_id"], image.shape[:2])
         adversarial = np.clip(image[..., -CHANNELS:].astype(np.int16) + delta, 0, 255).astype(np.uint8)
@@ -91,7 +91,7 @@ class AttachPerturbation(BaseTransform):
 
 @TRANSFORMS.register_module()
 class PackPair(PackDetInputs):
-    """Packs as mmdet's PackDetInputs does, and adds `adversarial`, uint8 [3, H, W], when the sample is a pair.
+    """Pack as mmdet's PackDetInputs does, and add `adversarial`, uint8 [3, H, W], when the sample is a pair.
 
     The data sample's `enhanced` tells whether masking enhancement has altered the image.
     """
@@ -101,7 +101,7 @@ class PackPair(PackDetInputs):
         self.meta_keys: tuple[str, ...] = (*self.meta_keys, "enhanced")
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Gives `inputs`, `data_samples`, and for a pair `adversarial`."""
+        """Return `inputs`, `data_samples`, and for a pair `adversarial`."""
         image = results["img"]
         if not is_pair(image):
             return super().transform(results)

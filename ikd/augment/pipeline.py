@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from inspect import signature
 from typing import Any, Literal
 
 from ikd.augment.pair import AttachPerturbation, PerturbationReader
-from ikd.augment.sample_specific import SampleSpecificAugment, require
-from ikd.errors import BadInput
+from ikd.augment.sample_specific import SampleSpecificAugment
+from ikd.errors import refuse
 
 _ORDERS = ("flip_crop", "crop_flip")
 
@@ -22,7 +23,7 @@ def train_pipeline(
     perturbations: PerturbationReader | Mapping[str, Any] | None = None,
     with_masks: bool = False,
 ) -> list[dict[str, Any]]:
-    """Writes the training pipeline of one phase.
+    """Write the training pipeline of one phase.
 
     With `augment` and `perturbations` it is IKD's first phase, without both the plain second one.
 
@@ -59,7 +60,7 @@ def train_pipeline(
 
 
 def test_pipeline(*, scale: tuple[int, int], keep_ratio: bool = True) -> list[dict[str, Any]]:  # noqa: PT028, no test
-    """Writes the validation pipeline: resizing only.
+    """Write the validation pipeline: resizing only.
 
     Args:
         scale: what mmdet's Resize takes, px.
@@ -81,15 +82,17 @@ def test_pipeline(*, scale: tuple[int, int], keep_ratio: bool = True) -> list[di
 
 
 def _check_geometry(scale: tuple[int, int], flip: float, order: str) -> None:
-    sides = all(isinstance(side, int) and side >= 1 for side in scale)
-    require(len(scale) == 2 and sides, "scale", scale, "must be two whole numbers of pixels, 1 or more")
-    require(0 <= flip <= 1, "flip", flip, "must be in 0..1")
-    require(order in _ORDERS, "order", order, f"must be one of {_ORDERS}")
+    if len(scale) != 2 or not all(isinstance(side, int) and side >= 1 for side in scale):
+        refuse("augment: scale", "must be two whole numbers of pixels, 1 or more", scale)
+    if not 0 <= flip <= 1:
+        refuse("augment: flip", "must be in 0..1", flip)
+    if order not in _ORDERS:
+        refuse("augment: order", f"must be one of {', '.join(_ORDERS)}", order)
 
 
 def _specific(augment: Mapping[str, Any], transforms: list[dict[str, Any]]) -> dict[str, Any]:
-    try:
-        SampleSpecificAugment(**augment)
-    except TypeError as error:
-        raise BadInput(f"augment takes area_threshold, noise, crop, published and enhancement: {error}") from error
+    known = signature(SampleSpecificAugment).parameters.keys() - {"transforms"}
+    if unknown := sorted(augment.keys() - known):
+        refuse("augment", f"takes {', '.join(sorted(known))}", unknown[0])
+    SampleSpecificAugment(**augment)  # refused here, not in a worker
     return {"type": "SampleSpecificAugment", **augment, "transforms": transforms}

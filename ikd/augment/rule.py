@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 
 def is_small(boxes_xyxy: ArrayLike, threshold: float, *, ignored: ArrayLike | None = None) -> bool:
-    """Tells whether an image holds small objects only.
+    """Tell whether an image holds small objects only.
 
     Args:
         boxes_xyxy: [n, 4], corners in pixels of the original image, before any resizing.
@@ -24,13 +24,13 @@ def is_small(boxes_xyxy: ArrayLike, threshold: float, *, ignored: ArrayLike | No
 
 
 def areas(boxes_xyxy: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Computes (x2 - x1)(y2 - y1) of boxes [n, 4]."""
+    """Compute (x2 - x1)(y2 - y1) of boxes [n, 4]."""
     sides = boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]  # [n, 2]
     return sides[:, 0] * sides[:, 1]
 
 
 def corrupt(image: NDArray[np.uint8], sigma: float) -> NDArray[np.uint8]:
-    """Adds noise n ~ N(0, sigma^2), independent per pixel and channel: clip(image / 255 + n, 0, 1) * 255.
+    """Add noise n ~ N(0, sigma^2), independent per pixel and channel: clip(image / 255 + n, 0, 1) * 255.
 
     Natural images have most power at low frequencies, so white noise changes their high frequencies most.
 

@@ -11,7 +11,7 @@ from ikd.config.recipe.hosts import HOSTS
 from ikd.config.recipe.recipe import Recipe, StagePlan
 from ikd.config.recipe.sections import ANCHORS, DRAWN, Data, Detector, Schedule, Split, Stage, Student, Teacher
 from ikd.config.recipe.stages import sequence_text
-from ikd.config.recipe.terms import LOSSES, STUDENT_ALONE, Attack, Crop, Distill, Noise, Reference
+from ikd.config.recipe.terms import LOSSES, STUDENT_ALONE, Attack, Augment, Crop, Distill, Noise, Reference
 from ikd.config.runner import Runner
 from ikd.config.schema import json_schema, write_schemas
 from ikd.config.space.domain import Domain, Prior
@@ -28,6 +28,7 @@ __all__ = [
     "STUDENT_ALONE",
     "Asha",
     "Attack",
+    "Augment",
     "Budget",
     "Crop",
     "Data",

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
 from torch import Tensor
 
 from ikd.attack import DIFGSM
+from ikd.attack.settings import AttackLoss, AttackSettings
+from ikd.config import Attack
 from ikd.errors import BadInput
 from tests.unit.attack.toys import MEAN, STD, QuadraticTeacher, noise_images, sample, tiny
 
@@ -182,16 +184,16 @@ def test_every_setting_acts(change: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"step": 9.0}, "step must be in 0..eps"),
-        ({"eps": -1.0, "step": 0.0}, "eps must be in"),
-        ({"eps": 128.0}, "eps must be in"),
-        ({"eps": float("nan")}, "eps must be in"),
-        ({"steps": 0}, "steps must be at least 1"),
-        ({"momentum": -0.1}, "momentum must be"),
-        ({"diversity_probability": 1.1}, "diversity_probability must be"),
-        ({"diversity_min_scale": 0.0}, "diversity_min_scale must be"),
-        ({"loss": "bbox"}, "loss must be one of cls, cls[+]reg, feature_distance, got 'bbox'"),
-        ({"published": True, "loss": "cls+reg"}, "published behaviour has"),
+        ({"step": 9.0}, r"attack: step: must be in 0\.\.eps, which is 8\.0, but got 9\.0"),
+        ({"eps": -1.0, "step": 0.0}, r"attack: eps: must be in 0\.\.127 grey levels, but got -1\.0"),
+        ({"eps": 128.0}, "eps: must be in"),
+        ({"eps": float("nan")}, "eps: must be in"),
+        ({"steps": 0}, "attack: steps: must be at least 1, but got 0"),
+        ({"momentum": -0.1}, "attack: momentum: must be at least 0"),
+        ({"diversity_probability": 1.1}, r"attack: diversity_probability: must be in 0\.\.1, but got 1\.1"),
+        ({"diversity_min_scale": 0.0}, "attack: diversity_min_scale: must be above 0, at most 1"),
+        ({"loss": "bbox"}, "attack: loss: must be one of cls, cls[+]reg, feature_distance, but got 'bbox'"),
+        ({"published": True, "loss": "cls+reg"}, "attack: loss: must be cls with published, but got 'cls[+]reg'"),
     ],
 )
 def test_bad_settings_are_refused(settings: dict[str, Any], message: str) -> None:
@@ -199,8 +201,18 @@ def test_bad_settings_are_refused(settings: dict[str, Any], message: str) -> Non
         DIFGSM(**settings)
 
 
+def test_defaults_are_those_of_a_recipe() -> None:
+    section = Attack()
+    recipes = {
+        **section.model_dump(exclude={"diversity", "batch_size"}),
+        **{f"diversity_{name}": value for name, value in section.diversity.model_dump().items()},
+    }
+    assert AttackSettings().parameters() == {**recipes, "seed": 0}  # no setting that a recipe has is missing
+    assert get_args(Attack.model_fields["loss"].annotation) == get_args(AttackLoss)
+
+
 def test_unpadded_batch_is_refused() -> None:
-    with pytest.raises(BadInput, match=r"\(60, 64\).*multiples of 32"):
+    with pytest.raises(BadInput, match=r"attack: images: must have sides of multiples of 32 px, but got \(60, 64\)"):
         DIFGSM()(tiny("retinanet_r18"), noise_images(1, 60, 64), [sample((60, 64))])
 
 

@@ -167,6 +167,6 @@ def test_bad_input_is_refused_before_anything_is_written(source: TrainingImages,
     store = make_store(tmp_path, teacher, source, weak)
     with pytest.raises(BadInput, match=r"at least 1 grey level.*0\.5"):
         generate(teacher, source, store, weak)
-    with pytest.raises(BadInput, match="batch_size must be at least 1"):
+    with pytest.raises(BadInput, match="attack: batch_size: must be at least 1, but got 0"):
         generate(teacher, source, store, DIFGSM(), batch_size=0)
     assert not store.folder.exists()

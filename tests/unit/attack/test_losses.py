@@ -36,7 +36,9 @@ def test_published_drops_the_rpn_list_of_mask_models() -> None:
 
 
 def test_a_teacher_without_classification_is_refused() -> None:
-    with pytest.raises(BadInput, match="no classification loss to attack; its losses are loss_bbox, acc_cls"):
+    with pytest.raises(
+        BadInput, match=r"must have a classification loss to attack, but got \['loss_bbox', 'acc_cls'\]"
+    ):
         classification_loss({"loss_bbox": one(1.0), "acc_cls": one(1.0)})
 
 

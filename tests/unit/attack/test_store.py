@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from ikd.attack import PerturbationStore
+from ikd.attack.settings import AttackSettings
 from ikd.errors import DataError
 
 KEY: dict[str, Any] = {"teacher": "abc", "attack": {"eps": 8.0}}
@@ -85,3 +86,21 @@ def test_a_line_for_people_says_how_well_the_teacher_is_fooled(store: Perturbati
         store.line("r50")
     store.finish({"count": 1, "clean": {"bbox_mAP": 0.412}, "perturbed": {"bbox_mAP": 0.0349}})
     assert store.line("r50") == "1 images; teacher r50 mAP 41.2 clean, 3.5 perturbed"
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        ({}, "7aab199c923c6a96950e5e6eb29425225bf565db8132a053a97368c609b6296a"),
+        (
+            {
+                **{"eps": 4.0, "step": 1.0, "steps": 3, "momentum": 0.5, "loss": "cls+reg", "seed": 7},
+                **{"diversity_probability": 0.25, "diversity_min_scale": 0.75},
+            },
+            "7e1f17b6ebdf9b1e4723dfff25abc5a27e019a8af6db8be3226e3e2fb6a6fd16",
+        ),
+        ({"published": True}, "66213f6604464dbc1f01b522c28d0fd025e59fe1520cb2e75b04b172c6193112"),
+    ],
+)
+def test_an_attack_finds_what_earlier_versions_have_stored(settings: dict[str, Any], name: str, tmp_path: Path) -> None:
+    assert PerturbationStore(tmp_path, {"attack": AttackSettings(**settings).parameters()}).folder.name == name

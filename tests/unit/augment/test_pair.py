@@ -66,7 +66,7 @@ def test_a_reader_is_built_from_its_config() -> None:
 
 
 def test_what_is_no_reader_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=r"must have a method read\(image_id\), but got PosixPath"):
+    with pytest.raises(BadInput, match=r"must have a method read\(image_id\), but got PosixPath\("):
         AttachPerturbation(tmp_path)  # type: ignore[arg-type]
 
 

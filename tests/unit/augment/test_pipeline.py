@@ -160,13 +160,16 @@ def test_validation_only_resizes(drawn: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"scale": (160,)}, r"scale must be two whole numbers of pixels, 1 or more, but got \(160,\)"),
-        ({"scale": (160, 0)}, "scale must be two"),
-        ({"flip": 1.5}, r"flip must be in 0\.\.1, but got 1\.5"),
-        ({"order": "crop"}, "order must be one of"),
-        ({"augment": {"noise": {"sigma": -1}}}, r"noise\.sigma must be 0 or more"),
-        ({"augment": {"sigma": 1}}, "augment takes area_threshold, noise, crop, published and enhancement.*sigma"),
-        ({"perturbations": 3}, r"must have a method read\(image_id\), but got int"),
+        ({"scale": (160,)}, r"augment: scale: must be two whole numbers of pixels, 1 or more, but got \(160,\)"),
+        ({"scale": (160, 0)}, "scale: must be two"),
+        ({"flip": 1.5}, r"augment: flip: must be in 0\.\.1, but got 1\.5"),
+        ({"order": "crop"}, "augment: order: must be one of flip_crop, crop_flip, but got 'crop'"),
+        ({"augment": {"noise": {"sigma": -1}}}, r"noise\.sigma: must be 0 or more"),
+        (
+            {"augment": {"sigma": 1}},
+            "augment: takes area_threshold, crop, enhancement, noise, published, but got 'sigma'",
+        ),
+        ({"perturbations": 3}, r"must have a method read\(image_id\), but got 3"),
     ],
 )
 def test_bad_arguments_are_refused_before_any_data(options: dict[str, Any], message: str) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,8 @@ import pytest
 from mmdet.registry import TRANSFORMS
 from mmdet.structures.mask import BitmapMasks
 
-from ikd.augment import AttachPerturbation, SampleSpecificAugment, corrupt, is_small
+from ikd.augment import AttachPerturbation, SampleSpecificAugment, TeacherBoxes, corrupt, is_small
+from ikd.config import Augment, Crop, Distill, Noise
 from ikd.errors import BadInput
 from tests.unit.augment.samples import LARGE, SMALL, Constant, Still, sample
 
@@ -89,6 +91,16 @@ def test_probabilities_are_kept(probability: float) -> None:
     large = np.mean([cropped(augment(sample([LARGE]))) for _ in range(300)])
     assert small == pytest.approx(probability, abs=0.08)
     assert large == pytest.approx(probability, abs=0.08)
+
+
+def test_defaults_are_those_of_a_recipe(tmp_path: Path) -> None:
+    TeacherBoxes.write(tmp_path / "boxes.npz", {})
+    boxes = {"boxes": str(tmp_path / "boxes.npz")}
+    augment, section, me = SampleSpecificAugment(enhancement=boxes), Augment(), Distill().me
+    assert augment.noise == {name: getattr(section.noise, name) for name in Noise.model_fields if name != "enabled"}
+    assert augment.crop == {name: getattr(section.crop, name) for name in Crop.model_fields if name != "enabled"}
+    assert augment.enhancement == {**boxes, "theta": me.theta, "min_score": me.min_score}
+    assert (augment.area_threshold, augment.published) == (section.area_threshold, section.published)
 
 
 def test_papers_values_are_the_defaults() -> None:
@@ -236,15 +248,18 @@ def test_the_adversarial_image_has_no_noise() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"area_threshold": 0}, r"area_threshold must be above 0 \(px\^2\), but got 0"),
-        ({"area_threshold": float("nan")}, "area_threshold must be above 0"),
-        ({"noise": {"sigma": -0.1}}, r"noise\.sigma must be 0 or more .*, but got -0\.1"),
-        ({"noise": {"sigma": float("nan")}}, r"noise\.sigma must be 0 or more"),
-        ({"noise": {"probability": 1.1}}, r"noise\.probability must be in 0\.\.1, but got 1\.1"),
-        ({"noise": {"severity": 1}}, r"noise\.severity is unknown, noise has \['probability', 'sigma'\]"),
-        ({"crop": {"min_ratio": 0}}, r"crop\.min_ratio must be in \(0, 1\], but got 0"),
-        ({"crop": {"min_ratio": 1.01}}, r"crop\.min_ratio must be in \(0, 1\], but got 1\.01"),
-        ({"crop": {"probability": -0.1}}, r"crop\.probability must be in 0\.\.1"),
+        ({"area_threshold": 0}, r"augment: area_threshold: must be above 0 \(px\^2\), but got 0"),
+        ({"area_threshold": float("nan")}, "area_threshold: must be above 0"),
+        ({"noise": {"sigma": -0.1}}, r"noise\.sigma: must be 0 or more .*, but got -0\.1"),
+        ({"noise": {"sigma": float("nan")}}, r"noise\.sigma: must be 0 or more"),
+        ({"noise": {"probability": 1.1}}, r"noise\.probability: must be in 0\.\.1, but got 1\.1"),
+        ({"noise": {"severity": 1}}, "augment: noise: takes probability, sigma, but got 'severity'"),
+        ({"crop": {"min_ratio": 0}}, r"crop\.min_ratio: must be in \(0, 1\], but got 0"),
+        ({"crop": {"min_ratio": 1.01}}, r"crop\.min_ratio: must be in \(0, 1\], but got 1\.01"),
+        ({"enhancement": {"boxes": "", "theta": 0}}, r"enhancement\.theta: must be above 0 \(share of the image\)"),
+        ({"enhancement": {"boxes": "", "min_score": 2}}, r"enhancement\.min_score: must be in 0\.\.1, but got 2"),
+        ({"enhancement": {"score": 1}}, "enhancement: takes boxes, min_score, theta, but got 'score'"),
+        ({"crop": {"probability": -0.1}}, r"crop\.probability: must be in 0\.\.1"),
     ],
 )
 def test_bad_settings_are_refused(options: dict[str, Any], message: str) -> None:
