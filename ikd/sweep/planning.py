@@ -13,7 +13,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ikd.config import Domain, Recipe, Runner, SearchSpace, SweepFiles
+from ikd.config import Recipe, Runner, SearchSpace, SweepFiles
 from ikd.sweep.driver import resolve, storage_of
 from ikd.sweep.extend import budgeted
 from ikd.sweep.measure import Measured, measured_before, measured_now
@@ -24,7 +24,6 @@ from ikd.sweep.records.trials import TrialRecord
 from ikd.sweep.schedulers.judges import build_judge, expected_epochs
 from ikd.sweep.storage.keeping import most_checkpoints
 from ikd.sweep.study.database import open_study
-from ikd.sweep.study.folder import SweepFolder
 
 NUM_SAMPLES = 5
 
@@ -154,7 +153,9 @@ def dry_run(
         BadInput: as `run_sweep` does.
     """
     files, folder = resolve(space, recipe=recipe, runner=runner, name=name, values=values)
-    files = _with_trials(files, folder, trials)
+    if trials is not None:
+        study = open_study(folder, files) if folder.exists else None
+        files = SweepFiles(budgeted(files.space, study, trials), files.recipe, files.runner)
     anchors = anchor_proposals(files.space, files.recipe)
     configurations = files.space.num_configurations(files.recipe)
     grid = files.space.sampler.grid
@@ -193,13 +194,6 @@ def _expected_epochs(files: SweepFiles, numbers: Sequence[int]) -> float:
     return sum(expected_epochs(judge, number, ends) for number, ends in pairs) / len(sequences)
 
 
-def _with_trials(files: SweepFiles, folder: SweepFolder, trials: str | None) -> SweepFiles:
-    if trials is None:
-        return files
-    study = open_study(folder, files) if folder.exists else None
-    return SweepFiles(budgeted(files.space, study, trials), files.recipe, files.runner)
-
-
 def _samples(files: SweepFiles) -> list[Mapping[str, Any]]:
     drawn: list[TrialRecord] = []
     for number in range(NUM_SAMPLES):
@@ -219,10 +213,7 @@ def _samples_table(samples: Sequence[Mapping[str, Any]], space: SearchSpace) -> 
         table.add_column(str(number), justify="right")
     for name in dict.fromkeys(name for sample in samples for name in sample):
         domain = space.parameters.get(name)
-        shown = [_shown(sample[name], domain) if name in sample else "-" for sample in samples]
-        table.add_row(name, *shown)
+        aliases = [domain.alias(one.get(name)) if domain is not None and name in one else None for one in samples]
+        texts = [readable(sample[name]) if name in sample else "-" for sample in samples]
+        table.add_row(name, *[alias or text for alias, text in zip(aliases, texts, strict=True)])
     return table
-
-
-def _shown(value: Any, domain: Domain | None) -> str:
-    return (domain.alias(value) if domain is not None else None) or readable(value)

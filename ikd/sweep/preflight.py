@@ -10,7 +10,7 @@ from ikd.errors import BadInput, ConfigError
 from ikd.home import at_home
 from ikd.sweep.proposals.anchors import anchor_proposals
 from ikd.sweep.records.text import readable
-from ikd.sweep.training import Training, training_of
+from ikd.sweep.training import training_of
 
 FITTING = ("teachers.sequence", "distill.host", "distill.crosskd.position", "distill.sfa.levels")
 """Fields whose choices must fit the detectors, besides the recipe itself."""
@@ -36,14 +36,10 @@ def check_training(training: str, files: SweepFiles, home: Path) -> None:
         for who, recipe in _to_check(files.space, files.recipe):
             if (print_ := recipe.fingerprint()) not in done:
                 done.add(print_)
-                _check(training_of(training), who, recipe)
-
-
-def _check(training: Training, who: str, recipe: Recipe) -> None:
-    try:
-        training.check(recipe)
-    except BadInput as error:
-        raise (BadInput(f"{who}: {error}") if who else error) from error
+                try:
+                    training_of(training).check(recipe)
+                except BadInput as error:
+                    raise (BadInput(f"{who}: {error}") if who else error) from error
 
 
 def _to_check(space: SearchSpace, recipe: Recipe) -> Iterator[tuple[str, Recipe]]:

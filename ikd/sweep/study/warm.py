@@ -19,13 +19,16 @@ def carried(records: Sequence[TrialRecord], space: SearchSpace) -> list[dict[str
     this space does not vary may have been anything: whether the old results still mean something is for the person to
     say who names the sweep.
     """
-    metric = space.objective.metric
+    wanted = {space.objective.metric, *[f"{COST}{name}" for name in space.costs]}
     kept = []
     for record in records:
         values = space.active(record.values)
         if record.state in OPEN or record.state == "failed" or not _is_point(values, space):
             continue
-        reports = {str(report.epoch): _kept(report, space, metric) for report in record.reports}
+        reports = {
+            str(report.epoch): {name: value for name, value in report.metrics.items() if name in wanted}
+            for report in record.reports
+        }
         kept.append({"values": values, "state": record.state, "fingerprint": record.fingerprint, "reports": reports})
     return kept
 
@@ -33,11 +36,6 @@ def carried(records: Sequence[TrialRecord], space: SearchSpace) -> list[dict[str
 def _is_point(values: Mapping[str, Any], space: SearchSpace) -> bool:
     exist = [name for name in space.ordered() if space.is_active(name, values)]
     return set(exist) == set(values) and all(contains(space.parameters[name], values[name]) for name in exist)
-
-
-def _kept(report: Report, space: SearchSpace, metric: str) -> dict[str, float]:
-    wanted = {metric, *[f"{COST}{name}" for name in space.costs]}
-    return {name: value for name, value in report.metrics.items() if name in wanted}
 
 
 def earlier_records(kept: Sequence[Mapping[str, Any]], metric: str, mode: str) -> list[TrialRecord]:

@@ -17,7 +17,6 @@ WIDE = 130
 """From this many columns on names are written in full."""
 MOST_CHOICES = 12
 _KINDS = {"choice": "choice", "uniform": "uniform", "log_uniform": "log", "int": "int", "log_int": "log int"}
-_FIXED = "fixed"
 Naming = Callable[[str], str]
 
 
@@ -66,16 +65,15 @@ def _parameters(space: SearchSpace, recipe: Recipe, name: Naming) -> Table:
         if shown:
             table.add_column(title, overflow="fold")
     for field, domain in space.parameters.items():
+        kind = "fixed" if domain.size == 1 else _KINDS[domain.kind]
+        own = recipe.value(field)
+        written = (domain.alias(own) or short_value(own)) + ("" if domain.contains(own) else " *")
         fed = "".join(f"\n+ {name(other)}" for other in domain.also)
-        cells = [name(field) + fed, _kind(domain), values_text(domain), _recipes_own(field, domain, recipe)]
+        cells = [name(field) + fed, kind, values_text(domain), written]
         cells += [_prior(domain)] if priors else []
         cells += [condition_text(domain.when, space, name)] if conditions else []
         table.add_row(*(Text(cell) for cell in cells))
     return table
-
-
-def _kind(domain: Domain) -> str:
-    return _FIXED if domain.size == 1 else _KINDS[domain.kind]
 
 
 def values_text(domain: Domain) -> str:
@@ -97,12 +95,6 @@ def short_value(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "null" if value is None else f"{value:.4g}" if isinstance(value, float) else readable(value)
-
-
-def _recipes_own(field: str, domain: Domain, recipe: Recipe) -> str:
-    """Write the recipe's value, with a star where it is none of the domain's."""
-    value = recipe.value(field)
-    return (domain.alias(value) or short_value(value)) + ("" if domain.contains(value) else " *")
 
 
 def _prior(domain: Domain) -> str:
