@@ -18,6 +18,7 @@ from ikd.attack.difgsm import DIFGSM
 from ikd.attack.gradient import prepared_samples
 from ikd.attack.images import Batch, TrainingImages, batches, image_ids, open_dataset
 from ikd.attack.preprocess import Normaliser, valid_mask
+from ikd.attack.settings import MAX_EPS
 from ikd.attack.store import PerturbationStore
 from ikd.data import coco_metrics, read_annotations
 from ikd.detectors import boxes_only, weights_sha256
@@ -94,7 +95,7 @@ def generate(
     if not absent and store.complete:
         return store.summary()
     store.reopen()
-    run = _Run(teacher, dataset, store, batch_size, progress or _silent)
+    run = _Run(teacher, dataset, store, batch_size, progress or (lambda done, total: None))
     run.total = len(absent) + len(ids)
     seconds = run.attack(attack, [index for index, image_id in enumerate(ids) if image_id in absent])
     clean, perturbed = run.evaluate()
@@ -112,13 +113,9 @@ def generate(
 
 def quantise(delta: Tensor, limit: float) -> NDArray[np.int8]:
     """Round a perturbation [3, H, W] to whole grey levels of at most `limit`, as [H, W, 3]."""
-    most = min(math.floor(limit), 127)
+    most = math.floor(min(limit, MAX_EPS))
     rounded: NDArray[np.int8] = delta.round().clamp(-most, most).permute(1, 2, 0).to(torch.int8).cpu().numpy()
     return rounded
-
-
-def _silent(done: int, total: int) -> None:
-    del done, total
 
 
 class _Run:
@@ -140,7 +137,7 @@ class _Run:
         """Write the perturbation of each image and return the seconds that took."""
         start = time.perf_counter()
         # relative to the contrast, the published strength may exceed eps in a channel; what was crafted is kept
-        limit = 127.0 if attack.published else attack.eps
+        limit = MAX_EPS if attack.published else attack.eps
         for batch in self._batches(indices):
             samples = [sample.to(self.device) for sample in batch.samples]
             delta = attack(self.teacher, batch.pixels.to(self.device), samples)

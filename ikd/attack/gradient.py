@@ -25,19 +25,16 @@ def prepared_samples(
         copy.set_metainfo({"batch_input_shape": input_shape, "pad_shape": pad_shape})
         for name in ("gt_instances", "ignored_instances"):
             instances = copy.get(name)
-            if instances is not None:
-                setattr(copy, name, _plain(instances, input_shape))
+            if instances is None:
+                continue
+            instances = instances.clone()
+            if "bboxes" in instances and not isinstance(instances.bboxes, Tensor):
+                instances.bboxes = instances.bboxes.tensor
+            if "masks" in instances and (instances.masks.height, instances.masks.width) != input_shape:
+                instances.masks = instances.masks.pad(input_shape, 0)
+            setattr(copy, name, instances)
         prepared.append(copy)
     return prepared
-
-
-def _plain(instances: Any, input_shape: tuple[int, int]) -> Any:
-    instances = instances.clone()
-    if "bboxes" in instances and not isinstance(instances.bboxes, Tensor):
-        instances.bboxes = instances.bboxes.tensor
-    if "masks" in instances and (instances.masks.height, instances.masks.width) != input_shape:
-        instances.masks = instances.masks.pad(input_shape, 0)
-    return instances
 
 
 def supervised_loss(teacher: Any, inputs: Tensor, samples: Sequence[Any], kind: str, seeds: Sequence[int]) -> Tensor:

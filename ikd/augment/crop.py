@@ -35,16 +35,13 @@ class ProportionalCrop(RandomCrop):
     ) -> dict[str, Any] | None:
         clean = None
         if self.separate_offsets and is_pair(results["img"]):
-            clean = self._window(results["img"][..., :CHANNELS], crop_size)
+            height, width = results["img"].shape[:2]
+            top, left = self._rand_offset((height - crop_size[0], width - crop_size[1]))
+            clean = results["img"][top : top + crop_size[0], left : left + crop_size[1], :CHANNELS]
             results["img"] = results["img"][..., CHANNELS:]
         cropped = super()._crop_data(results, crop_size, allow_negative_crop)
-        # only crowds are left
-        if cropped is None or np.all(cropped.get("gt_ignore_flags", False)):
+        if cropped is None or np.all(cropped.get("gt_ignore_flags", False)):  # only crowds are left
             return None
         if clean is not None:
             cropped["img"] = stack(clean, cropped["img"])
         return cropped
-
-    def _window(self, image: np.ndarray[Any, Any], size: tuple[int, int]) -> np.ndarray[Any, Any]:
-        top, left = self._rand_offset((image.shape[0] - size[0], image.shape[1] - size[1]))
-        return image[top : top + size[0], left : left + size[1]]

@@ -68,7 +68,7 @@ def latency_ms(detector: Any, dataset: Any) -> float:
     found: list[float] = []
     with DefaultScope.overwrite_default_scope("mmdet"):
         data = _typical(detector, dataset)
-        wait: Callable[[], None] = torch.cuda.synchronize if data["inputs"].is_cuda else _nothing
+        wait: Callable[[], None] = torch.cuda.synchronize if data["inputs"].is_cuda else lambda: None
         began = time.perf_counter()
         while len(found) < WARM_UP + REPEATS:
             start = time.perf_counter()
@@ -78,10 +78,6 @@ def latency_ms(detector: Any, dataset: Any) -> float:
             if start - began > LIMIT_SECONDS and len(found) > WARM_UP:
                 break
     return 1e3 * statistics.median(found[WARM_UP:])
-
-
-def _nothing() -> None:
-    """Do nothing: a CPU has finished when it returns."""
 
 
 def _typical(detector: Any, dataset: Any) -> dict[str, Any]:

@@ -115,9 +115,16 @@ def write_onnx(detector: Any, folder: Path, *, height: int, width: int) -> OnnxF
     try:
         with quiet(""), _quiet_exporter():
             torch.onnx.export(
-                network, (images,), path, input_names=[_INPUT], output_names=list(outputs), dynamo=True,
-                dynamic_shapes=(free,), external_data=False, verbose=False,
-            )  # fmt: skip
+                network,
+                (images,),
+                path,
+                input_names=[_INPUT],
+                output_names=list(outputs),
+                dynamo=True,
+                dynamic_shapes=(free,),
+                external_data=False,
+                verbose=False,
+            )
     except Exception as error:  # the exporter wraps whatever a layer raises
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise JobError(f"onnx: torch cannot export a {type(detector).__name__}: {reason}") from error
@@ -126,9 +133,13 @@ def write_onnx(detector: Any, folder: Path, *, height: int, width: int) -> OnnxF
     if not difference <= TOLERANCE:
         raise JobError(f"onnx: onnxruntime and torch must agree to {TOLERANCE}, but differ by {difference}")
     return OnnxFile(
-        file=path.name, input=_INPUT, outputs=outputs, size_divisor=divisor, largest_difference=difference,
+        file=path.name,
+        input=_INPUT,
+        outputs=outputs,
+        size_divisor=divisor,
+        largest_difference=difference,
         **_normalisation(detector.data_preprocessor),
-    )  # fmt: skip
+    )
 
 
 def _output_names(detector: Any, kinds: Sequence[Sequence[torch.Tensor]]) -> tuple[str, ...]:

@@ -42,7 +42,9 @@ def check_heads(student: nn.Module, teacher: nn.Module, *, position: int) -> Fam
         ours, theirs = (read(head) for head in heads.values())
         if ours != theirs:
             raise BadInput(f"crosskd: {what} must be equal, but the student has {ours}, the teacher {theirs}; {advice}")
-    widths = [_channels(head, position) for head in heads.values()]
+    widths = [
+        head.in_channels if position == 0 else head.cls_convs[position - 1].out_channels for head in heads.values()
+    ]
     if widths[0] != widths[1]:
         raise BadInput(
             f"crosskd: at position {position} the teacher's head needs features of {widths[1]} channels, but the "
@@ -67,10 +69,6 @@ def _head(detector: nn.Module, role: str) -> Any:
     return head
 
 
-def _channels(head: Any, position: int) -> int:
-    return int(head.in_channels if position == 0 else head.cls_convs[position - 1].out_channels)
-
-
 def _name(module: Any) -> str:
     return type(module).__name__
 
@@ -82,20 +80,20 @@ def _priors(head: Any) -> dict[str, Any]:
     return {"type": _name(generator), **values}
 
 
-def _coder(head: Any) -> dict[str, Any]:
-    return {"type": _name(head.bbox_coder), **vars(head.bbox_coder)}
-
-
-def _strides(head: Any) -> list[tuple[int, int]]:
-    return [tuple(stride) for stride in head.prior_generator.strides]
-
-
 _AGREE: tuple[tuple[str, Callable[[Any], Any], str], ...] = (
     ("head families", _name, "pick a teacher with the student's kind of head"),
     ("numbers of classes", lambda head: head.num_classes, "train both on the same classes"),
-    ("strides of the levels", _strides, "give both the same pyramid (neck.num_outs, neck.start_level)"),
+    (
+        "strides of the levels",
+        lambda head: [tuple(stride) for stride in head.prior_generator.strides],
+        "give both the same pyramid (neck.num_outs, neck.start_level)",
+    ),
     ("anchors", _priors, "give the student the teacher's anchor_generator"),
-    ("box coders", _coder, "give the student the teacher's bbox_coder"),
+    (
+        "box coders",
+        lambda head: {"type": _name(head.bbox_coder), **vars(head.bbox_coder)},
+        "give the student the teacher's bbox_coder",
+    ),
     ("reg_max", lambda head: getattr(head, "reg_max", None), "give the student the teacher's reg_max"),
 )
 """What must agree, how to read it, and what to do about it; the later ones presuppose the first."""
