@@ -11,7 +11,7 @@ from ikd.augment.enhancement import TeacherBoxes  # noqa: E402
 from ikd.augment.pair import AttachPerturbation, PackPair, PerturbationReader  # noqa: E402
 from ikd.augment.pipeline import test_pipeline, train_pipeline  # noqa: E402
 from ikd.augment.rule import corrupt, is_small  # noqa: E402
-from ikd.augment.sample_specific import SampleSpecificAugment  # noqa: E402
+from ikd.augment.sample_specific import SampleSpecificAugment, specific_arguments  # noqa: E402
 
 __all__ = [
     "AttachPerturbation",
@@ -21,6 +21,7 @@ __all__ = [
     "TeacherBoxes",
     "corrupt",
     "is_small",
+    "specific_arguments",
     "test_pipeline",
     "train_pipeline",
 ]

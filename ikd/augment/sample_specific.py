@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -15,7 +16,7 @@ from ikd.augment.crop import ProportionalCrop
 from ikd.augment.enhancement import TeacherBoxes
 from ikd.augment.pair import AttachPerturbation, stack
 from ikd.augment.rule import corrupt, is_small
-from ikd.config import Augment, Distill
+from ikd.config import Augment, Distill, Recipe
 from ikd.errors import refuse
 
 _SECTION = Augment()
@@ -23,6 +24,29 @@ NOISE = MappingProxyType(_SECTION.noise.model_dump(exclude={"enabled"}))
 CROP = MappingProxyType(_SECTION.crop.model_dump(exclude={"enabled"}))
 ENHANCEMENT = MappingProxyType({"boxes": "", **Distill().me.model_dump(include={"theta", "min_score"})})
 PAPER: Mapping[str, float] = MappingProxyType({})  # an empty mapping changes none of the paper's values
+
+
+def specific_arguments(recipe: Recipe, boxes: Path | None) -> dict[str, Any] | None:
+    """Return the arguments of `SampleSpecificAugment` that a recipe asks for, without `transforms`.
+
+    Args:
+        recipe: of a stage.
+        boxes: file of what drives masking enhancement; None without it.
+
+    Returns:
+        None when neither sample-specific augmentation nor masking enhancement is on.
+    """
+    augment, me = recipe.augment, recipe.distill.me
+    if not (augment.enabled or me.enabled):
+        return None
+    noise, crop = augment.noise, augment.crop
+    return {
+        "area_threshold": augment.area_threshold,
+        "noise": noise.model_dump(exclude={"enabled"}) if noise.enabled else None,
+        "crop": crop.model_dump(exclude={"enabled"}) if crop.enabled else None,
+        "published": augment.published,
+        "enhancement": {"boxes": str(boxes), "theta": me.theta, "min_score": me.min_score} if me.enabled else None,
+    }
 
 
 @TRANSFORMS.register_module()

@@ -17,7 +17,7 @@ from mmdet.datasets import CocoDataset
 from mmdet.registry import DATASETS
 from mmengine.dataset import Compose
 
-from ikd.augment import test_pipeline, train_pipeline
+from ikd.augment import specific_arguments, test_pipeline, train_pipeline
 from ikd.config import Recipe
 from ikd.data import DataFiles, part_of
 from ikd.training import averaging as _shared  # noqa: F401, registers the samplers
@@ -87,7 +87,7 @@ def train_loader(
     dataset = part_of(files, "train") | {
         "type": "SeededCocoDataset",
         "filter_cfg": {"filter_empty_gt": True, "min_size": 1},
-        "pipeline": train_pipeline(augment=_augment_arguments(recipe, boxes), perturbations=reader, **shared),
+        "pipeline": train_pipeline(augment=specific_arguments(recipe, boxes), perturbations=reader, **shared),
         "plain_pipeline": train_pipeline(**shared),
         "seed": recipe.seed,
     }
@@ -112,19 +112,4 @@ def _loader(recipe: Recipe, dataset: Config) -> Config:
         "num_workers": recipe.schedule.workers,
         "persistent_workers": False,  # workers must see the epoch and the phase
         "collate_fn": {"type": "pseudo_collate"},
-    }
-
-
-def _augment_arguments(recipe: Recipe, boxes: Path | None) -> Config | None:
-    augment, me = recipe.augment, recipe.distill.me
-    if not (augment.enabled or me.enabled):
-        return None
-    noise = {"sigma": augment.noise.sigma, "probability": augment.noise.probability}
-    crop = {"min_ratio": augment.crop.min_ratio, "probability": augment.crop.probability}
-    return {
-        "area_threshold": augment.area_threshold,
-        "noise": noise if augment.noise.enabled else None,
-        "crop": crop if augment.crop.enabled else None,
-        "published": augment.published,
-        "enhancement": {"boxes": str(boxes), "theta": me.theta, "min_score": me.min_score} if me.enabled else None,
     }
