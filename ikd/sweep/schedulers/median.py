@@ -11,8 +11,8 @@ from ikd.config import Median, Recipe, SearchSpace
 class MedianJudge:
     """Stops a trial whose best so far is below the median of the others' running averages (Golovin et al. 2017, 3.2.2).
 
-    The others are those that have reached its epoch; the average of each is over its reports up to there. The state is
-    what `judge` was told.
+    The others are those that have reported by its epoch and reached it; the average of each is over its reports up to
+    there. The state is what `judge` was told.
 
     Args:
         settings: of the scheduler.
@@ -53,7 +53,7 @@ class MedianJudge:
         averages = [
             statistics.fmean(one for at, one in seen.items() if at <= epoch)
             for other, seen in self._seen.items()
-            if other != number and max(seen) >= epoch
+            if other != number and min(seen) <= epoch <= max(seen)
         ]
         if epoch < self._settings.grace_epochs or epoch >= ends[-1] or len(averages) < self._settings.min_trials:
             return None

@@ -33,7 +33,7 @@ def test_workers_start_from_an_interpreter_with_a_space_in_its_path(tmp_path: Pa
     environment = tmp_path / "with space"
     environment.symlink_to(sys.prefix)
     python = environment / "bin" / "python"
-    root = Path(__file__).resolve().parents[3]
+    root = Path(__file__).resolve().parents[4]
     done = subprocess.run(
         [python, "-W", "ignore", "-c", SCRIPT],
         env=os.environ | {"PYTHONPATH": str(root)},

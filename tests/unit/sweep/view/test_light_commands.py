@@ -15,7 +15,7 @@ from ikd.sweep.study.folder import sweep_folder, write_files
 from tests.unit.sweep.conftest import OpenStudy, make_runner, make_space
 from tests.unit.sweep.player import Worker, conduct, play
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 HEAVY = {"torch", "mmdet", "mmengine", "mmcv", "ray", "mlflow", "pandas", "scipy", "cmaes", "pyarrow", "cv2", "onnx"}
 NO_STUDY = HEAVY | {"optuna", "sqlalchemy", "alembic"}
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.stats import kstest, truncnorm
+from scipy.stats import truncnorm
 
 from ikd.config import Domain, Recipe
-from ikd.sweep.records.domains import at, place
+from ikd.sweep.records.domains import at
 from ikd.sweep.samplers.history import History
 from ikd.sweep.samplers.priors import UnitPrior, picked
 from ikd.sweep.samplers.registry import drawn_values
@@ -105,21 +105,6 @@ def test_a_parameter_that_does_not_exist_has_no_weight() -> None:
 
 def expecting(value: float, spread: float = 0.1) -> dict[str, Any]:
     return {FIRST: {**CUBE[FIRST], "prior": {"spread": spread, "around": value}}, AXES[1]: CUBE[AXES[1]]}
-
-
-STARTS: list[dict[str, Any]] = [
-    {"tpe": {}}, {"random": {}}, {"gp": {}}, {"nsga2": {}}, {"qmc": {}}, {"cmaes": {"startup_trials": 50}},
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("sampler", STARTS, ids=lambda sampler: next(iter(sampler)))
-def test_draws_without_a_model_come_from_the_prior(sampler: dict[str, Any], recipe: Recipe) -> None:
-    space = synthetic_space(recipe, sampler, parameters=expecting(0.3))
-    drawn = [next(drawn_values(History(space, recipe, (), number))) for number in range(64)]
-    mean = place(space.parameters[FIRST], 0.3)
-    exact = truncnorm(-mean / 0.1, (1 - mean) / 0.1, mean, 0.1)
-    assert kstest([(one[FIRST] - 0.01) / 0.99 for one in drawn], exact.cdf).pvalue > 0.01
-    assert kstest([(one[AXES[1]] - 0.01) / 0.99 for one in drawn], "uniform").pvalue > 0.01, "it has none"
 
 
 def test_the_recipes_own_value_is_expected_unless_another_is_named(recipe: Recipe) -> None:

@@ -15,7 +15,7 @@ import yaml
 
 from ikd.config import load_runner
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 FOLDER = ROOT / "runners" / "ray_cluster"
 SCRIPT = FOLDER / "slurm.sbatch"
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from ikd.config import load_sweep
 from ikd.sweep.view.space import condition_text, short_names, space_table, values_text
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 SPACE = """
 recipe: drawn_r18
 description: everything

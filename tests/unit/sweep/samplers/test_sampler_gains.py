@@ -13,19 +13,14 @@ import pytest
 
 from ikd.config import Recipe
 from ikd.sweep.records.pareto import fronts, losses
-from tests.unit.sweep.synthetic import AXES, CUBE, Outcome, distance, played, synthetic_recipe, synthetic_space
+from tests.unit.sweep.synthetic import AXES, SQUARE, Outcome, bowl, played, synthetic_recipe, synthetic_space
 
 RANDOM: dict[str, Any] = {"random": {}}
-SQUARE = {name: CUBE[name] for name in AXES[:2]}
 
 
 @pytest.fixture(scope="module")
 def recipe() -> Recipe:
     return synthetic_recipe()
-
-
-def bowl(values: dict[str, Any]) -> Outcome:
-    return "finished", 0.5 - 0.3 * distance(values, 0.3) ** 2, {}
 
 
 def regret(recipe: Recipe, sampler: dict[str, Any], trials: int, seeds: Sequence[int]) -> float:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import random
 from collections import Counter
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,7 +11,7 @@ import pytest
 from ikd.config import Asha, Hyperband, Median, Recipe
 from ikd.sweep.schedulers.asha import AshaJudge
 from ikd.sweep.schedulers.hyperband import HyperbandJudge
-from ikd.sweep.schedulers.judges import Judge, build_judge, expected_epochs
+from ikd.sweep.schedulers.judges import build_judge, expected_epochs
 from ikd.sweep.schedulers.median import MedianJudge
 from tests.unit.sweep.conftest import make_space, with_teachers
 
@@ -151,41 +149,6 @@ class TestMedian:
         assert judge.judge(1, 2, 0.1, (2,)) is None
 
 
-def nondominated() -> Judge:
-    return AshaJudge(Asha(by="nondominated", brackets=2), "max")
-
-
-MAKERS: list[Callable[[], Judge]] = [
-    lambda: AshaJudge(Asha(), "max"),
-    nondominated,
-    lambda: HyperbandJudge(Hyperband(), "max", 12),
-    lambda: MedianJudge(Median(), "max"),
-]
-
-
-@pytest.mark.parametrize("make", MAKERS)
-def test_replaying_the_reports_rebuilds_every_verdict(make: Callable[[], Judge]) -> None:
-    """At any moment a judge that was told the reports so far says of the next one what the first judge said."""
-    draw, judge = random.Random(3), make()
-    reports: list[tuple[int, int, float, tuple[float, ...]]] = []
-    verdicts: list[str | None] = []
-    alive = {number: 0 for number in range(30)}
-    while alive:
-        number = draw.choice(list(alive)[:4])
-        alive[number] += 1
-        reports.append((number, alive[number], draw.random(), (draw.random(),)))
-        verdicts.append(judge.judge(*reports[-1][:3], (12,), reports[-1][3]))
-        if verdicts[-1] is not None or alive[number] == 12:
-            del alive[number]
-    assert 5 < sum(verdict is not None for verdict in verdicts) < 30
-    for cut in range(0, len(reports), 7):
-        again = make()
-        for number, epoch, value, costs in reports[:cut]:
-            again.judge(number, epoch, value, (12,), costs)
-        rest = [again.judge(number, epoch, value, (12,), costs) for number, epoch, value, costs in reports[cut:]]
-        assert rest == verdicts[cut:]
-
-
 def recipe_of(recipe: Recipe) -> Recipe:
     return recipe.with_values({"schedule.epochs": 9})
 
@@ -196,13 +159,6 @@ def recipe_of(recipe: Recipe) -> Recipe:
 )
 def test_the_space_chooses_the_judge(scheduler: dict[str, Any], kind: type, recipe: Recipe) -> None:
     assert type(build_judge(make_space(scheduler=scheduler), recipe)) is kind
-
-
-@pytest.mark.parametrize("scheduler", [{"none": {}}, {"pbt": {}}])
-def test_nothing_is_stopped_without_a_judge(scheduler: dict[str, Any], recipe: Recipe) -> None:
-    judge = build_judge(make_space(scheduler=scheduler), recipe)
-    assert judge is None
-    assert expected_epochs(judge, 0, (12, 24)) == 24
 
 
 def test_hyperband_spans_the_whole_training_of_the_space(recipe: Recipe) -> None:
