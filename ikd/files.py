@@ -79,13 +79,15 @@ def whole_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
         replace: what is there is deleted once the new folder stands in its place.
 
     Raises:
+        DiskFull: `target` is as it was.
         OSError: the folder cannot be made, or `target` holds something that is not to be replaced.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{target.name}.", suffix=_PARTIAL, dir=target.parent) as holder:
         made, aside = Path(holder) / "made", Path(holder) / "previous"
         made.mkdir()  # unlike the holder, with the permissions that a new folder has here
-        yield made
+        with _full_disk_named(target, lambda: sum(file.stat().st_size for file in made.rglob("*") if file.is_file())):
+            yield made
         replaces = replace and target.exists()
         if replaces:
             os.rename(target, aside)

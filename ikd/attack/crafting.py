@@ -20,6 +20,7 @@ from ikd.attack.images import Batch, TrainingImages, batches, image_ids, open_da
 from ikd.attack.preprocess import Normaliser, valid_mask
 from ikd.attack.settings import MAX_EPS
 from ikd.attack.store import PerturbationStore
+from ikd.config import Attack
 from ikd.data import coco_metrics, read_annotations
 from ikd.detectors import boxes_only, weights_sha256
 from ikd.errors import DataError, refuse
@@ -59,7 +60,7 @@ def generate(
     store: PerturbationStore,
     attack: DIFGSM,
     *,
-    batch_size: int = 8,
+    batch_size: int = Attack().batch_size,
     device: str | torch.device = "cpu",
     progress: Notify | None = None,
 ) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ikd.config import Input
 from ikd.data import categories
 
 
@@ -31,7 +32,7 @@ class TrainingImages:
     annotations: Path
     images: Path
     input_size: tuple[int, int]
-    keep_ratio: bool = True
+    keep_ratio: bool = Input().keep_ratio
 
 
 @dataclass(frozen=True)

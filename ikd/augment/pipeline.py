@@ -8,17 +8,19 @@ from typing import Any, Literal
 
 from ikd.augment.pair import AttachPerturbation, PerturbationReader
 from ikd.augment.sample_specific import SampleSpecificAugment
+from ikd.config import Input
 from ikd.errors import refuse
 
 _ORDERS = ("flip_crop", "crop_flip")
+_INPUT = Input()
 
 
 def train_pipeline(
     *,
     scale: tuple[int, int],
-    keep_ratio: bool = True,
-    flip: float = 0.5,
-    order: Literal["flip_crop", "crop_flip"] = "flip_crop",
+    keep_ratio: bool = _INPUT.keep_ratio,
+    flip: float = _INPUT.flip,
+    order: Literal["flip_crop", "crop_flip"] = _INPUT.order,
     augment: Mapping[str, Any] | None = None,
     perturbations: PerturbationReader | Mapping[str, Any] | None = None,
     with_masks: bool = False,
@@ -59,7 +61,7 @@ def train_pipeline(
     return [{"type": "LoadImageFromFile"}, load, *middle, {"type": "PackPair"}]
 
 
-def test_pipeline(*, scale: tuple[int, int], keep_ratio: bool = True) -> list[dict[str, Any]]:  # noqa: PT028, no test
+def test_pipeline(*, scale: tuple[int, int], keep_ratio: bool = _INPUT.keep_ratio) -> list[dict[str, Any]]:  # noqa: PT028, no test
     """Write the validation pipeline: resizing only.
 
     Args:

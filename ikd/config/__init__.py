@@ -9,7 +9,7 @@ from ikd.config.files import SweepFiles, load_recipe, load_runner, load_sweep, p
 from ikd.config.recipe.fields import field_names, loss_weights
 from ikd.config.recipe.hosts import HOSTS
 from ikd.config.recipe.recipe import Recipe, StagePlan
-from ikd.config.recipe.sections import ANCHORS, DRAWN, Data, Detector, Schedule, Split, Stage, Student, Teacher
+from ikd.config.recipe.sections import ANCHORS, DRAWN, Data, Detector, Input, Schedule, Split, Stage, Student, Teacher
 from ikd.config.recipe.stages import sequence_text
 from ikd.config.recipe.terms import LOSSES, STUDENT_ALONE, Attack, Augment, Crop, Distill, Noise, Reference
 from ikd.config.runner import Runner
@@ -36,6 +36,7 @@ __all__ = [
     "Distill",
     "Domain",
     "Hyperband",
+    "Input",
     "Median",
     "Noise",
     "NonNegative",

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ikd.config import Detector, Recipe, Teacher
+from ikd.config import HOSTS, Detector, Recipe, Teacher
 from ikd.data import DataFiles
 from ikd.detectors import (
     build_detector,
@@ -64,8 +64,8 @@ def build_model(recipe: Recipe, files: DataFiles, teacher: torch.nn.Module | Non
 
 def _terms(recipe: Recipe, files: DataFiles, student: Any, teacher: Any) -> Terms:
     distill, host = recipe.distill, recipe.distill.host
-    if host == "crosskd":
-        heads = CrossHeads(student, teacher, **distill.crosskd.model_dump(), reduction=distill.reduction)
+    if host != "none" and HOSTS[host].between_heads:
+        heads = CrossHeads(student, teacher, **getattr(distill, host).model_dump(), reduction=distill.reduction)
         if not (recipe.adversarial.enabled or distill.sfa.enabled):
             return Terms(heads=heads)
     else:

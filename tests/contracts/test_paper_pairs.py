@@ -19,6 +19,7 @@ from ikd.distill.crosskd.heads import CrossHeads
 from ikd.errors import BadInput
 from tests.contracts.paper_tables import ADVERSARIAL, STUDENTS, TABLE, TWO_STAGE_TEACHERS, WEIGHTS
 from tests.unit.detectors.batches import batch, summed, total
+from tests.unit.distill.heads import hyperparameters
 
 COCO_CLASSES = tuple(f"class {index}" for index in range(80))
 
@@ -204,4 +205,4 @@ def cross_heads(student: Any, teacher: Any) -> CrossHeads | None:
         check_heads(student, teacher, position=position)
     except BadInput:
         return None
-    return CrossHeads(student, teacher, position=position)
+    return CrossHeads(student, teacher, **hyperparameters(position=position))

@@ -14,6 +14,7 @@ from ikd.detectors import Taps, build_detector, detector_config, freeze
 from ikd.distill.crosskd.heads import CrossHeads
 from ikd.errors import BadInput
 from tests.unit.detectors.batches import batch, summed, total
+from tests.unit.distill.heads import hyperparameters
 
 SIDE = 96
 RESNEXT = {"backbone": "resnext", "depth": 50}
@@ -97,7 +98,7 @@ def test_a_step_with_every_loss(pair: str, loss: str) -> None:
 @pytest.mark.parametrize("pair", ["retinanet from x", "gfl from x", "atss from r", "fcos from x"])
 def test_a_step_with_crosskd_between_equal_heads(pair: str) -> None:
     student, teacher = pair_of(pair)
-    heads = CrossHeads(student, teacher, position=1)
+    heads = CrossHeads(student, teacher, **hyperparameters(position=1))
     images, samples = batch(SIDE)
     student.train()
     with heads.capture() as seen:
@@ -120,4 +121,4 @@ def test_a_step_with_crosskd_between_equal_heads(pair: str) -> None:
 )
 def test_crosskd_is_refused_between_other_heads(pair: str, reason: str) -> None:
     with pytest.raises(BadInput, match=reason):
-        CrossHeads(*pair_of(pair), position=1)
+        CrossHeads(*pair_of(pair), **hyperparameters(position=1))

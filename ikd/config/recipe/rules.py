@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from ikd.config.document import Document, Location
+from ikd.config.recipe.hosts import HOSTS
 from ikd.config.recipe.sections import DRAWN, RecipeSections
 from ikd.config.recipe.stages import STAGE_FIELDS, stage_ends
 from ikd.config.recipe.terms import WITHOUT_TEACHER
@@ -100,6 +101,10 @@ def _alignment_faults(recipe: RecipeSections) -> Iterator[Fault]:
         )
     if sfa.enabled and (not sfa.levels or len(set(sfa.levels)) < len(sfa.levels)):
         yield ("distill", "sfa", "levels"), list(sfa.levels), "must list at least one level, and none twice"
-    if sfa.enabled and sfa.mode == "standardise_inputs" and recipe.distill.host in ("none", "crosskd"):
+    if sfa.enabled and sfa.mode == "standardise_inputs" and not _reads_maps(recipe.distill.host):
         rule = "must be extra_loss where the host reads no feature maps"
         yield ("distill", "sfa", "mode"), sfa.mode, f"{rule} (host {recipe.distill.host})"
+
+
+def _reads_maps(host: str) -> bool:
+    return host != "none" and not HOSTS[host].between_heads

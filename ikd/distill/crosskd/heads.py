@@ -64,10 +64,10 @@ class CrossHeads:
         student: nn.Module,
         teacher: nn.Module,
         *,
-        position: int = 3,
-        w_cls: float = 1.0,
-        w_reg: float = 1.0,
-        beta: float = 1.0,
+        position: int,
+        w_cls: float,
+        w_reg: float,
+        beta: float,
         reduction: Reduction = "published",
     ) -> None:
         self._family = check_heads(student, teacher, position=position)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ikd.config import LOSSES
 from ikd.detectors import build_detector, detector_config, freeze
 
 Boxes = list[list[list[float]]]
@@ -79,3 +80,8 @@ def batch(boxes: Boxes) -> tuple[Tensor, list[Any]]:
         samples.append(sample)
     images = torch.randn(len(boxes), 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
     return images, samples
+
+
+def hyperparameters(**changes: Any) -> dict[str, Any]:
+    """Return what `CrossHeads` is built with: the recipe's, at a position that the small towers have."""
+    return LOSSES["crosskd"](**{"position": 1, **changes}).model_dump()

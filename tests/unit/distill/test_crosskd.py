@@ -14,7 +14,7 @@ from ikd.detectors import freeze, weights_sha256
 from ikd.distill.crosskd.heads import CrossHeads
 from ikd.distill.functional import Targets
 from ikd.distill.losses.crosskd import CrossKD, align_scale, crosskd_classification
-from tests.unit.distill.heads import BOXES, FAMILIES, SIDE, Boxes, batch, pair, tiny, twins
+from tests.unit.distill.heads import BOXES, FAMILIES, SIDE, Boxes, batch, hyperparameters, pair, tiny, twins
 
 PREDICTORS = {
     "RetinaHead": ("retina_cls", "retina_reg"),
@@ -25,7 +25,8 @@ PREDICTORS = {
 
 
 def cross_losses(student: Any, teacher: Any, boxes: Boxes = BOXES, **settings: Any) -> dict[str, Any]:
-    cross = CrossHeads(student, teacher, **({"position": 1} | settings))
+    reduction = settings.pop("reduction", "published")
+    cross = CrossHeads(student, teacher, **hyperparameters(**settings), reduction=reduction)
     images, samples = batch(boxes)
     with cross.capture() as seen:
         student.loss(images, samples)
@@ -282,7 +283,7 @@ class TestAcrossFamilies:
         runs: list[int] = []
         counter = student.bbox_head.register_forward_hook(lambda *_: runs.append(1))
         for position in (0, 2):
-            cross = CrossHeads(student, teacher, position=position)
+            cross = CrossHeads(student, teacher, **hyperparameters(position=position))
             with cross.capture() as seen:
                 captured = student.loss(images, samples)
             cross.losses(seen, teacher.extract_feat(images))
@@ -365,7 +366,7 @@ def test_towers_may_differ_above_the_crossing() -> None:
 
 def test_a_capture_takes_one_loss() -> None:
     student, teacher = pair("RetinaHead")
-    cross = CrossHeads(student, teacher, position=1)
+    cross = CrossHeads(student, teacher, **hyperparameters(position=1))
     images, samples = batch(BOXES)
     with pytest.raises(RuntimeError, match=r"takes exactly one student\.loss"), cross.capture():
         student.extract_feat(images)

@@ -11,7 +11,7 @@ from ikd.distill.crosskd.families import FAMILIES
 from ikd.distill.crosskd.fit import check_heads
 from ikd.distill.crosskd.heads import CrossHeads
 from ikd.errors import BadInput
-from tests.unit.distill.heads import built, tiny
+from tests.unit.distill.heads import built, hyperparameters, tiny
 
 REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "position above the tower": (
@@ -57,7 +57,7 @@ def test_unfit_heads_are_refused(case: str) -> None:
     ours, theirs, message = REFUSED[case]
     student, teacher = (tiny(**({"family": "RetinaHead"} | changes)) for changes in (ours, theirs))
     with pytest.raises(BadInput, match=message):
-        CrossHeads(student, freeze(teacher), position=2)
+        CrossHeads(student, freeze(teacher), **hyperparameters(position=2))
 
 
 def test_two_stage_detectors_are_refused() -> None:

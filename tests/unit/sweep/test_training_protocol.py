@@ -20,7 +20,7 @@ from ikd.sweep.training import Training
 from tests.faults import placed_training
 from tests.unit.sweep import fake_training
 from tests.unit.sweep.test_dry_run import OneEpoch
-from tests.unit.sweep.test_worker_starts import Training as Asked
+from tests.unit.sweep.tune.test_worker_starts import Training as Asked
 
 OWN: Training = ikd.training
 FAKE: Training = fake_training
