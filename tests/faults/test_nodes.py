@@ -117,13 +117,13 @@ import sys
 from ikd.sweep.tune.environment import prepare_environment
 prepare_environment("local")
 import ray
-from ikd.sweep import _cluster
+from ikd.sweep.tune import cluster
 from tests.faults import elsewhere_driver
 from tests.unit.sweep.conftest import make_runner
 if sys.argv[1] == "dead":
-    _cluster._quoted_python = lambda: {"py_executable": "/none/python"}
+    cluster._quoted_python = lambda: {"py_executable": "/none/python"}
     sys.exit(elsewhere_driver.main(*sys.argv[2:]))
-with _cluster.ray_session(make_runner()):
+with cluster.ray_session(make_runner()):
     others = ray.remote(type("Others", (), {"here": lambda self: None})).options(num_cpus=2).remote()
     ray.get(others.here.remote())
     sys.exit(elsewhere_driver.main(*sys.argv[2:]))
