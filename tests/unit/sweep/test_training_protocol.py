@@ -37,7 +37,7 @@ HERE = {
     "tests.faults.placed_training": PLACED,
     "benchmarks.overhead.work": WORK,
     "tests.unit.sweep.test_dry_run:OneEpoch": ONE_EPOCH,
-    "tests.unit.sweep.test_worker_starts:Training": ASKED,
+    "tests.unit.sweep.tune.test_worker_starts:Training": ASKED,
 }
 
 
