@@ -76,6 +76,15 @@ class FitNet(Term):
     """Weight."""
 
 
+class Nad(Term):
+    """Neural Attention Distillation: attention transfer."""
+
+    beta: Weight = 1000.0
+    """Weight."""
+    p: Annotated[float, Field(ge=1.0)] = 2.0
+    """Power of the magnitudes whose sum over channels is the attention."""
+
+
 class Amd(Term):
     """Adaptive Masking Distillation (a reconstruction: the paper has no public code)."""
 
@@ -139,6 +148,7 @@ _OWN: Mapping[str, type[Term]] = {
     "dmkd": Dmkd,
     "dfmsd": Dfmsd,
     "crosskd": CrossKd,
+    "nad": Nad,
 }
 
 

@@ -24,6 +24,7 @@ from ikd.distill.losses.fbkd import FBKD
 from ikd.distill.losses.fgd import FGD
 from ikd.distill.losses.fitnet import FitNet
 from ikd.distill.losses.mgd import MGD
+from ikd.distill.losses.nad import NAD
 from ikd.distill.losses.pkd import PKD
 from ikd.distill.losses.weights import Reduction, Scale
 from ikd.errors import BadInput, refuse
@@ -40,6 +41,7 @@ LOSSES: Mapping[str, Callable[..., nn.Module]] = {
     "fgd": FGD,
     "fitnet": FitNet,
     "mgd": MGD,
+    "nad": NAD,
     "pkd": PKD,
 }
 """ikd's own losses by their names in recipes and search spaces; their hyperparameters stand in `ikd.config.LOSSES`."""

@@ -71,6 +71,7 @@ CASES = {
     "mgd": Case(
         GENERATED, weights=("alpha",), changes={"mask_ratio": 0.3, "reduction": "mean"}, plain={"mask_ratio": 0.0}
     ),
+    "nad": Case(0.001446683541, weights=("beta",), changes={"p": 1.5}),
     "pkd": Case(0.9445984906, additive=False),
 }
 """One entry per loss; a loss without one fails the contract."""
