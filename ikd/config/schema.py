@@ -6,7 +6,12 @@ recipe, `include` of a space) is not required.
 
 from __future__ import annotations
 
+import ast
+import functools
+import inspect
+import itertools
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -33,6 +38,10 @@ def json_schema(kind: Kind) -> Schema:
     """Return the JSON schema (draft 7) of one kind of file."""
     _, definitions = models_json_schema([(_CLASSES[kind], "validation"), (Recipe, "validation")])
     sections: dict[str, Schema] = definitions["$defs"]
+    for cls in _below(Section):
+        properties = sections.get(cls.__name__, {}).get("properties", {})
+        for name, text in _meanings(cls).items() if properties else ():
+            properties[name] = dict(sorted({"description": text, **properties[name]}.items()))
     for section in sections.values():
         section.pop("required", None)
         for node in _nodes(section):
@@ -53,6 +62,37 @@ def json_schema(kind: Kind) -> Schema:
     used = _used(top, sections)
     definitions = {name: sections[name] for name in sorted(used)}
     return {"$schema": _DIALECT, "title": f"ikd {kind}", **top, **({"$defs": definitions} if definitions else {})}
+
+
+def _below(cls: type[Section]) -> Iterator[type[Section]]:
+    for one in cls.__subclasses__():
+        yield one
+        yield from _below(one)
+
+
+def _meanings(cls: type[Section]) -> dict[str, str]:
+    """Return what the text below each field of a section says, by the name in the file.
+
+    Not by pydantic's `use_attribute_docstrings`: that parses the sources at import, which takes a tenth of a second.
+    """
+    texts: dict[str, str] = {}
+    for owner in reversed(cls.__mro__):
+        if issubclass(owner, Section) and owner.__name__ in (classes := _classes(owner.__module__)):
+            for field, text in itertools.pairwise(classes[owner.__name__].body):
+                if (
+                    isinstance(field, ast.AnnAssign)
+                    and isinstance(field.target, ast.Name)
+                    and isinstance(text, ast.Expr)
+                ):
+                    texts[field.target.id] = inspect.cleandoc(ast.literal_eval(text.value))
+    fields = {name: field for name, field in cls.model_fields.items() if name in texts}
+    return {field.alias or name: texts[name] for name, field in fields.items()}
+
+
+@functools.cache
+def _classes(module: str) -> dict[str, ast.ClassDef]:
+    tree = ast.parse(inspect.getsource(sys.modules[module]))
+    return {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
 
 
 def write_schemas(folder: Path) -> list[Path]:

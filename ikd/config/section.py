@@ -31,9 +31,7 @@ SectionType = TypeVar("SectionType", bound="Section")
 class Section(pydantic.BaseModel):
     """A frozen group of fields. Unknown fields, wrong types, NaN and infinities are errors."""
 
-    model_config = pydantic.ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     @pydantic.field_validator("*", mode="before")
     @classmethod
