@@ -63,7 +63,13 @@ def image_digests(content: dict[str, Any], images: Path) -> list[str]:
     names = {category["id"]: str(category["name"]) for category in content["categories"]}
     objects: dict[Any, list[str]] = defaultdict(list)
     for annotation in content["annotations"]:
-        objects[annotation["image_id"]].append(_object(annotation, names))
+        of_image = objects[annotation["image_id"]]
+        box = [float(value) for value in annotation["bbox"]]
+        area = float(annotation.get("area", box[2] * box[3]))
+        ignored = [bool(annotation.get("iscrowd", 0)), bool(annotation.get("ignore", 0))]
+        mask = _numbers_as_float(annotation.get("segmentation") or None)
+        # the same text whatever the ids, the order of keys, and 1 against 1.0
+        of_image.append(json.dumps([names[annotation["category_id"]], box, area, ignored, mask], sort_keys=True))
 
     def digest(image: dict[str, Any]) -> str:
         pixels = sha256(images / image["file_name"])
@@ -72,15 +78,6 @@ def image_digests(content: dict[str, Any], images: Path) -> list[str]:
     # hashlib releases the interpreter lock, and reading waits for the disk
     with ThreadPoolExecutor(min(16, 2 * (os.cpu_count() or 1))) as pool:
         return list(pool.map(digest, content["images"]))
-
-
-def _object(annotation: dict[str, Any], names: dict[Any, str]) -> str:
-    """Write one annotation in a form that does not depend on ids, key order or 1 against 1.0."""
-    box = [float(value) for value in annotation["bbox"]]
-    area = float(annotation.get("area", box[2] * box[3]))
-    ignored = [bool(annotation.get("iscrowd", 0)), bool(annotation.get("ignore", 0))]
-    mask = _numbers_as_float(annotation.get("segmentation") or None)
-    return json.dumps([names[annotation["category_id"]], box, area, ignored, mask], sort_keys=True)
 
 
 def _numbers_as_float(value: Any) -> Any:

@@ -97,10 +97,13 @@ class DistillDetector(BaseModel):
             losses = self.losses(self.data_preprocessor(data, True))
         total, named = self.parse_losses(losses)
         if not torch.isfinite(total):
-            raise NonFiniteLoss(_non_finite(named), *self.position)
+            values = {name: float(value.detach()) for name, value in named.items() if name != "loss"}
+            broken = {name: value for name, value in values.items() if not math.isfinite(value)}
+            raise NonFiniteLoss(broken or {"total": float(total.detach())}, *self.position)
         optim_wrapper.update_params(total)
-        parts = {name.removeprefix("loss_"): value.detach() for name, value in named.items() if _is_part(name)}
-        return parts | {"total": total.detach()}
+        # neither their sum, nor the accuracies that two-stage heads put beside them
+        parts = {name: value for name, value in named.items() if "loss" in name and name != "loss"}
+        return {name.removeprefix("loss_"): value.detach() for name, value in parts.items()} | {"total": total.detach()}
 
     def val_step(self, data: Batch) -> list[Any]:
         """Predict boxes with the student; masks are not validated, and pasting them takes longer than all the rest."""
@@ -192,17 +195,15 @@ class DistillDetector(BaseModel):
         return other({"inputs": images}, False)["inputs"]
 
     def _term(self, name: str, levels: nn.ModuleList, maps: Maps, targets: Targets) -> Tensor:
-        """Sum a loss over levels."""
+        """Sum a loss over levels, and note its effective weight where it has one."""
         pairs = zip(levels, *maps, strict=True)
         parts = [loss(student, teacher, targets) for loss, student, teacher in pairs]
-        self._note_weight(name, levels, maps[1])
-        return torch.stack(parts).sum()
-
-    def _note_weight(self, name: str, levels: nn.ModuleList, features: Sequence[Tensor]) -> None:
         losses: list[Any] = [level.loss for level in levels]
         if hasattr(losses[0], "effective_weight"):
-            weights = [loss.effective_weight(feature[0].numel()) for loss, feature in zip(losses, features)]  # noqa: B905
+            sizes = [feature[0].numel() for feature in maps[1]]
+            weights = [loss.effective_weight(size) for loss, size in zip(losses, sizes, strict=True)]
             self.effective_weights[name] = math.fsum(weights)
+        return torch.stack(parts).sum()
 
 
 def targets_of(batch: Batch) -> Targets:
@@ -218,18 +219,7 @@ def targets_of(batch: Batch) -> Targets:
     )
 
 
-def _is_part(name: str) -> bool:
-    """Tell a loss from their sum, and from the accuracies that two-stage heads put beside them."""
-    return "loss" in name and name != "loss"
-
-
 def _equal(one: Any, other: Any) -> bool:
     if isinstance(one, Tensor) and isinstance(other, Tensor):
         return bool(torch.equal(one, other))
     return bool(one == other)
-
-
-def _non_finite(named: Mapping[str, Tensor]) -> dict[str, float]:
-    values = {name: float(value.detach()) for name, value in named.items()}
-    parts = {name: value for name, value in values.items() if not math.isfinite(value) and name != "loss"}
-    return parts or {"total": values["loss"]}

@@ -6,7 +6,7 @@ import json
 import math
 import random
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -29,16 +29,12 @@ Config = dict[str, Any]
 def typical_size(annotations: Path, scale: tuple[int, int], keep_ratio: bool, divisor: int) -> tuple[int, int]:
     """Return the median padded (height, width) of the resized training images, in pixels."""
     images = json.loads(annotations.read_text())["images"]
-    sizes = [_padded(image, scale, keep_ratio, divisor) for image in images]
-    return (
-        int(statistics.median_low([size[0] for size in sizes])),
-        int(statistics.median_low([size[1] for size in sizes])),
-    )
-
-
-def _padded(image: Mapping[str, Any], scale: tuple[int, int], keep_ratio: bool, divisor: int) -> tuple[int, int]:
-    width, height = rescale_size((image["width"], image["height"]), scale) if keep_ratio else scale
-    return math.ceil(height / divisor) * divisor, math.ceil(width / divisor) * divisor
+    heights, widths = [], []
+    for image in images:
+        width, height = rescale_size((image["width"], image["height"]), scale) if keep_ratio else scale
+        heights.append(math.ceil(height / divisor) * divisor)
+        widths.append(math.ceil(width / divisor) * divisor)
+    return int(statistics.median_low(heights)), int(statistics.median_low(widths))
 
 
 @DATASETS.register_module()

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from ikd.config import Recipe, StagePlan, Teacher
+from ikd.config import Recipe, StagePlan
 from ikd.data import DataFiles
 from ikd.detectors import build_detector, freeze
 from ikd.errors import BadInput
@@ -65,8 +65,12 @@ def check(recipe: Recipe) -> DataFiles:
 
 
 def _check_stage(plan: StagePlan, files: DataFiles) -> None:
+    chosen, teacher = plan.recipe.teacher, None
     with torch.random.fork_rng(devices=[]):
-        teacher = _any_teacher(plan.recipe.teacher, files) if plan.recipe.teacher else None
+        if chosen is not None and chosen.checkpoint is not None:
+            teacher = load_teacher(chosen, chosen.checkpoint, files.classes)
+        elif chosen is not None:
+            teacher = freeze(build_detector(model_config(chosen, files.classes)))
         model = build_model(plan.recipe, files, teacher)
     _check_masks(files, {"student": model.student})
     if plan.recipe.adversarial.enabled and teacher is not None:  # the attack asks the teacher's whole loss
@@ -87,13 +91,6 @@ def _check_masks(files: DataFiles, detectors: Mapping[str, Any]) -> None:
 def _boxes_without_mask(annotations: Path, stamp: int) -> int:
     found = json.loads(annotations.read_text())["annotations"]
     return sum(not annotation.get("segmentation") for annotation in found)
-
-
-def _any_teacher(teacher: Teacher, files: DataFiles) -> torch.nn.Module:
-    if teacher.checkpoint is not None:
-        return load_teacher(teacher, teacher.checkpoint, files.classes)
-    frozen: torch.nn.Module = freeze(build_detector(model_config(teacher, files.classes)))
-    return frozen
 
 
 def _check_length(recipe: Recipe, files: DataFiles) -> None:

@@ -55,13 +55,14 @@ class DFMSD(nn.Module):
     def forward(self, student: Tensor, teacher: Tensor, targets: Targets) -> Tensor:
         """Return the weighted loss of one level; maps [N, C, H, W] of equal shape. The boxes play no part."""
         errors = squared_errors(self.restore(student, teacher), teacher)  # [N]
-        return self._weighted_mean(errors, targets.enhanced) * self.normaliser.elements(student[0].numel())
-
-    def _weighted_mean(self, errors: Tensor, enhanced: Tensor | None) -> Tensor:
+        enhanced = targets.enhanced
         if self.alpha == self.beta:  # one weight for all images, as in DMKD
-            return self.alpha * errors.mean()
-        weights = self.alpha if enhanced is None else torch.where(enhanced.to(errors.device), self.beta, self.alpha)
-        return (weights * errors).mean()
+            mean = self.alpha * errors.mean()
+        elif enhanced is None:
+            mean = (self.alpha * errors).mean()
+        else:
+            mean = (torch.where(enhanced.to(errors.device), self.beta, self.alpha) * errors).mean()
+        return mean * self.normaliser.elements(student[0].numel())
 
     def effective_weight(self, elements: int) -> float:
         """Return alpha as the weight of a mean over `elements` of one image and level."""

@@ -109,20 +109,19 @@ class FBKD(nn.Module):
         channel = self.channel_adapter(student.mean(dim=(2, 3))) - teacher.mean(dim=(2, 3))
         spatial = self.spatial_adapter(student.mean(dim=1, keepdim=True)) - teacher.mean(dim=1, keepdim=True)
         relation = self.relation_adapter(self.student_relation(student)) - self.teacher_relation(teacher)
+        feature = self.feature_adapter(student) - teacher
+        with torch.no_grad():  # the two factors of sqrt(m)
+            ours, theirs = (attention(features, self.temperature) for features in (student, teacher))
+            of_cell, of_channel = (((one + other) / 2).sqrt() for one, other in zip(ours, theirs, strict=True))
+        feature = feature * of_cell[:, None]
+        if self.channel_mask:
+            feature = feature * of_channel[:, :, None, None]
         return {  # vector_norm has the gradient 0 at 0, where the root of a sum of squares would have NaN
-            "feature": whole * vector_norm(self._masked(self.feature_adapter(student) - teacher, student, teacher)),
+            "feature": whole * vector_norm(feature),
             "channel": of_channels * vector_norm(channel),
             "spatial": of_cells * vector_norm(spatial),
             "relation": whole * vector_norm(relation),
         }
-
-    def _masked(self, residual: Tensor, student: Tensor, teacher: Tensor) -> Tensor:
-        """Return sqrt(m) times the residual."""
-        with torch.no_grad():
-            ours, theirs = (attention(features, self.temperature) for features in (student, teacher))
-            spatial, channel = (((one + other) / 2).sqrt() for one, other in zip(ours, theirs, strict=True))
-        masked = residual * spatial[:, None]
-        return masked * channel[:, :, None, None] if self.channel_mask else masked
 
     def _root(self, factor: float, num_images: int) -> float:
         """Return what a norm is multiplied by where its square takes `factor`; a mean counts the batch too."""
