@@ -73,7 +73,14 @@ def diagnose() -> list[Check]:
         shared_memory,
         git,
     )
-    return [check for look in looks for check in _survive(look)]
+    checks: list[Check] = []
+    for look in looks:
+        try:
+            checks += list(look())  # all or nothing of a look
+        except Exception as error:  # a doctor that dies of the disease tells nothing
+            name = look.__name__.strip("_").replace("_", " ")
+            checks.append(Check(name, "fail", f"{type(error).__name__}: {error}", "set up again: make clean .venv"))
+    return checks
 
 
 def exit_status(checks: Iterable[Check]) -> int:
@@ -88,14 +95,6 @@ def render(checks: Iterable[Check]) -> Table:
     for check in checks:
         table.add_row(f"[{colours[check.status]}]{check.status}", check.name, check.detail, check.advice)
     return table
-
-
-def _survive(look: Callable[[], Iterable[Check]]) -> list[Check]:
-    try:
-        return list(look())
-    except Exception as error:  # a doctor that dies of the disease tells nothing
-        name = look.__name__.strip("_").replace("_", " ")
-        return [Check(name, "fail", f"{type(error).__name__}: {error}", "set up again: make clean .venv")]
 
 
 def python() -> Iterator[Check]:

@@ -57,12 +57,9 @@ def plugins(group: Group) -> Iterator[Plugin]:
     """
     owners: dict[str, str] = {}
     for entry in sorted(entry_points(group=group), key=lambda one: (one.name, one.value)):
-        plugin = Plugin(entry.name, group, _package(entry), None)
+        package = entry.dist.name if entry.dist is not None else entry.value.partition(":")[0].partition(".")[0]
+        plugin = Plugin(entry.name, group, package, None)
         if plugin.name in owners:
             plugin.refuse(f"must have a name of its own; package {owners[plugin.name]} has it too")
         owners[plugin.name] = plugin.package
         yield replace(plugin, value=plugin.loaded(entry.value))
-
-
-def _package(entry: EntryPoint) -> str:
-    return entry.dist.name if entry.dist is not None else entry.value.partition(":")[0].partition(".")[0]

@@ -111,9 +111,11 @@ def _facts(content: Mapping[str, Any]) -> str:
     counted = f"{cost / 1e6:.1f} M" if cost is not None else f"not counted ({content['multiply_adds_unknown_because']})"
     root = content["data"]["root"]
     recipe = content["recipe"]
+    host = recipe["distill"]["host"]
+    doubt = " (a reconstruction: its paper has no public code, so results are not the authors' own)"
     rows = {
         "Taught by": sequence_text(recipe["teachers"]["sequence"]) or "nobody: trained alone",
-        "Distillation": _method(recipe["distill"]["host"]),
+        "Distillation": host + (doubt if host in RECONSTRUCTIONS else ""),
         "Classes": ", ".join(content["classes"]),
         "Parameters": f"{content['parameters']:,}",
         "FLOPs (multiply-adds, one image)": f"{counted} at {size['width']} x {size['height']} px",
@@ -123,12 +125,6 @@ def _facts(content: Mapping[str, Any]) -> str:
         "SHA-256 of student.pth": f"`{content['sha256']}`",
     }
     return "| | |\n|---|---|\n" + "".join(f"| {name} | {_cell(value)} |\n" for name, value in rows.items())
-
-
-def _method(host: str) -> str:
-    if host in RECONSTRUCTIONS:
-        return f"{host} (a reconstruction: its paper has no public code, so results are not the authors' own)"
-    return host
 
 
 def _metrics(metrics: Mapping[str, Mapping[str, float | None]]) -> str:

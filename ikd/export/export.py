@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
@@ -52,11 +53,15 @@ def export_student(
     """
     if onnx:
         require_onnx()
-    trial = _with_root(read_trial(best), data_root)
+    trial = read_trial(best)
+    if data_root is not None:
+        trial = replace(trial, recipe=trial.recipe.with_values({"data.root": str(data_root)}))
     files = _files(trial)
+    origin = f", trial {context.trial} of the sweep {context.sweep}" if context else ""
+    title = f"The student of the recipe {trial.recipe.name}{origin}, epoch {trial.epoch}."
     with new_folder(destination) as folder:
         write_student(trial, folder / STUDENT)
-        write_config(trial.recipe, files, folder / CONFIG, title=_title(trial, context))
+        write_config(trial.recipe, files, folder / CONFIG, title=title)
         (folder / "recipe.yaml").write_text(yaml.safe_dump(trial.recipe.as_dict(), sort_keys=False), encoding="utf-8")
         found = _prove(trial, files, folder, context=context, onnx=onnx)
         write_card(trial, found, folder)
@@ -77,13 +82,6 @@ def export_student(
     )
 
 
-def _with_root(trial: TrialFile, data_root: Path | None) -> TrialFile:
-    if data_root is None:
-        return trial
-    recipe = trial.recipe.with_values({"data.root": str(data_root)})
-    return TrialFile(trial.path, trial.weights, trial.classes, trial.epoch, trial.metrics, recipe)
-
-
 def _files(trial: TrialFile) -> DataFiles:
     files = DataFiles.of(trial.recipe)
     if files.classes != trial.classes:
@@ -92,11 +90,6 @@ def _files(trial: TrialFile) -> DataFiles:
             f"but {files.val} has {list(files.classes)}"
         )
     return files
-
-
-def _title(trial: TrialFile, context: SearchContext | None) -> str:
-    origin = f", trial {context.trial} of the sweep {context.sweep}" if context else ""
-    return f"The student of the recipe {trial.recipe.name}{origin}, epoch {trial.epoch}."
 
 
 def _prove(trial: TrialFile, files: DataFiles, folder: Path, *, context: SearchContext | None, onnx: bool) -> Proven:

@@ -196,7 +196,8 @@ class Conductor:
         if self.records[number].state not in OPEN:
             return True
         self._count(number)
-        metrics = self._with_costs(metrics, seconds)
+        if "gpu_hours" in self._space.costs:
+            metrics = {**metrics, f"{COST}gpu_hours": seconds * (self._runner.trial.gpus or 1.0) / 3600}
         report = self._study.report(number, epoch, metrics, seconds, lambda records: self._exploit(records[number]))
         record = self.records[number]
         if report is not None:
@@ -221,11 +222,6 @@ class Conductor:
         self._pause(number)
         self.interrupt(self.fault)
         return True
-
-    def _with_costs(self, metrics: Mapping[str, float], seconds: float) -> Mapping[str, float]:
-        if "gpu_hours" not in self._space.costs:
-            return metrics
-        return {**metrics, f"{COST}gpu_hours": seconds * (self._runner.trial.gpus or 1.0) / 3600}
 
     def _exploit(self, record: TrialRecord) -> Exploit | None:
         """Return whose weights a trial of a population goes on from after its latest report, None for its own."""

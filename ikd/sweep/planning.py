@@ -75,13 +75,15 @@ class DryRun:
 
     def _lines(self) -> list[tuple[str, str]]:
         epochs = self.files.recipe.total_epochs
+        early = {"asha": " with ASHA", "hyperband": " with HyperBand", "median": " before the median rule stops any"}
+        stopping = early.get(self.files.space.scheduler.kind, ", nothing is stopped early")
         return [
             ("sweep", f"{self.name}, would lie in {self.directory}"),
             ("distinct configurations", self._distinct()),
             ("trials", f"{self.trials}, {self.anchors} of them anchors; {self.files.runner.concurrency} at a time"),
             (
                 "epochs",
-                f"at most {self.epochs_bound} ({epochs} a trial), about {self.epochs_expected:.0f}{self._why()}",
+                f"at most {self.epochs_bound} ({epochs} a trial), about {self.epochs_expected:.0f}{stopping}",
             ),
             ("time", self._time()),
             ("disk", self._disk()),
@@ -96,10 +98,6 @@ class DryRun:
         text += f", each {grid.repeats} times" if grid.repeats > 1 else ""
         part = f"only a part: budget.trials is {self.trials}, all of it with the anchors is {self.size:,.0f}"
         return f"{text}; {'all of them' if self.trials >= self.size else part}"
-
-    def _why(self) -> str:
-        names = {"asha": " with ASHA", "hyperband": " with HyperBand", "median": " before the median rule stops any"}
-        return names.get(self.files.space.scheduler.kind, ", nothing is stopped early")
 
     def _time(self) -> str:
         expected, bound = self.seconds(self.epochs_expected), self.seconds(self.epochs_bound)

@@ -176,7 +176,10 @@ class MlflowSink:
         """Return the id of the run that the event belongs to, made where there is none."""
         number = event.number
         if number not in self._runs:
-            run = self._find(number) or self._create(event)
+            if self._earlier is None:  # one request for the runs of an earlier start, not one each
+                self._earlier = find_runs(self._client, self._experiment_id, self._sweep_id)
+            run = self._earlier.pop("sweep" if number is None else str(number), None)
+            run = run or find_run(self._client, self._experiment_id, self._sweep_id, number) or self._create(event)
             self._runs[number] = run.info.run_id
             if number is not None:
                 self._epochs[number] = read_epochs(run.data.tags.get("ikd.epochs", ""))
@@ -184,13 +187,6 @@ class MlflowSink:
                 if state != "killed" and RUN_STATUS.get(state) == run.info.status:
                     self._ended[number] = run  # told again, it is not opened before there is something new
         return self._runs[number]
-
-    def _find(self, number: int | None) -> Any | None:
-        """Return the run of an earlier start: one request for those of all trials, not one each."""
-        if self._earlier is None:
-            self._earlier = find_runs(self._client, self._experiment_id, self._sweep_id)
-        run = self._earlier.pop("sweep" if number is None else str(number), None)
-        return run or find_run(self._client, self._experiment_id, self._sweep_id, number)
 
     def _create(self, event: Event) -> Any:
         trial = "sweep" if event.number is None else str(event.number)

@@ -134,21 +134,19 @@ class Writer:
         except Exception as error:  # whatever it is, it must not end the sweep
             fault = None if isinstance(error, Rejected) else self._sink.fault()
             if fault is not None:
-                self._note_down(fault)
+                if self._down_since is None:
+                    kept = f"kept in {self._spool}" if self._spool else "kept in memory"
+                    _log.warning("tracking: %s; the sweep goes on, its results are %s and sent later", fault, kept)
+                    self._down_since = time.monotonic()
                 return "down"
             if not isinstance(error, Rejected) and attempts + 1 < ATTEMPTS:
                 return "retry"
-            _log.warning("tracking: left out %s of %s: %s", event.kind, _owner(event), error)
+            owner = f"sweep {event.sweep}" if event.number is None else f"trial {event.number} of sweep {event.sweep}"
+            _log.warning("tracking: left out %s of %s: %s", event.kind, owner, error)
         if self._down_since is not None:
             _log.info("tracking: the server answers again")
             self._down_since = None
         return "done"
-
-    def _note_down(self, fault: str) -> None:
-        if self._down_since is None:
-            kept = f"kept in {self._spool}" if self._spool else "kept in memory"
-            _log.warning("tracking: %s; the sweep goes on, its results are %s and sent later", fault, kept)
-            self._down_since = time.monotonic()
 
     def _drop_first(self) -> None:
         if self._num_spooled == 1 and self._spool is not None:  # the last one in the file
@@ -212,7 +210,3 @@ class Writer:
             write_text(self._spool, "".join(event.to_line() for event in events))
         except (OSError, DiskFull) as error:
             _log.warning("tracking: cannot write %s (%s); %d results are lost", self._spool, error, len(events))
-
-
-def _owner(event: Event) -> str:
-    return f"sweep {event.sweep}" if event.number is None else f"trial {event.number} of sweep {event.sweep}"

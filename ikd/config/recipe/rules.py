@@ -93,6 +93,7 @@ def _other_faults(recipe: RecipeSections) -> Iterator[Fault]:
 
 def _alignment_faults(recipe: RecipeSections) -> Iterator[Fault]:
     me, sfa, augment = recipe.distill.me, recipe.distill.sfa, recipe.augment
+    host = recipe.distill.host
     if me.enabled and not (augment.noise.enabled or augment.crop.enabled):
         yield (
             ("distill", "me", "enabled"),
@@ -101,10 +102,6 @@ def _alignment_faults(recipe: RecipeSections) -> Iterator[Fault]:
         )
     if sfa.enabled and (not sfa.levels or len(set(sfa.levels)) < len(sfa.levels)):
         yield ("distill", "sfa", "levels"), list(sfa.levels), "must list at least one level, and none twice"
-    if sfa.enabled and sfa.mode == "standardise_inputs" and not _reads_maps(recipe.distill.host):
+    if sfa.enabled and sfa.mode == "standardise_inputs" and (host == "none" or HOSTS[host].between_heads):
         rule = "must be extra_loss where the host reads no feature maps"
-        yield ("distill", "sfa", "mode"), sfa.mode, f"{rule} (host {recipe.distill.host})"
-
-
-def _reads_maps(host: str) -> bool:
-    return host != "none" and not HOSTS[host].between_heads
+        yield ("distill", "sfa", "mode"), sfa.mode, f"{rule} (host {host})"

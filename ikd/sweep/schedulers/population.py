@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ikd.config import Domain, Recipe, SearchSpace
+from ikd.config import Recipe, SearchSpace
 from ikd.errors import ConfigError
 from ikd.sweep.records.domains import at, place
 from ikd.sweep.records.trials import Exploit, Report, TrialRecord
@@ -100,15 +100,10 @@ def _moved(space: SearchSpace, name: str, value: Any, random: np.random.Generato
     up = bool(random.random() < 0.5)
     low, high = domain.bounds
     target = min(max(value * pbt.perturbation if up else value / pbt.perturbation, low), high)
-    if domain.grid() is None:
-        return target
-    return _stepped(domain, value, target, up)
-
-
-def _stepped(domain: Domain, value: Any, target: float, up: bool) -> Any:
-    """Return the value of the grid nearest to `target`, but at least the neighbour of `value` in its direction."""
     grid = domain.grid()
-    assert grid is not None
+    if grid is None:
+        return target
+    # the value of the grid nearest to the target, but at least the neighbour in that direction, or it would not move
     index, near = (int(place(domain, one) * len(grid)) for one in (value, target))
     near = max(near, index + 1) if up else min(near, index - 1)
     return grid[min(max(near, 0), len(grid) - 1)]

@@ -211,7 +211,9 @@ class ObjectStore:
         Raises:
             OSError: the store cannot be written.
         """
-        current = self._manifest(number)
+        if number not in self._current:
+            self._current[number] = next(iter(self._manifests(number)), Manifest())
+        current = self._current[number]
         found = [one for one in sorted(directory.iterdir()) if one.is_file() and not one.name.startswith(".")]
         files = [file for file in found if file.name != NEVER_STORED]
         with ThreadPoolExecutor(THREADS) as pool:
@@ -276,11 +278,6 @@ class ObjectStore:
 
     def _key(self, number: int, name: str, place: int) -> str:
         return f"{self._base}/trials/{number}/{name}.{place}"
-
-    def _manifest(self, number: int) -> Manifest:
-        if number not in self._current:
-            self._current[number] = next(iter(self._manifests(number)), Manifest())
-        return self._current[number]
 
     def _manifests(self, number: int) -> list[Manifest]:
         """Return the manifests that can be read, the latest first."""

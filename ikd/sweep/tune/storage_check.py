@@ -39,7 +39,10 @@ def check_storage(runner: Runner, folder: Path, beat: Callable[[], None]) -> Non
     written: list[str] = []
     try:
         first = f"{base}/{token}"
-        _say_where(storage, folder, "this process", lambda: write(filesystem, first, token.encode(), pauses=()))
+        try:
+            write(filesystem, first, token.encode(), pauses=())
+        except OSError as error:
+            raise BadInput(_complaint(storage, folder, "this process", first_line(error))) from error
         written.append(first)
         remote = ray.remote(num_cpus=0, max_retries=0)(_probe)
         pending = {
@@ -113,13 +116,6 @@ def _problem(reference: Any, node: str) -> str | None:
     except ray.exceptions.RayError as error:
         alive = any(one["NodeID"] == node and one["Alive"] for one in ray.nodes())
         return f"a worker there cannot run ikd: {_last_line(error)}" if alive else None
-
-
-def _say_where(storage: str | None, folder: Path, who: str, attempt: Callable[[], None]) -> None:
-    try:
-        attempt()
-    except OSError as error:
-        raise BadInput(_complaint(storage, folder, who, first_line(error))) from error
 
 
 def _complaint(storage: str | None, folder: Path, who: str, problem: str) -> str:

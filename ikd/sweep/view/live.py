@@ -120,7 +120,12 @@ class SweepView:
                 duration(record.seconds),
             )
             table.add_row(*cells, style=STYLES[record.state])
-        return Group(table, Text(self._foot(records)))
+        ended = sum(record.state not in OPEN for record in records)
+        left = self.seconds_left()
+        rest = f"about {duration(left)} left" if left is not None else "time left: known after the first epoch"
+        spent = duration(self._clock() - self._began)
+        foot = f"{ended}/{self._space.budget.trials} trials ended, {spent} so far, {rest}; Ctrl-C saves and ends"
+        return Group(table, Text(foot))
 
     def _shown(self, records: list[TrialRecord]) -> list[TrialRecord]:
         if len(records) <= LIVE_ROWS:
@@ -129,13 +134,6 @@ class SweepView:
         others = [record for record in ranked(records, self._space.objective.mode) if record not in first]
         kept = {record.number for record in [*first, *others][:LIVE_ROWS]}
         return [record for record in records if record.number in kept]
-
-    def _foot(self, records: list[TrialRecord]) -> str:
-        ended = sum(record.state not in OPEN for record in records)
-        left = self.seconds_left()
-        rest = f"about {duration(left)} left" if left is not None else "time left: known after the first epoch"
-        spent = duration(self._clock() - self._began)
-        return f"{ended}/{self._space.budget.trials} trials ended, {spent} so far, {rest}; Ctrl-C saves and ends"
 
     def seconds_left(self) -> float | None:
         """Return an estimate of the time left, None before the first epoch."""

@@ -149,11 +149,13 @@ def _search(space: SearchSpace, recipe: Recipe) -> Table:
     grid.add_column(no_wrap=True, style="bold")
     grid.add_column(overflow="fold")
     outside = any(not domain.contains(recipe.value(field)) for field, domain in space.parameters.items())
+    objective = f"{space.objective.metric}, the {'larger' if space.objective.mode == 'max' else 'smaller'} the better"
+    costs = f"; and {', '.join(space.costs)}, the smaller the better" if space.costs else ""
     lines = {
         "": "* the recipe's own value is none of those searched" if outside else "",
         "set": ", ".join(f"{field} {short_value(value)}" for field, value in space.set.items()),
         "constraints": "\n".join(space.constraints),
-        "objective": _objective(space),
+        "objective": objective + costs,
         "sampler": _kind_with_settings(space.sampler),
         "scheduler": _kind_with_settings(space.scheduler),
         "budget": _budget(space),
@@ -164,11 +166,6 @@ def _search(space: SearchSpace, recipe: Recipe) -> Table:
         if text:
             grid.add_row(key, Text(text))
     return grid
-
-
-def _objective(space: SearchSpace) -> str:
-    text = f"{space.objective.metric}, the {'larger' if space.objective.mode == 'max' else 'smaller'} the better"
-    return text + (f"; and {', '.join(space.costs)}, the smaller the better" if space.costs else "")
 
 
 def _kind_with_settings(section: Sampler | Scheduler) -> str:
