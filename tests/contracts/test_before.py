@@ -19,8 +19,6 @@ from ikd.training import prepare
 from tests.assets.before import facts, record_sweep
 from tests.unit.sweep import fake_training
 
-ROOT = Path(__file__).resolve().parents[2]
-
 
 def stored(path: Path) -> Any:
     return json.loads(path.read_text())
@@ -48,7 +46,7 @@ def test_every_search_space_reads_counts_and_begins_the_same(tmp_path: Path, mon
     monkeypatch.setenv("IKD_HOME", str(tmp_path))
     before = stored(facts.SPACES)
     assert len(before) >= 7
-    now = facts.spaces(ROOT / "search_spaces")
+    now = facts.spaces(facts.SEARCH_SPACES)
     for name, space in before.items():
         for part, content in space.items():
             assert alike(now[name][part], content), f"{name}: {part}: {now[name][part]}"

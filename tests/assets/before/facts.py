@@ -20,7 +20,7 @@ from ikd.errors import IkdError
 Json = dict[str, Any]
 FOLDER = Path(__file__).resolve().parent
 FINGERPRINTS, SPACES, REFUSALS = (FOLDER / f"{name}.json" for name in ("fingerprints", "spaces", "refusals"))
-DATA, CACHE = FOLDER / "data", FOLDER / "cache"
+DATA, CACHE, SEARCH_SPACES = FOLDER / "data", FOLDER / "cache", FOLDER / "search_spaces"
 COCO = "/data/coco"
 """Where the recipes of COCO look for it here: they take it from the current folder otherwise."""
 
@@ -82,14 +82,12 @@ BAD_RECIPES = (
     "base: absent.yaml\n",
 )
 BAD_RUNNERS = ("concurrency: 0\n", "trial: {gpu: 1}\n", "study: mysql://host/db\n")
-BAD_SETS = ("seed", "seed=one", "distill.host=fdg", "attack.eps=-1", "schedule.epoch=3", "student.inherit=[")
+BAD_SETS = ("seed", "seed=one", "attack.eps=-1", "schedule.epoch=3", "student.inherit=[")
 
 
 def refusals() -> dict[str, str]:
     """Return what is said of each bad file and `--set`."""
-    readers: dict[str, Callable[[Path], object]] = {
-        "space": load_sweep, "recipe": load_recipe, "runner": load_runner,
-    }  # fmt: skip
+    readers: dict[str, Callable[[Path], object]] = {"space": load_sweep, "recipe": load_recipe, "runner": load_runner}
     found: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as folder:
         places = {folder: "FOLDER", str(Path(ikd.__file__).parent / "recipes"): "RECIPES"}
