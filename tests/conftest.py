@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,12 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two test processes must not fight over two cores
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector what the tests have imported: mmengine calls it twice a data set."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
