@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,6 +62,14 @@ def sink() -> Iterator[FakeSink]:
     sink.gate.set()
 
 
+def wait_for_lines(spool: Path, count: int) -> None:
+    """Wait until the writer's thread has put so many events into the spool."""
+    deadline = time.monotonic() + 30
+    while not (spool.is_file() and len(spool.read_text().splitlines()) >= count):
+        assert time.monotonic() < deadline, "the writer keeps nothing"
+        time.sleep(0.01)
+
+
 def test_everything_arrives_once_and_in_order(sink: FakeSink) -> None:
     writer = Writer(sink)
     for number in range(100):
@@ -91,7 +100,8 @@ def test_an_outage_loses_and_repeats_nothing(sink: FakeSink, tmp_path: Path, cap
     sink.up = False
     for number in range(1, 6):
         writer.put(event(number))
-        assert not writer.flush(0.05)
+        wait_for_lines(spool, number)
+        assert not writer.flush(0.0)
     assert [Event.from_line(line).time_ms for line in spool.read_text().splitlines()] == [1, 2, 3, 4, 5]
     sink.up = True
     assert writer.flush(10)
@@ -127,7 +137,7 @@ def test_a_process_that_dies_in_an_outage_leaves_the_spool(sink: FakeSink, tmp_p
     killed = Writer(sink, spool, waits=QUICK)  # never closed, as after SIGKILL
     killed.put(event(0))
     killed.put(event(1))
-    assert not killed.flush(0.2)
+    wait_for_lines(spool, 2)
     other = FakeSink()
     copy = tmp_path / "copy.jsonl"
     copy.write_text(spool.read_text())
