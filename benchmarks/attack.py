@@ -29,7 +29,7 @@ from benchmarks.memory import peak_mib
 from ikd.attack import DIFGSM
 from ikd.attack.gradient import prepared_samples
 from ikd.attack.images import Batch, TrainingImages, batches, open_dataset
-from ikd.attack.preprocess import Normaliser, valid_mask
+from ikd.attack.preprocess import PixelNormaliser, valid_mask
 from ikd.data import categories
 from ikd.detectors import build_detector, detector_config, freeze
 
@@ -96,7 +96,7 @@ def training_step(student: Any, pixels: Tensor, samples: list[Any], size: tuple[
     """Forward, backward and optimiser step, without data loading."""
     shape = (int(pixels.shape[2]), int(pixels.shape[3]))
     prepared = prepared_samples(samples, shape, [shape] * len(samples))
-    normaliser, optimizer = Normaliser(student), torch.optim.SGD(student.parameters(), lr=1e-6, momentum=0.9)
+    normaliser, optimizer = PixelNormaliser(student), torch.optim.SGD(student.parameters(), lr=1e-6, momentum=0.9)
     valid = valid_mask(pixels, [size] * len(samples))
     student.train()
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ikd.attack.difgsm import DIFGSM
 from ikd.attack.gradient import prepared_samples
 from ikd.attack.images import Batch, TrainingImages, batches, image_ids, open_dataset
-from ikd.attack.preprocess import Normaliser, valid_mask
+from ikd.attack.preprocess import PixelNormaliser, valid_mask
 from ikd.attack.settings import MAX_EPS
 from ikd.attack.store import PerturbationStore
 from ikd.config import Attack
@@ -126,7 +126,7 @@ class _Run:
         self.teacher, self.dataset, self.store, self.batch_size = teacher, dataset, store, batch_size
         self.progress, self.done, self.total = progress, 0, 0
         self.device = next(teacher.parameters()).device
-        self.normaliser = Normaliser(teacher)
+        self.normaliser = PixelNormaliser(teacher)
 
     def _batches(self, indices: Sequence[int]) -> Iterator[Batch]:
         for batch in batches(self.dataset, indices, batch_size=self.batch_size, divisor=self.normaliser.divisor):

@@ -12,7 +12,7 @@ from torch import Tensor
 from ikd.attack.diversity import Placement, draw_placement, place_images, place_sample
 from ikd.attack.gradient import prepared_samples, supervised_loss
 from ikd.attack.losses import feature_distance
-from ikd.attack.preprocess import Normaliser, per_image_input, valid_mask
+from ikd.attack.preprocess import PixelNormaliser, per_image_input, valid_mask
 from ikd.attack.published import published_attack
 from ikd.attack.settings import AttackSettings
 from ikd.errors import refuse
@@ -62,7 +62,7 @@ class _Batch:
 
     def __init__(self, attack: DIFGSM, teacher: Any, images: Tensor, samples: Sequence[Any]) -> None:
         self.attack_, self.teacher, self.images = attack, teacher, images
-        self.normaliser = Normaliser(teacher)
+        self.normaliser = PixelNormaliser(teacher)
         self.sizes = [tuple(sample.img_shape[:2]) for sample in samples]
         shape = (int(images.shape[2]), int(images.shape[3]))
         if any(side % self.normaliser.divisor for side in shape):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 
-class Normaliser:
+class PixelNormaliser:
     """Maps pixels in the order in which images are loaded (BGR, 0..255) to the input of a detector, and steps back.
 
     Args:

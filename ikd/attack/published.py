@@ -16,13 +16,13 @@ from torch.nn import functional as F
 
 from ikd.attack.gradient import prepared_samples, seeded, teacher_loss
 from ikd.attack.losses import published_loss
-from ikd.attack.preprocess import Normaliser, per_image_input, valid_mask
+from ikd.attack.preprocess import PixelNormaliser, per_image_input, valid_mask
 from ikd.attack.settings import AttackSettings
 
 
 def published_attack(settings: AttackSettings, teacher: Any, images: Tensor, samples: Sequence[Any]) -> Tensor:
     """Return the perturbation [N, 3, H, W] in pixels, each image attacked alone inside its own padding."""
-    normaliser = Normaliser(teacher)
+    normaliser = PixelNormaliser(teacher)
     sizes = [tuple(sample.img_shape[:2]) for sample in samples]
     padded = per_image_input(sizes, normaliser.divisor)
     valid = valid_mask(images, sizes)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ikd.config.recipe.recipe import Recipe
 from ikd.config.space.constraints import Constraint, Read, Uncomputable
+from ikd.config.space.sections import SpaceSections
 from ikd.errors import ConfigError
-
-if TYPE_CHECKING:
-    from ikd.config.space.sections import SpaceSections
 
 
 def number_of_settings(space: SpaceSections) -> float:

@@ -38,7 +38,7 @@ class Assignment:
 
 
 @dataclass(frozen=True)
-class Family:
+class HeadFamily:
     """What CrossKD asks of a kind of head.
 
     Attributes:
@@ -121,11 +121,11 @@ def _centerness_loss(crossed: Predictions, taught: Predictions, assigned: Assign
 
 _GIOU = partial(_overlap_loss, kind="giou")
 _AFTER_ANCHORS = partial(_anchors_assigned, first=1)  # GFL and ATSS return their anchors first
-FAMILIES: Mapping[str, Family] = MappingProxyType(
+FAMILIES: Mapping[str, HeadFamily] = MappingProxyType(
     {
-        "ATSSHead": Family(_AFTER_ANCHORS, _GIOU, _centerness_loss),
-        "FCOSHead": Family(_points_assigned, partial(_overlap_loss, kind="iou")),
-        "GFLHead": Family(_AFTER_ANCHORS, _distribution_loss),
-        "RetinaHead": Family(partial(_anchors_assigned, first=0), _GIOU),
+        "ATSSHead": HeadFamily(_AFTER_ANCHORS, _GIOU, _centerness_loss),
+        "FCOSHead": HeadFamily(_points_assigned, partial(_overlap_loss, kind="iou")),
+        "GFLHead": HeadFamily(_AFTER_ANCHORS, _distribution_loss),
+        "RetinaHead": HeadFamily(partial(_anchors_assigned, first=0), _GIOU),
     }
 )

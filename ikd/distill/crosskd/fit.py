@@ -7,14 +7,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ikd.distill.crosskd.families import FAMILIES, Family
+from ikd.distill.crosskd.families import FAMILIES, HeadFamily
 from ikd.errors import BadInput
 
 # what places and shapes the anchors of a prior generator, as far as it has it
 _PRIORS = ("base_sizes", "scales", "ratios", "scale_major", "centers", "center_offset", "offset")
 
 
-def check_heads(student: nn.Module, teacher: nn.Module, *, position: int) -> Family:
+def check_heads(student: nn.Module, teacher: nn.Module, *, position: int) -> HeadFamily:
     """Check that the teacher's head can go on from the student's features after `position` tower convolutions.
 
     The towers may differ in length and norm, the pyramids in width, as long as the features fit where they cross.

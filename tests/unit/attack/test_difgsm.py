@@ -82,13 +82,13 @@ def test_result_respects_eps_range_and_padding() -> None:
 @pytest.mark.parametrize("loss", ["cls", "cls+reg"])
 def test_attack_raises_the_loss_it_names_more_than_random_signs(name: str, loss: Any) -> None:
     from ikd.attack.gradient import _SUMS, prepared_samples, teacher_loss
-    from ikd.attack.preprocess import Normaliser
+    from ikd.attack.preprocess import PixelNormaliser
 
     teacher, images = tiny(name, **({"neck_channels": 32} if name == "reppoints_r18" else {})), noise_images(1, 64, 64)
     samples = [sample((64, 64), boxes=[[4, 4, 36, 36], [20, 30, 60, 62]])]
 
     def value(delta: Tensor) -> float:
-        inputs = Normaliser(teacher).forward((images + delta).clamp(0, 255), torch.ones(1, 1, 64, 64))
+        inputs = PixelNormaliser(teacher).forward((images + delta).clamp(0, 255), torch.ones(1, 1, 64, 64))
         torch.manual_seed(0)
         with torch.no_grad():
             return float(_SUMS[loss](teacher_loss(teacher, inputs, prepared_samples(samples, (64, 64), [(64, 64)]))))
@@ -122,10 +122,10 @@ def test_a_head_whose_loss_needs_training_mode_is_attacked_and_left_in_eval_mode
 def test_feature_distance_moves_features_further_than_random_signs() -> None:
     teacher, images, samples = tiny("retinanet_r18"), noise_images(1, 64, 64), [sample((64, 64))]
     from ikd.attack.losses import feature_distance
-    from ikd.attack.preprocess import Normaliser
+    from ikd.attack.preprocess import PixelNormaliser
 
     def features(delta: Tensor) -> Any:
-        return teacher.extract_feat(Normaliser(teacher).forward(images + delta, torch.ones(1, 1, 64, 64)))
+        return teacher.extract_feat(PixelNormaliser(teacher).forward(images + delta, torch.ones(1, 1, 64, 64)))
 
     random = 8.0 * torch.randint(0, 2, images.shape, generator=torch.Generator().manual_seed(3)).float().mul(2).sub(1)
     delta = DIFGSM(loss="feature_distance")(teacher, images, samples)
@@ -219,14 +219,14 @@ def test_unpadded_batch_is_refused() -> None:
 def test_greater_strength_raises_the_loss_more() -> None:
     from ikd.attack import classification_loss
     from ikd.attack.gradient import prepared_samples
-    from ikd.attack.preprocess import Normaliser
+    from ikd.attack.preprocess import PixelNormaliser
 
     teacher, images, samples = tiny("retinanet_r18"), noise_images(1, 64, 64), [sample((64, 64))]
     prepared = prepared_samples(samples, (64, 64), [(64, 64)])
     values = []
     for eps in (0.0, 2.0, 8.0, 32.0):
         delta = DIFGSM(eps=eps, step=eps / 4, **PLAIN)(teacher, images, samples)
-        inputs = Normaliser(teacher).forward(images + delta, torch.ones(1, 1, 64, 64))
+        inputs = PixelNormaliser(teacher).forward(images + delta, torch.ones(1, 1, 64, 64))
         values.append(float(classification_loss(teacher.loss(inputs, prepared))))
     assert values == sorted(values)
     assert len(set(values)) == 4
