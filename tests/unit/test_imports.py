@@ -187,6 +187,27 @@ def write(package: Path, files: dict[str, str]) -> None:
         file.write_text(text)
 
 
+def test_no_file_of_ikd_reaches_itself_by_imports() -> None:
+    assert circles(ROOT / "ikd") == []
+
+
+@pytest.mark.parametrize(
+    "back",
+    [
+        "from ikd.data.coco import a",
+        "def f():\n    from ikd.data import coco",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import ikd.data.coco",
+        "from .coco import a",
+    ],
+)
+def test_a_circle_is_seen_wherever_its_imports_stand(back: str, tmp_path: Path) -> None:
+    straight = {"__init__.py": "", "data/__init__.py": "", "data/coco.py": "from ikd.data.rules import x"}
+    write(tmp_path / "ikd", {**straight, "data/rules.py": ""})
+    assert circles(tmp_path / "ikd") == []
+    write(tmp_path / "ikd", {"data/rules.py": back})
+    assert circles(tmp_path / "ikd") == ["ikd.data.coco", "ikd.data.rules"]
+
+
 def test_no_import_of_ikd_breaks_a_rule() -> None:
     assert len(list((ROOT / "ikd").rglob("*.py"))) > 1, "the walk finds the package"
     assert violations(ROOT / "ikd") == []
