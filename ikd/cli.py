@@ -182,7 +182,7 @@ def doctor() -> None:
     Example: ikd doctor
     """
     from ikd.doctor import diagnose, exit_status, render
-    from ikd.sweep import wide_console
+    from ikd.progress import wide_console
 
     checks = diagnose()
     wide_console().print(render(checks))

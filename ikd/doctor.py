@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
@@ -23,6 +23,7 @@ from rich.table import Table
 
 from ikd.errors import BadInput
 from ikd.home import home
+from ikd.plugins import Group
 
 Status = Literal["ok", "warn", "fail"]
 
@@ -72,6 +73,7 @@ def diagnose() -> list[Check]:
         memory,
         shared_memory,
         git,
+        plug_ins,
     )
     checks: list[Check] = []
     for look in looks:
@@ -95,6 +97,19 @@ def render(checks: Iterable[Check]) -> Table:
     for check in checks:
         table.add_row(f"[{colours[check.status]}]{check.status}", check.name, check.detail, check.advice)
     return table
+
+
+def plug_ins() -> Iterator[Check]:
+    """Check what other packages register, where they do: a broken one stops nearly every command."""
+    found = [entry for group in get_args(Group) for entry in importlib.metadata.entry_points(group=group)]
+    if not found:
+        return
+    try:
+        import ikd.config  # noqa: F401 - loads the losses; detector families are loaded with mmdet, which takes seconds
+    except BadInput as error:
+        yield Check("plug-ins", "fail", str(error), "mend or uninstall the package that it names")
+    else:
+        yield Check("plug-ins", "ok", ", ".join(sorted(f"{entry.name} ({entry.group})" for entry in found)))
 
 
 def python() -> Iterator[Check]:

@@ -175,8 +175,9 @@ def _full_disk_named(path: Path, needed: Callable[[], int]) -> Iterator[None]:
     except Exception as error:
         if not _is_full(error):
             raise
+        size = needed()
         _beside(path).unlink(missing_ok=True)  # before the free space is looked up
-        raise DiskFull(str(path), needed(), shutil.disk_usage(path.parent).free) from error
+        raise DiskFull(str(path), size, shutil.disk_usage(path.parent).free) from error
 
 
 def _is_full(error: BaseException | None) -> bool:

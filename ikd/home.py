@@ -50,7 +50,7 @@ def entry(kind: Kind, name: str) -> Iterator[Path]:
     """
     path = cache(kind) / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_suffix(".lock")):
+    with FileLock(path.with_name(f"{path.name}.lock")):
         yield path
 
 

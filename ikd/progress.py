@@ -1,8 +1,10 @@
-"""How far a long piece of work is, for a person who waits."""
+"""What a person sees who waits at a terminal: how far a long piece of work is, and tables with room."""
 
 from __future__ import annotations
 
 import sys
+
+from rich.console import Console
 
 
 def show_progress(what: str, done: int, total: int) -> None:
@@ -11,3 +13,9 @@ def show_progress(what: str, done: int, total: int) -> None:
     if end == "\r" or done >= total or done % max(1, total // 10) == 0:
         sys.stderr.write(f"{what}: {done}/{total}{end}")
         sys.stderr.flush()
+
+
+def wide_console() -> Console:
+    """Return a console on standard output; a pipe has no width, so tables get room there."""
+    console = Console()
+    return console if console.is_terminal else Console(width=140)

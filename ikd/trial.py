@@ -147,7 +147,9 @@ class TrialFolder:
         Raises:
             DiskFull: the log is as it was.
         """
-        append(self.log, json.dumps({"epoch": epoch, "metrics": dict(metrics)}) + "\n")
+        before = self.log.read_bytes() if self.log.is_file() else b""
+        torn = not before.endswith(b"\n") if before else False
+        append(self.log, "\n" * torn + json.dumps({"epoch": epoch, "metrics": dict(metrics)}) + "\n")
 
     def cut_log(self, epoch: int) -> None:
         """Put the log back to an epoch; torn lines go too.
@@ -161,7 +163,7 @@ class TrialFolder:
             write_text(self.log, "".join(line + "\n" for line in kept))
 
     def _lines(self) -> list[str]:
-        return self.log.read_text().splitlines() if self.log.is_file() else []
+        return self.log.read_text(errors="replace").splitlines() if self.log.is_file() else []
 
 
 def _read(line: str) -> tuple[int, Metrics] | None:

@@ -121,6 +121,8 @@ def draw_dataset(
     for name, value, least in limits:
         if value < least:
             refuse(name, f"must be {least} or more", value)
+    if target.absolute() == Path.cwd():  # it would be replaced under the feet of whoever stands in it
+        raise BadInput(f"{target} must not exist or be an empty folder, and not the current one")
     if _filled(target):
         raise BadInput(f"{target} must not exist or be an empty folder, nothing is overwritten")
     try:

@@ -17,7 +17,7 @@ from ikd.detectors import Taps, boxes_only
 from ikd.distill.crosskd.heads import CrossHeads
 from ikd.distill.functional import Targets, standardise
 from ikd.distill.losses.adapted import AdaptedLoss
-from ikd.errors import NonFiniteLoss
+from ikd.errors import NonFiniteLoss, refuse
 
 Batch = dict[str, Any]
 Maps = tuple[Sequence[Tensor], Sequence[Tensor]]
@@ -138,11 +138,17 @@ class DistillDetector(BaseModel):
             ours = stack.enter_context(self.student_taps.capture()) if self.student_taps else []
             seen = stack.enter_context(self.terms.heads.capture()) if self.terms.heads else None
             losses = dict(self.student.loss(clean["inputs"], clean["data_samples"]))
+        terms: dict[str, Any] = {}
         if self.terms.heads is not None and seen is not None:
-            losses |= self.terms.heads.losses(seen, outputs)
+            terms |= self.terms.heads.losses(seen, outputs)
         if theirs:
-            losses |= self._map_losses(self._shared(ours, theirs), targets_of(clean))
-        return losses
+            terms |= self._map_losses(self._shared(ours, theirs), targets_of(clean))
+        if taken := losses.keys() & terms.keys():
+            name = min(taken).removeprefix("loss_")
+            whose = type(self.student).__name__
+            rule = f"must not be the name of a loss that a {whose} trains with, whose place it would take"
+            refuse("distill.host", rule, name, "register it under another name")
+        return losses | terms
 
     @torch.no_grad()
     def _teacher_features(self, batch: Tensor, images: list[Tensor]) -> tuple[Sequence[Tensor], Sequence[Tensor]]:

@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ikd.progress import wide_console
     from ikd.sweep.driver import SweepResult, run_sweep
     from ikd.sweep.planning import DryRun, dry_run
     from ikd.sweep.rebuild import Rebuilt, rebuild_tracking
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from ikd.sweep.status import SweepStatus, best_trial, sweep_status, trial_folder, trials_of
     from ikd.sweep.study.folder import SweepFolder, existing_folder, read_files, stop_sweep, sweep_names
     from ikd.sweep.tune.worker import tune_trainable
-    from ikd.sweep.view.ranking import ranking, wide_console
+    from ikd.sweep.view.ranking import ranking
     from ikd.sweep.view.space import space_table
 
 _HOMES = {
@@ -41,7 +42,7 @@ _HOMES = {
     "trial_folder": "ikd.sweep.status",
     "trials_of": "ikd.sweep.status",
     "tune_trainable": "ikd.sweep.tune.worker",
-    "wide_console": "ikd.sweep.view.ranking",
+    "wide_console": "ikd.progress",
 }
 
 __all__ = [

@@ -13,6 +13,7 @@ from rich.console import Console
 from ikd.config import Recipe, Runner, SearchSpace, SweepFiles, load_runner, load_sweep
 from ikd.errors import BadInput, IkdError, JobError
 from ikd.home import home
+from ikd.progress import wide_console
 from ikd.sweep.conductor import Conductor
 from ikd.sweep.extend import COMPLETE, budgeted, warm_up
 from ikd.sweep.mirror import mirror_all
@@ -33,7 +34,7 @@ from ikd.sweep.training import OWN
 from ikd.sweep.tune.environment import prepare_environment
 from ikd.sweep.tune.worker import Job
 from ikd.sweep.view.live import SweepView
-from ikd.sweep.view.ranking import ranking, wide_console
+from ikd.sweep.view.ranking import ranking
 from ikd.tracking import Tracker, environment_tags, open_tracker
 from ikd.trial import TrialFolder, TrialOptions
 

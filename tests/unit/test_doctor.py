@@ -21,6 +21,9 @@ from rich.console import Console
 from ikd import doctor, ops
 from ikd.doctor import GIB, Check, check_free, check_version, diagnose, exit_status, render
 from ikd.errors import BadInput
+from tests.unit.distill.toy_package import SECTION, write_toy
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def one(checks: Iterable[Check]) -> Check:
@@ -266,3 +269,23 @@ def test_the_doctor_is_light_to_import() -> None:
     code = "import sys, ikd.doctor; sys.exit(str({'torch', 'ray', 'mlflow', 'mmdet'} & set(sys.modules) or ''))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stderr.strip() == ""
+
+
+@pytest.mark.parametrize(
+    ("section", "status", "says"),
+    [
+        (SECTION, "ok", "toy (ikd.losses)"),
+        ("import no_such_module", "fail", "package toy-kd: entry point ikd.losses, toy: must be importable"),
+    ],
+)
+def test_what_other_packages_register_is_looked_at(section: str, status: str, says: str, tmp_path: Path) -> None:
+    folder = write_toy(tmp_path, section=section)
+    code = "from ikd.doctor import plug_ins; print(*((one.status, one.detail) for one in plug_ins()))"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)])}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.startswith(f"('{status}', ")
+    assert says in done.stdout
+
+
+def test_without_other_packages_there_is_no_such_line() -> None:
+    assert list(doctor.plug_ins()) == []

@@ -144,6 +144,17 @@ def test_what_streams_takes_its_place_at_the_end(tmp_path: Path) -> None:
     assert names(tmp_path) == ["file"]
 
 
+def test_what_streams_onto_a_full_disk_says_how_much_it_was(tmp_path: Path) -> None:
+    def stream() -> None:
+        with whole(tmp_path / "file") as partial:
+            partial.write_bytes(bytes(300_000))
+            raise OSError(errno.ENOSPC, "full")
+
+    with pytest.raises(DiskFull, match=r"need 0\.3 MB"):
+        stream()
+    assert names(tmp_path) == []
+
+
 def fill_folder(target: Path, text: str, *, replace: bool = False) -> None:
     with whole_folder(target, replace=replace) as folder:
         (folder / "file").write_text(text)

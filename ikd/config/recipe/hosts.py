@@ -152,7 +152,7 @@ _OWN: Mapping[str, type[Term]] = {
 }
 
 
-_TAKEN = (*_OWN, "adversarial", "host", "me", "none", "reduction", "rescale_from", "sfa")
+_TAKEN = (*_OWN, "adversarial", "host", "me", "none", "reduction", "rescale_from", "sfa", "total")
 """Names that a recipe or a loss report has for something else."""
 
 
@@ -167,10 +167,17 @@ def checked_host(plugin: Plugin) -> type[Term]:
         plugin.refuse("must have a name of its own, of letters, digits and underscores", name)
     if not (isinstance(section, type) and issubclass(section, Term)):
         plugin.refuse("must be a class derived from ikd.config.Term", section)
+    if "implementation" in section.model_fields:
+        plugin.refuse("must set implementation without a type: implementation = 'module:Class'")
     if not section.implementation.partition(":")[2]:
         plugin.refuse("must say where its loss is (implementation = 'module:Class')", section.implementation)
     if section.between_heads:
         plugin.refuse("must compare maps: between_heads is for ikd's own")
+    _check_fields(plugin, section)
+    return section
+
+
+def _check_fields(plugin: Plugin, section: type[Term]) -> None:
     for key, field in section.model_fields.items():
         if key in BUILDER_KEYWORDS:
             plugin.refuse(f"must not have a hyperparameter {key}: the builder gives that to a loss itself")
@@ -182,11 +189,12 @@ def checked_host(plugin: Plugin) -> type[Term]:
         section.model_validate_json(section().model_dump_json(warnings=False))
     except ValueError as error:
         plugin.refuse(f"must have defaults that it accepts itself: {' '.join(str(error).split())}")
-    return section
 
 
 HOSTS: Mapping[str, type[Term]] = {**_OWN, **{one.name: checked_host(one) for one in plugins("ikd.losses")}}
 """Every host loss by its name, those of other packages after ikd's own."""
+FOREIGN = tuple(name for name in HOSTS if name not in _OWN)
+"""Names of the losses of other packages."""
 
 
 class _Choice(Section):

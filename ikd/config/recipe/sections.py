@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Discriminator, Field, Tag
 
+from ikd.config.recipe.hosts import FOREIGN, HOSTS
 from ikd.config.recipe.terms import Adversarial, Attack, Augment, Distill
 from ikd.config.section import Count, NonNegative, Positive, Probability, Section, plain
 
@@ -233,5 +234,13 @@ class RecipeSections(Section):
         return plain(node)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the recipe as plain YAML-able values."""
-        return self.model_dump(mode="json")
+        """Return the recipe as plain YAML-able values.
+
+        What it does not say of losses of other packages is left out: it can be read where they are not installed.
+        """
+        raw = self.model_dump(mode="json")
+        used = {self.distill.host, *(stage.set.get("distill.host") for stage in self.teachers.stages)}
+        for name in FOREIGN:
+            if name not in used and self.value(f"distill.{name}") == HOSTS[name]().model_dump(mode="json"):
+                raw["distill"].pop(name)
+        return raw

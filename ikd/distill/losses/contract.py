@@ -56,6 +56,8 @@ def _tried(make: Callable[[], Any]) -> str | None:
             loss = make()
             if not isinstance(loss, nn.Module):
                 return f"must be a class derived from torch.nn.Module, but made {loss!r}"
+            if not callable(getattr(loss, "effective_weight", len)):
+                return "must have effective_weight(elements), where it has one, as a method"
             value = AdaptedLoss(loss, CHANNELS, CHANNELS)(student, teacher, targets)
             if not isinstance(value, Tensor) or value.ndim or not value.isfinite():
                 shown = f"a tensor {list(value.shape)}" if isinstance(value, Tensor) and value.ndim else repr(value)

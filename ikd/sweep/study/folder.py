@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pydantic
 import yaml
 from filelock import FileLock, Timeout
 
 from ikd.config import Recipe, Runner, SearchSpace, SweepFiles
-from ikd.errors import BadInput
+from ikd.errors import BadInput, first_line
 from ikd.files import sweep_partials, write_text
 from ikd.home import home as usual_home
 
@@ -177,7 +178,12 @@ def read_files(folder: SweepFolder) -> SweepFiles:
             Runner.model_validate_json(json.dumps(content["runner"])),
         )
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
-        text = str(error).splitlines()[0]
+        text = first_line(error)
+        if isinstance(error, pydantic.ValidationError):
+            faults = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:3]]
+            text = (
+                f"{text}: {'; '.join(faults)} (written with another version, or with a package that is missing here?)"
+            )
         raise BadInput(
             f"{folder.files}: must be the file that ikd sweep wrote, but it cannot be read: {text}"
         ) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -26,12 +26,6 @@ STYLES = {
 """Of the row of a trial, by its state."""
 COST_NAMES = {"gflops": "GFLOPs", "mparameters": "M params", "latency_ms": "ms", "gpu_hours": "GPU-h"}
 """Columns of costs."""
-
-
-def wide_console() -> Console:
-    """Return a console on standard output; a pipe has no width, so tables get room there."""
-    console = Console()
-    return console if console.is_terminal else Console(width=140)
 
 
 def ended_how(record: TrialRecord) -> str:

@@ -99,6 +99,13 @@ def test_bad_arguments_are_refused_and_nothing_is_written(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_current_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BadInput, match=r"^\. must not exist or be an empty folder, and not the current one"):
+        draw_dataset(Path(), num_train=10, num_val=10)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_filled_folder_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("x")
     with pytest.raises(BadInput, match="must not exist or be an empty folder"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from ikd.distill import LOSSES, build_loss, check_loss, takes
 from ikd.distill.losses import registry
 from ikd.errors import BadInput
 from ikd.plugins import Plugin, plugins
+from ikd.training import run_trial
 from tests.unit.distill.toy_package import LOSS, SECTION, write_toy
 from tests.unit.training.untrained import save_untrained
 
@@ -52,6 +54,12 @@ recipe = load_recipe("drawn_r18", {"distill.host": "toy", "distill.toy.weight": 
 assert (recipe.distill.toy.weight, recipe.distill.toy.power) == (3.0, 1.5)
 assert recipe.fingerprint() != recipe.with_values({"distill.toy.power": 2.0}).fingerprint()
 other = recipe.with_values({"distill.host": "fgd"})
+assert "toy" in recipe.as_dict()["distill"], "it is used"
+assert "toy" in other.as_dict()["distill"], "its weight is said"
+assert "toy" not in load_recipe("drawn_r18").as_dict()["distill"], "who has no toy can read it"
+assert "toy" in load_recipe("drawn_r18", {"teachers.sequence": [
+    {"teacher": "r18x16", "set": {"distill.host": "toy"}}
+]}).as_dict()["distill"], "a stage uses it"
 assert other.fingerprint() == other.with_values({"distill.toy.power": 2.0}).fingerprint()
 
 space = Path("space.yaml")
@@ -182,6 +190,10 @@ FAULTY = {
         {"section": SECTION.replace("ToyLoss", "Gone")},
         "must be importable .toy_kd.loss:Gone.: AttributeError",
     ),
+    "a weight as a number": (
+        {"loss": LOSS.replace("super().__init__()", "super().__init__(); self.effective_weight = 3.0")},
+        "must have effective_weight.elements., where it has one, as a method",
+    ),
     "raises": ({"loss": "1 / 0"}, "must be importable .toy_kd.loss:ToyLoss.: ZeroDivisionError: division by zero"),
     "no class": ({"loss": "ToyLoss = 3"}, "must be a class derived from torch.nn.Module, but got 3"),
     "no module": (
@@ -243,6 +255,13 @@ class Required(Term):
     weight: float
 
 
+def typed() -> type[Term]:
+    members = {"implementation": "toy_kd.loss:ToyLoss", "__annotations__": {"implementation": str}}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydantic says so too, but as a warning
+        return type("Toy", (Term,), {**members, "__module__": __name__})
+
+
 @pytest.mark.parametrize(
     ("name", "value", "rule"),
     [
@@ -250,11 +269,13 @@ class Required(Term):
         ("none", section(), "must have a name of its own"),
         ("adversarial", section(), "must have a name of its own"),
         ("rescale_from", section(), "must have a name of its own"),
+        ("total", section(), "must have a name of its own"),
         ("model_dump", section(), "must have a name of its own"),
         ("_toy", section(), "must have a name of its own"),
         ("to-y", section(), "must have a name of its own"),
         ("toy", float, r"must be a class derived from ikd\.config\.Term, but got <class 'float'>"),
         ("toy", 3, r"must be a class derived from ikd\.config\.Term, but got 3"),
+        ("toy", typed(), r"must set implementation without a type: implementation = 'module:Class'"),
         ("toy", section(implementation=""), r"must say where its loss is .*, but got ''"),
         ("toy", section(implementation="toy_kd.loss"), r"must say where its loss is .*, but got 'toy_kd.loss'"),
         ("toy", section(between_heads=True), "must compare maps: between_heads is for ikd's own"),
@@ -299,3 +320,16 @@ def test_a_loss_of_ours_that_breaks_the_contract_is_named(monkeypatch: pytest.Mo
 def test_an_unknown_loss_is_not_checked() -> None:
     with pytest.raises(BadInput, match=r"^loss: must be one of adversarial, .*, pkd, but got 'nothing'$"):
         check_loss("nothing")
+
+
+def test_a_loss_with_the_name_of_one_of_the_student_is_refused(
+    tiny_recipe: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def named_cls(*arguments: Any) -> dict[str, torch.Tensor]:
+        return {"loss_cls": torch.zeros(())}
+
+    monkeypatch.setattr("ikd.distill.detector.DistillDetector._map_losses", named_cls)
+    with pytest.raises(
+        BadInput, match=r"^distill\.host: must not be the name of a loss that a RetinaNet .* 'cls'; regis"
+    ):
+        run_trial(tiny_recipe(adversarial__enabled=False), directory=tmp_path)

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from ikd import cli
-from ikd.errors import DiskFull
-from ikd.sweep.study.folder import driver_of, driving, is_driven, sweep_folder
+from ikd.config import load_sweep
+from ikd.errors import BadInput, DiskFull
+from ikd.sweep.study.folder import driver_of, driving, is_driven, read_files, sweep_folder, write_files
 
 
 @pytest.fixture
@@ -55,6 +56,16 @@ def test_a_sweep_that_could_not_say_who_drives_it_is_not_driven(full_under: str)
     with pytest.raises(DiskFull, match=full_under), driving(sweep_folder("s")):
         pytest.fail("it was driven")
     assert driver_of(sweep_folder("s")) == "an unknown process"
+
+
+def test_a_file_of_another_version_is_refused_with_its_field(tmp_path: Path) -> None:
+    folder = sweep_folder("s")
+    folder.path.mkdir(parents=True)
+    write_files(folder, load_sweep("search_spaces/quickstart.yaml"))
+    folder.files.write_text(folder.files.read_text().replace("distill:\n", "distill:\n    toy: {weight: 1.0}\n", 1))
+    rule = r"1 validation error for Recipe: distill\.toy: Extra inputs are not permitted .*a package that is missing"
+    with pytest.raises(BadInput, match=rf"sweep\.yaml: must be the file that ikd sweep wrote, .*: {rule}"):
+        read_files(folder)
 
 
 def test_what_killed_drivers_left_in_the_folder_goes() -> None:

@@ -1,0 +1,33 @@
+"""The home of ikd, and the shared things in it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from ikd.home import at_home, cache, digest, entry, home
+
+
+def test_a_home_is_lent_for_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IKD_HOME", str(tmp_path / "mine"))
+    with at_home(tmp_path / "other"):
+        assert home() == tmp_path / "other"
+    assert home() == tmp_path / "mine"
+    monkeypatch.delenv("IKD_HOME")
+    with pytest.raises(ZeroDivisionError), at_home(tmp_path):
+        raise ZeroDivisionError
+    assert "IKD_HOME" not in os.environ
+
+
+def test_names_that_differ_after_a_dot_have_locks_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IKD_HOME", str(tmp_path))
+    with entry("boxes", "key.npz") as first, entry("boxes", "key.json") as second:  # one lock would wait for ever
+        assert (first, second) == (cache("boxes") / "key.npz", cache("boxes") / "key.json")
+    assert sorted(path.name for path in cache("boxes").iterdir()) == ["key.json.lock", "key.npz.lock"]
+
+
+def test_equal_values_have_one_digest() -> None:
+    assert digest({"a": 1, "b": [2]}) == digest({"b": [2], "a": 1}) != digest({"a": 1, "b": [3]})
+    assert len(digest(None)) == 32
