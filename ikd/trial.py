@@ -148,7 +148,7 @@ class TrialFolder:
             DiskFull: the log is as it was.
         """
         before = self.log.read_bytes() if self.log.is_file() else b""
-        torn = not before.endswith(b"\n") if before else False
+        torn = bool(before) and not before.endswith(b"\n")
         append(self.log, "\n" * torn + json.dumps({"epoch": epoch, "metrics": dict(metrics)}) + "\n")
 
     def cut_log(self, epoch: int) -> None:
