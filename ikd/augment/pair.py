@@ -45,6 +45,12 @@ def stack(clean: NDArray[np.uint8], adversarial: NDArray[np.uint8]) -> NDArray[n
     return np.concatenate([clean, adversarial], axis=2)
 
 
+def add(image: NDArray[np.uint8], delta: NDArray[np.int8] | NDArray[np.int16]) -> NDArray[np.uint8]:
+    """Add a perturbation [H, W, 3] to an image of the same shape, within 0..255."""
+    total: NDArray[np.uint8] = cv2.add(np.ascontiguousarray(image), np.ascontiguousarray(delta), dtype=cv2.CV_8U)
+    return total
+
+
 def is_pair(image: NDArray[np.uint8]) -> bool:
     """Tell a pair [H, W, 6] from a single image."""
     return image.ndim == 3 and image.shape[2] == PAIR_CHANNELS
@@ -74,17 +80,16 @@ class AttachPerturbation(BaseTransform):
         """Turn `img` from [H, W, 3] (or a pair of noisy and clean image) into the pair of clean and adversarial."""
         image = results["img"]
         delta = self._delta(results["img_id"], image.shape[:2])
-        adversarial = np.clip(image[..., -CHANNELS:].astype(np.int16) + delta, 0, 255).astype(np.uint8)
-        results["img"] = stack(image[..., :CHANNELS], adversarial)
+        results["img"] = stack(image[..., :CHANNELS], add(image[..., -CHANNELS:], delta))
         return results
 
-    def _delta(self, image_id: int, size: tuple[int, int]) -> NDArray[np.int16]:
+    def _delta(self, image_id: int, size: tuple[int, int]) -> NDArray[np.int8] | NDArray[np.int16]:
         delta = self.reader.read(image_id)
         if delta.dtype != np.int8 or delta.ndim != 3 or delta.shape[2] != CHANNELS:
             got = f"{delta.dtype} {list(delta.shape)}"
             raise DataError(f"the perturbation of image {image_id} must be int8 [H, W, 3], but got {got}")
         if delta.shape[:2] == size:
-            return delta.astype(np.int16)
+            return delta
         resized = cv2.resize(delta.astype(np.float32), size[::-1], interpolation=cv2.INTER_LINEAR)
         return np.rint(resized).astype(np.int16)
 
