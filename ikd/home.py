@@ -50,8 +50,13 @@ def entry(kind: Kind, name: str) -> Iterator[Path]:
     """
     path = cache(kind) / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_name(f"{path.name}.lock")):
+    with FileLock(lock_of(path)):
         yield path
+
+
+def lock_of(path: Path) -> Path:
+    """Return the lock file of a thing in a cache, beside it; whoever holds the lock makes or deletes the thing."""
+    return path.with_name(f"{path.name}.lock")
 
 
 def digest(content: Any) -> str:

@@ -4,6 +4,17 @@ from ikd.attack.crafting import generate, perturbation_key
 from ikd.attack.difgsm import DIFGSM
 from ikd.attack.images import TrainingImages
 from ikd.attack.losses import classification_loss
+from ikd.attack.room import Hold, make_room, touch
 from ikd.attack.store import PerturbationStore
 
-__all__ = ["DIFGSM", "PerturbationStore", "TrainingImages", "classification_loss", "generate", "perturbation_key"]
+__all__ = [
+    "DIFGSM",
+    "Hold",
+    "PerturbationStore",
+    "TrainingImages",
+    "classification_loss",
+    "generate",
+    "make_room",
+    "perturbation_key",
+    "touch",
+]

@@ -6,6 +6,7 @@ from ikd.data.draw import draw_dataset, drawn_dataset
 from ikd.data.files import DataFiles, part_of
 from ikd.data.identity import fingerprint
 from ikd.data.metrics import coco_metrics
+from ikd.data.perturbed import perturbation_bytes
 from ikd.data.report import DataProblem, DataReport, SizeRow, SplitReport
 
 __all__ = [
@@ -22,5 +23,6 @@ __all__ = [
     "fingerprint",
     "parse_images",
     "part_of",
+    "perturbation_bytes",
     "read_annotations",
 ]

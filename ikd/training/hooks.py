@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from ikd.attack import Hold
 from ikd.config import Recipe
 from ikd.training.averaging import average_statistics, average_values
 from ikd.training.checkpoint import Content, save, save_last, student_file
@@ -41,6 +44,25 @@ class EpochHook(Hook):
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Tell the model where it is, for its error message."""
         runner.model.position = (runner.epoch + 1, batch_idx + 1)
+
+
+class HoldHook(Hook):
+    """Keeps the perturbations that a trial reads, now or in a later stage, from being deleted.
+
+    Args:
+        folders: of their stores.
+    """
+
+    def __init__(self, folders: Iterable[Path]) -> None:
+        self._hold = Hold(folders)
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Say that they are in use."""
+        self._hold.keep()
+
+    def before_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Say that they are in use."""
+        self._hold.keep()
 
 
 class ReportHook(Hook):

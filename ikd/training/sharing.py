@@ -7,10 +7,10 @@ from pathlib import Path
 
 import torch
 
-from ikd.attack import DIFGSM, PerturbationStore, TrainingImages, generate, perturbation_key
+from ikd.attack import DIFGSM, PerturbationStore, TrainingImages, generate, make_room, perturbation_key, touch
 from ikd.augment import TeacherBoxes
 from ikd.config import Recipe, StagePlan, Teacher, load_recipe
-from ikd.data import DataFiles
+from ikd.data import DataFiles, perturbation_bytes
 from ikd.detectors import weights_sha256
 from ikd.errors import CheckpointError
 from ikd.evaluation import find_boxes
@@ -115,22 +115,25 @@ def _perturbations(recipe: Recipe, files: DataFiles, teacher: torch.nn.Module, p
         diversity_min_scale=settings.diversity.min_scale,
         loss=settings.loss,
         published=settings.published,
-        seed=recipe.seed,
+        seed=settings.seed,
     )
     source = TrainingImages(files.train, files.train_images, recipe.input.scale, recipe.input.keep_ratio)
     key = perturbation_key(teacher, source, attack, data_fingerprint=files.fingerprint())
     store = PerturbationStore(cache("perturbations"), key)
     with entry("perturbations", store.folder.name):
         if not store.complete:
+            make_room(perturbation_bytes(source.annotations, source.input_size, source.keep_ratio))
             generate(
                 teacher,
                 source,
                 store,
                 attack,
                 batch_size=1 if settings.published else settings.batch_size,
+                workers=recipe.schedule.workers,
                 device=str(device_of(recipe)),
                 progress=(lambda done, total: progress("perturbations", done, total)) if progress else None,
             )
+        touch(store.folder)
     return store.folder
 
 

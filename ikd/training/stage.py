@@ -16,7 +16,7 @@ from mmengine.registry import DefaultScope
 from ikd.config import Recipe, StagePlan
 from ikd.distill.detector import DistillDetector
 from ikd.evaluation import CocoEvaluator
-from ikd.training.hooks import EpochHook, ReportHook
+from ikd.training.hooks import EpochHook, HoldHook, ReportHook
 from ikd.training.loaders import train_loader, val_loader
 from ikd.training.model import build_model, load_teacher
 from ikd.training.optim import optim_wrapper, param_schedulers
@@ -39,6 +39,12 @@ class StageRun:
     def made(self) -> PreparedStage:
         """What was made for this stage."""
         return self.prepared.stages[self.index]
+
+    @property
+    def stores(self) -> list[Path]:
+        """Folders of the perturbations that this stage and later ones read."""
+        made = (one.perturbations for one in self.prepared.stages[self.index :])
+        return [folder for folder in made if folder is not None]
 
     @property
     def schedule_epochs(self) -> int:
@@ -88,7 +94,11 @@ def build_runner(stage: StageRun, progress: Progress, *, scratch: Path, report: 
         optim_wrapper=optim_wrapper(recipe, model, device_of(recipe)),
         param_scheduler=param_schedulers(recipe, stage.schedule_epochs, len(train)),
         default_hooks={"timer": None, "logger": None, "checkpoint": None, "sampler_seed": None},
-        custom_hooks=[EpochHook(recipe.seed, augmented), ReportHook(recipe, progress, report, stage=stage.index)],
+        custom_hooks=[
+            EpochHook(recipe.seed, augmented),
+            HoldHook(stage.stores),
+            ReportHook(recipe, progress, report, stage=stage.index),
+        ],
         visualizer={"type": "Visualizer", "vis_backends": []},
         env_cfg={"mp_cfg": {"mp_start_method": "fork", "opencv_num_threads": 0}},
         randomness={"seed": recipe.seed},

@@ -77,6 +77,8 @@ class Attack(Section):
     """What the attack maximises."""
     batch_size: Count = 8
     """Images attacked at once; changes speed only."""
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    """Seed of what the attack draws. Apart from the recipe's, so that repeats over seeds share their perturbations."""
     published: bool = False
     """Reproduce the authors' attack where ours differs (range-scaled eps, square diversity, unmoved boxes)."""
 
