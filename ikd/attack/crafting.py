@@ -134,19 +134,10 @@ def limit_of(attack: DIFGSM) -> int:
     return math.floor(MAX_EPS if attack.published else attack.eps)
 
 
-def craft(attack: DIFGSM, teacher: nn.Module, batch: Batch, device: torch.device) -> NDArray[np.int8]:
-    """Return the perturbations of a batch in whole grey levels, [N, H, W, 3], without the padding."""
-    samples = [sample.to(device) for sample in batch.samples]
-    delta = attack(teacher, batch.pixels.to(device), samples)
-    height, width = batch.size
-    return quantise(delta[:, :, :height, :width], limit_of(attack))
-
-
-def quantise(delta: Tensor, limit: float) -> NDArray[np.int8]:
-    """Round perturbations [..., 3, H, W] to whole grey levels of at most `limit`, as [..., H, W, 3]."""
-    whole = delta.round().clamp(-math.floor(limit), math.floor(limit)).to(torch.int8).cpu()
-    rounded: NDArray[np.int8] = whole.movedim(-3, -1).numpy()
-    return rounded
+def whole_levels(attack: DIFGSM, delta: Tensor) -> Tensor:
+    """Round perturbations to whole grey levels, int8, of at most what the attack may leave."""
+    limit = limit_of(attack)
+    return delta.round().clamp(-limit, limit).to(torch.int8)
 
 
 class _Writer:
@@ -210,12 +201,18 @@ class _Run:
         start = time.perf_counter()
         with _Writer(self.store) as writer:
             for batch in self._batches(indices):
-                for image_id, delta in zip(
-                    batch.image_ids, craft(attack, self.teacher, batch, self.device), strict=True
-                ):
+                for image_id, delta in zip(batch.image_ids, self._craft(attack, batch), strict=True):
                     writer.write(image_id, delta)
                 self._note(batch)
         return time.perf_counter() - start
+
+    def _craft(self, attack: DIFGSM, batch: Batch) -> NDArray[np.int8]:
+        """Return the perturbations [N, H, W, 3] without the padding."""
+        samples = [sample.to(self.device) for sample in batch.samples]
+        delta = attack(self.teacher, batch.pixels.to(self.device), samples)
+        height, width = batch.size
+        levels: NDArray[np.int8] = whole_levels(attack, delta)[:, :, :height, :width].cpu().movedim(1, -1).numpy()
+        return levels
 
     def evaluate(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         """Return the teacher's detections on the clean and on the perturbed images."""

@@ -8,13 +8,16 @@ from ikd.ops import install
 install()  # before mmdet: its masks look for mmcv's kernels once, on import
 
 from ikd.augment.enhancement import TeacherBoxes  # noqa: E402
-from ikd.augment.pair import AttachPerturbation, PackPair, PerturbationReader  # noqa: E402
+from ikd.augment.pair import UNALTERED, AttachPerturbation, AttachUnaltered, Geometry, PackPair, PerturbationReader  # noqa: E402
 from ikd.augment.pipeline import test_pipeline, train_pipeline  # noqa: E402
 from ikd.augment.rule import corrupt, is_small  # noqa: E402
 from ikd.augment.sample_specific import SampleSpecificAugment, specific_arguments  # noqa: E402
 
 __all__ = [
+    "UNALTERED",
     "AttachPerturbation",
+    "AttachUnaltered",
+    "Geometry",
     "PackPair",
     "PerturbationReader",
     "SampleSpecificAugment",

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from mmdet.datasets.transforms import RandomCrop
 
-from ikd.augment.pair import CHANNELS, is_pair, stack
+from ikd.augment.pair import CHANNELS, UNALTERED, WINDOW, is_pair, stack
 
 
 class ProportionalCrop(RandomCrop):
@@ -34,14 +34,22 @@ class ProportionalCrop(RandomCrop):
         self, results: dict[str, Any], crop_size: tuple[int, int], allow_negative_crop: bool
     ) -> dict[str, Any] | None:
         clean = None
-        if self.separate_offsets and is_pair(results["img"]):
+        pair, crafted_later = is_pair(results["img"]), UNALTERED in results
+        if self.separate_offsets and (pair or crafted_later):
             height, width = results["img"].shape[:2]
             top, left = self._rand_offset((height - crop_size[0], width - crop_size[1]))
             clean = results["img"][top : top + crop_size[0], left : left + crop_size[1], :CHANNELS]
-            results["img"] = results["img"][..., CHANNELS:]
+            results["img"] = results["img"][..., -CHANNELS:]
+        flipped = bool(results.get("flip"))
         cropped = super()._crop_data(results, crop_size, allow_negative_crop)
         if cropped is None or np.all(cropped.get("gt_ignore_flags", False)):  # only crowds are left
             return None
+        if crafted_later:
+            cropped[WINDOW] = flipped, (*self._offset, *cropped["img"].shape[:2])
         if clean is not None:
-            cropped["img"] = stack(clean, cropped["img"])
+            cropped["img"] = stack(clean, cropped["img"]) if pair else clean
         return cropped
+
+    def _rand_offset(self, margin: tuple[int, int]) -> tuple[int, int]:
+        self._offset: tuple[int, int] = super()._rand_offset(margin)
+        return self._offset

@@ -1,12 +1,14 @@
 """Clean and adversarial image of one sample, kept in one array so that no geometric transform can part them.
 
 From `AttachPerturbation` to `PackPair` a sample's `img` has six channels, [H, W, 6]: the clean image (with noise, where
-there is any), then the adversarial one. Resize, flip and crop of mmdet treat them as one image.
+there is any), then the adversarial one. Resize, flip and crop of mmdet treat them as one image. Where the adversarial
+image is crafted while training, `AttachUnaltered` keeps what it is made from, and `Geometry` what was done since.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import cv2
@@ -15,10 +17,14 @@ from mmcv.transforms import BaseTransform
 from mmdet.datasets.transforms import PackDetInputs
 from mmdet.registry import TRANSFORMS
 from numpy.typing import NDArray
-from torch import from_numpy
+from torch import Tensor, from_numpy
 
 from ikd.errors import DataError, refuse
 
+UNALTERED = "unaltered"
+"""Key of the resized clean sample that an attack crafts from while training."""
+WINDOW = "crop_window"
+"""Key of what a crop did: whether it came after a flip, and its window."""
 CHANNELS = 3
 PAIR_CHANNELS = 2 * CHANNELS
 
@@ -94,9 +100,55 @@ class AttachPerturbation(BaseTransform):
         return np.rint(resized).astype(np.int16)
 
 
+@dataclass(frozen=True)
+class Geometry:
+    """What flip and crop have made of a resized image, to be done once more to what is crafted from it later.
+
+    Attributes:
+        flips_first: it was flipped from left to right, before any crop.
+        window: top, left, height and width of the crop, px; None without one.
+        flips_last: it was flipped from left to right, after the crop.
+    """
+
+    flips_first: bool = False
+    window: tuple[int, int, int, int] | None = None
+    flips_last: bool = False
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """Return the image [..., H, W] flipped and cropped."""
+        if self.flips_first:
+            image = image.flip(-1)
+        if self.window is not None:
+            top, left, height, width = self.window
+            image = image[..., top : top + height, left : left + width]
+        return image.flip(-1) if self.flips_last else image
+
+
+@TRANSFORMS.register_module()
+class AttachUnaltered(BaseTransform):
+    """Keep the resized clean image with its annotations as at test time, for an attack that crafts while training.
+
+    Stands where `AttachPerturbation` stands otherwise. What comes later alters neither image nor boxes of it.
+    """
+
+    def __init__(self) -> None:
+        self._pack = PackDetInputs(meta_keys=("img_id", "img_path", "ori_shape", "img_shape", "scale_factor"))
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Add `unaltered`, a packed sample; of a pair of noisy and clean image only the noisy one stays `img`."""
+        image = results["img"]
+        boxes = results["gt_bboxes"].clone()  # a flip moves them in place
+        clean = np.ascontiguousarray(image[..., -CHANNELS:])
+        results[UNALTERED] = self._pack.transform({**results, "img": clean, "gt_bboxes": boxes})
+        results["img"] = np.ascontiguousarray(image[..., :CHANNELS])
+        return results
+
+
 @TRANSFORMS.register_module()
 class PackPair(PackDetInputs):
     """Pack as mmdet's PackDetInputs does, and add `adversarial`, uint8 [3, H, W], when the sample is a pair.
+
+    An unaltered sample is passed on as `unaltered`, with the `Geometry` of its altered one as `geometry`.
 
     The data sample's `enhanced` tells whether masking enhancement has altered the image.
     """
@@ -108,8 +160,20 @@ class PackPair(PackDetInputs):
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Return `inputs`, `data_samples`, and for a pair `adversarial`."""
         image = results["img"]
+        if UNALTERED in results:
+            unaltered = results[UNALTERED]
+            unaltered["data_samples"].set_metainfo({"geometry": _geometry(results)})
+            return {**super().transform(results), UNALTERED: unaltered}
         if not is_pair(image):
             return super().transform(results)
         packed = super().transform({**results, "img": image[..., :CHANNELS]})
         packed["adversarial"] = from_numpy(np.ascontiguousarray(image[..., CHANNELS:].transpose(2, 0, 1)))
         return packed
+
+
+def _geometry(results: Mapping[str, Any]) -> Geometry:
+    flips = bool(results.get("flip"))
+    if WINDOW not in results:
+        return Geometry(flips_first=flips)
+    flipped_before, window = results[WINDOW]
+    return Geometry(flipped_before, window, flips and not flipped_before)

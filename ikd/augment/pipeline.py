@@ -15,7 +15,7 @@ _ORDERS = ("flip_crop", "crop_flip")
 _INPUT = Input()
 
 
-def train_pipeline(
+def train_pipeline(  # noqa: PLR0913 - each is a choice of its own
     *,
     scale: tuple[int, int],
     keep_ratio: bool = _INPUT.keep_ratio,
@@ -23,6 +23,7 @@ def train_pipeline(
     order: Literal["flip_crop", "crop_flip"] = _INPUT.order,
     augment: Mapping[str, Any] | None = None,
     perturbations: PerturbationReader | Mapping[str, Any] | None = None,
+    crafted_later: bool = False,
     with_masks: bool = False,
 ) -> list[dict[str, Any]]:
     """Write the training pipeline of one phase.
@@ -36,11 +37,13 @@ def train_pipeline(
         order: of flip and crop; the authors flip first for RetinaNet and RepPoints, and crop first for Mask R-CNN.
         augment: arguments of `SampleSpecificAugment`, without `transforms`; None for no such augmentation.
         perturbations: as `AttachPerturbation` takes them; None for no adversarial image.
+        crafted_later: keep what an adversarial image is made from, in place of `perturbations`.
         with_masks: load and transform instance masks too.
 
     Returns:
         Configs of mmdet transforms. A sample ends as `inputs` (uint8 [3, H, W], BGR), `data_samples`, and with
-        perturbations `adversarial` (uint8 [3, H, W], the same geometry, never noisy).
+        perturbations `adversarial` (uint8 [3, H, W], the same geometry, never noisy). With `crafted_later` it has
+        `unaltered`, the packed sample as resized, whose `geometry` says what flip and crop have done since.
 
     Raises:
         BadInput: an argument is out of range; nothing else is checked later, except the perturbations themselves.
@@ -50,6 +53,8 @@ def train_pipeline(
     if perturbations is not None:
         AttachPerturbation(perturbations)  # refused here, not in a worker
         geometry.append({"type": "AttachPerturbation", "perturbations": perturbations})
+    elif crafted_later:
+        geometry.append({"type": "AttachUnaltered"})
     flips: list[dict[str, Any]] = [{"type": "RandomFlip", "prob": flip}] if flip else []
     if augment is None:
         middle = [*geometry, *flips]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ikd.augment.crop import ProportionalCrop
 from ikd.augment.enhancement import TeacherBoxes
-from ikd.augment.pair import AttachPerturbation, stack
+from ikd.augment.pair import AttachPerturbation, AttachUnaltered, stack
 from ikd.augment.rule import corrupt, is_small
 from ikd.config import Augment, Distill, Recipe
 from ikd.errors import refuse
@@ -75,7 +75,8 @@ class SampleSpecificAugment(BaseTransform):
         enhancement: `boxes` (file of `TeacherBoxes`), `theta` (above 0) and `min_score` (0..1): an image is small when
             the boxes of at least that score cover less than the share theta of it. Altered samples get the key
             `enhanced`. None for the annotated boxes.
-        transforms: run between noise and crop. `AttachPerturbation`, if wanted, goes right after Resize here.
+        transforms: run between noise and crop. `AttachPerturbation` or `AttachUnaltered`, if wanted, goes right after
+            Resize here.
 
     Raises:
         BadInput: a setting is unknown or out of range, or a sample has no annotations loaded.
@@ -99,7 +100,7 @@ class SampleSpecificAugment(BaseTransform):
         self.transforms = [TRANSFORMS.build(item) if isinstance(item, Mapping) else item for item in transforms]
         self.enhancement = None if enhancement is None else _complete("enhancement", enhancement, ENHANCEMENT)
         self._boxes = None if self.enhancement is None else TeacherBoxes(self.enhancement["boxes"])
-        self._makes_pair = any(isinstance(item, AttachPerturbation) for item in self.transforms)
+        self._makes_pair = any(isinstance(item, AttachPerturbation | AttachUnaltered) for item in self.transforms)
         if self.crop is not None:
             self._window = ProportionalCrop(self.crop["min_ratio"], separate_offsets=published)
 

@@ -14,8 +14,10 @@ from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from ikd.attack import Hold
+from ikd.attack import Hold, adversarial_copies
+from ikd.augment import UNALTERED
 from ikd.config import Recipe
+from ikd.training.attacking import attack_of, attacked_at_once
 from ikd.training.averaging import average_statistics, average_values
 from ikd.training.checkpoint import Content, save, save_last, student_file
 from ikd.training.progress import Progress
@@ -44,6 +46,26 @@ class EpochHook(Hook):
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Tell the model where it is, for its error message."""
         runner.model.position = (runner.epoch + 1, batch_idx + 1)
+
+
+class CraftHook(Hook):
+    """Crafts the adversarial copies of a batch, while the loader's processes read the next one.
+
+    Stands before everything else that looks at a batch; the random numbers of the training are none of its.
+    """
+
+    priority = "HIGHEST"
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._attack, self._batch_size = attack_of(recipe), attacked_at_once(recipe)
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Put `adversarial` in the place of what it is made from; plain epochs have neither."""
+        if UNALTERED in data_batch:
+            unaltered, teacher = data_batch.pop(UNALTERED), runner.model.teacher
+            data_batch["adversarial"] = adversarial_copies(
+                self._attack, teacher, unaltered, batch_size=self._batch_size
+            )
 
 
 class HoldHook(Hook):

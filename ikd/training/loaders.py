@@ -68,10 +68,23 @@ class SeededCocoDataset(CocoDataset):
         return super().__getitem__(index)
 
 
+def crafts_online(recipe: Recipe) -> bool:
+    """Whether a stage crafts its adversarial copies while training."""
+    return recipe.adversarial.enabled and recipe.attack.store == "online"
+
+
 def train_loader(
     recipe: Recipe, files: DataFiles, *, perturbations: Path | None, boxes: Path | None, with_masks: bool
 ) -> Config:
-    """Return the mmengine config of the training loader of one stage, both phases included."""
+    """Return the mmengine config of the training loader of one stage, both phases included.
+
+    Args:
+        recipe: in force in the stage.
+        files: data of the recipe.
+        perturbations: folder of the store; None without the adversarial term, or where its copies are crafted online.
+        boxes: what drives masking enhancement; None without it.
+        with_masks: load instance masks too.
+    """
     shared: Config = {
         "scale": recipe.input.scale,
         "keep_ratio": recipe.input.keep_ratio,
@@ -83,7 +96,12 @@ def train_loader(
     dataset = part_of(files, "train") | {
         "type": "SeededCocoDataset",
         "filter_cfg": {"filter_empty_gt": True, "min_size": 1},
-        "pipeline": train_pipeline(augment=specific_arguments(recipe, boxes), perturbations=reader, **shared),
+        "pipeline": train_pipeline(
+            augment=specific_arguments(recipe, boxes),
+            perturbations=reader,
+            crafted_later=crafts_online(recipe),
+            **shared,
+        ),
         "plain_pipeline": train_pipeline(**shared),
         "seed": recipe.seed,
     }

@@ -7,15 +7,17 @@ from pathlib import Path
 
 import torch
 
-from ikd.attack import DIFGSM, PerturbationStore, TrainingImages, generate, make_room, perturbation_key, touch
+from ikd.attack import PerturbationStore, TrainingImages, generate, make_room, perturbation_key, touch
 from ikd.augment import TeacherBoxes
 from ikd.config import Recipe, StagePlan, Teacher, load_recipe
 from ikd.data import DataFiles, perturbation_bytes
 from ikd.detectors import weights_sha256
-from ikd.errors import CheckpointError
+from ikd.errors import CheckpointError, refuse
 from ikd.evaluation import find_boxes
 from ikd.home import cache, digest, entry
+from ikd.training.attacking import attack_of, attacked_at_once
 from ikd.training.checkpoint import resumable
+from ikd.training.loaders import crafts_online
 from ikd.training.model import load_teacher
 from ikd.training.prepared import Prepared, PreparedStage, check, device_of
 from ikd.training.trial import train
@@ -38,8 +40,11 @@ def perturb(recipe: Recipe, progress: NotifyOf | None = None) -> dict[str, Path]
     """Make the perturbations of a recipe's teachers; return their folders by teacher, where a stage uses them.
 
     Raises:
-        BadInput: see `prepare`.
+        BadInput: see `prepare`; the recipe makes them while it trains.
     """
+    if crafts_online(recipe):
+        rule = "must be disk to make perturbations before the training"
+        refuse(f"recipe {recipe.name}: attack.store", rule, recipe.attack.store)
     stages = zip(recipe.stages, prepare(recipe, progress).stages, strict=True)
     return {
         plan.teacher: made.perturbations
@@ -54,7 +59,9 @@ def _stage(recipe: Recipe, plan: StagePlan, files: DataFiles, progress: NotifyOf
     teacher = recipe.teachers.available[plan.teacher]
     weights = teacher_weights(recipe, teacher, files, progress)
     perturbations = boxes = None
-    if plan.recipe.adversarial.enabled:
+    if crafts_online(plan.recipe):
+        attack_of(plan.recipe)  # refused here, not in the first step
+    elif plan.recipe.adversarial.enabled:
         perturbations = _perturbations(plan.recipe, files, _loaded(recipe, teacher, weights, files), progress)
     if plan.boxes_from is not None:
         seeing = recipe.teachers.available[plan.boxes_from]
@@ -105,18 +112,7 @@ def _train_teacher(training: Recipe, folder: Path, progress: NotifyOf | None) ->
 
 
 def _perturbations(recipe: Recipe, files: DataFiles, teacher: torch.nn.Module, progress: NotifyOf | None) -> Path:
-    settings = recipe.attack
-    attack = DIFGSM(
-        eps=settings.eps,
-        step=min(settings.step, settings.eps),  # eps 0 is no attack at all
-        steps=settings.steps,
-        momentum=settings.momentum,
-        diversity_probability=settings.diversity.probability,
-        diversity_min_scale=settings.diversity.min_scale,
-        loss=settings.loss,
-        published=settings.published,
-        seed=settings.seed,
-    )
+    attack = attack_of(recipe)
     source = TrainingImages(files.train, files.train_images, recipe.input.scale, recipe.input.keep_ratio)
     key = perturbation_key(teacher, source, attack, data_fingerprint=files.fingerprint())
     store = PerturbationStore(cache("perturbations"), key)
@@ -128,7 +124,7 @@ def _perturbations(recipe: Recipe, files: DataFiles, teacher: torch.nn.Module, p
                 source,
                 store,
                 attack,
-                batch_size=1 if settings.published else settings.batch_size,
+                batch_size=attacked_at_once(recipe),
                 workers=recipe.schedule.workers,
                 device=str(device_of(recipe)),
                 progress=(lambda done, total: progress("perturbations", done, total)) if progress else None,

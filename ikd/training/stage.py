@@ -16,8 +16,8 @@ from mmengine.registry import DefaultScope
 from ikd.config import Recipe, StagePlan
 from ikd.distill.detector import DistillDetector
 from ikd.evaluation import CocoEvaluator
-from ikd.training.hooks import EpochHook, HoldHook, ReportHook
-from ikd.training.loaders import train_loader, val_loader
+from ikd.training.hooks import CraftHook, EpochHook, HoldHook, ReportHook
+from ikd.training.loaders import crafts_online, train_loader, val_loader
 from ikd.training.model import build_model, load_teacher
 from ikd.training.optim import optim_wrapper, param_schedulers
 from ikd.training.prepared import Prepared, PreparedStage, device_of
@@ -76,7 +76,8 @@ def build_runner(stage: StageRun, progress: Progress, *, scratch: Path, report: 
     recipe, plan, files, made = stage.recipe, stage.plan, stage.prepared.files, stage.made
     model = _model_of(stage)
     model.validates_masks = "segm" in recipe.validate
-    with_masks = bool(getattr(model.student, "with_mask", False))
+    read_masks = [model.student, *([model.teacher] if crafts_online(plan.recipe) else [])]
+    with_masks = any(getattr(detector, "with_mask", False) for detector in read_masks)
     samples = train_loader(
         plan.recipe, files, perturbations=made.perturbations, boxes=made.boxes, with_masks=with_masks
     )
@@ -98,6 +99,7 @@ def build_runner(stage: StageRun, progress: Progress, *, scratch: Path, report: 
         custom_hooks=[
             EpochHook(recipe.seed, augmented),
             HoldHook(stage.stores),
+            *([CraftHook(plan.recipe)] if crafts_online(plan.recipe) else []),
             ReportHook(recipe, progress, report, stage=stage.index),
         ],
         visualizer={"type": "Visualizer", "vis_backends": []},

@@ -12,7 +12,7 @@ from ikd.data.perturbed import BYTES_A_VALUE
 from ikd.errors import DataError
 
 
-def annotations(tmp_path: Path, *sizes: object) -> Path:
+def written(tmp_path: Path, *sizes: object) -> Path:
     path = tmp_path / "train.json"
     images = [{"id": number, "file_name": "x", **size} for number, size in enumerate(sizes) if isinstance(size, dict)]
     path.write_text(json.dumps({"images": images, "annotations": [], "categories": []}))
@@ -23,7 +23,7 @@ def test_sizes_are_those_that_the_network_sees(tmp_path: Path) -> None:
     from mmcv.image import rescale_size
 
     sizes = [(640, 480), (480, 640), (333, 500), (1000, 10)]
-    path = annotations(tmp_path, *({"width": width, "height": height} for width, height in sizes))
+    path = written(tmp_path, *({"width": width, "height": height} for width, height in sizes))
     seen = [rescale_size(size, (1333, 800)) for size in sizes]
     pixels = sum(width * height for width, height in seen)
     assert perturbation_bytes(path, (1333, 800), True) == round(pixels * 3 * BYTES_A_VALUE)
@@ -32,4 +32,4 @@ def test_sizes_are_those_that_the_network_sees(tmp_path: Path) -> None:
 
 def test_images_without_a_size_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="must have a width and a height"):
-        perturbation_bytes(annotations(tmp_path, {"width": 3}), (100, 50), True)
+        perturbation_bytes(written(tmp_path, {"width": 3}), (100, 50), True)

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +14,10 @@ import pytest
 from ikd.attack import PerturbationStore
 from ikd.config import Recipe
 from ikd.detectors import freeze
+from ikd.errors import BadInput
 from ikd.evaluation import find_boxes
-from ikd.training import DataFiles, load_teacher, prepare, run_trial
+from ikd.training import DataFiles, load_teacher, perturb, prepare, run_trial
+from ikd.trial import TRAIN_SECONDS, VAL_SECONDS
 from tests.unit.training.untrained import save_untrained
 
 Build = Callable[..., Recipe]
@@ -88,3 +91,38 @@ def test_a_trial_holds_the_perturbations_it_reads(recipe: Recipe, tmp_path: Path
     os.utime(folder / "used", (long_ago, long_ago))
     run_trial(recipe, lambda report: None, directory=tmp_path / "trial", prepared=prepared)
     assert time.time() - (folder / "used").stat().st_mtime < 600
+
+
+class TestOnline:
+    """Copies crafted while training are those of a store."""
+
+    def curve(self, recipe: Recipe, directory: Path) -> list[Any]:
+        found = []
+        run_trial(recipe, lambda epoch: found.append(epoch.metrics), directory=directory, prepared=prepare(recipe))
+        return [
+            {name: value for name, value in one.items() if name not in (TRAIN_SECONDS, VAL_SECONDS)} for one in found
+        ]
+
+    def test_a_training_is_the_same_where_the_attacked_batches_are(self, recipe: Recipe, tmp_path: Path) -> None:
+        alone = recipe.with_values({"attack.batch_size": 1, "schedule.workers": 2, "schedule.epochs": 2})
+        online = alone.with_values({"attack.store": "online"})
+        assert prepare(online).stages[0].perturbations is None
+        curves = [self.curve(one, tmp_path / one.attack.store) for one in (alone, online)]
+        assert curves[0][0]["loss/adversarial"] > 0
+        assert curves[0] == curves[1]
+        assert not [key for key in curves[0][1] if key.startswith("loss/adv")], "the term has stopped"
+        weaker = self.curve(online.with_values({"attack.eps": 1.0, "attack.step": 1.0}), tmp_path / "weaker")
+        assert weaker[0]["loss/adversarial"] != curves[1][0]["loss/adversarial"]
+
+    def test_it_is_another_training_and_the_way_of_before_has_the_name_of_before(self, recipe: Recipe) -> None:
+        assert "store" not in recipe.effective()["teachers"][0]["attack"]
+        assert recipe.with_values({"attack.store": "online"}).fingerprint() != recipe.fingerprint()
+
+    def test_what_it_cannot_do_is_refused(self, recipe: Recipe) -> None:
+        with pytest.raises(BadInput, match=r"attack\.store: should be 'disk' or 'online', but got 'memory'"):
+            recipe.with_values({"attack.store": "memory"})
+        online = recipe.with_values({"attack.store": "online"})
+        with pytest.raises(BadInput, match=r"attack\.store: must be disk to make .* but got 'online'"):
+            perturb(online)
+        with pytest.raises(BadInput, match=r"eps: must be 0, or at least 1 grey level"):
+            prepare(online.with_values({"attack.eps": 0.5, "attack.step": 0.5}))
