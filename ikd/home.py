@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 from filelock import FileLock
 
+from ikd.errors import refuse
+
 Kind = Literal["teachers", "perturbations", "boxes", "drawn", "checkpoints"]
 
 
@@ -38,6 +40,26 @@ def at_home(path: Path) -> Iterator[None]:
 def cache(kind: Kind) -> Path:
     """Return the folder of the shared things of one kind."""
     return home() / "cache" / kind
+
+
+BOUND = "IKD_STORE_GB"
+BOUND_GB = 500.0
+
+
+def store_bound() -> float:
+    """Return how many bytes all perturbations may take together: `$IKD_STORE_GB` (10^9 bytes), or 500 GB.
+
+    Raises:
+        BadInput: the variable is no number above 0.
+    """
+    text = os.environ.get(BOUND) or str(BOUND_GB)
+    try:
+        bound = float(text)
+    except ValueError:
+        bound = 0.0
+    if not bound > 0:
+        refuse(BOUND, "must be a number of GB above 0", text)
+    return bound * 1e9
 
 
 @contextlib.contextmanager

@@ -88,8 +88,8 @@ def generate(  # noqa: PLR0913 - each is the caller's to choose
         progress: called with images done and images to do; each is attacked once and evaluated once.
 
     Returns:
-        The summary: `count`, `bytes` (of all files), `attacked` and `seconds` (of this run's attacks), `clean` and
-        `perturbed` (COCO metrics of the teacher on the images it attacked, 0..1).
+        The summary: `count`, `bytes` (of all files); `attacked`, `pixels`, `seconds` and `device` of this run's
+        attacks; `clean` and `perturbed`, COCO metrics of the teacher on the images it attacked, 0..1.
 
     Raises:
         BadInput: a strength below one grey level, which whole numbers cannot store, or a batch size below 1.
@@ -114,12 +114,18 @@ def generate(  # noqa: PLR0913 - each is the caller's to choose
             "count": len(ids),
             "bytes": bytes_in(store.folder),
             "attacked": len(absent),
+            "pixels": run.pixels,
             "seconds": seconds,
+            "device": _name_of(run.device),
             "clean": coco_metrics(source.annotations, clean),
             "perturbed": coco_metrics(source.annotations, perturbed),
         }
     )
     return store.summary()
+
+
+def _name_of(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def limit_of(attack: DIFGSM) -> int:
@@ -180,6 +186,7 @@ class _Run:
         self.teacher, self.dataset, self.store = teacher, dataset, store
         self.batch_size, self.workers = batch_size, workers
         self.progress, self.done, self.total = progress, 0, 0
+        self.pixels = 0
         self.device = next(teacher.parameters()).device
         self.normaliser = PixelNormaliser(teacher)
 
@@ -203,6 +210,7 @@ class _Run:
             for batch in self._batches(indices):
                 for image_id, delta in zip(batch.image_ids, self._craft(attack, batch), strict=True):
                     writer.write(image_id, delta)
+                self.pixels += len(batch.samples) * batch.size[0] * batch.size[1]
                 self._note(batch)
         return time.perf_counter() - start
 

@@ -20,32 +20,12 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from ikd.errors import refuse
-from ikd.home import cache, lock_of
+from ikd.home import cache, lock_of, store_bound
 
-VARIABLE = "IKD_STORE_GB"
-DEFAULT_GB = 500.0
-"""Bound of all stores together, in GB of 10^9 bytes."""
 HELD_SECONDS = 900.0
 """How long after its last touch a store counts as in use."""
 TOUCH_SECONDS = 60.0
 _USED, _SUMMARY = "used", "summary.json"
-
-
-def bound_bytes() -> float:
-    """Return how many bytes all stores may take together: `$IKD_STORE_GB`, or 500 GB.
-
-    Raises:
-        BadInput: the variable is no number above 0.
-    """
-    text = os.environ.get(VARIABLE) or str(DEFAULT_GB)
-    try:
-        bound = float(text)
-    except ValueError:
-        bound = 0.0
-    if not bound > 0:
-        refuse(VARIABLE, "must be a number of GB above 0", text)
-    return bound * 1e9
 
 
 def touch(folder: Path) -> None:
@@ -86,9 +66,9 @@ def make_room(needed: int) -> list[Path]:
         The folders deleted.
 
     Raises:
-        BadInput: see `bound_bytes`.
+        BadInput: see `ikd.home.store_bound`.
     """
-    root, bound, deleted = cache("perturbations"), bound_bytes(), []
+    root, bound, deleted = cache("perturbations"), store_bound(), []
     root.mkdir(parents=True, exist_ok=True)
     with FileLock(root / "room.lock"):
         now = _time_there(root)

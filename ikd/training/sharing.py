@@ -10,7 +10,7 @@ import torch
 from ikd.attack import PerturbationStore, TrainingImages, generate, make_room, perturbation_key, touch
 from ikd.augment import TeacherBoxes
 from ikd.config import Recipe, StagePlan, Teacher, load_recipe
-from ikd.data import DataFiles, perturbation_bytes
+from ikd.data import DataFiles, perturbed
 from ikd.detectors import weights_sha256
 from ikd.errors import CheckpointError, refuse
 from ikd.evaluation import find_boxes
@@ -118,7 +118,7 @@ def _perturbations(recipe: Recipe, files: DataFiles, teacher: torch.nn.Module, p
     store = PerturbationStore(cache("perturbations"), key)
     with entry("perturbations", store.folder.name):
         if not store.complete:
-            make_room(perturbation_bytes(source.annotations, source.input_size, source.keep_ratio))
+            make_room(perturbed(source.annotations, source.input_size, source.keep_ratio).bytes)
             generate(
                 teacher,
                 source,

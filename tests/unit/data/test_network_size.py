@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ikd.data import perturbation_bytes
-from ikd.data.perturbed import BYTES_A_VALUE
+from ikd.data import Perturbed, perturbed
+from ikd.data.network_size import BYTES_A_VALUE
 from ikd.errors import DataError
 
 
@@ -26,10 +26,11 @@ def test_sizes_are_those_that_the_network_sees(tmp_path: Path) -> None:
     path = written(tmp_path, *({"width": width, "height": height} for width, height in sizes))
     seen = [rescale_size(size, (1333, 800)) for size in sizes]
     pixels = sum(width * height for width, height in seen)
-    assert perturbation_bytes(path, (1333, 800), True) == round(pixels * 3 * BYTES_A_VALUE)
-    assert perturbation_bytes(path, (100, 50), False) == round(4 * 5000 * 3 * BYTES_A_VALUE)
+    assert perturbed(path, (1333, 800), True) == Perturbed(4, pixels)
+    assert perturbed(path, (100, 50), False) == Perturbed(4, 4 * 5000)
+    assert perturbed(path, (100, 50), False).bytes == round(4 * 5000 * 3 * BYTES_A_VALUE)
 
 
 def test_images_without_a_size_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="must have a width and a height"):
-        perturbation_bytes(written(tmp_path, {"width": 3}), (100, 50), True)
+        perturbed(written(tmp_path, {"width": 3}), (100, 50), True)

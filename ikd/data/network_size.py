@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from ikd.data.coco import read_annotations
@@ -12,8 +13,26 @@ BYTES_A_VALUE = 0.4
 CHANNELS = 3
 
 
-def perturbation_bytes(annotations: Path, scale: tuple[int, int], keep_ratio: bool) -> int:
-    """Return about how many bytes the perturbations of all images take, from their sizes alone.
+@dataclass(frozen=True)
+class Perturbed:
+    """The perturbations of one data set.
+
+    Attributes:
+        images: number of them.
+        pixels: of all images, as the network sees them, without padding.
+    """
+
+    images: int
+    pixels: int
+
+    @property
+    def bytes(self) -> int:
+        """About how much space they take."""
+        return round(self.pixels * CHANNELS * BYTES_A_VALUE)
+
+
+def perturbed(annotations: Path, scale: tuple[int, int], keep_ratio: bool) -> Perturbed:
+    """Return how large the perturbations of all images are, from the sizes of the images alone.
 
     Args:
         annotations: COCO json file.
@@ -29,7 +48,7 @@ def perturbation_bytes(annotations: Path, scale: tuple[int, int], keep_ratio: bo
     except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         rule = "every image must have a width and a height"
         raise DataError(str(Problem(str(annotations), "images", str(error), rule))) from error
-    return round(pixels * CHANNELS * BYTES_A_VALUE)
+    return Perturbed(len(sizes), pixels)
 
 
 def _pixels(width: int, height: int, scale: tuple[int, int]) -> int:
