@@ -273,7 +273,7 @@ def storage() -> Iterator[Check]:
 
 
 def check_free(folder: Path, free_bytes: int, advice: str) -> Check:
-    """Judge the free disk space for sweeps: a small one writes hundreds of MiB; see `perturbations` for what COCO needs."""
+    """Judge the free disk space: a small sweep writes hundreds of MiB; what COCO needs is said by `perturbations`."""
     status: Status = "fail" if free_bytes < GIB else "warn" if free_bytes < 10 * GIB else "ok"
     detail = f"{free_bytes / GIB:.1f} GiB free for {folder}"
     return Check("disk", status, detail, "" if status == "ok" else f"free some space, or {advice}")

@@ -126,3 +126,16 @@ class TestOnline:
             perturb(online)
         with pytest.raises(BadInput, match=r"eps: must be 0, or at least 1 grey level"):
             prepare(online.with_values({"attack.eps": 0.5, "attack.step": 0.5}))
+
+    def test_masks_that_only_the_teacher_reads_are_there(
+        self, tiny_recipe: Build, recipe: Recipe, tmp_path: Path
+    ) -> None:
+        detector = {"config": "ikd::mask_rcnn_r18", "arguments": {"base_channels": 4, "neck_channels": 16}}
+        weights = save_untrained(tiny_recipe(), detector, tmp_path / "masks.pth")
+        teacher = {**detector, "checkpoint": str(weights)}
+        values = {"teachers.available": {"big": teacher}, "attack.batch_size": 1, "schedule.epochs": 1}
+        disk = recipe.with_values(values)
+        curves = [
+            self.curve(one, tmp_path / one.attack.store) for one in (disk, disk.with_values({"attack.store": "online"}))
+        ]
+        assert curves[0] == curves[1]
