@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
+
+Axis = NDArray[np.float64]
 
 
 def union_area(boxes_xyxy: ArrayLike) -> float:
@@ -25,7 +27,7 @@ def union_area(boxes_xyxy: ArrayLike) -> float:
     return float(width @ covered @ height)
 
 
-def _covered(first: np.ndarray, last: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _covered(first: Axis, last: Axis) -> tuple[NDArray[np.float32], Axis]:
     """Cut an axis at every corner; return which piece lies in which interval, [n, pieces], and their lengths."""
     cuts = np.unique(np.concatenate([first, last]))
     inside = (first[:, None] <= cuts[None, :-1]) & (cuts[None, 1:] <= last[:, None])
