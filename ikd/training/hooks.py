@@ -19,7 +19,7 @@ from ikd.training.checkpoint import Content, save, save_last, student_file
 from ikd.training.progress import Progress
 from ikd.training.runner import trained_names
 from ikd.training.start import schedule_of
-from ikd.trial import LOSS, TRAIN_SECONDS, VAL_SECONDS, EpochReport, Metrics, Report
+from ikd.trial import LOSS, SHARE, TRAIN_SECONDS, VAL_SECONDS, EpochReport, Metrics, Report
 
 
 class EpochHook(Hook):
@@ -105,9 +105,9 @@ class ReportHook(Hook):
         """Return the shares of this process's images that had noise, and that were cropped, where a rule decides it."""
         if self._altering is None or not self._sums:
             return {}
-        like, images = next(iter(self._sums.values())), self._altered.total()
-        names = {f"{self._altering}/{what}_share": self._altered[what] for what in ("noise", "crop")}
-        return {name: like.new_tensor(count / images) for name, count in names.items()}
+        device, images = next(iter(self._sums.values())).device, self._altered.total()
+        names = {f"{self._altering}/{what}{SHARE}": self._altered[what] for what in ("noise", "crop")}
+        return {name: torch.tensor(count / images, dtype=torch.float64, device=device) for name, count in names.items()}
 
     def _values(self, runner: Runner, metrics: Metrics) -> Metrics:
         values = dict(metrics)

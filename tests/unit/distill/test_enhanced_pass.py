@@ -94,7 +94,7 @@ def test_the_gradient_is_that_of_the_sum() -> None:
     for names in (("loss_dfmsd",), ("loss_me",), ("loss_dfmsd", "loss_me")):
         detector = model()
         losses = detector.losses(data(enhanced=copies()))
-        sum(losses[name] for name in names).backward()  # type: ignore[union-attr]
+        sum(losses[name] for name in names).backward()
         gradients.append(detector.student.backbone.conv1.weight.grad.clone())
     assert gradients[1].abs().sum() > 0
     assert torch.allclose(gradients[0] + gradients[1], gradients[2], rtol=1e-3, atol=1e-7)
