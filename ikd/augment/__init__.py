@@ -7,6 +7,7 @@ from ikd.ops import install
 
 install()  # before mmdet: its masks look for mmcv's kernels once, on import
 
+from ikd.augment.branches import Branch, Branches, branches_of  # noqa: E402
 from ikd.augment.copy_paste import PARTNER, CopyPaste  # noqa: E402
 from ikd.augment.enhancement import TeacherBoxes  # noqa: E402
 from ikd.augment.pair import AttachPerturbation, PackPair, PerturbationReader  # noqa: E402
@@ -18,11 +19,14 @@ from ikd.augment.union import union_area  # noqa: E402
 __all__ = [
     "PARTNER",
     "AttachPerturbation",
+    "Branch",
+    "Branches",
     "CopyPaste",
     "PackPair",
     "PerturbationReader",
     "SampleSpecificAugment",
     "TeacherBoxes",
+    "branches_of",
     "corrupt",
     "is_small",
     "specific_arguments",

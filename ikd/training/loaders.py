@@ -20,7 +20,7 @@ from mmengine.dataset import Compose
 
 from ikd.augment import PARTNER, specific_arguments, test_pipeline, train_pipeline
 from ikd.config import Recipe, StagePlan
-from ikd.data import DataFiles, part_of
+from ikd.data import TRAINED_ON, DataFiles, part_of
 from ikd.training import averaging as _shared  # noqa: F401, registers the samplers
 
 Config = dict[str, Any]
@@ -137,7 +137,7 @@ def train_loader(
     ]
     dataset = part_of(files, "train") | {
         "type": "SeededCocoDataset",
-        "filter_cfg": {"filter_empty_gt": True, "min_size": 1},
+        "filter_cfg": dict(TRAINED_ON),
         "pipeline": pipelines[0],
         "later": [(phase.first, one) for phase, one in zip(phases(plan)[1:], pipelines[1:], strict=True)],
         "seed": recipe.seed,
