@@ -60,7 +60,7 @@ def _stage(recipe: Recipe, plan: StagePlan, files: DataFiles, progress: NotifyOf
     weights = teacher_weights(recipe, teacher, files, progress)
     perturbations = boxes = None
     if crafts_online(plan.recipe):
-        attack_of(plan.recipe)  # refused here, not in the first step
+        _check_online(plan.recipe)
     elif plan.recipe.adversarial.enabled:
         perturbations = _perturbations(plan.recipe, files, _loaded(recipe, teacher, weights, files), progress)
     if plan.boxes_from is not None:
@@ -68,6 +68,19 @@ def _stage(recipe: Recipe, plan: StagePlan, files: DataFiles, progress: NotifyOf
         seen_by = _loaded(recipe, seeing, teacher_weights(recipe, seeing, files, progress), files)
         boxes = teacher_boxes(recipe, files, seen_by, progress)
     return PreparedStage(weights, perturbations, boxes)
+
+
+def _check_online(recipe: Recipe) -> None:
+    """Refuse what the first step would stumble over.
+
+    Raises:
+        BadInput: the attack is too weak for whole grey levels, or the images are changed by more than flip and crop.
+    """
+    attack_of(recipe)
+    for name in ("cutout", "copy_paste"):
+        if getattr(recipe.input, name).enabled:
+            rule = f"must be disk with input.{name}, which cannot be done once more to copies that are crafted later"
+            refuse(f"recipe {recipe.name}: attack.store", rule, recipe.attack.store)
 
 
 def _loaded(recipe: Recipe, teacher: Teacher, weights: Path | str, files: DataFiles) -> torch.nn.Module:

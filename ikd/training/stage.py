@@ -78,13 +78,10 @@ def build_runner(stage: StageRun, progress: Progress, *, scratch: Path, report: 
     model.validates_masks = "segm" in recipe.validate
     read_masks = [model.student, *([model.teacher] if crafts_online(plan.recipe) else [])]
     with_masks = any(getattr(detector, "with_mask", False) for detector in read_masks)
-    samples = train_loader(
-        plan.recipe, files, perturbations=made.perturbations, boxes=made.boxes, with_masks=with_masks
-    )
+    samples = train_loader(plan, files, perturbations=made.perturbations, boxes=made.boxes, with_masks=with_masks)
     with DefaultScope.overwrite_default_scope("mmdet"), contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints
         train = TrialRunner.build_dataloader(samples, recipe.seed)
         val = TrialRunner.build_dataloader(val_loader(recipe, files), recipe.seed)
-    augmented = plan.first - 1 + round(plan.recipe.augment.stop_fraction * plan.epochs)
     runner = TrialRunner(
         model=model,
         work_dir=str(scratch / f"rank-{get_rank()}"),
@@ -97,7 +94,7 @@ def build_runner(stage: StageRun, progress: Progress, *, scratch: Path, report: 
         param_scheduler=param_schedulers(recipe, stage.schedule_epochs, len(train)),
         default_hooks={"timer": None, "logger": None, "checkpoint": None, "sampler_seed": None},
         custom_hooks=[
-            EpochHook(recipe.seed, augmented),
+            EpochHook(recipe.seed),
             HoldHook(stage.stores),
             *([CraftHook(plan.recipe)] if crafts_online(plan.recipe) else []),
             ReportHook(recipe, progress, report, stage=stage.index),
