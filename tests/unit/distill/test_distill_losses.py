@@ -276,7 +276,7 @@ def test_mean_reduction_divides_the_sum(name: str) -> None:
 @pytest.mark.parametrize("name", SUMMED)
 def test_scale_keeps_the_strength_on_smaller_maps(name: str) -> None:
     """A constant difference on maps of a quarter of the cells has the same loss once the weight is rescaled."""
-    scale = rescale(PyramidSize(64, 64, 4), PyramidSize(32, 32, 4), strides=(8,))
+    scale = rescale(PyramidSize(64, 64, 4), PyramidSize(32, 32, 4), (8,), whole=(8,))
     assert (scale.elements, scale.cells, scale.channels) == (4.0, 4.0, 1.0)
     values = []
     for side, factor in ((8, Scale()), (4, scale)):
