@@ -104,7 +104,6 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "reduction by variance": {"distill__reduction": "variance"},
     "rescale": {"distill__rescale_from": None},
     "levels": {"distill__levels": [0]},
-    "all levels": {"distill__levels": "all"},
     "weights as written": {"distill__levels": [0], "distill__keep_strength": False},
     "adversarial off": {"adversarial__enabled": False},
     "adversarial weight": {"adversarial__weight": 1e-4},
