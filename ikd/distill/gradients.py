@@ -31,15 +31,17 @@ def relative_pulls(
         scale: what losses are multiplied by before differentiating, so that half precision does not round to 0.
 
     Returns:
-        By name; without a term whose ratio is not finite. Empty where the backbone is frozen, or recomputes its
-        activations in the backward pass (`with_cp`), which can be done once only.
+        By name; without a term whose ratio is not finite, as where `scale` overflows. Empty where the backbone is
+        frozen, or recomputes its activations in the backward pass (`with_cp`), which can be done once only.
     """
     backbone = getattr(student, "backbone", None)
     weights = [one for one in backbone.parameters() if one.requires_grad] if backbone is not None else []
     if not weights or any(getattr(module, "with_cp", False) for module in student.modules()):
         return {}
-    whole = _norm(detection * scale, weights)
-    ratios = {name: float(_norm(loss * scale, weights) / whole) for name, loss in terms.items()}
+    whole = float(_norm(detection * scale, weights))
+    if not (math.isfinite(whole) and whole):
+        return {}
+    ratios = {name: float(_norm(loss * scale, weights)) / whole for name, loss in terms.items()}
     return {name: ratio for name, ratio in ratios.items() if math.isfinite(ratio)}
 
 

@@ -17,6 +17,9 @@ from ikd.data import DataFiles, read_annotations
 from ikd.detectors import SharedLevels, reached_levels, shared_levels
 from ikd.errors import refuse
 
+ZOOM = 1.25
+"""How much larger the published crop, of four fifths of each side, makes a box."""
+
 
 @dataclass(frozen=True)
 class Levels:
@@ -91,13 +94,15 @@ def _all(recipe: Recipe, shared: SharedLevels) -> tuple[int, ...]:
 def _reached(recipe: Recipe, files: DataFiles, shared: SharedLevels, student: Any) -> tuple[tuple[int, ...], str]:
     """Return the levels that a training box reaches in the student, and what to say where some are left out."""
     every = tuple(range(len(shared.student)))
-    sizes = box_sizes(files.train, files.train.stat().st_mtime_ns, recipe.input.scale, recipe.input.keep_ratio)
+    boxes = box_sizes(files.train, files.train.stat().st_mtime_ns, recipe.input.scale, recipe.input.keep_ratio)
+    sizes = torch.cat([boxes, (boxes * _zoom(recipe)).clamp(max=max(recipe.input.scale))])
     reached, who = reached_levels(student, sizes), f"recipe {recipe.name}: distill.levels auto"
     if reached is None:
         return every, f"{who} keeps all: which levels boxes reach in a {type(student).__name__} like this is not known"
-    kept = tuple(place for place in every if shared.student[place] >= len(reached) or reached[shared.student[place]])
     at = f"at {recipe.input.scale[0]}x{recipe.input.scale[1]} px"
     strides = [shared.student_strides[level] for level in shared.student]
+    # a crop may cut a box to any smaller size, so that no level is too fine, only too coarse
+    kept = tuple(place for place in every if any(reached[shared.student[place] :]))
     if not kept:
         return every, f"{who} keeps all, as no training box reaches any of them {at}: {_named(every, strides)}"
     left = [place for place in every if place not in kept]
@@ -107,6 +112,16 @@ def _reached(recipe: Recipe, files: DataFiles, shared: SharedLevels, student: An
         f"{who} distils {_named(kept, strides)}, and not {_named(left, strides)}, which no training box reaches {at} "
         f"(levels: all distils them too)"
     )
+
+
+def _zoom(recipe: Recipe) -> float:
+    """Return how much larger than annotated a box may become: what a crop adds, when the crop is resized.
+
+    The published crop's share is allowed where there are no crops too, so that a sweep compares the same levels.
+    """
+    augment = recipe.augment
+    crops = (augment.enabled or recipe.distill.me.enabled) and augment.crop.enabled
+    return max(ZOOM, 1 / augment.crop.min_ratio if crops else 1.0)
 
 
 def _refuse_missing(recipe: Recipe, field: str, places: Sequence[int], shared: SharedLevels) -> None:
