@@ -1,6 +1,7 @@
 """Adversarial copies of the training images: the attack on the teacher, and the store of what it finds."""
 
-from ikd.attack.crafting import generate, limit_of, perturbation_key
+from ikd.attack.asked import attack_of, attacked_at_once
+from ikd.attack.crafting import generate, perturbation_key
 from ikd.attack.difgsm import DIFGSM
 from ikd.attack.images import TrainingImages
 from ikd.attack.losses import classification_loss
@@ -14,9 +15,10 @@ __all__ = [
     "PerturbationStore",
     "TrainingImages",
     "adversarial_copies",
+    "attack_of",
+    "attacked_at_once",
     "classification_loss",
     "generate",
-    "limit_of",
     "make_room",
     "perturbation_key",
     "touch",

@@ -13,8 +13,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ikd.config import Recipe, Runner, SearchSpace, SweepFiles
-from ikd.home import at_home
+from ikd.config import DRAWN, Recipe, Runner, SearchSpace, SweepFiles
+from ikd.errors import BadInput
+from ikd.home import at_home, cache
 from ikd.sweep.driver import resolve, storage_of
 from ikd.sweep.extend import budgeted
 from ikd.sweep.measure import Measured, measured_before, measured_now
@@ -48,6 +49,8 @@ class DryRun:
         measured: cost of an epoch, None when no earlier trial tells.
         checkpoints: how many there are at any time, at most.
         stores: perturbations that are made for it, at most.
+        levels: what is said of the levels that the base recipe distils; empty where nothing is, or the data are not
+            there yet.
     """
 
     name: str
@@ -63,6 +66,7 @@ class DryRun:
     measured: Measured | None
     checkpoints: int
     stores: Stores
+    levels: str = ""
 
     def seconds(self, epochs: float) -> float | None:
         """Return the time for a number of epochs, None when not measured."""
@@ -92,6 +96,7 @@ class DryRun:
             ("time", self._time()),
             ("disk", self._disk()),
             *self.stores.lines(),
+            *([("levels", self.levels)] if self.levels else []),
         ]
 
     def _distinct(self) -> str:
@@ -191,7 +196,23 @@ def dry_run(
             anchors=len(anchors),
         ),
         stores=stores,
+        levels=_levels(files.recipe),
     )
+
+
+def _levels(recipe: Recipe) -> str:
+    """Return what is said of levels; nothing is drawn for it, and what does not fit is told when it is trained."""
+    drawn = cache("drawn")
+    if recipe.data.root == DRAWN and not (drawn.is_dir() and any(drawn.iterdir())):
+        return ""
+    if recipe.data.root != DRAWN and not (Path(recipe.data.root) / recipe.data.train.annotations).is_file():
+        return ""
+    from ikd.training import said_of_levels  # torch is slow
+
+    try:
+        return "; ".join(said_of_levels(recipe))
+    except BadInput:
+        return ""
 
 
 def _expected_epochs(files: SweepFiles, numbers: Sequence[int]) -> float:

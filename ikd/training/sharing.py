@@ -7,7 +7,16 @@ from pathlib import Path
 
 import torch
 
-from ikd.attack import PerturbationStore, TrainingImages, generate, make_room, perturbation_key, touch
+from ikd.attack import (
+    PerturbationStore,
+    TrainingImages,
+    attack_of,
+    attacked_at_once,
+    generate,
+    make_room,
+    perturbation_key,
+    touch,
+)
 from ikd.augment import TeacherBoxes
 from ikd.config import Recipe, StagePlan, Teacher, load_recipe
 from ikd.data import DataFiles, perturbed
@@ -15,7 +24,6 @@ from ikd.detectors import weights_sha256
 from ikd.errors import CheckpointError, refuse
 from ikd.evaluation import find_boxes
 from ikd.home import cache, digest, entry
-from ikd.training.attacking import attack_of, attacked_at_once
 from ikd.training.checkpoint import resumable
 from ikd.training.loaders import crafts_online
 from ikd.training.model import load_teacher

@@ -8,7 +8,14 @@ from typing import Any, Protocol
 from ikd.config.recipe.hosts import HOSTS
 from ikd.config.recipe.sections import RecipeSections
 
-LATER: Mapping[str, Any] = {"adversarial.updates_statistics": True, "validate": ["bbox"], "attack.store": "disk"}
+LATER: Mapping[str, Any] = {
+    "adversarial.updates_statistics": True,
+    "attack.store": "disk",
+    "distill.keep_strength": False,
+    "distill.levels": "all",
+    "distill.match": "stride",
+    "validate": ["bbox"],
+}
 """Fields younger than trials that people have, by dotted name, and the value that trains as it was done without them.
 
 They are left out at that value, so that a training has the fingerprint that it had.
@@ -114,6 +121,12 @@ def _distill(distill: dict[str, Any], *, adversarial: bool) -> dict[str, Any]:
     host = distill["host"]
     idle = {name for name in HOSTS if name != host}
     distill = {key: value for key, value in _without_idle(distill).items() if key not in idle}
+    distill.pop("measure_gradients")
+    compares_maps = adversarial or "sfa" in distill or (host != "none" and not HOSTS[host].between_heads)
+    for key in () if compares_maps else ("levels", "match"):
+        distill.pop(key, None)
+    if not compares_maps or distill["reduction"] != "published":  # means have no strength to keep
+        distill.pop("keep_strength", None)
     if host == "dfmsd":
         beta = distill["dfmsd"].pop("beta")
         if "me" in distill:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ikd.attack import DIFGSM, limit_of
+from ikd.attack.crafting import limit_of
+from ikd.attack.difgsm import DIFGSM
 from ikd.config import Recipe
 
 
