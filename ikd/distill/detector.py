@@ -12,11 +12,13 @@ import torch
 from mmengine.model import BaseDataPreprocessor, BaseModel
 from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ikd.detectors import Taps, boxes_only
 from ikd.distill.canvas import Canvas, untouched_statistics
 from ikd.distill.crosskd.heads import CrossHeads
 from ikd.distill.functional import Targets, standardise
+from ikd.distill.gradients import relative_pulls
 from ikd.distill.losses.adapted import AdaptedLoss
 from ikd.errors import NonFiniteLoss, refuse
 
@@ -38,6 +40,10 @@ class Terms:
         adversarial: loss for each of those levels on the adversarial copies, on the neck outputs.
         statistics_follow: the student's running statistics follow the adversarial copies too.
         heads: CrossKD between the two heads; a host too, and the only one that reads them.
+        resized: levels may differ in size; the student's map is then brought to that of the teacher's.
+        measured: how hard each term pulls is measured on the first batch of an epoch.
+        cells_factor: what the weights of sums were multiplied by for levels that are left out; None where none acts.
+        said: what a person is told of the levels; empty where there is nothing to tell.
     """
 
     student_levels: Sequence[int] = ()
@@ -48,14 +54,19 @@ class Terms:
     adversarial: Sequence[AdaptedLoss] | None = None
     statistics_follow: bool = False
     heads: CrossHeads | None = None
+    resized: bool = False
+    measured: bool = False
+    cells_factor: float | None = None
+    said: str = ""
 
 
 class DistillDetector(BaseModel):
     """Student, teacher and terms; one training step returns a dict of named losses.
 
     The clean batch feeds the student's own loss and the host terms, the adversarial batch (while the data carries one)
-    only the adversarial term. The teacher sees both without gradient. It is no submodule: it appears neither in
-    `parameters()` nor in `state_dict()`, but moves with `to()`.
+    only the adversarial term, the batch of enhanced copies (while the data carries one) only the host. The teacher sees
+    all of them without gradient. It is no submodule: it appears neither in `parameters()` nor in `state_dict()`, but
+    moves with `to()`.
 
     Args:
         student: mmdet detector.
@@ -79,6 +90,9 @@ class DistillDetector(BaseModel):
         self.student_taps = Taps(student) if reads_maps else None
         self.teacher_taps = Taps(teacher) if reads_maps and teacher is not None else None
         self.effective_weights: dict[str, float] = {}
+        self.pulls: dict[str, float] = {}
+        self._own_losses: frozenset[str] = frozenset()
+        self.validates_masks = False  # pasting them takes longer than all the rest
         self.position = (0, 0)  # epoch and step, for the error message; the trainer's hook sets it
 
     def init_weights(self) -> None:
@@ -105,6 +119,7 @@ class DistillDetector(BaseModel):
         with optim_wrapper.optim_context(self):
             losses = self.losses(self.data_preprocessor(data, True))
         total, named = self.parse_losses(losses)
+        self._measure(named, optim_wrapper)
         if not torch.isfinite(total):
             values = {name: float(value.detach()) for name, value in named.items() if name != "loss"}
             broken = {name: value for name, value in values.items() if not math.isfinite(value)}
@@ -114,9 +129,24 @@ class DistillDetector(BaseModel):
         parts = {name: value for name, value in named.items() if "loss" in name and name != "loss"}
         return {name.removeprefix("loss_"): value.detach() for name, value in parts.items()} | {"total": total.detach()}
 
+    def _measure(self, named: Mapping[str, Tensor], optim_wrapper: Any) -> None:
+        """Note how hard each term pulls on the student's backbone, on the first batch of an epoch."""
+        if not self.terms.measured or self.position[1] != 1:
+            return
+        terms: dict[str, Tensor] = {}
+        own = named["loss"] * 0
+        for name, value in named.items():
+            if name in self._own_losses and "loss" in name:
+                own = own + value
+            elif "loss" in name and name != "loss":
+                term = "crosskd" if name.startswith("loss_crosskd_") else name.removeprefix("loss_")
+                terms[term] = terms[term] + value if term in terms else value
+        scaler = getattr(optim_wrapper, "loss_scaler", None)
+        self.pulls = relative_pulls(own, terms, self.student, scaler.get_scale() if scaler is not None else 1.0)
+
     def val_step(self, data: Batch) -> list[Any]:
-        """Predict boxes with the student; masks are not validated, and pasting them takes longer than all the rest."""
-        with boxes_only(self.student):
+        """Predict with the student: boxes, and masks where they are validated."""
+        with nullcontext() if self.validates_masks else boxes_only(self.student):
             return list(self.student.val_step(data))
 
     test_step = val_step
@@ -130,7 +160,8 @@ class DistillDetector(BaseModel):
 
         Args:
             data: `inputs` (list of [3, H, W] pixel images), `data_samples`, and, while the adversarial phase lasts,
-                `adversarial` (images of the same shapes).
+                `adversarial` (images of the same shapes), and, where enhanced images come in addition, `enhanced` (an
+                image each, of any shape).
 
         Returns:
             Losses by name; every name that holds `loss` is summed into the total.
@@ -139,6 +170,8 @@ class DistillDetector(BaseModel):
         losses = self._clean_losses(clean, sizes_of(data["inputs"]))
         if "adversarial" in data and self.adversarial is not None:
             losses["loss_adversarial"] = self._adversarial_loss(data["adversarial"], targets_of(clean))
+        if "enhanced" in data:
+            losses["loss_me"] = self._enhanced_loss(data["enhanced"])
         return losses
 
     def _clean_losses(self, clean: Batch, sizes: list[tuple[int, int]]) -> dict[str, Any]:
@@ -147,6 +180,7 @@ class DistillDetector(BaseModel):
             ours = stack.enter_context(self.student_taps.capture()) if self.student_taps else []
             seen = stack.enter_context(self.terms.heads.capture()) if self.terms.heads else None
             losses = dict(self.student.loss(clean["inputs"], clean["data_samples"]))
+        self._own_losses = frozenset(losses)
         terms: dict[str, Any] = {}
         if self.terms.heads is not None and seen is not None:
             terms |= self.terms.heads.losses(seen, outputs)
@@ -192,13 +226,15 @@ class DistillDetector(BaseModel):
         return sides[0], sides[1]
 
     def _shared(self, ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> Maps:
-        """Keep the levels that both have.
+        """Keep the levels that are distilled, of one size each.
 
         Raises:
             BadInput: their maps differ in size, so that their cells do not look at the same pixels.
         """
         terms = self.terms
         maps = [ours[level] for level in terms.student_levels], [theirs[level] for level in terms.teacher_levels]
+        if terms.resized:
+            return [_like(one, other) for one, other in zip(*maps, strict=True)], maps[1]
         for one, other in zip(*maps, strict=True):
             if one.shape[2:] != other.shape[2:]:
                 sides = " and ".join(f"{tuple(side.shape[2:])}" for side in (one, other))
@@ -215,16 +251,49 @@ class DistillDetector(BaseModel):
             ours = self.student.extract_feat(batch)
         return self._term("adversarial", self.adversarial, self._shared(ours, theirs), targets)
 
+    def _enhanced_loss(self, images: list[Tensor]) -> Tensor:
+        """Compute beta L_aug of DFMSD's Eq. 6 and 8: the host between the maps of enhanced images, nothing else.
+
+        Its L_det and L_stage are those of the clean batch, and so are the student's running statistics, by which clean
+        images are validated.
+        """
+        assert self.host is not None
+        assert self.student_taps is not None
+        batch = self.canvas({"inputs": images})["inputs"]
+        theirs, _ = self._teacher_features(batch, sizes_of(images))
+        with untouched_statistics(self.student), self.student_taps.capture() as ours:
+            self.student.extract_feat(batch)
+        nothing = [batch.new_zeros(0, 4)] * len(images)  # an enhanced image has no boxes, and this host asks for none
+        enhanced = torch.ones(len(images), dtype=torch.bool, device=batch.device)
+        targets = Targets(nothing, [boxes.new_zeros(0).long() for boxes in nothing], tuple(batch.shape[-2:]), enhanced)
+        return _summed(self.host, self._standardised(self._shared(ours, theirs)), targets)
+
     def _term(self, name: str, levels: nn.ModuleList, maps: Maps, targets: Targets) -> Tensor:
         """Sum a loss over levels, and note its effective weight where it has one."""
-        pairs = zip(levels, *maps, strict=True)
-        parts = [loss(student, teacher, targets) for loss, student, teacher in pairs]
         losses: list[Any] = [level.loss for level in levels]
         if hasattr(losses[0], "effective_weight"):
             sizes = [feature[0].numel() for feature in maps[1]]
             weights = [loss.effective_weight(size) for loss, size in zip(losses, sizes, strict=True)]
-            self.effective_weights[name] = math.fsum(weights)
-        return torch.stack(parts).sum()
+            self.effective_weights |= _by_term(name, weights)
+        return _summed(levels, maps, targets)
+
+
+def _summed(levels: nn.ModuleList, maps: Maps, targets: Targets) -> Tensor:
+    """Sum a loss over levels."""
+    pairs = zip(levels, *maps, strict=True)
+    return torch.stack([loss(student, teacher, targets) for loss, student, teacher in pairs]).sum()
+
+
+def _by_term(name: str, weights: Sequence[float | Mapping[str, float]]) -> dict[str, float]:
+    """Return effective weights summed over levels: of a loss with several terms one each, as `fgd_alpha`."""
+    by_level = [weight if isinstance(weight, Mapping) else {"": weight} for weight in weights]
+    return {f"{name}_{part}" if part else name: math.fsum(level[part] for level in by_level) for part in by_level[0]}
+
+
+def _like(feature: Tensor, other: Tensor) -> Tensor:
+    """Resize a map to the height and width of another, bilinear; the map itself where they agree."""
+    size = other.shape[2:]
+    return feature if feature.shape[2:] == size else F.interpolate(feature, size=size, mode="bilinear")
 
 
 def targets_of(batch: Batch) -> Targets:

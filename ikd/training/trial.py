@@ -8,10 +8,11 @@ from pathlib import Path
 
 import torch
 import yaml
-from mmengine.dist import barrier
+from mmengine.dist import barrier, get_rank
 
 from ikd.config import Recipe
 from ikd.files import write_text
+from ikd.progress import say
 from ikd.training.checkpoint import load
 from ikd.training.costs import measure_costs
 from ikd.training.prepared import Prepared
@@ -29,6 +30,7 @@ class TrialResult:
 
     Attributes:
         metrics: of the best epoch.
+        last_metrics: of the last epoch, which papers print; the best one's advantage over it grows with noise.
         best_epoch: from 1.
         epochs: epochs finished.
         best: the student of the best epoch, in mmdet's checkpoint layout.
@@ -36,6 +38,7 @@ class TrialResult:
     """
 
     metrics: Metrics
+    last_metrics: Metrics
     best_epoch: int
     epochs: int
     best: Path
@@ -76,7 +79,8 @@ def train(  # noqa: PLR0913 - as `run_trial`
             epochs = _train_stages(task, progress, start, report=report, costs=options.costs)
     if epochs == recipe.total_epochs:
         folder.previous.unlink(missing_ok=True)  # nothing comes that could need it
-    return TrialResult(progress.best_metrics, progress.best_epoch, epochs, folder.best, folder.last)
+    ended = folder.logged().get(epochs, {})
+    return TrialResult(progress.best_metrics, ended, progress.best_epoch, epochs, folder.best, folder.last)
 
 
 def follow(task: Task) -> None:
@@ -103,6 +107,9 @@ def _train_stages(
         runner = build_runner(stage, progress, scratch=task.scratch, report=report)
         runner.start = start
         runner.check_start()
+        said = runner.model.terms.said
+        if said and not get_rank() and progress.folder.remark(said):
+            say(said)
         if costs and not progress.costs:
             dataset = runner.val_dataloader.dataset
             progress.costs = measure_costs(costs, runner.model.student, dataset, progress.best_metrics)

@@ -43,7 +43,10 @@ def test_reports_every_metric_and_loss(plain: list[dict[str, float]]) -> None:
     assert len(plain) == 2
     names = {"bbox_mAP", "bbox_AP50", "bbox_AP75", "bbox_APs", "bbox_APm", "bbox_APl", "bbox_AR"}
     losses = {"loss/cls", "loss/bbox", "loss/fgd", "loss/adversarial", "loss/total"}
-    assert names | losses | {"lr", "weight/fgd_effective", "weight/adversarial_effective"} <= set(plain[0])
+    weights = {
+        f"weight/{name}_effective" for name in ("fgd_alpha", "fgd_beta", "fgd_gamma", "fgd_lambda", "adversarial")
+    }
+    assert names | losses | weights | {"lr", "grad/fgd", "grad/adversarial"} <= set(plain[0])
     parts = sum(plain[0][name] for name in losses - {"loss/total"})
     assert plain[0]["loss/total"] == pytest.approx(parts, rel=1e-5)
 
@@ -51,6 +54,19 @@ def test_reports_every_metric_and_loss(plain: list[dict[str, float]]) -> None:
 def test_the_adversarial_term_stops_with_the_augmentation(tiny_recipe: Build, tmp_path: Path) -> None:
     reports = curve(tiny_recipe(augment__stop_fraction=0.5), tmp_path)
     assert [("loss/adversarial" in report) for report in reports] == [True, False]
+
+
+def test_the_shares_of_altered_images_are_metrics(
+    tiny_recipe: Build, plain: list[dict[str, float]], tmp_path: Path
+) -> None:
+    """Counted where the images are trained on; drawn images of small objects only are 6 of 16, others are cropped."""
+    certain = {"augment__noise__probability": 1.0, "augment__stop_fraction": 0.5}
+    first, second = curve(tiny_recipe(**certain), tmp_path / "certain")
+    assert first["augment/noise_share"] + first["augment/crop_share"] == pytest.approx(1)
+    assert 0 < first["augment/noise_share"] < 0.5
+    assert (second["augment/noise_share"], second["augment/crop_share"]) == (0, 0)
+    assert plain[0]["augment/noise_share"] < first["augment/noise_share"]
+    assert not [name for name in curve(tiny_recipe(augment__enabled=False), tmp_path / "off")[0] if "share" in name]
 
 
 def test_the_same_seed_gives_the_same_trial(tiny_recipe: Build, plain: list[dict[str, float]], tmp_path: Path) -> None:
@@ -98,7 +114,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "lambda": {"distill__fgd__lambda_": 5e-5},
     "temperature": {"distill__fgd__temperature": 0.1},
     "reduction": {"distill__reduction": "mean"},
+    "reduction by variance": {"distill__reduction": "variance"},
     "rescale": {"distill__rescale_from": None},
+    "levels": {"distill__levels": [0]},
+    "weights as written": {"distill__levels": [0], "distill__keep_strength": False},
     "adversarial off": {"adversarial__enabled": False},
     "adversarial weight": {"adversarial__weight": 1e-4},
     "adversarial distance": {"adversarial__distance": "l1"},
@@ -118,6 +137,14 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "crop probability": {"augment__crop__probability": 0.2},
     "noise sigma": {"augment__area_threshold": 1e5, "augment__noise__sigma": 0.3},
     "inherit": {"student__inherit": True},
+    "cutout": {"input__cutout__enabled": True},
+    "cutout holes": {"input__cutout": {"enabled": True, "holes": 3}},
+    "cutout ratio": {"input__cutout": {"enabled": True, "ratio": 0.5}},
+    "cutout probability": {"input__cutout": {"enabled": True, "probability": 1.0}},
+    "copy-paste": {"input__copy_paste__enabled": True},
+    "copy-paste by box": {"input__copy_paste": {"enabled": True, "by": "box"}},
+    "copy-paste objects": {"input__copy_paste": {"enabled": True, "objects": 1}},
+    "copy-paste probability": {"input__copy_paste": {"enabled": True, "probability": 1.0}},
     "overrides": {"student__overrides": {"bbox_head.loss_bbox.loss_weight": 2.0}},
     "flip": {"input__flip": 0.0},
     "order": {"input__order": "crop_flip"},
@@ -168,10 +195,28 @@ def test_warmup_with_one_cycle_is_refused(tiny_recipe: Build) -> None:
 
 
 @pytest.mark.parametrize(
-    "option", [{"name": "other"}, {"description": "x"}, {"attack__batch_size": 3}, {"schedule__workers": 2}]
+    "option",
+    [
+        {"name": "other"},
+        {"description": "x"},
+        {"attack__batch_size": 3},
+        {"schedule__workers": 2},
+        {"distill__measure_gradients": False},
+    ],
 )
 def test_what_does_not_act_does_not_name_another_configuration(tiny_recipe: Build, option: dict[str, Any]) -> None:
     assert tiny_recipe(**option).fingerprint() == tiny_recipe().fingerprint()
+
+
+def test_measuring_gradients_changes_no_training(
+    tiny_recipe: Build, plain: list[dict[str, float]], tmp_path: Path
+) -> None:
+    without = curve(tiny_recipe(distill__measure_gradients=False), tmp_path)
+    assert [sorted(report.keys() - other.keys()) for report, other in zip(plain, without, strict=True)] == [
+        ["grad/adversarial", "grad/fgd"],
+        ["grad/fgd"],  # the adversarial term has ended
+    ]
+    assert [{name: report[name] for name in other} for report, other in zip(plain, without, strict=True)] == without
 
 
 def test_a_non_finite_loss_stops_before_the_step_and_names_the_term(tiny_recipe: Build, tmp_path: Path) -> None:
