@@ -120,6 +120,7 @@ def _train_step(setting: Setting, recipe: Recipe, teacher: Any, shape: tuple[int
 
 
 def _teacher(recipe: Recipe) -> Any:
+    assert recipe.teacher is not None
     torch.manual_seed(0)
     return freeze(build_detector(model_config(recipe.teacher, DataFiles.of(recipe).classes)))
 

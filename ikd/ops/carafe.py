@@ -44,7 +44,7 @@ def carafe_naive_backward(  # noqa: D417 - the sizes are those of the forward ke
     for image in range(len(features)):
         grads = (grad_features[image], grad_masks[image])
         inputs = (features[image], masks[image])
-        add_gradients(lambda *pair: _reassembled(*pair, **sizes), inputs, grad_output[image], grads)
+        add_gradients(lambda *pair: _reassembled(*pair, **sizes), inputs, grad_output[image], grads)  # type: ignore[arg-type]
 
 
 def carafe_forward(features: Tensor, masks: Tensor, rfeatures: Tensor, *buffers: Tensor, **sizes: int) -> None:
@@ -55,7 +55,7 @@ def carafe_forward(features: Tensor, masks: Tensor, rfeatures: Tensor, *buffers:
 
 def carafe_backward(grad_output: Tensor, rfeatures: Tensor, masks: Tensor, *buffers: Tensor, **sizes: int) -> None:
     """Do as `carafe_naive_backward`; the last two buffers are the gradients."""
-    carafe_naive_backward(grad_output, rfeatures, masks, *buffers[-2:], **sizes)
+    carafe_naive_backward(grad_output, rfeatures, masks, *buffers[-2:], **sizes)  # type: ignore[arg-type]
 
 
 def _reassembled(features: Tensor, masks: Tensor, *, kernel_size: int, group_size: int, scale_factor: int) -> Tensor:

@@ -27,7 +27,7 @@ def sigmoid_focal_loss_forward(
     """
     margin, factors = _margin(logits, target), (alpha - 1, -alpha)
     loss = output if output.dtype == margin.dtype else torch.empty_like(margin)
-    torch._C._nn.log_sigmoid(margin, out=loss)
+    torch._C._nn.log_sigmoid(margin, out=loss)  # type: ignore[call-arg]
     loss *= _times(margin.neg_().sigmoid_().pow_(gamma), target, factors)
     output.copy_(loss.mul_(_row_weight(loss, target, weight)))
 
@@ -39,7 +39,7 @@ def sigmoid_focal_loss_backward(
     """Write d loss / d logits into `grad_input`, [N, C]; the other arguments as in the forward kernel."""
     margin, factors = _margin(logits, target), (1 - alpha, -alpha)
     grad = grad_input if grad_input.dtype == margin.dtype else torch.empty_like(margin)
-    torch._C._nn.log_sigmoid(margin, out=grad)
+    torch._C._nn.log_sigmoid(margin, out=grad)  # type: ignore[call-arg]
     grad *= torch.sigmoid(margin).mul_(gamma)
     wrong = margin.neg_().sigmoid_()
     torch.sub(wrong, grad, out=grad)

@@ -43,12 +43,14 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Ten
     kept = []
     while left.numel():
         block, left = left[:size], left[size:]
-        rows = [_packed(_iou(boxes[part], boxes[block], offset) > threshold) for part in block.split(chunk)]
+        rows = [_packed(_iou(boxes[part], boxes[block], offset) > threshold) for part in torch.split(block, chunk)]
         survivors = torch.from_numpy(_greedy(torch.cat(rows).cpu().numpy()))
         block = block[survivors.to(block.device, non_blocking=True)]
         kept.append(block)
         if left.numel():
-            overlapped = [(_iou(boxes[block], boxes[part], offset) > threshold).any(0) for part in left.split(chunk)]
+            overlapped = [
+                (_iou(boxes[block], boxes[part], offset) > threshold).any(0) for part in torch.split(left, chunk)
+            ]
             left = left[~torch.cat(overlapped)]
     return torch.cat(kept) if kept else left
 

@@ -140,10 +140,10 @@ def test_deformable_pooling_of_a_ramp_moves_by_gamma_times_the_roi(ratio: int) -
 
 def test_deformable_pooling_has_the_gradient_of_its_value(monkeypatch: pytest.MonkeyPatch) -> None:
     inputs = draw(2, 2, 9, 8).requires_grad_(), (draw(3, 2, 2, 3, seed=1) * 0.5).requires_grad_()
-    assert torch.autograd.gradcheck(lambda *pair: deform_pool(*pair, 2), inputs)
+    assert torch.autograd.gradcheck(lambda *pair: deform_pool(*pair, 2), inputs)  # type: ignore[call-arg]
     whole = deform_pool(*inputs, 2)
     monkeypatch.setattr(_roi_pool, "MAX_POINTS", 1)  # one RoI at a time
-    assert torch.autograd.gradcheck(lambda *pair: deform_pool(*pair, 2), inputs)
+    assert torch.autograd.gradcheck(lambda *pair: deform_pool(*pair, 2), inputs)  # type: ignore[call-arg]
     torch.testing.assert_close(deform_pool(*inputs, 2), whole)
     assert deform_pool(inputs[0], None, 0, ROIS[:0]).shape == (0, 2, 2, 3)
 
@@ -180,7 +180,7 @@ def test_offsets_of_a_finer_map_are_read_by_the_steps_of_the_output() -> None:
     features, weight = draw(2, 2, 4, 3), draw(3, 2, 3, 3, seed=1)
     fine = draw(2, 18, 8, 6, seed=2) * 0.5, draw(2, 9, 8, 6, seed=3)
     read = [one.flatten(1)[:, : width * 12].reshape(2, width, 4, 3) for one, width in zip(fine, (18, 9), strict=True)]
-    assert torch.equal(modulated(features, *fine, weight), modulated(features, *read, weight))
+    assert torch.equal(modulated(features, *fine, weight), modulated(features, *read, weight))  # type: ignore[call-arg]
     leaves = [features, *fine, weight]
     assert torch.autograd.gradcheck(modulated, [one.requires_grad_() for one in leaves])
 
