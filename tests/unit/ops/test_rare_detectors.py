@@ -16,7 +16,7 @@ DETR: dict[str, Any] = {**R18, "neck.in_channels": [32, 64, 128]}
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:This overload of addmm is deprecated")  # mmcv 2.3's masked convolution
+@pytest.mark.filterwarnings("ignore::UserWarning")  # mmdet 3.5 and mmcv 2.3, of their own calls
 @pytest.mark.parametrize(
     ("config", "overrides"),
     [
