@@ -23,7 +23,7 @@ def steps(setting: Setting) -> dict[str, Any]:
 
     The floor is the student's own step plus the teacher's forward pass. A batch that does not fit is said to.
     """
-    batches, precisions = ((2,), ("fp32",)) if setting.small else ((4, 8, 16), ("fp32", "bf16"))
+    batches, precisions = ((2,), ("fp32",)) if setting.small else ((4, 8, 16), ("fp32", "amp"))
     size = (64, 96) if setting.small else (800, 1344)
     rows: dict[str, Any] = {"recipe": _base(setting), "input_px": list(size)}
     for batch, precision in setting.in_time((one, other) for one in batches for other in precisions):
@@ -91,7 +91,7 @@ def _step(setting: Setting, variant: str, precision: str, shape: tuple[int, tupl
     values: dict[str, Any] = {
         "distill__host": host if distils else "none",
         "adversarial__enabled": bool(adversarial) or not distils,  # a recipe with a teacher must use it
-        "schedule__amp": precision == "bf16",
+        "schedule__amp": precision == "amp",
     }
     recipe = setting.recipe(_base(setting), **values)
     teacher = _teacher(recipe)
@@ -102,7 +102,7 @@ def _step(setting: Setting, variant: str, precision: str, shape: tuple[int, tupl
 
     @torch.no_grad()
     def forward() -> object:
-        with torch.autocast(setting.device.type, torch.bfloat16, enabled=precision == "bf16"):
+        with torch.autocast(setting.device.type, enabled=precision == "amp"):
             return teacher.extract_feat(images)
 
     return forward
