@@ -43,12 +43,10 @@ class Head:
 
     Attributes:
         name: of its class.
-        loss_in_training: its forward gives what its loss reads in training mode only.
         tensors_by_level: its forward gives lists of tensors, one a level, as ONNX needs.
     """
 
     name: str
-    loss_in_training: bool = False
     tensors_by_level: bool = True
 
 
@@ -130,11 +128,7 @@ class Known:
 
 _OWN = Family(
     necks=(Neck("FPN"), Neck("FPN_CARAFE"), Neck("HRFPN")),
-    heads=(
-        Head("RepPointsHead", loss_in_training=True),
-        Head("VFNetHead", loss_in_training=True),
-        Head("SABLRetinaHead", tensors_by_level=False),  # pairs of tensors for the boxes
-    ),
+    heads=(Head("SABLRetinaHead", tensors_by_level=False),),  # pairs of tensors for the boxes
     zoo=ZOO,
 )
 
