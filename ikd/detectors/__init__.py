@@ -2,7 +2,7 @@
 
 from ikd.detectors.build import boxes_only, build_detector, freeze, quiet, weights_sha256
 from ikd.detectors.checkpoint import Checkpoint, read_checkpoint
-from ikd.detectors.config import detector_config
+from ikd.detectors.config import detector_config, left_out
 from ikd.detectors.cost import Complexity, complexity, latency_ms
 from ikd.detectors.families import Family, Head, Neck, head_row
 from ikd.detectors.pretrained import without_pretrained
@@ -25,6 +25,7 @@ __all__ = [
     "head_row",
     "inherit",
     "latency_ms",
+    "left_out",
     "load_weights",
     "quiet",
     "read_checkpoint",

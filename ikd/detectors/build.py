@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import logging
-import types
 import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -49,13 +49,25 @@ def freeze(detector: nn.Module) -> nn.Module:
     """
     detector.eval()
     detector.requires_grad_(False)
-    detector.train = types.MethodType(_stay_in_eval, detector)  # type: ignore[method-assign]
+    if not isinstance(detector, Frozen):
+        kind: Any = type(detector)
+        detector.__class__ = frozen_class(kind)
     return detector
 
 
-def _stay_in_eval(self: nn.Module, mode: bool = True) -> nn.Module:
-    del mode
-    return self
+class Frozen(nn.Module):
+    """Stays in eval mode; a method bound to a teacher would keep it alive until reference cycles are looked for."""
+
+    def train(self, mode: bool = True) -> Frozen:
+        """Do nothing."""
+        del mode
+        return self
+
+
+@functools.cache
+def frozen_class(of: Any) -> Any:
+    """Return the class of the frozen detectors of a class, which has its name."""
+    return type(of.__name__, (Frozen, of), {"__module__": of.__module__})
 
 
 @contextlib.contextmanager

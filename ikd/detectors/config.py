@@ -6,6 +6,7 @@ import copy
 import difflib
 import importlib.util
 import inspect
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from pydantic import ValidationError, validate_call
 
 from ikd.detectors.families import known
 from ikd.detectors.pretrained import drop_remote_weights, refuse_remote_weights
-from ikd.errors import BadInput
+from ikd.errors import BadInput, refuse
 
 MMDET_PREFIX = "mmdet::"
 
@@ -32,7 +33,8 @@ def detector_config(
 
     Nothing is ever downloaded unless asked for: an `init_cfg` that points at `torchvision://`, `open-mmlab://` or a
     URL is dropped, and with it what only makes sense on top of pretrained weights: a backbone that lost them gets
-    `frozen_stages=-1`, `norm_eval=False` and trainable norms. Weights in a local file are kept.
+    `frozen_stages=-1`, `norm_eval=False` and trainable norms. Weights in a local file are kept. Augmentations of whole
+    batches are left out, and images are padded to multiples of `FUSED_STRIDE` at least.
 
     Args:
         config: `mmdet::FOLDER/NAME.py` (shipped with mmdet), `ikd::NAME` (shipped with ikd, or registered
@@ -54,13 +56,50 @@ def detector_config(
         model = _model_of(copy.deepcopy(dict(config)), "the inline detector")
     else:
         model = _read(config)
+    prepare_canvas(model)
     if not pretrained_backbone:
         drop_remote_weights(model)
     apply_overrides(model, overrides or {}, classes)
     if not pretrained_backbone:
         refuse_remote_weights(model)
     set_classes(model, len(classes))
+    if batch_augments(model):
+        rule = "must not be set: what makes batches is the recipe's `input`, for teacher and adversarial copies alike"
+        refuse("overrides data_preprocessor.batch_augments", rule, [one["type"] for one in batch_augments(model)])
     return model
+
+
+FUSED_STRIDE = 32
+"""Stride of the coarsest map that backbones give to a neck, in pixels.
+
+A neck that fuses maps by upsampling needs images of whole multiples of it. Levels above come by strided convolutions,
+which round up.
+"""
+
+
+def prepare_canvas(model: ConfigDict) -> None:
+    """Let batches be made by the recipe alone, of a size that every neck can take: in place.
+
+    `batch_augments` goes, and the divisor becomes a multiple of the backbone's coarsest stride.
+    """
+    preprocessor = model.get("data_preprocessor")
+    if isinstance(preprocessor, dict):
+        preprocessor.pop("batch_augments", None)
+        preprocessor["pad_size_divisor"] = math.lcm(preprocessor.get("pad_size_divisor", 1), FUSED_STRIDE)
+
+
+def batch_augments(model: Mapping[str, Any]) -> list[Any]:
+    """Return the augmentations of whole batches that a model config holds."""
+    preprocessor = model.get("data_preprocessor")
+    return list((preprocessor or {}).get("batch_augments") or [])
+
+
+def left_out(config: str | Mapping[str, Any]) -> list[str]:
+    """Return the names of the batch augmentations of a detector's config that `detector_config` leaves out."""
+    if isinstance(config, str) and config.startswith(PREFIX):
+        return []
+    model = _read(config) if isinstance(config, str) else _model_of(config, "the inline detector")
+    return [one["type"] for one in batch_augments(model)]
 
 
 def _read(config: str) -> ConfigDict:

@@ -1,5 +1,6 @@
 """Distillation: losses, and the detector that holds student and teacher."""
 
+from ikd.distill.canvas import canvas_divisor
 from ikd.distill.functional import Targets
 from ikd.distill.losses.adapted import AdaptedLoss
 from ikd.distill.losses.registry import LOSSES, RECONSTRUCTIONS, build_loss, check_loss, takes
@@ -15,6 +16,7 @@ __all__ = [
     "Scale",
     "Targets",
     "build_loss",
+    "canvas_divisor",
     "check_loss",
     "functional",
     "rescale",

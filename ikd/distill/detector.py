@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 
 from ikd.detectors import Taps, boxes_only
+from ikd.distill.canvas import Canvas, untouched_statistics
 from ikd.distill.crosskd.heads import CrossHeads
 from ikd.distill.functional import Targets, standardise
 from ikd.distill.losses.adapted import AdaptedLoss
@@ -22,7 +23,6 @@ from ikd.errors import NonFiniteLoss, refuse
 Batch = dict[str, Any]
 Maps = tuple[Sequence[Tensor], Sequence[Tensor]]
 """Student's and teacher's maps, level by level."""
-_NORMALISATION = ("mean", "std", "_enable_normalize", "_channel_conversion", "pad_size_divisor", "pad_value")
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class Terms:
         standardised: positions among those levels where the host sees standardised maps (SFA).
         alignment: SFA's extra loss by position, on the FPN convolutions.
         adversarial: loss for each of those levels on the adversarial copies, on the neck outputs.
+        statistics_follow: the student's running statistics follow the adversarial copies too.
         heads: CrossKD between the two heads; a host too, and the only one that reads them.
     """
 
@@ -45,6 +46,7 @@ class Terms:
     standardised: frozenset[int] = frozenset()
     alignment: Mapping[int, AdaptedLoss] = field(default_factory=dict)
     adversarial: Sequence[AdaptedLoss] | None = None
+    statistics_follow: bool = False
     heads: CrossHeads | None = None
 
 
@@ -65,10 +67,11 @@ class DistillDetector(BaseModel):
     teacher: Any
 
     def __init__(self, student: nn.Module, teacher: nn.Module | None = None, terms: Terms = Terms()) -> None:
-        super().__init__(data_preprocessor=BaseDataPreprocessor())  # moves to the device; each detector normalises
+        super().__init__(data_preprocessor=BaseDataPreprocessor())  # moves to the device; the canvas normalises
         self.student = student
         self.__dict__["teacher"] = teacher  # past nn.Module, so that it is no submodule
         self.terms = terms
+        self.canvas = Canvas(student, teacher)
         self.host = nn.ModuleList(terms.host[1]) if terms.host else None
         self.alignment = nn.ModuleList(terms.alignment.values()) if terms.alignment else None
         self.adversarial = nn.ModuleList(terms.adversarial) if terms.adversarial is not None else None
@@ -86,6 +89,12 @@ class DistillDetector(BaseModel):
             self.teacher._apply(fn)
         super()._apply(fn, recurse)
         return self
+
+    def _set_device(self, device: torch.device) -> None:
+        """Tell every preprocessor where it is; mmengine reaches those of submodules."""
+        super()._set_device(device)
+        if self.teacher is not None:
+            self.teacher._set_device(device)
 
     def train_step(self, data: Batch, optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
         """Run one step; stop before the optimiser when a loss is not finite.
@@ -126,15 +135,15 @@ class DistillDetector(BaseModel):
         Returns:
             Losses by name; every name that holds `loss` is summed into the total.
         """
-        clean = self.student.data_preprocessor({"inputs": data["inputs"], "data_samples": data["data_samples"]}, True)
-        losses = self._clean_losses(clean, data["inputs"])
+        clean = self.canvas({"inputs": data["inputs"], "data_samples": data["data_samples"]})
+        losses = self._clean_losses(clean, sizes_of(data["inputs"]))
         if "adversarial" in data and self.adversarial is not None:
             losses["loss_adversarial"] = self._adversarial_loss(data["adversarial"], targets_of(clean))
         return losses
 
-    def _clean_losses(self, clean: Batch, images: list[Tensor]) -> dict[str, Any]:
+    def _clean_losses(self, clean: Batch, sizes: list[tuple[int, int]]) -> dict[str, Any]:
         with ExitStack() as stack:
-            theirs, outputs = self._teacher_features(clean["inputs"], images)
+            theirs, outputs = self._teacher_features(clean["inputs"], sizes)
             ours = stack.enter_context(self.student_taps.capture()) if self.student_taps else []
             seen = stack.enter_context(self.terms.heads.capture()) if self.terms.heads else None
             losses = dict(self.student.loss(clean["inputs"], clean["data_samples"]))
@@ -151,13 +160,15 @@ class DistillDetector(BaseModel):
         return losses | terms
 
     @torch.no_grad()
-    def _teacher_features(self, batch: Tensor, images: list[Tensor]) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+    def _teacher_features(
+        self, batch: Tensor, sizes: list[tuple[int, int]]
+    ) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
         """Return the teacher's maps at the FPN convolutions and its neck's outputs; empty where nothing reads them."""
         if self.teacher_taps is None and self.terms.heads is None:
             return [], []
         with ExitStack() as stack:
             tapped = stack.enter_context(self.teacher_taps.capture()) if self.teacher_taps else []
-            outputs = self.teacher.extract_feat(self._for_teacher(batch, images))
+            outputs = self.teacher.extract_feat(self.canvas.for_teacher(batch, sizes))
         return tapped, outputs
 
     def _map_losses(self, maps: Maps, targets: Targets) -> dict[str, Tensor]:
@@ -181,24 +192,28 @@ class DistillDetector(BaseModel):
         return sides[0], sides[1]
 
     def _shared(self, ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> Maps:
-        """Keep the levels that both have."""
+        """Keep the levels that both have.
+
+        Raises:
+            BadInput: their maps differ in size, so that their cells do not look at the same pixels.
+        """
         terms = self.terms
-        return [ours[level] for level in terms.student_levels], [theirs[level] for level in terms.teacher_levels]
+        maps = [ours[level] for level in terms.student_levels], [theirs[level] for level in terms.teacher_levels]
+        for one, other in zip(*maps, strict=True):
+            if one.shape[2:] != other.shape[2:]:
+                sides = " and ".join(f"{tuple(side.shape[2:])}" for side in (one, other))
+                pair = f"{type(self.student).__name__} and {type(self.teacher).__name__}"
+                refuse("distill", f"must compare maps of one size; those of {pair} are of (height, width)", sides)
+        return maps
 
     def _adversarial_loss(self, images: list[Tensor], targets: Targets) -> Tensor:
         assert self.adversarial is not None
-        batch = self.student.data_preprocessor({"inputs": images}, True)["inputs"]
+        batch = self.canvas({"inputs": images})["inputs"]
         with torch.no_grad():
-            teacher_features = self.teacher.extract_feat(self._for_teacher(batch, images))
-        maps = self._shared(self.student.extract_feat(batch), teacher_features)
-        return self._term("adversarial", self.adversarial, maps, targets)
-
-    def _for_teacher(self, batch: Tensor, images: list[Tensor]) -> Tensor:
-        """Return the batch in the teacher's own normalisation; the student's serves when the two agree."""
-        own, other = self.student.data_preprocessor, self.teacher.data_preprocessor
-        if all(_equal(getattr(own, key, None), getattr(other, key, None)) for key in _NORMALISATION):
-            return batch
-        return other({"inputs": images}, False)["inputs"]
+            theirs = self.teacher.extract_feat(self.canvas.for_teacher(batch, sizes_of(images)))
+        with nullcontext() if self.terms.statistics_follow else untouched_statistics(self.student):
+            ours = self.student.extract_feat(batch)
+        return self._term("adversarial", self.adversarial, self._shared(ours, theirs), targets)
 
     def _term(self, name: str, levels: nn.ModuleList, maps: Maps, targets: Targets) -> Tensor:
         """Sum a loss over levels, and note its effective weight where it has one."""
@@ -225,7 +240,6 @@ def targets_of(batch: Batch) -> Targets:
     )
 
 
-def _equal(one: Any, other: Any) -> bool:
-    if isinstance(one, Tensor) and isinstance(other, Tensor):
-        return bool(torch.equal(one, other))
-    return bool(one == other)
+def sizes_of(images: Sequence[Tensor]) -> list[tuple[int, int]]:
+    """Return (height, width) of images [3, H, W]."""
+    return [(int(image.shape[-2]), int(image.shape[-1])) for image in images]

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from ikd.config import DRAWN, sequence_text
-from ikd.detectors import Complexity
+from ikd.detectors import Complexity, left_out
 from ikd.distill import RECONSTRUCTIONS
 from ikd.export.exported import SearchContext, label
 from ikd.export.folder import CARD, MAKER
@@ -60,6 +60,7 @@ def _content(trial: TrialFile, found: Proven, folder: Path) -> dict[str, Any]:
         "format": _FORMAT,
         "name": recipe.name,
         "sha256": sha256(folder / "student.pth"),
+        "left_out": left_out(recipe.student.config),
         "classes": list(trial.classes),
         "parameters": cost.parameters,
         "multiply_adds": cost.macs,
@@ -116,6 +117,7 @@ def _facts(content: Mapping[str, Any]) -> str:
     rows = {
         "Taught by": sequence_text(recipe["teachers"]["sequence"]) or "nobody: trained alone",
         "Distillation": host + (doubt if host in RECONSTRUCTIONS else ""),
+        **({"Left out of its config": ", ".join(content["left_out"])} if content["left_out"] else {}),
         "Classes": ", ".join(content["classes"]),
         "Parameters": f"{content['parameters']:,}",
         "FLOPs (multiply-adds, one image)": f"{counted} at {size['width']} x {size['height']} px",

@@ -21,7 +21,7 @@ from ikd.detectors import (
     shared_levels,
     tap_channels,
 )
-from ikd.distill import AdaptedLoss, PyramidSize, Scale, build_loss, rescale, takes
+from ikd.distill import AdaptedLoss, PyramidSize, Scale, build_loss, canvas_divisor, rescale, takes
 from ikd.distill.crosskd import CrossHeads
 from ikd.distill.detector import DistillDetector, Terms
 from ikd.errors import BadInput
@@ -77,7 +77,7 @@ def _terms(recipe: Recipe, files: DataFiles, student: Any, teacher: Any) -> Term
         [channels[1][level] for level in shared.teacher],
         shared.strides,
     )
-    scale = _scale(recipe, files, pyramid, int(getattr(student.data_preprocessor, "pad_size_divisor", 1)))
+    scale = _scale(recipe, files, pyramid, canvas_divisor(student, teacher))
     aligned = _aligned_levels(recipe, pyramid)
     inputs = distill.sfa.mode == "standardise_inputs"
     return Terms(
@@ -92,6 +92,7 @@ def _terms(recipe: Recipe, files: DataFiles, student: Any, teacher: Any) -> Term
             for level in aligned
         },
         adversarial=_levels(recipe, "adversarial", scale, pyramid) if recipe.adversarial.enabled else None,
+        statistics_follow=recipe.adversarial.updates_statistics,
         heads=heads,
     )
 
@@ -152,7 +153,7 @@ def _scale(recipe: Recipe, files: DataFiles, pyramid: Pyramid, divisor: int) -> 
 
 def _levels(recipe: Recipe, name: str, scale: Scale, pyramid: Pyramid) -> list[AdaptedLoss]:
     section = recipe.adversarial if name == "adversarial" else getattr(recipe.distill, name)
-    arguments = section.model_dump(exclude={"enabled"})
+    arguments = section.model_dump(include=set(section.hyperparameters()))
     optional = {"reduction": recipe.distill.reduction, "scale": scale}
     arguments |= {key: value for key, value in optional.items() if takes(name, key)}
     pairs = enumerate(zip(pyramid.student, pyramid.teacher, strict=True))

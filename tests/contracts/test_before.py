@@ -128,7 +128,11 @@ def test_a_sweep_recorded_before_is_shown(interrupted: Path) -> None:
 def test_a_sweep_interrupted_before_goes_on_as_it_would_have(interrupted: Path) -> None:
     """The open trial goes on from its checkpoint, nothing that ended runs again, and the next proposals are equal."""
     result = run_sweep(
-        record_sweep.SPACE, runner=record_sweep.runner(), name=record_sweep.NAME, training=record_sweep.TRAINING
+        record_sweep.SPACE,
+        runner=record_sweep.runner(),
+        name=record_sweep.NAME,
+        training=record_sweep.TRAINING,
+        values=facts.AS_BEFORE,
     )
     assert result.exit_status == 0
     starts = [(note["trial"], note["first"]) for note in fake_training.notes(interrupted, "start")]

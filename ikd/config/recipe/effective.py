@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from ikd.config.recipe.hosts import HOSTS
 from ikd.config.recipe.sections import RecipeSections
+
+LATER: Mapping[str, Any] = {"adversarial.updates_statistics": True}
+"""Fields younger than trials that people have, by dotted name, and the value that trains as it was done without them.
+
+They are left out at that value, so that a training has the fingerprint that it had.
+"""
 
 
 class PlannedStage(Protocol):
@@ -32,7 +38,7 @@ def effective(recipe: RecipeSections, plans: Sequence[PlannedStage]) -> dict[str
         recipe: all of it.
         plans: its stages in order, each with the recipe in force.
     """
-    raw = recipe.as_dict()
+    raw = _as_it_was(recipe)
     for key in ("name", "description", "device"):
         raw.pop(key)
     raw["schedule"].pop("workers")
@@ -51,6 +57,19 @@ def effective(recipe: RecipeSections, plans: Sequence[PlannedStage]) -> dict[str
     return raw
 
 
+def _as_it_was(recipe: RecipeSections) -> dict[str, Any]:
+    """Return all of a recipe but later fields that change nothing."""
+    raw = recipe.as_dict()
+    for name, value in LATER.items():
+        *parents, key = name.split(".")
+        node: Any = raw
+        for parent in parents:
+            node = node.get(parent, {})
+        if node.get(key) == value:
+            node.pop(key)
+    return raw
+
+
 def _stage(plan: PlannedStage, recipe: RecipeSections) -> dict[str, Any]:
     def who(name: str | None) -> Any:
         return recipe.teachers.available[name].model_dump(mode="json", exclude={"ap"}) if name is not None else None
@@ -60,7 +79,7 @@ def _stage(plan: PlannedStage, recipe: RecipeSections) -> dict[str, Any]:
 
 
 def _terms_in_force(recipe: RecipeSections) -> dict[str, Any]:
-    raw = recipe.as_dict()
+    raw = _as_it_was(recipe)
     found: dict[str, Any] = {}
     if augment := _augment(raw, enhanced=recipe.distill.me.enabled):
         found["augment"] = augment

@@ -25,10 +25,12 @@ class Term(Section):
     """Its weights multiply sums over a map, so that they mean another strength at another input size."""
     between_heads: ClassVar[bool] = False
     """It compares what two heads predict: some hyperparameters act where those meet, not in the loss of one level."""
+    beside: ClassVar[tuple[str, ...]] = ("enabled",)
+    """Fields that are no hyperparameters of the loss: the switch, and what says how its maps are made."""
     implementation: ClassVar[str] = ""
     """`module:Class` of the loss, for one of another package; ikd's own stand in `ikd.distill.losses.registry`."""
 
     @classmethod
     def hyperparameters(cls) -> tuple[str, ...]:
-        """Return the names of what the loss is built with: all fields but the switch `enabled`."""
-        return tuple(name for name in cls.model_fields if name != "enabled")
+        """Return the names of what the loss is built with: all fields but those `beside` it."""
+        return tuple(name for name in cls.model_fields if name not in cls.beside)

@@ -85,9 +85,13 @@ class Adversarial(Term):
     """IKD's feature loss on adversarial copies."""
 
     summed = True
+    beside = ("enabled", "updates_statistics")
 
     enabled: bool = True
     """Switch."""
+    updates_statistics: bool = False
+    """Let batch norms that are learning follow the adversarial copies too, as the authors' code does; validation then
+    normalises by statistics of which half and more are those of perturbed images."""
     weight: Weight = 1e-5
     """alpha_adv (reduction R1: sum over elements, divided by the batch)."""
     distance: Literal["mse", "l1", "cwd", "pkd"] = "mse"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ikd.distill.functional import Targets, pearson_distance
 
@@ -14,7 +13,6 @@ class PKD(nn.Module):
     .. math:: L = w \, \mathrm{mean}\big((\hat S - \hat T)^2\big) / 2 = w \, \mathrm{mean}_c (1 - r_c) (n-1)/n
 
     with r_c the Pearson correlation of channel c over n = N H W values (Eqs. 4-6). Mean-reduced as published (R5).
-    Maps of different size: the student is resized bilinearly.
 
     Args:
         weight: w.
@@ -25,7 +23,5 @@ class PKD(nn.Module):
         self.weight = weight
 
     def forward(self, student: Tensor, teacher: Tensor, targets: Targets) -> Tensor:
-        """Return the weighted loss of one level; maps [N, C, H, W] with equal C. The boxes play no part."""
-        if student.shape[2:] != teacher.shape[2:]:
-            student = F.interpolate(student, teacher.shape[2:], mode="bilinear")
+        """Return the weighted loss of one level; maps [N, C, H, W] of equal shape. The boxes play no part."""
         return self.weight * pearson_distance(student, teacher)

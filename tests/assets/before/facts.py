@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import ikd
-from ikd.config import ANCHORS, DRAWN, Recipe, load_recipe, load_runner, load_sweep, parse_sets, recipe_names
+from ikd.config import ANCHORS, DRAWN, LATER, Recipe, load_recipe, load_runner, load_sweep, parse_sets, recipe_names
 from ikd.errors import IkdError
 
 Json = dict[str, Any]
@@ -25,11 +25,15 @@ COCO = "/data/coco"
 """Where the recipes of COCO look for it here: they take it from the current folder otherwise."""
 
 
+AS_BEFORE: Json = dict(LATER)
+"""The values of fields under which training is what it was; some are no longer their defaults."""
+
+
 def fingerprints() -> dict[str, dict[str, str]]:
     """Return of each shipped recipe and of each of its anchors 16 digits of the fingerprint."""
     found = {}
     for name in recipe_names():
-        recipe = load_recipe(name)
+        recipe = load_recipe(name).with_values(AS_BEFORE)
         recipe = recipe if recipe.data.root == DRAWN else recipe.with_values({"data.root": COCO})
         names = [str(one) for one in ANCHORS if recipe.teachers.sequence or one in ("paper", "student_alone")]
         found[name] = {one: recipe.anchor(one).fingerprint()[:16] for one in names}
@@ -43,7 +47,8 @@ def spaces(folder: Path) -> dict[str, Json]:
     found = {}
     for path in sorted(folder.glob("*.yaml")):
         root = load_sweep(path).recipe.data.root
-        plan = dry_run(path, name="s", values={} if root == DRAWN else {"data.root": COCO})
+        values = AS_BEFORE | ({} if root == DRAWN else {"data.root": COCO})
+        plan = dry_run(path, name="s", values=values)
         space = plan.files.space.model_dump(mode="json", by_alias=True, exclude_defaults=True)
         counted = {"configurations": plan.configurations, "size": plan.size, "trials": plan.trials}
         counted |= {"epochs_bound": plan.epochs_bound, "epochs_expected": plan.epochs_expected}
