@@ -15,6 +15,7 @@ from ikd.attack.losses import feature_distance
 from ikd.attack.preprocess import PixelNormaliser, per_image_input, valid_mask
 from ikd.attack.published import published_attack
 from ikd.attack.settings import AttackSettings
+from ikd.config import Recipe
 from ikd.errors import refuse
 
 
@@ -31,6 +32,22 @@ class DIFGSM(AttackSettings):
 
     The settings are those of `AttackSettings`.
     """
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> DIFGSM:
+        """Return the attack that a recipe asks for."""
+        settings = recipe.attack
+        return cls(
+            eps=settings.eps,
+            step=min(settings.step, settings.eps),  # eps 0 is no attack at all
+            steps=settings.steps,
+            momentum=settings.momentum,
+            diversity_probability=settings.diversity.probability,
+            diversity_min_scale=settings.diversity.min_scale,
+            loss=settings.loss,
+            published=settings.published,
+            seed=recipe.seed,
+        )
 
     def __call__(self, teacher: Any, images: Tensor, data_samples: Sequence[Any]) -> Tensor:
         """Attack a batch.

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ikd.attack.losses import OBJECTNESS, classification_loss, detection_loss
-from ikd.attack.mode import loss_mode
+from ikd.detectors import loss_mode
 
 _SUMS: dict[str, Callable[[Any], Tensor]] = {"cls": classification_loss, "cls+reg": detection_loss}
 

@@ -9,7 +9,7 @@ import torch
 
 from ikd.attack import DIFGSM, PerturbationStore, TrainingImages, generate, perturbation_key
 from ikd.augment import TeacherBoxes
-from ikd.config import Recipe, StagePlan, Teacher, load_recipe
+from ikd.config import Recipe, StagePlan, Teacher
 from ikd.data import DataFiles
 from ikd.detectors import weights_sha256
 from ikd.errors import CheckpointError
@@ -17,7 +17,7 @@ from ikd.evaluation import find_boxes
 from ikd.home import cache, digest, entry
 from ikd.training.checkpoint import resumable
 from ikd.training.model import load_teacher
-from ikd.training.prepared import Prepared, PreparedStage, check, device_of
+from ikd.training.prepared import Prepared, PreparedStage, check, device_of, teacher_recipe
 from ikd.training.trial import train
 from ikd.trial import EpochReport, NotifyOf, TrialFolder
 
@@ -30,7 +30,7 @@ def prepare(recipe: Recipe, progress: NotifyOf | None = None) -> Prepared:
     Raises:
         BadInput: data, detectors or checkpoints that do not fit, before anything is trained.
     """
-    files = check(recipe)
+    files = check(recipe, device_of(recipe))
     return Prepared(files, tuple(_stage(recipe, plan, files, progress) for plan in recipe.stages))
 
 
@@ -67,14 +67,6 @@ def _loaded(recipe: Recipe, teacher: Teacher, weights: Path | str, files: DataFi
     return load_teacher(teacher, weights, files.classes).to(device_of(recipe))
 
 
-def teacher_recipe(recipe: Recipe, teacher: Teacher) -> Recipe:
-    """Return the recipe that trains `teacher`: its own, with detector, data and device of the recipe it teaches in."""
-    assert teacher.recipe is not None
-    detector = teacher.model_dump(exclude={"recipe", "ap"})
-    own = load_recipe(teacher.recipe).student_alone()
-    return own.with_values({"student": detector, "data": recipe.data.model_dump(), "device": recipe.device})
-
-
 def teacher_weights(recipe: Recipe, teacher: Teacher, files: DataFiles, progress: NotifyOf | None) -> Path | str:
     """Return the teacher's checkpoint; train it from its own recipe when it has none."""
     if teacher.checkpoint is not None:
@@ -94,7 +86,7 @@ def _train_teacher(training: Recipe, folder: Path, progress: NotifyOf | None) ->
         if progress is not None:
             progress(f"teacher {training.name}", epoch.epoch, training.total_epochs)
 
-    alone = Prepared(check(training), (PreparedStage(),))
+    alone = Prepared(check(training, device_of(training)), (PreparedStage(),))
     run = partial(train, training, tell, directory=folder, prepared=alone)
     try:
         run(resumable(folder))
@@ -105,18 +97,7 @@ def _train_teacher(training: Recipe, folder: Path, progress: NotifyOf | None) ->
 
 
 def _perturbations(recipe: Recipe, files: DataFiles, teacher: torch.nn.Module, progress: NotifyOf | None) -> Path:
-    settings = recipe.attack
-    attack = DIFGSM(
-        eps=settings.eps,
-        step=min(settings.step, settings.eps),  # eps 0 is no attack at all
-        steps=settings.steps,
-        momentum=settings.momentum,
-        diversity_probability=settings.diversity.probability,
-        diversity_min_scale=settings.diversity.min_scale,
-        loss=settings.loss,
-        published=settings.published,
-        seed=recipe.seed,
-    )
+    attack = DIFGSM.of(recipe)
     source = TrainingImages(files.train, files.train_images, recipe.input.scale, recipe.input.keep_ratio)
     key = perturbation_key(teacher, source, attack, data_fingerprint=files.fingerprint())
     store = PerturbationStore(cache("perturbations"), key)
@@ -127,7 +108,7 @@ def _perturbations(recipe: Recipe, files: DataFiles, teacher: torch.nn.Module, p
                 source,
                 store,
                 attack,
-                batch_size=1 if settings.published else settings.batch_size,
+                batch_size=1 if attack.published else recipe.attack.batch_size,
                 device=str(device_of(recipe)),
                 progress=(lambda done, total: progress("perturbations", done, total)) if progress else None,
             )

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from ikd.attack import DIFGSM
 from ikd.attack.gradient import prepared_samples, seeded, teacher_loss
 from ikd.attack.losses import detection_loss
-from ikd.attack.mode import LATE, loss_mode
 from ikd.detectors import build_detector, detector_config, freeze
+from ikd.detectors.mode import LATE, loss_mode
 from tests.contracts.zoo_families import ZOO
 from tests.unit.attack.toys import noise_images, sample, tiny
 

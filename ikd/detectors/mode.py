@@ -26,7 +26,7 @@ def loss_mode(detector: nn.Module) -> Iterator[None]:
     for module in told:
         module.training = True
     try:
-        with position(LATE):
+        with training_position(LATE):
             yield
     finally:
         for module in told:
@@ -51,7 +51,7 @@ def _heads(module: nn.Module) -> Iterator[nn.Module]:
 
 
 @contextlib.contextmanager
-def position(at: int) -> Iterator[None]:
+def training_position(at: int) -> Iterator[None]:
     """Tell heads that ask mmengine for it that training is at this epoch and step, where no trainer says so."""
     hub: Any = MessageHub.get_current_instance()
     before = {key: hub.get_info(key) for key in ("epoch", "iter")}
