@@ -22,7 +22,8 @@ def prepared_samples(
     prepared = []
     for sample, pad_shape in zip(samples, pad_shapes, strict=True):
         copy = sample.clone()
-        copy.set_metainfo({"batch_input_shape": input_shape, "pad_shape": pad_shape})
+        border = (0, input_shape[0], 0, input_shape[1])  # nothing above and left; see `ikd.detectors.Head`
+        copy.set_metainfo({"batch_input_shape": input_shape, "pad_shape": pad_shape, "border": border})
         for name in ("gt_instances", "ignored_instances"):
             instances = copy.get(name)
             if instances is None:

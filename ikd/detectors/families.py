@@ -44,10 +44,12 @@ class Head:
     Attributes:
         name: of its class.
         tensors_by_level: its forward gives lists of tensors, one a level, as ONNX needs.
+        reads_border: it takes off its boxes what mmdet's `RandomCenterCropPad` has put around the image.
     """
 
     name: str
     tensors_by_level: bool = True
+    reads_border: bool = False
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,10 @@ class Known:
 
 _OWN = Family(
     necks=(Neck("FPN"), Neck("FPN_CARAFE"), Neck("HRFPN")),
-    heads=(Head("SABLRetinaHead", tensors_by_level=False),),  # pairs of tensors for the boxes
+    heads=(
+        Head("SABLRetinaHead", tensors_by_level=False),  # pairs of tensors for the boxes
+        *(Head(name, reads_border=True) for name in ("CenterNetHead", "CornerHead", "CentripetalHead")),
+    ),
     zoo=ZOO,
 )
 
@@ -149,8 +154,8 @@ def known() -> Known:
 
 
 def head_row(head: object) -> Head:
-    """Return what is special about a head; nothing where it has no row."""
-    name = type(head).__name__
+    """Return what is special about a head, given itself or the name of its class; nothing where it has no row."""
+    name = head if isinstance(head, str) else type(head).__name__
     return known().heads.get(name, Head(name))
 
 

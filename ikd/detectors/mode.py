@@ -23,14 +23,17 @@ def loss_mode(detector: nn.Module) -> Iterator[None]:
     Heads that ask how far the training has come are told `LATE`. Everything is put back in the end.
     """
     told = [module for module in _deciding(detector) if not module.training]
+    children = [set(dict(module.named_children())) for module in told]
     for module in told:
         module.training = True
     try:
         with training_position(LATE):
             yield
     finally:
-        for module in told:
+        for module, before in zip(told, children, strict=True):
             module.training = False
+            for name in dict(module.named_children()).keys() - before:  # DDQ's decoder borrows layers of its head
+                delattr(module, name)
 
 
 def _deciding(detector: nn.Module) -> Iterator[nn.Module]:

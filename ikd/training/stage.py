@@ -75,7 +75,7 @@ def build_runner(stage: StageRun, progress: Progress, *, scratch: Path, report: 
     )
     with DefaultScope.overwrite_default_scope("mmdet"), contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints
         train = TrialRunner.build_dataloader(samples, recipe.seed)
-        val = TrialRunner.build_dataloader(val_loader(recipe, files), recipe.seed)
+        val = TrialRunner.build_dataloader(val_loader(recipe, files, model.student), recipe.seed)
     augmented = plan.first - 1 + round(plan.recipe.augment.stop_fraction * plan.epochs)
     runner = TrialRunner(
         model=model,

@@ -39,6 +39,7 @@ HINTS = (
         r"is invalid for input of size",
         "if the layer is DyHead's: its offsets belong to a finer level, which only mmcv's compiled kernels read",
     ),
+    (r"Expected input batch_size", "it wants images of one size: set input.keep_ratio: false"),
     (r"KeyError: 'text'|has no attribute 'text'", "it reads a text with each image, which ikd does not give"),
 )
 """Pattern in what was raised, and the way out."""
@@ -62,10 +63,11 @@ def refuse_step(
     """
     who = detector.config if isinstance(detector.config, str) else "the inline detector"
     said = first_line(error) if str(error) else "no message"
-    text = f"{type(error).__name__}: {said}"
-    hints = [hint for pattern, hint in HINTS if re.search(pattern, text)]
-    hint = f"; {hints[0]}" if hints and not isinstance(error, UnsupportedKernel) else ""
-    raise BadInput(f"{field}: {who} cannot {doing}: {text}{_place(error, modules)}{hint}") from error
+    text, hint = f"{type(error).__name__}: {said}", ""
+    if not isinstance(error, UnsupportedKernel):  # says itself where to get it
+        hints = [hint for pattern, hint in HINTS if re.search(pattern, text)]
+        hint = "".join([_place(error, modules), *(f"; {hint}" for hint in hints[:1])])
+    raise BadInput(f"{field}: {who} cannot {doing}: {text}{hint}") from error
 
 
 def _place(error: BaseException, modules: Mapping[str, nn.Module]) -> str:

@@ -121,7 +121,7 @@ class _Rehearsal:
             self._train(batch, epoch)
 
     def _predict(self) -> None:
-        dataset = _dataset(val_loader(self.recipe, self.files)["dataset"])
+        dataset = _dataset(val_loader(self.recipe, self.files, self.model.student)["dataset"])
         self.model.eval()
         for index in range(len(dataset)):
             batch = pseudo_collate([self._read(dataset, index)])

@@ -112,7 +112,7 @@ def test_the_family_of_another_package_is_built_from_a_recipe_and_tapped(tmp_pat
     assert asked.returncode == 0, asked.stderr
     assert asked.stdout.splitlines() == [
         "['neck.outs.0', 'neck.outs.1', 'neck.outs.2'] [16, 16, 16] [8, 16, 32]",
-        "Head(name='ToyHead', tensors_by_level=False) 2",
+        "Head(name='ToyHead', tensors_by_level=False, reads_border=False) 2",
         "ikd::toy_r18: unknown argument widht=16; allowed arguments and their defaults: width=8",
     ]
 
