@@ -54,8 +54,9 @@ class DistillDetector(BaseModel):
     """Student, teacher and terms; one training step returns a dict of named losses.
 
     The clean batch feeds the student's own loss and the host terms, the adversarial batch (while the data carries one)
-    only the adversarial term. The teacher sees both without gradient. It is no submodule: it appears neither in
-    `parameters()` nor in `state_dict()`, but moves with `to()`.
+    only the adversarial term, the batch of enhanced copies (while the data carries one) only the host. The teacher sees
+    all of them without gradient. It is no submodule: it appears neither in `parameters()` nor in `state_dict()`, but
+    moves with `to()`.
 
     Args:
         student: mmdet detector.
@@ -79,6 +80,7 @@ class DistillDetector(BaseModel):
         self.student_taps = Taps(student) if reads_maps else None
         self.teacher_taps = Taps(teacher) if reads_maps and teacher is not None else None
         self.effective_weights: dict[str, float] = {}
+        self.validates_masks = False  # pasting them takes longer than all the rest
         self.position = (0, 0)  # epoch and step, for the error message; the trainer's hook sets it
 
     def init_weights(self) -> None:
@@ -115,8 +117,8 @@ class DistillDetector(BaseModel):
         return {name.removeprefix("loss_"): value.detach() for name, value in parts.items()} | {"total": total.detach()}
 
     def val_step(self, data: Batch) -> list[Any]:
-        """Predict boxes with the student; masks are not validated, and pasting them takes longer than all the rest."""
-        with boxes_only(self.student):
+        """Predict with the student: boxes, and masks where they are validated."""
+        with nullcontext() if self.validates_masks else boxes_only(self.student):
             return list(self.student.val_step(data))
 
     test_step = val_step
@@ -130,7 +132,8 @@ class DistillDetector(BaseModel):
 
         Args:
             data: `inputs` (list of [3, H, W] pixel images), `data_samples`, and, while the adversarial phase lasts,
-                `adversarial` (images of the same shapes).
+                `adversarial` (images of the same shapes), and, where enhanced images come in addition, `enhanced` (an
+                image each, of any shape).
 
         Returns:
             Losses by name; every name that holds `loss` is summed into the total.
@@ -139,6 +142,8 @@ class DistillDetector(BaseModel):
         losses = self._clean_losses(clean, sizes_of(data["inputs"]))
         if "adversarial" in data and self.adversarial is not None:
             losses["loss_adversarial"] = self._adversarial_loss(data["adversarial"], targets_of(clean))
+        if "enhanced" in data:
+            losses["loss_me"] = self._enhanced_loss(data["enhanced"])
         return losses
 
     def _clean_losses(self, clean: Batch, sizes: list[tuple[int, int]]) -> dict[str, Any]:
@@ -215,16 +220,37 @@ class DistillDetector(BaseModel):
             ours = self.student.extract_feat(batch)
         return self._term("adversarial", self.adversarial, self._shared(ours, theirs), targets)
 
+    def _enhanced_loss(self, images: list[Tensor]) -> Tensor:
+        """Compute beta L_aug of DFMSD's Eq. 6 and 8: the host between the maps of enhanced images, nothing else.
+
+        Its L_det and L_stage are those of the clean batch, and so are the student's running statistics, by which clean
+        images are validated.
+        """
+        assert self.host is not None
+        assert self.student_taps is not None
+        batch = self.canvas({"inputs": images})["inputs"]
+        theirs, _ = self._teacher_features(batch, sizes_of(images))
+        with untouched_statistics(self.student), self.student_taps.capture() as ours:
+            self.student.extract_feat(batch)
+        nothing = [batch.new_zeros(0, 4)] * len(images)  # an enhanced image has no boxes, and this host asks for none
+        enhanced = torch.ones(len(images), dtype=torch.bool, device=batch.device)
+        targets = Targets(nothing, [boxes.new_zeros(0).long() for boxes in nothing], tuple(batch.shape[-2:]), enhanced)
+        return _summed(self.host, self._standardised(self._shared(ours, theirs)), targets)
+
     def _term(self, name: str, levels: nn.ModuleList, maps: Maps, targets: Targets) -> Tensor:
         """Sum a loss over levels, and note its effective weight where it has one."""
-        pairs = zip(levels, *maps, strict=True)
-        parts = [loss(student, teacher, targets) for loss, student, teacher in pairs]
         losses: list[Any] = [level.loss for level in levels]
         if hasattr(losses[0], "effective_weight"):
             sizes = [feature[0].numel() for feature in maps[1]]
             weights = [loss.effective_weight(size) for loss, size in zip(losses, sizes, strict=True)]
             self.effective_weights[name] = math.fsum(weights)
-        return torch.stack(parts).sum()
+        return _summed(levels, maps, targets)
+
+
+def _summed(levels: nn.ModuleList, maps: Maps, targets: Targets) -> Tensor:
+    """Sum a loss over levels."""
+    pairs = zip(levels, *maps, strict=True)
+    return torch.stack([loss(student, teacher, targets) for loss, student, teacher in pairs]).sum()
 
 
 def targets_of(batch: Batch) -> Targets:

@@ -69,14 +69,12 @@ def build_runner(stage: StageRun, progress: Progress, *, scratch: Path, report: 
     MMLogger.get_instance("ikd", log_level="ERROR")  # mmengine notes every initialised weight
     recipe, plan, files, made = stage.recipe, stage.plan, stage.prepared.files, stage.made
     model = _model_of(stage)
+    model.validates_masks = "segm" in recipe.validate
     with_masks = bool(getattr(model.student, "with_mask", False))
-    samples = train_loader(
-        plan.recipe, files, perturbations=made.perturbations, boxes=made.boxes, with_masks=with_masks
-    )
+    samples = train_loader(plan, files, perturbations=made.perturbations, boxes=made.boxes, with_masks=with_masks)
     with DefaultScope.overwrite_default_scope("mmdet"), contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints
         train = TrialRunner.build_dataloader(samples, recipe.seed)
         val = TrialRunner.build_dataloader(val_loader(recipe, files, model.student), recipe.seed)
-    augmented = plan.first - 1 + round(plan.recipe.augment.stop_fraction * plan.epochs)
     runner = TrialRunner(
         model=model,
         work_dir=str(scratch / f"rank-{get_rank()}"),
@@ -84,11 +82,11 @@ def build_runner(stage: StageRun, progress: Progress, *, scratch: Path, report: 
         train_cfg={"by_epoch": True, "max_epochs": plan.last, "val_interval": recipe.schedule.val_interval},
         val_dataloader=val,
         val_cfg={},
-        val_evaluator=[CocoEvaluator(files.val, scratch / "parts")],
+        val_evaluator=[CocoEvaluator(files.val, recipe.validate, scratch / "parts")],
         optim_wrapper=optim_wrapper(recipe, model, device_of(recipe)),
         param_scheduler=param_schedulers(recipe, stage.schedule_epochs, len(train)),
         default_hooks={"timer": None, "logger": None, "checkpoint": None, "sampler_seed": None},
-        custom_hooks=[EpochHook(recipe.seed, augmented), ReportHook(recipe, progress, report, stage=stage.index)],
+        custom_hooks=[EpochHook(recipe.seed), ReportHook(recipe, progress, report, stage=stage.index)],
         visualizer={"type": "Visualizer", "vis_backends": []},
         env_cfg={"mp_cfg": {"mp_start_method": "fork", "opencv_num_threads": 0}},
         randomness={"seed": recipe.seed},

@@ -80,6 +80,8 @@ def _detector_faults(recipe: RecipeSections) -> Iterator[Fault]:
 
 def _other_faults(recipe: RecipeSections) -> Iterator[Fault]:
     yield from _alignment_faults(recipe)
+    if "bbox" not in recipe.validate or len(set(recipe.validate)) < len(recipe.validate):
+        yield ("validate",), list(recipe.validate), "must hold bbox, and nothing twice"
     if recipe.adversarial.enabled and recipe.attack.step > recipe.attack.eps > 0:
         yield ("attack", "step"), recipe.attack.step, f"must be at most attack.eps ({recipe.attack.eps})"
     if recipe.data.root == DRAWN and recipe.data.train.images != "images":
@@ -100,6 +102,8 @@ def _alignment_faults(recipe: RecipeSections) -> Iterator[Fault]:
             True,
             "needs augment.noise.enabled or augment.crop.enabled, which it applies",
         )
+    if me.enabled and me.form == "added" and host != "dfmsd":
+        yield ("distill", "me", "form"), me.form, f"must be replaced where no beta weighs the second pass (host {host})"
     if sfa.enabled and (not sfa.levels or len(set(sfa.levels)) < len(sfa.levels)):
         yield ("distill", "sfa", "levels"), list(sfa.levels), "must list at least one level, and none twice"
     if sfa.enabled and sfa.mode == "standardise_inputs" and (host == "none" or HOSTS[host].between_heads):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Discriminator, Field, Tag
@@ -104,6 +105,32 @@ class Teachers(Section):
         return tuple(Stage(teacher=entry) if isinstance(entry, str) else entry for entry in self.sequence)
 
 
+class Cutout(Section):
+    """Black rectangles in the image, as wide and high as a share of it; boxes and masks stay."""
+
+    enabled: bool = False
+    """Switch."""
+    probability: Probability = 0.5
+    """Probability for an image."""
+    holes: Count = 1
+    """Number of rectangles."""
+    ratio: Annotated[float, Field(gt=0.0, le=1.0)] = 0.25
+    """Sides of a rectangle relative to the image's; its upper left corner is anywhere, what lies beyond is cut off."""
+
+
+class CopyPaste(Section):
+    """Objects of another image of the training part, pasted where they were in theirs."""
+
+    enabled: bool = False
+    """Switch."""
+    probability: Probability = 0.5
+    """Probability for an image."""
+    objects: Count = 10
+    """Largest number of objects pasted; how many, and which, is drawn."""
+    by: Literal["mask", "box"] = "mask"
+    """Paste along the outline, for data with a segmentation of every box, or the whole box."""
+
+
 class Input(Section):
     """Geometry of the images the network sees."""
 
@@ -115,6 +142,10 @@ class Input(Section):
     """Probability of a horizontal flip."""
     order: Literal["flip_crop", "crop_flip"] = "flip_crop"
     """Order of flip and adaptive crop: flip first for RetinaNet and RepPoints, crop first for Mask R-CNN."""
+    cutout: Cutout = Cutout()
+    """Holes, in every epoch."""
+    copy_paste: CopyPaste = CopyPaste()
+    """Objects of other images, in every epoch."""
 
 
 class Optimizer(Section):
@@ -179,6 +210,10 @@ class Schedule(Section):
     """Epochs between validations; the last epoch is always validated."""
 
 
+# pydantic keeps an old method of this name, which nobody calls
+warnings.filterwarnings("ignore", 'Field name "validate" in "RecipeSections" shadows', UserWarning)
+
+
 class RecipeSections(Section):
     """The fields of a recipe, and what can be read off them alone; `Recipe` is what a person works with."""
 
@@ -204,6 +239,8 @@ class RecipeSections(Section):
     """Feature distillation on clean images."""
     schedule: Schedule = Schedule()
     """Schedule."""
+    validate: tuple[Literal["bbox", "segm"], ...] = ("bbox",)  # type: ignore[assignment]
+    """Metrics of a validation: of boxes, and of masks where the student predicts them (on a CPU that takes longer)."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Seed of everything random."""
     device: Literal["auto", "cpu", "cuda"] = "auto"

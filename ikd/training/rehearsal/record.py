@@ -14,6 +14,7 @@ from ikd.config import Detector, StagePlan
 from ikd.data import DataFiles
 from ikd.home import digest
 from ikd.ops import install
+from ikd.training.loaders import phases
 from ikd.training.model import model_config
 from ikd.training.rehearsal.excerpt import COUNT, looks
 
@@ -45,7 +46,9 @@ def rehearsal_key(plan: StagePlan, files: DataFiles, device: torch.device, *, se
         "teacher": recipe.teacher and _detector(recipe.teacher, files),
         "inherit": recipe.student.inherit,
         "sees": sees,
-        "input": recipe.input.model_dump(mode="json"),
+        "input": _kinds(recipe.input.model_dump(mode="json"), set()),
+        "validate": list(recipe.validate),
+        "phases": [[phase.alters, phase.attacks] for phase in phases(plan)],
         "batch": min(COUNT, recipe.schedule.batch_size),
         "amp": recipe.schedule.amp,
         "images": looks(files),

@@ -27,7 +27,7 @@ from ikd.distill.detector import DistillDetector
 from ikd.errors import BadInput, IkdError, JobError, NonFiniteLoss, first_line
 from ikd.evaluation import find_boxes
 from ikd.home import entry
-from ikd.training.loaders import train_loader, val_loader
+from ikd.training.loaders import phases, train_loader, val_loader
 from ikd.training.optim import optim_wrapper
 from ikd.training.rehearsal.blame import refuse_step
 from ikd.training.rehearsal.excerpt import COUNT, write_excerpt
@@ -122,6 +122,7 @@ class _Rehearsal:
 
     def _predict(self) -> None:
         dataset = _dataset(val_loader(self.recipe, self.files, self.model.student)["dataset"])
+        self.model.validates_masks = "segm" in self.recipe.validate
         self.model.eval()
         for index in range(len(dataset)):
             batch = pseudo_collate([self._read(dataset, index)])
@@ -143,15 +144,19 @@ class _Rehearsal:
         """Yield batches of the phases that differ, each with the epoch in which such a one may come."""
         with_masks = bool(getattr(self.model.student, "with_mask", False))
         boxes = self._boxes() if self.recipe.distill.me.enabled else None
-        loader = train_loader(self.recipe, self.files, perturbations=perturbations, boxes=boxes, with_masks=with_masks)
+        plan = dataclasses.replace(self.plan, recipe=self.recipe)
+        loader = train_loader(plan, self.files, perturbations=perturbations, boxes=boxes, with_masks=with_masks)
         config = loader["dataset"]
-        dataset = _dataset(config)
-        count = min(COUNT, self.recipe.schedule.batch_size)
-        for augmenting in (True, False) if config["pipeline"] != config["plain_pipeline"] else (False,):
-            dataset.start_epoch(0, augmenting=augmenting)
+        dataset, count = _dataset(config), min(COUNT, self.recipe.schedule.batch_size)
+        pipelines, tried = [config["pipeline"], *(pipeline for _, pipeline in config["later"])], []
+        for phase, pipeline in zip(phases(plan), pipelines, strict=True):
+            if pipeline in tried:
+                continue
+            tried.append(pipeline)
+            dataset.start_epoch(phase.first)
             for first in range(0, len(dataset), count):
                 samples = [self._read(dataset, index) for index in range(first, min(first + count, len(dataset)))]
-                yield pseudo_collate(samples), 0 if augmenting else LATE
+                yield pseudo_collate(samples), 0 if phase.alters or phase.attacks else LATE
 
     def _boxes(self) -> Path:
         """Write boxes that cover half of each image: which ones the teacher would find changes no step."""
@@ -189,7 +194,8 @@ class _Rehearsal:
         plain = {key: value for key, value in batch.items() if key != "adversarial"}
         with self._blamed("student", doing):
             alone = DistillDetector(self.model.student).to(self.device)
-            total, _ = alone.parse_losses(alone.losses(alone.data_preprocessor(_copy(plain), True)))
+            bare = {key: plain[key] for key in ("inputs", "data_samples")}
+            total, _ = alone.parse_losses(alone.losses(alone.data_preprocessor(_copy(bare), True)))
             total.backward()
         if self.teacher is not None:
             with self._blamed(f"teachers.available.{self.plan.teacher}", f"look at a batch at {_size(batch)}"):
