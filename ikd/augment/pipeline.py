@@ -85,12 +85,18 @@ def train_pipeline(  # noqa: PLR0913 (what a recipe says of its input)
     return [*load, *middle, {"type": "PackPair"}]
 
 
-def test_pipeline(*, scale: tuple[int, int], keep_ratio: bool = _INPUT.keep_ratio) -> list[dict[str, Any]]:  # noqa: PT028, no test
+def test_pipeline(
+    *,
+    scale: tuple[int, int],
+    keep_ratio: bool = _INPUT.keep_ratio,  # noqa: PT028, no test
+    bordered: bool = False,  # noqa: PT028, no test
+) -> list[dict[str, Any]]:
     """Write the validation pipeline: resizing only.
 
     Args:
         scale: what mmdet's Resize takes, px.
         keep_ratio: keep the aspect ratio.
+        bordered: for a head that reads the border (`ikd.detectors.Head`): note one, of the pixel that makes sides even.
 
     Returns:
         Configs of mmdet transforms, all of them mmdet's own.
@@ -100,11 +106,18 @@ def test_pipeline(*, scale: tuple[int, int], keep_ratio: bool = _INPUT.keep_rati
     """
     _check_geometry(scale, 0.0, _ORDERS[0])
     meta = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")
-    return [
-        {"type": "LoadImageFromFile"},
-        {"type": "Resize", "scale": tuple(scale), "keep_ratio": keep_ratio},
-        {"type": "PackDetInputs", "meta_keys": meta},
-    ]
+    load: dict[str, Any] = {"type": "LoadImageFromFile"}
+    resize = {"type": "Resize", "scale": tuple(scale), "keep_ratio": keep_ratio}
+    if not bordered:
+        return [load, resize, {"type": "PackDetInputs", "meta_keys": meta}]
+    pack = {"type": "PackDetInputs", "meta_keys": (*meta, "border")}
+    return [{**load, "to_float32": True}, resize, _BORDER, pack]
+
+
+_BORDER: dict[str, Any] = {
+    **{"type": "RandomCenterCropPad", "test_mode": True, "test_pad_mode": ["size_divisor", 2]},
+    **{"ratios": None, "border": None, "mean": [0, 0, 0], "std": [1, 1, 1], "to_rgb": True},
+}
 
 
 def _check_geometry(scale: tuple[int, int], flip: float, order: str) -> None:

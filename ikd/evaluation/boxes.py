@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ikd.augment import test_pipeline
 from ikd.config import Recipe
 from ikd.data import DataFiles, part_of
-from ikd.detectors import boxes_only
+from ikd.detectors import boxes_only, head_row
 from ikd.evaluation.plain_mmdet import predictions
 from ikd.evaluation.reading import equal_sizes, read_ahead
 from ikd.trial import Notify
@@ -33,7 +33,8 @@ def find_boxes(
     Returns:
         By image id, [n, 5]: corners in pixels of the original image, and the score.
     """
-    pipeline = test_pipeline(scale=recipe.input.scale, keep_ratio=recipe.input.keep_ratio)
+    bordered = head_row(getattr(teacher, "bbox_head", None)).reads_border
+    pipeline = test_pipeline(scale=recipe.input.scale, keep_ratio=recipe.input.keep_ratio, bordered=bordered)
     with contextlib.redirect_stdout(io.StringIO()), DefaultScope.overwrite_default_scope("mmdet"):
         dataset = CocoDataset(**part_of(files, "train"), test_mode=True, pipeline=pipeline)
     found: dict[int, NDArray[np.float32]] = {}

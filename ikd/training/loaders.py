@@ -21,6 +21,7 @@ from mmengine.dataset import Compose
 from ikd.augment import PARTNER, specific_arguments, test_pipeline, train_pipeline
 from ikd.config import Recipe, StagePlan
 from ikd.data import TRAINED_ON, DataFiles, part_of
+from ikd.detectors import head_row
 from ikd.training import averaging as _shared  # noqa: F401, registers the samplers
 
 Config = dict[str, Any]
@@ -163,9 +164,10 @@ def train_loader(
     }
 
 
-def val_loader(recipe: Recipe, files: DataFiles) -> Config:
+def val_loader(recipe: Recipe, files: DataFiles, student: Any) -> Config:
     """Return the mmengine config of the validation loader."""
-    pipeline = test_pipeline(scale=recipe.input.scale, keep_ratio=recipe.input.keep_ratio)
+    bordered = head_row(getattr(student, "bbox_head", None)).reads_border
+    pipeline = test_pipeline(scale=recipe.input.scale, keep_ratio=recipe.input.keep_ratio, bordered=bordered)
     dataset = part_of(files, "val") | {"type": "mmdet.CocoDataset", "test_mode": True, "pipeline": pipeline}
     # One image at a time, as mmdet validates: in a batch the padding, and so the metrics, depend on the neighbours.
     return _loader(recipe, dataset) | {"batch_size": 1, "sampler": {"type": "DefaultSampler", "shuffle": False}}

@@ -18,7 +18,7 @@ from ikd.attack import (
     touch,
 )
 from ikd.augment import TeacherBoxes
-from ikd.config import Recipe, StagePlan, Teacher, load_recipe
+from ikd.config import Recipe, StagePlan, Teacher
 from ikd.data import DataFiles, perturbed
 from ikd.detectors import weights_sha256
 from ikd.errors import CheckpointError, refuse
@@ -27,7 +27,7 @@ from ikd.home import cache, digest, entry
 from ikd.training.checkpoint import resumable
 from ikd.training.loaders import crafts_online
 from ikd.training.model import load_teacher
-from ikd.training.prepared import Prepared, PreparedStage, check, device_of
+from ikd.training.prepared import Prepared, PreparedStage, check, device_of, teacher_recipe
 from ikd.training.trial import train
 from ikd.trial import EpochReport, NotifyOf, TrialFolder
 
@@ -40,7 +40,7 @@ def prepare(recipe: Recipe, progress: NotifyOf | None = None) -> Prepared:
     Raises:
         BadInput: data, detectors or checkpoints that do not fit, before anything is trained.
     """
-    files = check(recipe)
+    files = check(recipe, device_of(recipe))
     return Prepared(files, tuple(_stage(recipe, plan, files, progress) for plan in recipe.stages))
 
 
@@ -95,14 +95,6 @@ def _loaded(recipe: Recipe, teacher: Teacher, weights: Path | str, files: DataFi
     return load_teacher(teacher, weights, files.classes).to(device_of(recipe))
 
 
-def teacher_recipe(recipe: Recipe, teacher: Teacher) -> Recipe:
-    """Return the recipe that trains `teacher`: its own, with detector, data and device of the recipe it teaches in."""
-    assert teacher.recipe is not None
-    detector = teacher.model_dump(exclude={"recipe", "ap"})
-    own = load_recipe(teacher.recipe).student_alone()
-    return own.with_values({"student": detector, "data": recipe.data.model_dump(), "device": recipe.device})
-
-
 def teacher_weights(recipe: Recipe, teacher: Teacher, files: DataFiles, progress: NotifyOf | None) -> Path | str:
     """Return the teacher's checkpoint; train it from its own recipe when it has none."""
     if teacher.checkpoint is not None:
@@ -122,7 +114,7 @@ def _train_teacher(training: Recipe, folder: Path, progress: NotifyOf | None) ->
         if progress is not None:
             progress(f"teacher {training.name}", epoch.epoch, training.total_epochs)
 
-    alone = Prepared(check(training), (PreparedStage(),))
+    alone = Prepared(check(training, device_of(training)), (PreparedStage(),))
     run = partial(train, training, tell, directory=folder, prepared=alone)
     try:
         run(resumable(folder))

@@ -81,7 +81,7 @@ def build_runner(stage: StageRun, progress: Progress, *, scratch: Path, report: 
     samples = train_loader(plan, files, perturbations=made.perturbations, boxes=made.boxes, with_masks=with_masks)
     with DefaultScope.overwrite_default_scope("mmdet"), contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints
         train = TrialRunner.build_dataloader(samples, recipe.seed)
-        val = TrialRunner.build_dataloader(val_loader(recipe, files), recipe.seed)
+        val = TrialRunner.build_dataloader(val_loader(recipe, files, model.student), recipe.seed)
     runner = TrialRunner(
         model=model,
         work_dir=str(scratch / f"rank-{get_rank()}"),
