@@ -82,6 +82,7 @@ def _place(error: BaseException, modules: Mapping[str, nn.Module]) -> str:
         module = frame.f_locals.get("self")
         if id(module) in names and "." in names[id(module)]:
             layer = f", in {names[id(module)]} ({type(module).__name__})"
-        if frame.f_code.co_filename.startswith(_OPS) and not kernel:
-            kernel = f", kernel {Path(frame.f_code.co_filename).stem} {frame.f_code.co_name}"
+        file = frame.f_code.co_filename
+        if file.startswith(_OPS) and Path(file).stem != "kernel" and not kernel:  # not the frame around every kernel
+            kernel = f", kernel {frame.f_code.co_name} of ikd.ops"
     return layer + kernel

@@ -20,8 +20,8 @@ from ikd.training.rehearsal.excerpt import COUNT, looks
 
 _FORMAT = 1  # raise when a rehearsal tries more
 _TERMS = ("augment", "adversarial", "attack", "distill")
-_IDLE = {"attack": {"steps"}}
-"""Whole numbers that change how much is done, not whether it can be done."""
+_IDLE = {"attack": {"steps", "seed"}}
+"""Whole numbers that change how much is done, or what is drawn, not whether it can be done."""
 
 
 def rehearsal_key(plan: StagePlan, files: DataFiles, device: torch.device, *, sees: bool) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from ikd.config import Recipe
+from ikd.config import Detector, Recipe
 from ikd.data import DataFiles
 from ikd.errors import BadInput, NonFiniteLoss
 from ikd.home import cache
@@ -254,3 +254,20 @@ def test_large_inputs_are_rehearsed_smaller_on_a_cpu_and_whole_on_a_gpu(tiny_rec
     assert stage._affordable(large, CPU).input.scale == (512, 307)
     assert stage._affordable(large, torch.device("cuda")).input.scale == (1333, 800)
     assert stage._affordable(tiny_recipe(), CPU).input.scale == (96, 96)
+
+
+def test_layer_and_kernel_are_named() -> None:
+    from ikd.ops.nms import nms
+    from ikd.training.rehearsal.blame import refuse_step
+
+    class Layer(torch.nn.Module):
+        def forward(self, boxes: Any) -> Any:
+            return nms(boxes, torch.zeros(3), 0.5, 0)
+
+    top = torch.nn.Sequential(Layer())
+    try:
+        top(None)
+    except Exception as error:
+        message = r"^student: mmdet::a\.py cannot predict: .*, in student\.0 \(Layer\), kernel nms of ikd\.ops$"
+        with pytest.raises(BadInput, match=message):
+            refuse_step("student", Detector(config="mmdet::a.py"), "predict", error, {"student": top})
