@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ikd.config import Recipe
 from ikd.training.costs import check_costs
+from ikd.training.precision import check_precision
 from ikd.training.prepared import Prepared
 from ikd.training.processes import check_processes
 from ikd.training.sharing import prepare
@@ -47,6 +48,7 @@ def run_trial(  # noqa: PLR0913 - one keyword for each thing that a caller decid
     """
     check_costs(options.costs)
     check_processes(recipe, options.processes)
+    check_precision(recipe)
     return train(
         recipe,
         report,

@@ -16,10 +16,11 @@ from mmengine.registry import DefaultScope
 from ikd.config import Recipe, StagePlan
 from ikd.distill.detector import DistillDetector
 from ikd.evaluation import CocoEvaluator
-from ikd.training.hooks import EpochHook, ReportHook
+from ikd.training.hooks import EpochHook, PlaceHook, ReportHook
 from ikd.training.loaders import train_loader, val_loader
 from ikd.training.model import build_model, load_teacher
 from ikd.training.optim import optim_wrapper, param_schedulers
+from ikd.training.precision import arrange
 from ikd.training.prepared import Prepared, PreparedStage, device_of
 from ikd.training.progress import Progress
 from ikd.training.runner import Carries, TrialRunner
@@ -54,7 +55,8 @@ def _model_of(stage: StageRun) -> DistillDetector:
     # trial with one teacher does not depend on there being stages.
     words = [stage.recipe.seed, 0xF00D, *([stage.index] if stage.index else [])]
     torch.manual_seed(int(np.random.SeedSequence(words).generate_state(1)[0]))
-    return build_model(in_force, stage.prepared.files, teacher).to(device_of(stage.recipe))
+    model = build_model(in_force, stage.prepared.files, teacher).to(device_of(stage.recipe))
+    return arrange(model, in_force)
 
 
 def build_runner(stage: StageRun, progress: Progress, *, scratch: Path, report: Report | None) -> TrialRunner:
@@ -74,8 +76,9 @@ def build_runner(stage: StageRun, progress: Progress, *, scratch: Path, report: 
         plan.recipe, files, perturbations=made.perturbations, boxes=made.boxes, with_masks=with_masks
     )
     with DefaultScope.overwrite_default_scope("mmdet"), contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints
-        train = TrialRunner.build_dataloader(samples, recipe.seed)
-        val = TrialRunner.build_dataloader(val_loader(recipe, files), recipe.seed)
+        pinned = {"pin_memory": device_of(recipe).type == "cuda"}  # images go to the GPU while the CPU goes on
+        train = TrialRunner.build_dataloader(samples | pinned, recipe.seed)
+        val = TrialRunner.build_dataloader(val_loader(recipe, files) | pinned, recipe.seed)
     augmented = plan.first - 1 + round(plan.recipe.augment.stop_fraction * plan.epochs)
     runner = TrialRunner(
         model=model,
@@ -87,7 +90,10 @@ def build_runner(stage: StageRun, progress: Progress, *, scratch: Path, report: 
         val_evaluator=[CocoEvaluator(files.val, scratch / "parts")],
         optim_wrapper=optim_wrapper(recipe, model, device_of(recipe)),
         param_scheduler=param_schedulers(recipe, stage.schedule_epochs, len(train)),
-        default_hooks={"timer": None, "logger": None, "checkpoint": None, "sampler_seed": None},
+        default_hooks={
+            "runtime_info": PlaceHook(),
+            **dict.fromkeys(("timer", "logger", "checkpoint", "sampler_seed")),
+        },
         custom_hooks=[EpochHook(recipe.seed, augmented), ReportHook(recipe, progress, report, stage=stage.index)],
         visualizer={"type": "Visualizer", "vis_backends": []},
         env_cfg={"mp_cfg": {"mp_start_method": "fork", "opencv_num_threads": 0}},

@@ -8,7 +8,13 @@ from typing import Any, Protocol
 from ikd.config.recipe.hosts import HOSTS
 from ikd.config.recipe.sections import RecipeSections
 
-LATER: Mapping[str, Any] = {"adversarial.updates_statistics": True}
+LATER: Mapping[str, Any] = {
+    "adversarial.updates_statistics": True,
+    "deterministic": False,
+    "distill.teacher_precision": "as_student",
+    "schedule.channels_last": False,
+    "schedule.compile": False,
+}
 """Fields younger than trials that people have, by dotted name, and the value that trains as it was done without them.
 
 They are left out at that value, so that a training has the fingerprint that it had.

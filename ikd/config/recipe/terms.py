@@ -146,6 +146,8 @@ class Distill(Hosts):
     """Published normaliser of each loss, or a mean over elements."""
     rescale_from: Reference | None = None
     """Rescale sum-reduced weights from this input to the recipe's own; null uses the weights as written."""
+    teacher_precision: Literal["as_student", "float32", "float16", "bfloat16"] = "as_student"
+    """Type that the frozen teacher's backbone and neck compute in, by autocast; `as_student` follows `schedule.amp`."""
 
 
 WITHOUT_TEACHER: Mapping[str, Any] = {

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import torch
 from torch import Tensor, nn
 
-from ikd.distill.functional import Targets
+from ikd.distill.functional import Targets, full_precision
 
 
 class AdaptedLoss(nn.Module):
     """A loss behind a 1x1 convolution that brings the student to the teacher's channels; the identity when equal.
 
-    The loss is computed in float32 at least, also under autocast: a sum over a map overflows half precision.
+    The loss is computed in float32 at least, also under autocast: a sum over a map overflows half precision. Only what
+    a masked loss generates may be computed in half, as `generates_under_autocast` says; its loss has the attribute
+    `generates` then, and sums in float32.
     """
+
+    generates_under_autocast = False
 
     def __init__(self, loss: nn.Module, student_channels: int, teacher_channels: int) -> None:
         super().__init__()
@@ -23,9 +29,6 @@ class AdaptedLoss(nn.Module):
     def forward(self, student: Tensor, teacher: Tensor, targets: Targets) -> Tensor:
         """Return the weighted loss of one level: student [N, Cs, H, W], teacher [N, Ct, H, W] -> scalar."""
         adapted = self.adapter(student)
-        with torch.autocast(student.device.type, enabled=False):
-            return self.loss(_full_precision(adapted), _full_precision(teacher.detach()), targets)
-
-
-def _full_precision(features: Tensor) -> Tensor:
-    return features.float() if features.dtype in (torch.float16, torch.bfloat16) else features
+        half = self.generates_under_autocast and getattr(self.loss, "generates", False)
+        with nullcontext() if half else torch.autocast(student.device.type, enabled=False):
+            return self.loss(full_precision(adapted), full_precision(teacher.detach()), targets)

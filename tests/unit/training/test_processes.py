@@ -18,6 +18,7 @@ from ikd.errors import BadInput, CheckpointError, NonFiniteLoss
 from ikd.training import EpochReport, StopTrial, check_processes, prepare, resumable, run_trial
 from ikd.training import averaging as shared
 from ikd.training.checkpoint import load
+from ikd.training.optim import TrialOptimWrapper
 from ikd.training.processes import Task, _Other, crew
 from ikd.trial import TrialOptions
 
@@ -69,13 +70,14 @@ def recipe(tiny_recipe: Build) -> Recipe:
 def gradients(monkeypatch: pytest.MonkeyPatch) -> Gradients:
     """The gradient of each step, as the optimiser gets it."""
     found: Gradients = []
-    original = shared.average_gradients
+    original = TrialOptimWrapper.clip
 
-    def spy(parameters: list[torch.Tensor]) -> None:
-        original(parameters)
+    def spy(wrapper: TrialOptimWrapper) -> torch.Tensor | None:
+        parameters = [one for group in wrapper.param_groups for one in group["params"]]
         found.append(torch.cat([one.grad.flatten() for one in parameters if one.grad is not None]))
+        return original(wrapper)
 
-    monkeypatch.setattr(shared, "average_gradients", spy)
+    monkeypatch.setattr(TrialOptimWrapper, "clip", spy)
     return found
 
 
