@@ -137,9 +137,8 @@ class DistillDetector(BaseModel):
         watched = {"total": total.detach()} | ({} if norm is None else {"gradient": norm})
         if torch.stack([value.float() for value in watched.values()]).isfinite().all():
             return
-        values = {name: float(value.detach()) for name, value in named.items() if name != "loss"}
-        broken = {name: value for name, value in values.items() if not math.isfinite(value)}
-        raise NonFiniteLoss(broken or {name: float(value) for name, value in watched.items()}, *self.position)
+        losses = {name: value for name, value in named.items() if name != "loss"}
+        raise NonFiniteLoss(_broken(losses) or _broken(watched), *self.position)
 
     def val_step(self, data: Batch) -> list[Any]:
         """Predict boxes with the student; masks are not validated, and pasting them takes longer than all the rest."""
@@ -262,6 +261,12 @@ class DistillDetector(BaseModel):
             weights = [loss.effective_weight(size) for loss, size in zip(losses, sizes, strict=True)]
             self.effective_weights[name] = math.fsum(weights)
         return torch.stack(parts).sum()
+
+
+def _broken(values: Mapping[str, Tensor]) -> dict[str, float]:
+    """Return those of named scalars that are not finite."""
+    read = {name: float(value.detach()) for name, value in values.items()}
+    return {name: value for name, value in read.items() if not math.isfinite(value)}
 
 
 def targets_of(batch: Batch) -> Targets:

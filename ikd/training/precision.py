@@ -40,7 +40,11 @@ def check_precision(recipe: Recipe) -> None:
     for field, value in [("schedule.amp", recipe.schedule.amp), *teaching]:
         if value == "float16" and device.type == "cpu":
             refuse(f"recipe {recipe.name}: {field}", "must not be float16 on a CPU", value, "take bfloat16")
-        if value == "bfloat16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
+        if (
+            value == "bfloat16"
+            and device.type == "cuda"
+            and not torch.cuda.is_bf16_supported(including_emulation=False)
+        ):
             rule = f"must not be bfloat16 on a {torch.cuda.get_device_name(device)}, which cannot compute in it"
             refuse(f"recipe {recipe.name}: {field}", rule, value, "take float16")
     if recipe.schedule.compile and (lacking := _no_compiler(device)) is not None:

@@ -19,6 +19,7 @@ from ikd.training.checkpoint import resumable
 from ikd.training.model import load_teacher
 from ikd.training.prepared import Prepared, PreparedStage, check, device_of
 from ikd.training.trial import train
+from ikd.training.worker_state import determinism, reset, settle
 from ikd.trial import EpochReport, NotifyOf, TrialFolder
 
 
@@ -30,8 +31,13 @@ def prepare(recipe: Recipe, progress: NotifyOf | None = None) -> Prepared:
     Raises:
         BadInput: data, detectors or checkpoints that do not fit, before anything is trained.
     """
-    files = check(recipe)
-    return Prepared(files, tuple(_stage(recipe, plan, files, progress) for plan in recipe.stages))
+    settle()
+    try:
+        files = check(recipe)
+        with determinism(recipe):
+            return Prepared(files, tuple(_stage(recipe, plan, files, progress) for plan in recipe.stages))
+    finally:
+        reset()  # the attack's memory on a GPU is a neighbour's while the trial runs
 
 
 def perturb(recipe: Recipe, progress: NotifyOf | None = None) -> dict[str, Path]:

@@ -256,7 +256,7 @@ def _place() -> str:
         if not any(part in frame.filename for part in _LIBRARIES):
             file = frame.filename.removeprefix(f"{_ROOT}/").split("site-packages/")[-1]
             return f"{file}:{frame.lineno}"
-    return "a thread of its own"
+    return "backward"
 
 
 # --- what torch does in C++, past the dispatcher ----------------------------------------------------------------------
