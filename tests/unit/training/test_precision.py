@@ -148,7 +148,7 @@ class TestTeacherPrecision:
             heads = CrossHeads(student, teacher, **hyperparameters())
             model = DistillDetector(student, teacher, Terms(heads=heads))
             arrange(model, tiny_recipe(distill__teacher_precision=value))
-            found[value] = float(model.losses(batch_of((64, 64)))["loss_crosskd_cls"])
+            found[value] = float(model.losses(batch_of((64, 64)))["loss_crosskd_cls"].detach())
         assert found["as_student"] != found["bfloat16"]
         assert found["as_student"] == pytest.approx(found["bfloat16"], rel=0.05)
 
