@@ -102,7 +102,7 @@ def rows(recipe: Recipe, chosen: Mapping[str, float]) -> list[Row]:
 
 
 def measure(recipe: Recipe) -> dict[str, float]:
-    """Train one recipe on one thread; return the metrics of its best epoch and the CPU seconds it took."""
+    """Train one recipe on one thread; return metrics of its best epoch, mAP of its last, and CPU seconds."""
     import torch
 
     from ikd.training import prepare, run_trial
@@ -113,11 +113,18 @@ def measure(recipe: Recipe) -> dict[str, float]:
         began = time.process_time()
         result = run_trial(recipe, directory=Path(folder), threads=1, prepared=prepared)
         seconds = time.process_time() - began
-    return {name: result.metrics[name] for name in METRICS} | {"cpu_seconds": seconds}
+    last = {"last_bbox_mAP": result.last_metrics["bbox_mAP"]}
+    return {name: result.metrics[name] for name in METRICS} | last | {"cpu_seconds": seconds}
 
 
 def train_all(recipes: list[Recipe], results: Results, options: argparse.Namespace) -> None:
-    """Train what is not in the results yet, and write the file after each."""
+    """Train what is not in the results yet, and write the file after each.
+
+    Args:
+        recipes: what to train.
+        results: by fingerprint; added to.
+        options: `jobs` at a time, `to` the file or None.
+    """
     todo = {one.fingerprint(): one for one in recipes if one.fingerprint() not in results}
     spawn = multiprocessing.get_context("spawn")  # autograd does not survive a fork
     with ProcessPoolExecutor(options.jobs, mp_context=spawn) as pool:
@@ -167,17 +174,19 @@ def table(recipe: Recipe, listed: list[Row], results: Results, seeds: int) -> st
         if not found:
             lines.append(f"| {name} | did not finish | | | | |")
             continue
-        cells = [_spread([100 * one[metric] for one in found]) for metric in METRICS]
+        cells = [spread([100 * one[metric] for one in found]) for metric in METRICS]
         cost = statistics.mean(one["cpu_seconds"] for one in found) / floor
         lines.append(f"| {name} | {' | '.join(cells)} | {cost:.2f} |")
     return "\n".join(lines)
 
 
-def _spread(values: list[float]) -> str:
+def spread(values: list[float]) -> str:
+    """Return mean and standard deviation."""
     return f"{statistics.mean(values):.1f} ± {statistics.stdev(values) if len(values) > 1 else 0.0:.1f}"
 
 
-def _notify() -> Callable[[str, int, int], None]:
+def notify() -> Callable[[str, int, int], None]:
+    """Return what tells now and then how far a preparation is."""
     last = [0.0]
 
     def tell(what: str, done: int, total: int) -> None:
@@ -202,7 +211,7 @@ def main() -> None:
     recipe = load_recipe(options.recipe, values)
     from ikd.training import prepare
 
-    prepare(recipe.with_values(IKD), _notify())  # teachers, perturbations and boxes, once, before the processes start
+    prepare(recipe.with_values(IKD), notify())  # teachers, perturbations and boxes, once, before the processes start
     results: Results = {}
     if options.to:
         with contextlib.suppress(FileNotFoundError):

@@ -121,7 +121,9 @@ def train(
     checkpoint = checkpoint_in(to, resume=resume)
     prepared = prepare(loaded, show_progress)
     result = run_trial(loaded, show, checkpoint, directory=to, prepared=prepared)
-    typer.echo(f"best mAP {100 * result.metrics['bbox_mAP']:.1f} at epoch {result.best_epoch}: {result.best}")
+    best, last = (100 * metrics["bbox_mAP"] for metrics in (result.metrics, result.last_metrics))
+    typer.echo(f"best mAP {best:.1f} at epoch {result.best_epoch}: {result.best}")
+    typer.echo(f"last mAP {last:.1f} at epoch {result.epochs}")
 
 
 @app.command()

@@ -56,7 +56,8 @@ class EpochReport:
         )
         score = 100 * self.metrics["bbox_mAP"]
         seconds = self.metrics[TRAIN_SECONDS] + self.metrics[VAL_SECONDS]
-        return f"epoch {self.epoch}/{total}  mAP {score:.1f}  {losses}  {seconds:.0f} s"
+        masks = f"  mask AP {100 * self.metrics['segm_mAP']:.1f}" if "segm_mAP" in self.metrics else ""
+        return f"epoch {self.epoch}/{total}  mAP {score:.1f}{masks}  {losses}  {seconds:.0f} s"
 
 
 Report = Callable[[EpochReport], None]

@@ -5,13 +5,14 @@ from ikd.data.coco import categories, read_annotations
 from ikd.data.draw import draw_dataset, drawn_dataset
 from ikd.data.files import DataFiles, part_of
 from ikd.data.identity import fingerprint
-from ikd.data.metrics import coco_metrics
+from ikd.data.metrics import IouType, coco_metrics
 from ikd.data.report import DataProblem, DataReport, SizeRow, SplitReport
 
 __all__ = [
     "DataFiles",
     "DataProblem",
     "DataReport",
+    "IouType",
     "SizeRow",
     "SplitReport",
     "categories",

@@ -16,14 +16,16 @@ from pycocotools.cocoeval import COCOeval
 from ikd.data.coco import read_annotations
 from ikd.errors import DataError
 
-# position in COCOeval.stats; 8 is AR over areas at maxDets = 100
-_POSITIONS = {"mAP": 0, "AP50": 1, "AP75": 2, "APs": 3, "APm": 4, "APl": 5, "AR": 8}
+# position in COCOeval.stats; 8 is AR over areas at maxDets = 100, and those after it are of one size each
+_POSITIONS = {"mAP": 0, "AP50": 1, "AP75": 2, "APs": 3, "APm": 4, "APl": 5, "AR": 8, "ARs": 9, "ARm": 10, "ARl": 11}
+IouType = Literal["bbox", "segm"]
+"""What overlaps: boxes, or masks."""
 
 
 def coco_metrics(
     ground_truth: str | Path | COCO | Mapping[str, Any],
     detections: Sequence[Mapping[str, Any]],
-    iou_type: Literal["bbox", "segm"] = "bbox",
+    iou_type: IouType = "bbox",
 ) -> dict[str, float]:
     """Evaluate detections as the COCO challenge does.
 
@@ -35,8 +37,9 @@ def coco_metrics(
         iou_type: overlap of boxes or of masks.
 
     Returns:
-        `<iou_type>_` + mAP (IoU 0.50 to 0.95), AP50, AP75, APs, APm, APl and AR (100 detections an image): range 0..1,
-        unrounded; NaN where the ground truth has no object of that size.
+        `<iou_type>_` + mAP (IoU 0.50 to 0.95), AP50, AP75, APs, APm, APl, AR (100 detections an image), ARs, ARm, ARl,
+        and `AP/<class>` of each class (IoU 0.50 to 0.95, all sizes): range 0..1, unrounded; NaN where the ground truth
+        has no such object.
 
     Raises:
         DataError: a detection of an image that the ground truth does not have.
@@ -48,7 +51,17 @@ def coco_metrics(
         evaluation.accumulate()
         evaluation.summarize()
     values = {name: float(evaluation.stats[position]) for name, position in _POSITIONS.items()}
+    values |= {f"AP/{name}": value for name, value in _by_class(evaluation, truth).items()}
     return {f"{iou_type}_{name}": value if value >= 0 else math.nan for name, value in values.items()}
+
+
+def _by_class(evaluation: COCOeval, truth: COCO) -> dict[str, float]:
+    precision = evaluation.eval["precision"][:, :, :, 0, -1]  # [IoU, recall, class], all sizes, most detections
+    found = {}
+    for place, category in enumerate(evaluation.params.catIds):
+        known = precision[:, :, place]
+        found[truth.cats[category]["name"]] = float(known.mean()) if (known > -1).all() else -1.0
+    return found
 
 
 def _index(source: str | Path | Mapping[str, Any]) -> COCO:

@@ -95,6 +95,7 @@ class DistillDetector(BaseModel):
         self.teacher_taps = Taps(teacher) if reads_maps and teacher is not None else None
         self.teacher_type: torch.dtype | None = None  # that the teacher computes in; None is the student's
         self.effective_weights: dict[str, float] = {}
+        self.validates_masks = False  # pasting them takes longer than all the rest
         self.position = (0, 0)  # epoch and step, for the error message; the trainer's hook sets it
 
     def init_weights(self) -> None:
@@ -141,8 +142,8 @@ class DistillDetector(BaseModel):
         raise NonFiniteLoss(_broken(losses) or _broken(watched), *self.position)
 
     def val_step(self, data: Batch) -> list[Any]:
-        """Predict boxes with the student; masks are not validated, and pasting them takes longer than all the rest."""
-        with boxes_only(self.student):
+        """Predict with the student: boxes, and masks where they are validated."""
+        with nullcontext() if self.validates_masks else boxes_only(self.student):
             return list(self.student.val_step(data))
 
     test_step = val_step

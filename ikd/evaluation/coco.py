@@ -1,4 +1,4 @@
-"""COCO metrics of a detector's boxes, as mmengine asks for them."""
+"""COCO metrics of a detector's boxes and masks, as mmengine asks for them."""
 
 from __future__ import annotations
 
@@ -8,24 +8,27 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from mmengine.evaluator import BaseMetric
+from pycocotools import mask as run_lengths
 
-from ikd.data import coco_metrics
+from ikd.data import IouType, coco_metrics
 
 
 class CocoEvaluator(BaseMetric):
-    """COCO metrics of boxes by pycocotools, unrounded, under ikd's names.
+    """COCO metrics by pycocotools, unrounded, under ikd's names.
 
     Args:
         annotations: COCO json of the evaluated part.
+        kinds: boxes, masks, or both.
         parts: folder in which several processes bring their predictions together.
     """
 
     default_prefix = None
 
-    def __init__(self, annotations: Path, parts: Path | None = None) -> None:
+    def __init__(self, annotations: Path, kinds: Sequence[IouType], parts: Path | None = None) -> None:
         super().__init__(collect_dir=str(parts) if parts else None)
-        self._annotations = annotations
+        self._annotations, self._kinds = annotations, kinds
 
     @cached_property
     def _category_ids(self) -> list[int]:
@@ -34,12 +37,19 @@ class CocoEvaluator(BaseMetric):
     def process(self, data_batch: Any, data_samples: Sequence[Any]) -> None:
         """Keep the predictions of one batch."""
         for sample in data_samples:  # one entry an image: mmengine counts them
-            found = sample["pred_instances"]
-            self.results.append(coco_detections(int(sample["img_id"]), found, self._category_ids))
+            found = coco_detections(int(sample["img_id"]), sample["pred_instances"], self._category_ids)
+            if "segm" in self._kinds:
+                for one, mask in zip(found, sample["pred_instances"]["masks"].cpu().numpy(), strict=True):
+                    one["segmentation"] = run_lengths.encode(np.asfortranarray(mask.astype(np.uint8)))
+            self.results.append(found)
 
     def compute_metrics(self, results: list[Any]) -> dict[str, float]:
-        """Return bbox_mAP, bbox_AP50, ... of everything processed."""
-        return coco_metrics(self._annotations, [one for found in results for one in found])
+        """Return bbox_mAP, bbox_AP50, ..., and segm_ where asked for, of everything processed."""
+        detections = [one for found in results for one in found]
+        metrics: dict[str, float] = {}
+        for kind in self._kinds:
+            metrics |= coco_metrics(self._annotations, detections, kind)
+        return metrics
 
 
 def coco_detections(image_id: int, found: Any, category_ids: Sequence[int]) -> list[dict[str, Any]]:

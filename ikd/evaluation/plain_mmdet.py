@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,9 @@ from mmengine.evaluator import Evaluator
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 
-from ikd.data import categories
+from ikd.data import IouType, categories
 from ikd.detectors import build_detector, load_weights, quiet, read_checkpoint, without_pretrained
-from ikd.errors import BadInput
+from ikd.errors import BadInput, refuse
 from ikd.evaluation.coco import CocoEvaluator
 from ikd.trial import Notify
 
@@ -27,6 +27,7 @@ def evaluate(
     annotations: Path,
     images: Path,
     *,
+    kinds: Sequence[IouType] = ("bbox",),
     device: str = "auto",
     progress: Notify | None = None,
 ) -> dict[str, float]:
@@ -37,11 +38,12 @@ def evaluate(
         checkpoint: its weights; every key must fit, and the classes must be those of the annotations.
         annotations: COCO json file.
         images: folder that its file names are relative to.
+        kinds: `bbox`, `segm`, or both; masks need a detector that predicts them.
         device: `cpu`, `cuda`, `cuda:1`, or `auto` for the GPU where there is one.
         progress: told the images evaluated so far and their number, after each batch.
 
     Returns:
-        bbox_mAP, bbox_AP50, ...: range 0..1, unrounded, NaN where there is no such object.
+        bbox_mAP, bbox_AP50, ..., segm_mAP, ...: range 0..1, unrounded, NaN where there is no such object.
 
     Raises:
         BadInput: a file is missing or does not fit the others.
@@ -54,7 +56,7 @@ def evaluate(
     classes = categories(annotations)
     detector = load_detector(settings, checkpoint, classes, device=device)
     loader = val_loader(settings, annotations, images, classes)
-    return run(detector, loader, annotations, progress)
+    return run(detector, loader, annotations, kinds=kinds, progress=progress)
 
 
 def read_config(path: Path) -> Config:
@@ -132,11 +134,19 @@ def val_loader(settings: Config, annotations: Path, images: Path, classes: tuple
         )
 
 
-def run(detector: Any, loader: Any, annotations: Path, progress: Notify | None = None) -> dict[str, float]:
-    """Predict all of `loader` and return the COCO metrics."""
+def run(
+    detector: Any, loader: Any, annotations: Path, *, kinds: Sequence[IouType], progress: Notify | None = None
+) -> dict[str, float]:
+    """Predict all of `loader` and return the COCO metrics.
+
+    Raises:
+        BadInput: masks are asked for, of a detector that predicts none.
+    """
+    if "segm" in kinds and not detector.with_mask:
+        refuse("validate", f"must not hold segm: a {type(detector).__name__} predicts no masks", list(kinds))
     total = len(loader.dataset)
     with quiet(""):
-        evaluator = Evaluator([CocoEvaluator(annotations)])
+        evaluator = Evaluator([CocoEvaluator(annotations, kinds)])
     with DefaultScope.overwrite_default_scope("mmdet"):
         for samples in predictions(detector, loader, total, progress):
             evaluator.process(samples)

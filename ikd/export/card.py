@@ -21,6 +21,7 @@ from ikd.export.trial_file import TrialFile
 from ikd.files import sha256
 from ikd.tracking import environment_tags
 from ikd.training import DataFiles
+from ikd.trial import TrialFolder
 
 _FORMAT = 1
 LOADING = """\
@@ -70,6 +71,7 @@ def _content(trial: TrialFile, found: Proven, folder: Path) -> dict[str, Any]:
         "metrics": {
             "plain_mmdet": _finite(found.metrics),
             "training": _finite({name: trial.metrics[name] for name in found.metrics if name in trial.metrics}),
+            "last_epoch": _finite({name: value for name, value in _last_epoch(trial).items() if name in found.metrics}),
         },
         "data": {
             "root": recipe.data.root,
@@ -83,6 +85,13 @@ def _content(trial: TrialFile, found: Proven, folder: Path) -> dict[str, Any]:
         "recipe_fingerprint": recipe.fingerprint(),
         "made_with": {name: text for name, text in environment_tags().items() if not name.startswith("mlflow.")},
     }
+
+
+def _last_epoch(trial: TrialFile) -> Mapping[str, float]:
+    """Return the metrics of the trial's last epoch; nothing where its log is not beside the file."""
+    logged = TrialFolder(trial.path.parent).logged()
+    same = logged.get(trial.epoch, {}).get("bbox_mAP") == trial.metrics.get("bbox_mAP")
+    return logged[max(logged)] if same else {}
 
 
 def _finite(metrics: Mapping[str, float]) -> dict[str, float | None]:
@@ -130,9 +139,10 @@ def _facts(content: Mapping[str, Any]) -> str:
 
 
 def _metrics(metrics: Mapping[str, Mapping[str, float | None]]) -> str:
-    rows = "| metric | plain mmdet | training |\n|---|---:|---:|\n"
+    rows = "| metric | plain mmdet | training | last epoch |\n|---|---:|---:|---:|\n"
     for name, value in metrics["plain_mmdet"].items():
-        rows += f"| {name.removeprefix('bbox_')} | {_percent(value)} | {_percent(metrics['training'].get(name))} |\n"
+        others = [_percent(metrics[part].get(name)) for part in ("training", "last_epoch")]
+        rows += f"| {_cell(name.removeprefix('bbox_'))} | {_percent(value)} | {' | '.join(others)} |\n"
     return rows
 
 

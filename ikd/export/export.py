@@ -100,7 +100,7 @@ def _prove(trial: TrialFile, files: DataFiles, folder: Path, *, context: SearchC
     if onnx:
         require_one_stage(detector)
     loader = val_loader(settings, files.val, files.val_images, files.classes)
-    metrics = run(detector, loader, files.val)
+    metrics = run(detector, loader, files.val, kinds=trial.recipe.validate)
     _compare(metrics, trial)
     cost = complexity(detector, loader.dataset)
     written = write_onnx(detector, folder, height=cost.height, width=cost.width) if onnx else None

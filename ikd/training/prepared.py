@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -15,7 +14,7 @@ import torch
 from ikd.config import Recipe, StagePlan
 from ikd.data import DataFiles
 from ikd.detectors import build_detector, freeze
-from ikd.errors import BadInput
+from ikd.errors import BadInput, refuse
 from ikd.training.model import build_model, load_teacher, model_config
 
 
@@ -72,18 +71,23 @@ def _check_stage(plan: StagePlan, files: DataFiles) -> None:
         elif chosen is not None:
             teacher = freeze(build_detector(model_config(chosen, files.classes)))
         model = build_model(plan.recipe, files, teacher)
-    _check_masks(files, {"student": model.student})
+    _check_masks(files.train, "student", model.student)
+    if "segm" in plan.recipe.validate:
+        if not getattr(model.student, "with_mask", False):
+            rule = f"must not hold segm: the student, a {type(model.student).__name__}, predicts no masks"
+            refuse(f"recipe {plan.recipe.name}: validate", rule, list(plan.recipe.validate))
+        _check_masks(files.val, "student, whose masks are validated", model.student)
     if plan.recipe.adversarial.enabled and teacher is not None:  # the attack asks the teacher's whole loss
-        _check_masks(files, {f"teacher {plan.teacher}, which adversarial.enabled attacks": teacher})
+        _check_masks(files.train, f"teacher {plan.teacher}, which adversarial.enabled attacks", teacher)
 
 
-def _check_masks(files: DataFiles, detectors: Mapping[str, Any]) -> None:
-    masked = [name for name, detector in detectors.items() if getattr(detector, "with_mask", False)]
-    without = _boxes_without_mask(files.train, files.train.stat().st_mtime_ns) if masked else 0
+def _check_masks(annotations: Path, who: str, detector: Any) -> None:
+    masked = getattr(detector, "with_mask", False)
+    without = _boxes_without_mask(annotations, annotations.stat().st_mtime_ns) if masked else 0
     if without:
         raise BadInput(
-            f"{files.train}: annotations: {without} boxes have no segmentation, which the {masked[0]} "
-            f"({type(detectors[masked[0]]).__name__}) learns from; add it, or take a detector without a mask head"
+            f"{annotations}: annotations: {without} boxes have no segmentation, which is needed for the {who} "
+            f"({type(detector).__name__}); add it, or take a detector without a mask head"
         )
 
 

@@ -71,6 +71,7 @@ def build_runner(stage: StageRun, progress: Progress, *, scratch: Path, report: 
     MMLogger.get_instance("ikd", log_level="ERROR")  # mmengine notes every initialised weight
     recipe, plan, files, made = stage.recipe, stage.plan, stage.prepared.files, stage.made
     model = _model_of(stage)
+    model.validates_masks = "segm" in recipe.validate
     with_masks = bool(getattr(model.student, "with_mask", False))
     samples = train_loader(
         plan.recipe, files, perturbations=made.perturbations, boxes=made.boxes, with_masks=with_masks
@@ -87,7 +88,7 @@ def build_runner(stage: StageRun, progress: Progress, *, scratch: Path, report: 
         train_cfg={"by_epoch": True, "max_epochs": plan.last, "val_interval": recipe.schedule.val_interval},
         val_dataloader=val,
         val_cfg={},
-        val_evaluator=[CocoEvaluator(files.val, scratch / "parts")],
+        val_evaluator=[CocoEvaluator(files.val, recipe.validate, scratch / "parts")],
         optim_wrapper=optim_wrapper(recipe, model, device_of(recipe)),
         param_scheduler=param_schedulers(recipe, stage.schedule_epochs, len(train)),
         default_hooks={

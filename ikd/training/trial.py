@@ -29,6 +29,7 @@ class TrialResult:
 
     Attributes:
         metrics: of the best epoch.
+        last_metrics: of the last epoch, which papers print; the best one's advantage over it grows with noise.
         best_epoch: from 1.
         epochs: epochs finished.
         best: the student of the best epoch, in mmdet's checkpoint layout.
@@ -36,6 +37,7 @@ class TrialResult:
     """
 
     metrics: Metrics
+    last_metrics: Metrics
     best_epoch: int
     epochs: int
     best: Path
@@ -76,7 +78,8 @@ def train(  # noqa: PLR0913 - as `run_trial`
             epochs = _train_stages(task, progress, start, report=report, costs=options.costs)
     if epochs == recipe.total_epochs:
         folder.previous.unlink(missing_ok=True)  # nothing comes that could need it
-    return TrialResult(progress.best_metrics, progress.best_epoch, epochs, folder.best, folder.last)
+    ended = folder.logged().get(epochs, {})
+    return TrialResult(progress.best_metrics, ended, progress.best_epoch, epochs, folder.best, folder.last)
 
 
 def follow(task: Task) -> None:

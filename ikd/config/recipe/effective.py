@@ -14,6 +14,7 @@ LATER: Mapping[str, Any] = {
     "distill.teacher_precision": "as_student",
     "schedule.channels_last": False,
     "schedule.compile": False,
+    "validate": ["bbox"],
 }
 """Fields younger than trials that people have, by dotted name, and the value that trains as it was done without them.
 

@@ -80,6 +80,8 @@ def _detector_faults(recipe: RecipeSections) -> Iterator[Fault]:
 
 def _other_faults(recipe: RecipeSections) -> Iterator[Fault]:
     yield from _alignment_faults(recipe)
+    if "bbox" not in recipe.validate or len(set(recipe.validate)) < len(recipe.validate):
+        yield ("validate",), list(recipe.validate), "must hold bbox, and nothing twice"
     if recipe.adversarial.enabled and recipe.attack.step > recipe.attack.eps > 0:
         yield ("attack", "step"), recipe.attack.step, f"must be at most attack.eps ({recipe.attack.eps})"
     if recipe.data.root == DRAWN and recipe.data.train.images != "images":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Discriminator, Field, Tag
@@ -186,6 +187,10 @@ class Schedule(Section):
     """Epochs between validations; the last epoch is always validated."""
 
 
+# pydantic keeps an old method of this name, which nobody calls
+warnings.filterwarnings("ignore", 'Field name "validate" in "RecipeSections" shadows', UserWarning)
+
+
 class RecipeSections(Section):
     """The fields of a recipe, and what can be read off them alone; `Recipe` is what a person works with."""
 
@@ -211,6 +216,8 @@ class RecipeSections(Section):
     """Feature distillation on clean images."""
     schedule: Schedule = Schedule()
     """Schedule."""
+    validate: tuple[Literal["bbox", "segm"], ...] = ("bbox",)  # type: ignore[assignment]
+    """Metrics of a validation: of boxes, and of masks where the student predicts them (on a CPU that takes longer)."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Seed of everything random."""
     deterministic: bool = False

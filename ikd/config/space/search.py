@@ -33,10 +33,14 @@ class OneKind(Section):
         return self
 
 
+_PARTS = ("mAP", "AP50", "AP75", "APs", "APm", "APl", "AR", "ARs", "ARm", "ARl")
+_METRICS = tuple(f"{kind}_{part}" for kind in ("bbox", "segm") for part in _PARTS)
+
+
 class Objective(Section):
     """What makes a trial better."""
 
-    metric: Literal["bbox_mAP", "bbox_AP50", "bbox_AP75", "bbox_APs", "bbox_APm", "bbox_APl", "bbox_AR"] = "bbox_mAP"
+    metric: Literal[_METRICS] = "bbox_mAP"  # type: ignore[valid-type]  # the product of two lists
     """Validation metric."""
     mode: Literal["max", "min"] = "max"
     """Direction."""

@@ -28,6 +28,10 @@ def check_search(space: SpaceSections, recipe: Recipe, document: Document) -> It
     yield from _cmaes_problems(space, document)
     yield from _pbt_problems(space, document)
     yield from _epoch_problems(space, recipe, document)
+    kind, _, _ = space.objective.metric.partition("_")
+    if kind not in recipe.validate:
+        rule = f"needs {kind} in the recipe's validate, which is {list(recipe.validate)}"
+        yield document.problem(("objective", "metric"), space.objective.metric, rule)
     nsga2 = space.sampler.nsga2
     if nsga2 is not None and nsga2.population > space.budget.trials:
         rule = f"must be at most budget.trials ({space.budget.trials}): the first generation is random"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from ikd.config import sequence_text
@@ -21,7 +22,7 @@ def readable_values(values: Mapping[str, object]) -> str:
 
 def percent(value: float | None, *, sign: bool = False) -> str:
     """Write an AP (0..1) as in the papers: times 100, one decimal."""
-    return "-" if value is None else format(100 * value, "+.1f" if sign else ".1f")
+    return "-" if value is None or math.isnan(value) else format(100 * value, "+.1f" if sign else ".1f")
 
 
 def duration(seconds: float) -> str:

@@ -126,6 +126,10 @@ class TrialRecord:
         """All metrics of the best epoch; empty before the first report."""
         return next((dict(report.metrics) for report in self.reports if report.epoch == self.best_epoch), {})
 
+    def last(self, metric: str) -> float:
+        """Return a metric of the last validation; NaN where there is none."""
+        return self.reports[-1].metrics.get(metric, math.nan) if self.reports else math.nan
+
     def costs(self, names: Sequence[str]) -> tuple[float, ...]:
         """Return some costs as last reported, in the units of their names; NaN where there is none."""
         last = self.reports[-1].metrics if self.reports else {}

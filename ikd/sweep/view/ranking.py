@@ -46,6 +46,7 @@ def ranking(records: Sequence[TrialRecord], space: SearchSpace) -> RenderableTyp
     table.add_column("trial", justify="right", no_wrap=True)
     table.add_column("what", overflow="fold", min_width=20)
     table.add_column(metric, justify="right", no_wrap=True)
+    table.add_column("last", justify="right", no_wrap=True)
     for anchor in anchors:
         table.add_column(f"vs {ANCHOR_NAMES[anchor]}", justify="right", min_width=7)
     for cost in space.costs:
@@ -66,6 +67,7 @@ def ranking(records: Sequence[TrialRecord], space: SearchSpace) -> RenderableTyp
             str(record.number),
             described(record),
             percent(record.metric) + partial if has_result else "-",
+            percent(record.last(metric)) if has_result else "-",
             *gains,
             *costs,
             f"{record.best_epoch} of {record.epochs}" if has_result else f"- of {record.epochs}",
@@ -80,7 +82,7 @@ def ranking(records: Sequence[TrialRecord], space: SearchSpace) -> RenderableTyp
         lines.append("* not trained to the last epoch: its best so far, not comparable with whole trials")
     if front:
         lines.append("◆ on the Pareto front: no finished trial is as good in everything and better in something")
-    lines.append("epochs: best of trained")
+    lines.append("epochs: best of trained; last: of the last of them, as papers print it")
     factorial = factorial_table(records, space)
     shown: list[RenderableType] = [table, Text("\n".join(lines))]
     shown += [Text(), factorial] if factorial is not None else []

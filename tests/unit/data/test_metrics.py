@@ -13,7 +13,7 @@ from pycocotools.coco import COCO
 from ikd.data import coco_metrics
 from ikd.errors import DataError
 
-NAMES = {"mAP", "AP50", "AP75", "APs", "APm", "APl", "AR"}
+NAMES = {"mAP", "AP50", "AP75", "APs", "APm", "APl", "AR", "ARs", "ARm", "ARl", "AP/c0"}
 
 
 def truth(*boxes: tuple[int, list[float]], categories: int = 1) -> dict[str, Any]:
@@ -39,13 +39,27 @@ def test_perfect_detections_give_one_and_absent_sizes_nan() -> None:
     metrics = coco_metrics(truth((1, SMALL), (2, LARGE)), [found(1, SMALL, 0.9), found(2, LARGE, 0.8)])
     assert set(metrics) == {f"bbox_{name}" for name in NAMES}
     assert math.isnan(metrics.pop("bbox_APm"))
+    assert math.isnan(metrics.pop("bbox_ARm"))
     assert metrics == pytest.approx(dict.fromkeys(metrics, 1.0), abs=1e-12)
 
 
 def test_no_detections_give_zero() -> None:
     metrics = coco_metrics(truth((1, SMALL), (2, MEDIUM)), [])
     assert math.isnan(metrics.pop("bbox_APl"))
+    assert math.isnan(metrics.pop("bbox_ARl"))
     assert set(metrics.values()) == {0.0}
+
+
+def test_classes_and_sizes_by_hand() -> None:
+    """Class 0 has its small box found and its large one missed, class 1 nothing to find, class 2 its one box found."""
+    content = truth((1, SMALL), (1, LARGE), (2, MEDIUM), categories=3)
+    content["annotations"][2]["category_id"] = 3
+    metrics = coco_metrics(content, [found(1, SMALL, 0.9), found(2, MEDIUM, 0.5) | {"category_id": 3}])
+    assert metrics["bbox_AP/c0"] == pytest.approx(51 / 101, abs=1e-12)  # recall 0.5 at precision 1
+    assert math.isnan(metrics["bbox_AP/c1"])
+    assert metrics["bbox_AP/c2"] == pytest.approx(1.0, abs=1e-12)
+    assert metrics["bbox_mAP"] == pytest.approx((51 / 101 + 1) / 2, abs=1e-12)
+    assert (metrics["bbox_ARs"], metrics["bbox_ARm"], metrics["bbox_ARl"]) == pytest.approx((1.0, 1.0, 0.0), abs=1e-12)
 
 
 def test_no_boxes_give_nan() -> None:

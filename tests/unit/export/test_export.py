@@ -33,10 +33,17 @@ def test_the_folder_holds_what_it_should(exported: Exported) -> None:
     assert list(exported.directory.parent.iterdir()) == [exported.directory], "and nothing is left beside it"
 
 
+def test_the_card_has_best_and_last_epoch(exported: Exported) -> None:
+    metrics = card(exported)["metrics"]
+    assert metrics["last_epoch"].keys() == metrics["training"].keys()
+    assert "| metric | plain mmdet | training | last epoch |" in exported.card.read_text()
+    assert "| AP/" in exported.card.read_text()
+
+
 def test_plain_mmdet_gives_what_training_recorded(exported: Exported) -> None:
     assert exported.metrics["bbox_mAP"] > 0.05, "else the comparison says nothing"
     assert exported.metrics == pytest.approx(exported.recorded, abs=1e-6, nan_ok=True)
-    assert len(exported.metrics) == len(exported.recorded) == 7
+    assert len(exported.metrics) == len(exported.recorded) == 10 + len(card(exported)["classes"])
 
 
 def test_the_checkpoint_is_plain_and_holds_the_student_alone(exported: Exported, best: Path) -> None:

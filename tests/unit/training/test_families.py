@@ -59,8 +59,16 @@ def test_masks_are_learned_through_every_augmentation(pair: Build, tmp_path: Pat
         distill__me__enabled=True,
         distill__sfa__enabled=True,
     )
-    found = losses(recipe, tmp_path)
-    assert {"loss/mask", "loss/dfmsd", "loss/adversarial", "loss/sfa"} <= set(found)
+    result = run_trial(recipe.with_values({"validate": ["bbox", "segm"]}), directory=tmp_path)
+    assert {"loss/mask", "loss/dfmsd", "loss/adversarial", "loss/sfa"} <= set(result.metrics)
+    assert 0 <= result.metrics["segm_mAP"] <= 1
+    assert result.last_metrics == result.metrics  # of one epoch
+
+
+def test_masks_are_validated_for_students_that_predict_them(pair: Build) -> None:
+    recipe = pair(shipped("retinanet_r18"), shipped("faster_rcnn_r18"), validate=["bbox", "segm"])
+    with pytest.raises(BadInput, match=r"validate: must not hold segm: the student, a RetinaNet, predicts no masks"):
+        prepare(recipe)
 
 
 def test_levels_that_both_have_are_distilled(pair: Build, tmp_path: Path) -> None:

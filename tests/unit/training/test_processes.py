@@ -215,7 +215,7 @@ class TestJoining:
 
         monkeypatch.setattr(processes, "device_of", lambda recipe: torch.device(kind))
         monkeypatch.setattr(torch.cuda, "set_device", lambda rank: found.update(chosen=rank))
-        monkeypatch.setattr(processes.dist, "init_process_group", init)
+        monkeypatch.setattr(torch.distributed, "init_process_group", init)
         processes.join(task)
         return found
 

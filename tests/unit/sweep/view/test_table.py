@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -41,12 +42,20 @@ def test_the_ranking_compares_with_both_anchors() -> None:
     text = io.StringIO()
     Console(file=text, width=120).print(ranking(trials(), make_space()))
     assert rows(text.getvalue()) == [
-        ["1", "2", "mgd", "33.5", "+3.5", "+8.5", "1 of 6", "1 min 00 s", "finished"],
-        ["2", "0", "paper", "30.0", "-", "+5.0", "1 of 6", "1 min 00 s", "finished"],
-        ["3", "3", "fgd", "28.0*", "-2.0", "+3.0", "1 of 2", "20 s", "stopped"],
-        ["4", "1", "student alone", "25.0", "-5.0", "-", "1 of 6", "1 min 00 s", "finished"],
+        ["1", "2", "mgd", "33.5", "33.5", "+3.5", "+8.5", "1 of 6", "1 min 00 s", "finished"],
+        ["2", "0", "paper", "30.0", "30.0", "-", "+5.0", "1 of 6", "1 min 00 s", "finished"],
+        ["3", "3", "fgd", "28.0*", "28.0", "-2.0", "+3.0", "1 of 2", "20 s", "stopped"],
+        ["4", "1", "student alone", "25.0", "25.0", "-5.0", "-", "1 of 6", "1 min 00 s", "finished"],
     ]
     assert "not comparable with whole trials" in text.getvalue()
+
+
+def test_the_last_epoch_stands_beside_the_best() -> None:
+    one = record(0, "paper", 0.30, anchors=("paper",))
+    fell = replace(one, reports=(*one.reports, Report(7, {"bbox_mAP": 0.11}, 70.0, 7)))
+    text = io.StringIO()
+    Console(file=text, width=120).print(ranking([fell], make_space()))
+    assert rows(text.getvalue())[0][3:5] == ["30.0", "11.0"]
 
 
 def test_anchors_are_named_for_people() -> None:
@@ -56,7 +65,7 @@ def test_anchors_are_named_for_people() -> None:
     header = next(line for line in text.getvalue().splitlines() if "what" in line)
     for name in ("vs paper", "vs student alone", "vs equal budget", "vs whole schedule per stage"):
         assert name in header
-    assert rows(text.getvalue())[0][4:8] == ["+3.5", "+8.5", "+2.5", "+2.5"]
+    assert rows(text.getvalue())[0][5:9] == ["+3.5", "+8.5", "+2.5", "+2.5"]
 
 
 @pytest.mark.parametrize("terminal", [True, False])
