@@ -55,11 +55,12 @@ class Row:
 
 
 def strength(recipe: Recipe, host: str, factor: float) -> Values:
-    """Return the weights of a host, times a factor; of `adversarial`, those of IKD's term."""
+    """Return the weights of a host, times a factor; of `adversarial`, those of IKD's term. One that is null follows."""
     if host == "adversarial":
         return {"adversarial.weight": recipe.adversarial.weight * factor}
     section = getattr(recipe.distill, host)
-    return {f"distill.{host}.{name}": getattr(section, name) * factor for name in WEIGHTS[host]}
+    weights = {name: getattr(section, name) for name in WEIGHTS[host]}
+    return {f"distill.{host}.{name}": weight * factor for name, weight in weights.items() if weight is not None}
 
 
 def alone_with(recipe: Recipe, host: str) -> Values:

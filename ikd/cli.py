@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
 
-from ikd.errors import IkdError
+from ikd.errors import BadInput, IkdError
 
 app = typer.Typer(
     help="Search for the recipe that distils a big detector into a small one best.",
@@ -238,19 +238,50 @@ def track_rebuild(
 
 @data_app.command("check")
 def data_check(
-    directory: Annotated[Path, typer.Argument(help="Folder of the data set.")],
-    train_json: Annotated[str, typer.Option("--train", help="Training json, relative to the folder.")] = "train.json",
-    val_json: Annotated[str, typer.Option("--val", help="Validation json.")] = "val.json",
-    images: Annotated[str, typer.Option(help="Image folder, or TRAIN,VAL when they differ.")] = "images",
+    directory: Annotated[Path | None, typer.Argument(help="Folder of the data set; without one, the recipe's.")] = None,
+    train_json: Annotated[str | None, typer.Option("--train", help="Training json in the folder (train.json).")] = None,
+    val_json: Annotated[str | None, typer.Option("--val", help="Validation json (val.json).")] = None,
+    images: Annotated[str | None, typer.Option(help="Image folder (images), or TRAIN,VAL when they differ.")] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="Recipe: print too how many images have its noise, and how many its crop.")
+    ] = None,
+    sets: Sets = None,
 ) -> None:
     """Find what would stop or spoil a training; print boxes by size and a fingerprint.
 
     Example: ikd data check my/coco --train annotations/instances_train2017.json --images train2017,val2017
+    Example: ikd data check my/coco --recipe small_r18 --set augment.area_threshold=2304
     """
+    given = {"train": train_json, "val": val_json, "images": images}
+    named = {name: value for name, value in given.items() if value is not None}
+    if recipe is not None:
+        _check_for(recipe, directory, named, sets)
+    if directory is None:
+        raise BadInput("ikd data check: needs the folder of a data set, or --recipe")
+    if sets:
+        raise BadInput("ikd data check: --set goes only with --recipe")
     from ikd.data import check_dataset, parse_images
 
-    report = check_dataset(directory, train_json, val_json, parse_images(images))
+    report = check_dataset(directory, **named | {"images": parse_images(named["images"])} if images else named)
     typer.echo(str(report))
+    raise typer.Exit(report.exit_status)
+
+
+def _check_for(name: str, directory: Path | None, named: dict[str, str], sets: list[str] | None) -> NoReturn:
+    if named:
+        fields = {"train": "data.train.annotations", "val": "data.val.annotations", "images": "data.train.images"}
+        one = next(iter(named))
+        raise BadInput(f"ikd data check: --{one} goes only without --recipe; use --set {fields[one]}={named[one]}")
+    from ikd.augment import branches_of
+    from ikd.config import load_recipe, parse_sets
+    from ikd.data import check_recipe_data
+
+    root = {} if directory is None else {"data.root": str(directory)}
+    loaded = load_recipe(name, parse_sets(sets or []) | root)
+    report = check_recipe_data(loaded)
+    typer.echo(str(report))
+    found = [str(one) for one in branches_of(loaded)] if report.ok else []
+    typer.echo("\n".join(found) if found or not report.ok else f"recipe {loaded.name} has neither noise nor crop")
     raise typer.Exit(report.exit_status)
 
 

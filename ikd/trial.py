@@ -22,6 +22,9 @@ OPEN: tuple[OpenState, ...] = get_args(OpenState)
 Metrics = dict[str, float]
 COST, LOSS = "cost/", "loss/"
 """Starts of the names of metrics: what a student or trial costs, and the mean of a loss over an epoch."""
+SHARE = "_share"
+"""End of the names of metrics: `augment/noise_share` and `augment/crop_share` of the images of an epoch were altered by
+IKD's rule, `me/...` by masking enhancement."""
 TRAIN_SECONDS, VAL_SECONDS = "seconds/train", "seconds/val"
 """Metrics of an epoch: what it took."""
 
@@ -54,10 +57,15 @@ class EpochReport:
         losses = "  ".join(
             f"{name.removeprefix(LOSS)} {value:.4g}" for name, value in self.metrics.items() if name.startswith(LOSS)
         )
+        altered = "".join(
+            f"  {name.partition('/')[2].removesuffix(SHARE)} {100 * value:.0f} %"
+            for name, value in self.metrics.items()
+            if name.endswith(SHARE)
+        )
         score = 100 * self.metrics["bbox_mAP"]
         seconds = self.metrics[TRAIN_SECONDS] + self.metrics[VAL_SECONDS]
         masks = f"  mask AP {100 * self.metrics['segm_mAP']:.1f}" if "segm_mAP" in self.metrics else ""
-        return f"epoch {self.epoch}/{total}  mAP {score:.1f}{masks}  {losses}  {seconds:.0f} s"
+        return f"epoch {self.epoch}/{total}  mAP {score:.1f}{masks}  {losses}{altered}  {seconds:.0f} s"
 
 
 Report = Callable[[EpochReport], None]

@@ -1,4 +1,4 @@
-"""Augmentation by what an image shows: noise on small objects, crops on large ones, and adversarial copies.
+"""Augmentation by what an image shows: noise on small objects, crops on large ones, adversarial copies; copy-paste.
 
 Importing this package registers its transforms with mmdet.
 """
@@ -7,21 +7,30 @@ from ikd.ops import install
 
 install()  # before mmdet: its masks look for mmcv's kernels once, on import
 
+from ikd.augment.branches import Branch, Branches, branches_of  # noqa: E402
+from ikd.augment.copy_paste import PARTNER, CopyPaste  # noqa: E402
 from ikd.augment.enhancement import TeacherBoxes  # noqa: E402
 from ikd.augment.pair import AttachPerturbation, PackPair, PerturbationReader  # noqa: E402
 from ikd.augment.pipeline import test_pipeline, train_pipeline  # noqa: E402
 from ikd.augment.rule import corrupt, is_small  # noqa: E402
 from ikd.augment.sample_specific import SampleSpecificAugment, specific_arguments  # noqa: E402
+from ikd.augment.union import union_area  # noqa: E402
 
 __all__ = [
+    "PARTNER",
     "AttachPerturbation",
+    "Branch",
+    "Branches",
+    "CopyPaste",
     "PackPair",
     "PerturbationReader",
     "SampleSpecificAugment",
     "TeacherBoxes",
+    "branches_of",
     "corrupt",
     "is_small",
     "specific_arguments",
     "test_pipeline",
     "train_pipeline",
+    "union_area",
 ]

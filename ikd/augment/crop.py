@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 from mmdet.datasets.transforms import RandomCrop
+from numpy.typing import NDArray
 
-from ikd.augment.pair import CHANNELS, is_pair, stack
+from ikd.augment.pair import ADVERSARIAL, joined, parted
 
 
 class ProportionalCrop(RandomCrop):
@@ -30,18 +31,23 @@ class ProportionalCrop(RandomCrop):
         height, width = super()._get_crop_size(image_size)
         return max(height, 1), max(width, 1)  # a ratio near 0 of a tiny image
 
+    def image_alone(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return a window [h, w, C] of an image [H, W, C]; it may hold no object."""
+        height, width = image.shape[:2]
+        return self._window(image, self._get_crop_size((height, width)))
+
+    def _window(self, image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+        height, width = image.shape[:2]
+        top, left = self._rand_offset((height - size[0], width - size[1]))
+        return image[top : top + size[0], left : left + size[1]]
+
     def _crop_data(
         self, results: dict[str, Any], crop_size: tuple[int, int], allow_negative_crop: bool
     ) -> dict[str, Any] | None:
-        clean = None
-        if self.separate_offsets and is_pair(results["img"]):
-            height, width = results["img"].shape[:2]
-            top, left = self._rand_offset((height - crop_size[0], width - crop_size[1]))
-            clean = results["img"][top : top + crop_size[0], left : left + crop_size[1], :CHANNELS]
-            results["img"] = results["img"][..., CHANNELS:]
+        clean, (image, copies) = None, parted(results)
+        if self.separate_offsets and ADVERSARIAL in copies:
+            clean, results["img"] = self._window(image, crop_size), copies[ADVERSARIAL]
         cropped = super()._crop_data(results, crop_size, allow_negative_crop)
         if cropped is None or np.all(cropped.get("gt_ignore_flags", False)):  # only crowds are left
             return None
-        if clean is not None:
-            cropped["img"] = stack(clean, cropped["img"])
-        return cropped
+        return cropped if clean is None else joined(cropped, clean, {ADVERSARIAL: cropped["img"]})

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ikd.augment.union import union_area
 from ikd.errors import DataError
 from ikd.files import write_whole
 
@@ -34,7 +35,10 @@ class TeacherBoxes:
         self._places = {image: slice(first, last) for image, first, last in places}
 
     def share(self, image_id: int, size: tuple[int, int], min_score: float) -> float:
-        """Return the summed area of the boxes above a score, relative to the image: q of DFMSD, Eq. 4.
+        """Return the share of the image that the boxes above a score cover together: q of DFMSD, Eq. 4.
+
+        The paper sums their areas, and reasons by the area of their regions. A detector gives many objects several
+        boxes, of other classes or looser ones, which a sum would count several times.
 
         Args:
             image_id: the id in the annotation file.
@@ -42,7 +46,7 @@ class TeacherBoxes:
             min_score: lowest score of a box that counts.
 
         Returns:
-            0 for an image without boxes; above 1 where boxes overlap much.
+            0..1; 0 for an image without boxes.
 
         Raises:
             DataError: the teacher was not run on this image.
@@ -50,9 +54,9 @@ class TeacherBoxes:
         if image_id not in self._places:
             raise DataError(f"{self.file}: has no boxes of image {image_id}; it belongs to another data set")
         boxes = self._boxes[self._places[image_id]]  # [n, 5]
-        sides = boxes[:, 2:4] - boxes[:, :2]
-        counted = boxes[:, 4] >= min_score
-        return float((sides[:, 0] * sides[:, 1])[counted].sum() / (size[0] * size[1]))
+        height, width = size
+        corners = boxes[boxes[:, 4] >= min_score, :4].clip(0, [width, height, width, height])
+        return union_area(corners) / (height * width)
 
     @staticmethod
     def write(file: Path, boxes: Mapping[int, NDArray[np.float32]]) -> None:

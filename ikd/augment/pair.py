@@ -1,7 +1,13 @@
-"""Clean and adversarial image of one sample, kept in one array so that no geometric transform can part them.
+"""The images of one sample, kept in one array so that no geometric transform can part them.
 
-From `AttachPerturbation` to `PackPair` a sample's `img` has six channels, [H, W, 6]: the clean image (with noise, where
-there is any), then the adversarial one. Resize, flip and crop of mmdet treat them as one image.
+Until `PackPair` a sample's `img` is [H, W, 3 k]: first the image that the detector trains on (with noise, where there
+is any), then its copies, named in this order by the sample's `copies`:
+
+* `untouched`: the image without the noise, until `AttachPerturbation` takes it,
+* `enhanced`: what masking enhancement made of it, where that comes in addition (`distill.me.form: added`),
+* `adversarial`: with a perturbation against the teacher.
+
+Resize, flip and crop of mmdet treat all of them as one image.
 """
 
 from __future__ import annotations
@@ -20,7 +26,9 @@ from torch import from_numpy
 from ikd.errors import DataError, refuse
 
 CHANNELS = 3
-PAIR_CHANNELS = 2 * CHANNELS
+UNTOUCHED, ENHANCED, ADVERSARIAL = "untouched", "enhanced", "adversarial"
+APART = "apart"
+"""Key of a sample: copies [H', W', 3] by name that have a geometry of their own."""
 
 
 @runtime_checkable
@@ -40,14 +48,19 @@ class PerturbationReader(Protocol):
         ...
 
 
-def stack(clean: NDArray[np.uint8], adversarial: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Join two images [H, W, 3] into a pair [H, W, 6]."""
-    return np.concatenate([clean, adversarial], axis=2)
+def parted(results: Mapping[str, Any]) -> tuple[NDArray[np.uint8], dict[str, NDArray[np.uint8]]]:
+    """Return the image of a sample and its copies by name, [H, W, 3] each, as views into its array."""
+    image, names = results["img"], results.get("copies", ())
+    copies = {name: image[..., CHANNELS * i : CHANNELS * (i + 1)] for i, name in enumerate(names, start=1)}
+    return image[..., :CHANNELS], copies
 
 
-def is_pair(image: NDArray[np.uint8]) -> bool:
-    """Tell a pair [H, W, 6] from a single image."""
-    return image.ndim == 3 and image.shape[2] == PAIR_CHANNELS
+def joined(
+    results: dict[str, Any], image: NDArray[np.uint8], copies: Mapping[str, NDArray[np.uint8]]
+) -> dict[str, Any]:
+    """Give a sample an image and its copies, all [H, W, 3], as one array."""
+    results["img"], results["copies"] = np.concatenate([image, *copies.values()], axis=2), tuple(copies)
+    return results
 
 
 @TRANSFORMS.register_module()
@@ -71,12 +84,12 @@ class AttachPerturbation(BaseTransform):
         self.reader = reader
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Turn `img` from [H, W, 3] (or a pair of noisy and clean image) into the pair of clean and adversarial."""
-        image = results["img"]
-        delta = self._delta(results["img_id"], image.shape[:2])
-        adversarial = np.clip(image[..., -CHANNELS:].astype(np.int16) + delta, 0, 255).astype(np.uint8)
-        results["img"] = stack(image[..., :CHANNELS], adversarial)
-        return results
+        """Add the copy `adversarial`, made from `untouched`, whose place it takes, or else from the image itself."""
+        image, copies = parted(results)
+        delta = self._delta(results["img_id"], (image.shape[0], image.shape[1]))
+        source = copies.pop(UNTOUCHED, image)
+        copies[ADVERSARIAL] = np.clip(source.astype(np.int16) + delta, 0, 255).astype(np.uint8)
+        return joined(results, image, copies)
 
     def _delta(self, image_id: int, size: tuple[int, int]) -> NDArray[np.int16]:
         delta = self.reader.read(image_id)
@@ -91,20 +104,20 @@ class AttachPerturbation(BaseTransform):
 
 @TRANSFORMS.register_module()
 class PackPair(PackDetInputs):
-    """Pack as mmdet's PackDetInputs does, and add `adversarial`, uint8 [3, H, W], when the sample is a pair.
+    """Pack as mmdet's PackDetInputs does, and add each copy of the image by its name, uint8 [3, H, W].
 
-    The data sample's `enhanced` tells whether masking enhancement has altered the image.
+    The data sample's `altered` tells what was applied (`noise`, `crop`, else absent); its `enhanced`, whether it was
+    masking enhancement that did so to the image itself.
     """
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)
-        self.meta_keys: tuple[str, ...] = (*self.meta_keys, "enhanced")
+        self.meta_keys: tuple[str, ...] = (*self.meta_keys, "altered", "enhanced")
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Return `inputs`, `data_samples`, and for a pair `adversarial`."""
-        image = results["img"]
-        if not is_pair(image):
-            return super().transform(results)
-        packed = super().transform({**results, "img": image[..., :CHANNELS]})
-        packed["adversarial"] = from_numpy(np.ascontiguousarray(image[..., CHANNELS:].transpose(2, 0, 1)))
+        """Return `inputs`, `data_samples`, and the copies."""
+        image, copies = parted(results)
+        packed = super().transform({**results, "img": image})
+        for name, one in {**copies, **results.get(APART, {})}.items():
+            packed[name] = from_numpy(np.ascontiguousarray(one.transpose(2, 0, 1)))
         return packed

@@ -6,16 +6,18 @@ from collections.abc import Mapping
 from inspect import signature
 from typing import Any, Literal
 
+from ikd.augment import copy_paste as _copy_paste  # noqa: F401, registers its transform
 from ikd.augment.pair import AttachPerturbation, PerturbationReader
 from ikd.augment.sample_specific import SampleSpecificAugment
-from ikd.config import Input
+from ikd.config import CopyPaste as CopyPasteSection
+from ikd.config import Cutout, Input
 from ikd.errors import refuse
 
 _ORDERS = ("flip_crop", "crop_flip")
 _INPUT = Input()
 
 
-def train_pipeline(
+def train_pipeline(  # noqa: PLR0913 (what a recipe says of its input)
     *,
     scale: tuple[int, int],
     keep_ratio: bool = _INPUT.keep_ratio,
@@ -24,6 +26,8 @@ def train_pipeline(
     augment: Mapping[str, Any] | None = None,
     perturbations: PerturbationReader | Mapping[str, Any] | None = None,
     with_masks: bool = False,
+    cutout: Cutout = _INPUT.cutout,
+    copy_paste: CopyPasteSection = _INPUT.copy_paste,
 ) -> list[dict[str, Any]]:
     """Write the training pipeline of one phase.
 
@@ -37,10 +41,14 @@ def train_pipeline(
         augment: arguments of `SampleSpecificAugment`, without `transforms`; None for no such augmentation.
         perturbations: as `AttachPerturbation` takes them; None for no adversarial image.
         with_masks: load and transform instance masks too.
+        cutout: holes, the same in all copies; a recipe's `input.cutout`.
+        copy_paste: objects of another image; a recipe's `input.copy_paste`. The data set puts that image's entry under
+            the sample's `partner`, as `ikd.training`'s does.
 
     Returns:
-        Configs of mmdet transforms. A sample ends as `inputs` (uint8 [3, H, W], BGR), `data_samples`, and with
-        perturbations `adversarial` (uint8 [3, H, W], the same geometry, never noisy).
+        Configs of mmdet transforms. A sample ends as `inputs` (uint8 [3, H, W], BGR), `data_samples`, with
+        perturbations `adversarial` (uint8 [3, H, W], the same geometry, never noisy), and with an enhancement of form
+        `added` the copy `enhanced` (uint8 [3, H', W']).
 
     Raises:
         BadInput: an argument is out of range; nothing else is checked later, except the perturbations themselves.
@@ -50,15 +58,26 @@ def train_pipeline(
     if perturbations is not None:
         AttachPerturbation(perturbations)  # refused here, not in a worker
         geometry.append({"type": "AttachPerturbation", "perturbations": perturbations})
+    loaded_masks = with_masks or (copy_paste.enabled and copy_paste.by == "mask")
+    load: list[dict[str, Any]] = [
+        {"type": "LoadImageFromFile"},
+        {"type": "LoadAnnotations", "with_bbox": True, "with_mask": loaded_masks},
+    ]
+    if copy_paste.enabled:
+        settings = copy_paste.model_dump(exclude={"enabled"})
+        geometry.append(
+            {"type": "IkdCopyPaste", "source": [*load, *geometry], "keep_masks": with_masks, **settings},
+        )
+    if cutout.enabled:
+        geometry.append(_holes(cutout))
     flips: list[dict[str, Any]] = [{"type": "RandomFlip", "prob": flip}] if flip else []
     if augment is None:
         middle = [*geometry, *flips]
-    elif order == "flip_crop":
+    elif order == "flip_crop" or _adds(augment):
         middle = [_specific(augment, [*geometry, *flips])]
     else:
         middle = [_specific(augment, geometry), *flips]
-    load = {"type": "LoadAnnotations", "with_bbox": True, "with_mask": with_masks}
-    return [{"type": "LoadImageFromFile"}, load, *middle, {"type": "PackPair"}]
+    return [*load, *middle, {"type": "PackPair"}]
 
 
 def test_pipeline(*, scale: tuple[int, int], keep_ratio: bool = _INPUT.keep_ratio) -> list[dict[str, Any]]:  # noqa: PT028, no test
@@ -90,6 +109,18 @@ def _check_geometry(scale: tuple[int, int], flip: float, order: str) -> None:
         refuse("augment: flip", "must be in 0..1", flip)
     if order not in _ORDERS:
         refuse("augment: order", f"must be one of {', '.join(_ORDERS)}", order)
+
+
+def _adds(augment: Mapping[str, Any]) -> bool:
+    """Tell whether enhanced images are copies: once cropped they are apart, so that no flip may come after."""
+    enhancement = augment.get("enhancement")
+    return enhancement is not None and enhancement.get("form") == "added"
+
+
+def _holes(cutout: Cutout) -> dict[str, Any]:
+    ratio = (cutout.ratio, cutout.ratio)
+    hole = {"type": "CutOut", "n_holes": cutout.holes, "cutout_ratio": ratio, "fill_in": 0}  # 0: any number of channels
+    return {"type": "RandomApply", "transforms": [hole], "prob": cutout.probability}
 
 
 def _specific(augment: Mapping[str, Any], transforms: list[dict[str, Any]]) -> dict[str, Any]:

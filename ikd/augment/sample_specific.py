@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from mmcv.transforms import BaseTransform
@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 
 from ikd.augment.crop import ProportionalCrop
 from ikd.augment.enhancement import TeacherBoxes
-from ikd.augment.pair import AttachPerturbation, stack
+from ikd.augment.pair import APART, ENHANCED, UNTOUCHED, AttachPerturbation, joined, parted
 from ikd.augment.rule import corrupt, is_small
-from ikd.config import Augment, Distill, Recipe
+from ikd.config import Augment, Distill, MaskingEnhancement, Recipe
 from ikd.errors import refuse
 
 _SECTION = Augment()
 NOISE = MappingProxyType(_SECTION.noise.model_dump(exclude={"enabled"}))
 CROP = MappingProxyType(_SECTION.crop.model_dump(exclude={"enabled"}))
-ENHANCEMENT = MappingProxyType({"boxes": "", **Distill().me.model_dump(include={"theta", "min_score"})})
+ENHANCEMENT = MappingProxyType({"boxes": "", **Distill().me.model_dump(include={"theta", "min_score", "form"})})
 PAPER: Mapping[str, float] = MappingProxyType({})  # an empty mapping changes none of the paper's values
 
 
@@ -45,7 +45,7 @@ def specific_arguments(recipe: Recipe, boxes: Path | None) -> dict[str, Any] | N
         "noise": noise.model_dump(exclude={"enabled"}) if noise.enabled else None,
         "crop": crop.model_dump(exclude={"enabled"}) if crop.enabled else None,
         "published": augment.published,
-        "enhancement": {"boxes": str(boxes), "theta": me.theta, "min_score": me.min_score} if me.enabled else None,
+        "enhancement": {"boxes": str(boxes)} | me.model_dump(include={*ENHANCEMENT}) if me.enabled else None,
     }
 
 
@@ -73,9 +73,12 @@ class SampleSpecificAugment(BaseTransform):
         published: the authors' behaviour where ours differs: the noise branch judges areas on integer-truncated
             corners, and clean and adversarial image are cropped at separate offsets.
         enhancement: `boxes` (file of `TeacherBoxes`), `theta` (above 0) and `min_score` (0..1): an image is small when
-            the boxes of at least that score cover less than the share theta of it. Altered samples get the key
-            `enhanced`. None for the annotated boxes.
+            the boxes of at least that score cover less than the share theta of it. With `form: replaced` altered
+            samples get the key `enhanced`; with `added` every sample gets a copy `enhanced` besides, altered or not,
+            whose crop leaves the image and its boxes alone. None for the annotated boxes.
         transforms: run between noise and crop. `AttachPerturbation`, if wanted, goes right after Resize here.
+
+    What was applied, `noise` or `crop`, stands under the key `altered` of a sample.
 
     Raises:
         BadInput: a setting is unknown or out of range, or a sample has no annotations loaded.
@@ -99,6 +102,7 @@ class SampleSpecificAugment(BaseTransform):
         self.transforms = [TRANSFORMS.build(item) if isinstance(item, Mapping) else item for item in transforms]
         self.enhancement = None if enhancement is None else _complete("enhancement", enhancement, ENHANCEMENT)
         self._boxes = None if self.enhancement is None else TeacherBoxes(self.enhancement["boxes"])
+        self._added = self.enhancement is not None and self.enhancement["form"] == "added"
         self._makes_pair = any(isinstance(item, AttachPerturbation) for item in self.transforms)
         if self.crop is not None:
             self._window = ProportionalCrop(self.crop["min_ratio"], separate_offsets=published)
@@ -106,19 +110,41 @@ class SampleSpecificAugment(BaseTransform):
     def transform(self, results: dict[str, Any]) -> dict[str, Any] | None:
         """Augment one sample; None when the crop left no box, so that the data set draws another sample."""
         small, small_for_noise = self._judge(results)
-        if self.noise is not None and small_for_noise and np.random.rand() < self.noise["probability"]:
-            noisy = corrupt(results["img"], self.noise["sigma"])
-            # the adversarial image is made from the clean one, which has to go through the same transforms
-            results["img"] = stack(noisy, results["img"]) if self._makes_pair else noisy
-            results["enhanced"] = self.enhancement is not None
+        noisy = self.noise is not None and small_for_noise and np.random.rand() < self.noise["probability"]
+        results = self._corrupted(results, noisy=bool(noisy))
         for transform in self.transforms:
             results = transform(results)
             if results is None:
                 return None
         if self.crop is not None and not small and np.random.rand() < self.crop["probability"]:
-            results["enhanced"] = self.enhancement is not None
-            return self._window(results)
+            self._note(results, "crop")
+            return self._cropped_copy(results) if self._added else self._window(results)
         return results
+
+    def _corrupted(self, results: dict[str, Any], *, noisy: bool) -> dict[str, Any]:
+        """Return the sample with noise, where it is to have any, in the image or in its copy."""
+        image, copies = results["img"], {}
+        if noisy and self.noise is not None:
+            self._note(results, "noise")
+            corrupted = corrupt(image, self.noise["sigma"])
+            if self._added:
+                copies[ENHANCED] = corrupted
+            else:
+                # the adversarial image is made from the clean one, which has to go through the same transforms
+                copies |= {UNTOUCHED: image} if self._makes_pair else {}
+                image = corrupted
+        elif self._added:
+            copies[ENHANCED] = image
+        return joined(results, image, copies) if copies or noisy else results
+
+    def _cropped_copy(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Crop the copy alone; the loss on it reads no boxes."""
+        image, copies = parted(results)
+        results[APART] = {ENHANCED: self._window.image_alone(copies.pop(ENHANCED))}
+        return joined(results, image, copies)
+
+    def _note(self, results: dict[str, Any], what: str) -> None:
+        results["altered"], results["enhanced"] = what, self.enhancement is not None and not self._added
 
     def _judge(self, results: dict[str, Any]) -> tuple[bool, bool]:
         """Tell whether the image is small, for the crop and for the noise."""
@@ -146,12 +172,14 @@ def _annotated(results: dict[str, Any]) -> tuple[NDArray[np.float64], NDArray[np
     return np.asarray(boxes, dtype=np.float64).reshape(-1, 4) / scale, results.get("gt_ignore_flags")
 
 
-_RULES: Mapping[str, tuple[Callable[[float], bool], str]] = {
+_FORMS = get_args(MaskingEnhancement.model_fields["form"].annotation)
+_RULES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "noise.probability": (lambda value: 0 <= value <= 1, "must be in 0..1"),
     "noise.sigma": (lambda value: value >= 0, "must be 0 or more (of the 0..1 range)"),
     "crop.probability": (lambda value: 0 <= value <= 1, "must be in 0..1"),
     "crop.min_ratio": (lambda value: 0 < value <= 1, "must be in (0, 1]"),
     "enhancement.theta": (lambda value: value > 0, "must be above 0 (share of the image)"),
+    "enhancement.form": (_FORMS.__contains__, f"must be one of {', '.join(_FORMS)}"),
     "enhancement.min_score": (lambda value: 0 <= value <= 1, "must be in 0..1"),
 }
 

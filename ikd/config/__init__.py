@@ -10,9 +10,32 @@ from ikd.config.recipe.effective import LATER
 from ikd.config.recipe.fields import field_names, loss_weights
 from ikd.config.recipe.hosts import HOSTS
 from ikd.config.recipe.recipe import Recipe, StagePlan
-from ikd.config.recipe.sections import ANCHORS, DRAWN, Data, Detector, Input, Schedule, Split, Stage, Student, Teacher
+from ikd.config.recipe.sections import (
+    ANCHORS,
+    DRAWN,
+    CopyPaste,
+    Cutout,
+    Data,
+    Detector,
+    Input,
+    Schedule,
+    Split,
+    Stage,
+    Student,
+    Teacher,
+)
 from ikd.config.recipe.stages import sequence_text
-from ikd.config.recipe.terms import LOSSES, STUDENT_ALONE, Attack, Augment, Crop, Distill, Noise, Reference
+from ikd.config.recipe.terms import (
+    LOSSES,
+    STUDENT_ALONE,
+    Attack,
+    Augment,
+    Crop,
+    Distill,
+    MaskingEnhancement,
+    Noise,
+    Reference,
+)
 from ikd.config.runner import Runner
 from ikd.config.schema import json_schema, write_schemas
 from ikd.config.space.domain import Domain, Prior
@@ -32,13 +55,16 @@ __all__ = [
     "Attack",
     "Augment",
     "Budget",
+    "CopyPaste",
     "Crop",
+    "Cutout",
     "Data",
     "Detector",
     "Distill",
     "Domain",
     "Hyperband",
     "Input",
+    "MaskingEnhancement",
     "Median",
     "Noise",
     "NonNegative",

@@ -6,8 +6,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from ikd.config import Recipe
 from ikd.data import identity as _fingerprint
 from ikd.data.coco import malformed
+from ikd.data.files import DataFiles
 from ikd.data.images import check_images
 from ikd.data.report import DataProblem, DataReport, SizeRow, SplitReport
 from ikd.data.rules import Findings, check_annotations, sound_entries
@@ -62,6 +64,17 @@ def check_dataset(
         problems=tuple(problems),
         fingerprint=_fingerprint.combine([str(value) for value in fingerprints]) if sound else None,
     )
+
+
+def check_recipe_data(recipe: Recipe) -> DataReport:
+    """Check the data of a recipe, see `check_dataset`.
+
+    Raises:
+        BadInput: a file is missing, or the two parts name different classes.
+    """
+    files = DataFiles.of(recipe)
+    parts, images = (str(files.train), str(files.val)), (str(files.train_images), str(files.val_images))
+    return check_dataset(files.train.parent, *parts, images)
 
 
 class _Split:

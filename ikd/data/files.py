@@ -64,6 +64,10 @@ def _fingerprint(files: DataFiles, stamp: tuple[int, ...]) -> str:
     return parts[0] if parts[0] == parts[1] else "-".join(part[:32] for part in parts)
 
 
+TRAINED_ON: Config = {"filter_empty_gt": True, "min_size": 1}
+"""Which images of the training part are trained on, as mmdet's CocoDataset takes it: those with a box."""
+
+
 def part_of(files: DataFiles, part: str) -> Config:
     """Return what mmdet's CocoDataset needs to find `train` or `val`."""
     return {

@@ -69,8 +69,9 @@ class DistillDetector(BaseModel):
     """Student, teacher and terms; one training step returns a dict of named losses.
 
     The clean batch feeds the student's own loss and the host terms, the adversarial batch (while the data carries one)
-    only the adversarial term. The teacher sees both without gradient. It is no submodule: it appears neither in
-    `parameters()` nor in `state_dict()`, but moves with `to()`.
+    only the adversarial term, the batch of enhanced copies (while the data carries one) only the host. The teacher sees
+    all of them without gradient. It is no submodule: it appears neither in `parameters()` nor in `state_dict()`, but
+    moves with `to()`.
 
     Args:
         student: mmdet detector.
@@ -157,7 +158,8 @@ class DistillDetector(BaseModel):
 
         Args:
             data: `inputs` (list of [3, H, W] pixel images), `data_samples`, and, while the adversarial phase lasts,
-                `adversarial` (images of the same shapes).
+                `adversarial` (images of the same shapes), and, where enhanced images come in addition, `enhanced` (an
+                image each, of any shape).
 
         Returns:
             Losses by name; every name that holds `loss` is summed into the total.
@@ -166,6 +168,8 @@ class DistillDetector(BaseModel):
         losses = self._clean_losses(clean, sizes_of(data["inputs"]))
         if "adversarial" in data and self.adversarial is not None:
             losses["loss_adversarial"] = self._adversarial_loss(data["adversarial"], targets_of(clean))
+        if "enhanced" in data:
+            losses["loss_me"] = self._enhanced_loss(data["enhanced"])
         return losses
 
     def _clean_losses(self, clean: Batch, sizes: list[tuple[int, int]]) -> dict[str, Any]:
@@ -252,16 +256,37 @@ class DistillDetector(BaseModel):
             ours = self.student.extract_feat(batch)
         return self._term("adversarial", self.adversarial, self._shared(ours, theirs), targets)
 
+    def _enhanced_loss(self, images: list[Tensor]) -> Tensor:
+        """Compute beta L_aug of DFMSD's Eq. 6 and 8: the host between the maps of enhanced images, nothing else.
+
+        Its L_det and L_stage are those of the clean batch, and so are the student's running statistics, by which clean
+        images are validated.
+        """
+        assert self.host is not None
+        assert self.student_taps is not None
+        batch = self.canvas({"inputs": images})["inputs"]
+        theirs, _ = self._teacher_features(batch, sizes_of(images))
+        with untouched_statistics(self.student), self.student_taps.capture() as ours:
+            self.student.extract_feat(batch)
+        nothing = [batch.new_zeros(0, 4)] * len(images)  # an enhanced image has no boxes, and this host asks for none
+        enhanced = torch.ones(len(images), dtype=torch.bool, device=batch.device)
+        targets = Targets(nothing, [boxes.new_zeros(0).long() for boxes in nothing], tuple(batch.shape[-2:]), enhanced)
+        return _summed(self.host, self._standardised(self._shared(ours, theirs)), targets)
+
     def _term(self, name: str, levels: nn.ModuleList, maps: Maps, targets: Targets) -> Tensor:
         """Sum a loss over levels, and note its effective weight where it has one."""
-        pairs = zip(levels, *maps, strict=True)
-        parts = [loss(student, teacher, targets) for loss, student, teacher in pairs]
         losses: list[Any] = [level.loss for level in levels]
         if hasattr(losses[0], "effective_weight"):
             sizes = [feature[0].numel() for feature in maps[1]]
             weights = [loss.effective_weight(size) for loss, size in zip(losses, sizes, strict=True)]
             self.effective_weights[name] = math.fsum(weights)
-        return torch.stack(parts).sum()
+        return _summed(levels, maps, targets)
+
+
+def _summed(levels: nn.ModuleList, maps: Maps, targets: Targets) -> Tensor:
+    """Sum a loss over levels."""
+    pairs = zip(levels, *maps, strict=True)
+    return torch.stack([loss(student, teacher, targets) for loss, student, teacher in pairs]).sum()
 
 
 def _broken(values: Mapping[str, Tensor]) -> dict[str, float]:

@@ -30,7 +30,16 @@ _GREEK = {
     "tau": "τ",
     "epsilon": "ε",
 }
-_VAGUE = {"weight", "probability", "levels", "stages", "mode"}  # say nothing without the name of their owner
+_VAGUE = {
+    "weight",
+    "probability",
+    "levels",
+    "stages",
+    "mode",
+    "form",
+    "by",
+    "ratio",
+}  # say nothing without the name of their owner
 
 
 def clean_key(name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from ikd.training.checkpoint import Content, save, save_last, student_file
 from ikd.training.progress import Progress
 from ikd.training.runner import trained_names
 from ikd.training.start import schedule_of
-from ikd.trial import LOSS, TRAIN_SECONDS, VAL_SECONDS, EpochReport, Metrics, Report
+from ikd.trial import LOSS, SHARE, TRAIN_SECONDS, VAL_SECONDS, EpochReport, Metrics, Report
 
 
 class PlaceHook(RuntimeInfoHook):
@@ -29,13 +30,13 @@ class PlaceHook(RuntimeInfoHook):
 
 
 class EpochHook(Hook):
-    """Starts each epoch from (seed, epoch) alone, and picks the phase of the augmentation."""
+    """Starts each epoch from (seed, epoch) alone."""
 
-    def __init__(self, seed: int, augmented_epochs: int) -> None:
-        self._seed, self._augmented_epochs = seed, augmented_epochs
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Seed everything, order the data, choose the phase."""
+        """Seed everything, order the data, tell the data its epoch."""
         rank = get_rank()
         words = np.random.SeedSequence([self._seed, runner.epoch, *([rank] if rank else [])]).generate_state(3)
         random.seed(int(words[0]))
@@ -43,11 +44,18 @@ class EpochHook(Hook):
         torch.manual_seed(int(words[2]))
         loader = runner.train_dataloader
         loader.batch_sampler.sampler.set_epoch(runner.epoch)
-        loader.dataset.start_epoch(runner.epoch, augmenting=runner.epoch < self._augmented_epochs)
+        loader.dataset.start_epoch(runner.epoch)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Tell the model where it is, for its error message."""
         runner.model.position = (runner.epoch + 1, batch_idx + 1)
+
+
+def altering_rule(recipe: Recipe) -> str | None:
+    """Return whose rule decides on noise and crop in a stage, as its metrics begin: `me`, `augment`, or None."""
+    if recipe.distill.me.enabled:
+        return "me"
+    return "augment" if recipe.augment.enabled else None
 
 
 class ReportHook(Hook):
@@ -57,25 +65,30 @@ class ReportHook(Hook):
 
     def __init__(self, recipe: Recipe, progress: Progress, report: Report | None, *, stage: int) -> None:
         self._recipe, self._progress, self._report, self._stage = recipe, progress, report, stage
+        self._altering = altering_rule(recipe.stages[stage].recipe)
         self._sums: dict[str, torch.Tensor] = {}
+        self._altered: Counter[str | None] = Counter()
+        self._shares: dict[str, torch.Tensor] = {}
         self._steps = 0
         self._started = self._trained = time.perf_counter()
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Start the averages of this epoch."""
         self._sums, self._steps, self._started = {}, 0, time.perf_counter()
+        self._altered.clear()
         runner.model.effective_weights.clear()  # report only what acted in this epoch
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """Add the losses of one step, on their device."""
+        """Add the losses of one step, on their device, and count the images that noise or a crop altered."""
         for name, value in outputs.items():
             self._sums[name] = self._sums.get(name, torch.zeros_like(value)) + value
         self._steps += 1
+        self._altered.update(sample.metainfo.get("altered") for sample in data_batch["data_samples"])
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Note the training time; bring together what each process has of the epoch."""
         average_statistics(runner.model)
-        self._sums = average_values(self._sums)
+        self._sums, self._shares = average_values(self._sums), average_values(self._shares_here())
         self._trained = time.perf_counter()
 
     def after_val_epoch(self, runner: Runner, metrics: Metrics | None = None) -> None:
@@ -95,9 +108,18 @@ class ReportHook(Hook):
         if self._report is not None:
             self._report(EpochReport(epoch, values, progress.folder.last))
 
+    def _shares_here(self) -> dict[str, torch.Tensor]:
+        """Return the shares of this process's images that had noise, and that were cropped, where a rule decides it."""
+        if self._altering is None or not self._sums:
+            return {}
+        device, images = next(iter(self._sums.values())).device, self._altered.total()
+        names = {f"{self._altering}/{what}{SHARE}": self._altered[what] for what in ("noise", "crop")}
+        return {name: torch.tensor(count / images, dtype=torch.float64, device=device) for name, count in names.items()}
+
     def _values(self, runner: Runner, metrics: Metrics) -> Metrics:
         values = dict(metrics)
         values |= {f"{LOSS}{name}": float(value) / self._steps for name, value in self._sums.items()}
+        values |= {name: float(value) for name, value in self._shares.items()}
         values |= {f"weight/{name}_effective": value for name, value in runner.model.effective_weights.items()}
         if len(self._recipe.teachers.sequence) > 1:
             values["stage"] = float(self._stage + 1)

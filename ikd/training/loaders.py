@@ -7,6 +7,7 @@ import math
 import random
 import statistics
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,9 @@ from mmdet.datasets import CocoDataset
 from mmdet.registry import DATASETS
 from mmengine.dataset import Compose
 
-from ikd.augment import specific_arguments, test_pipeline, train_pipeline
-from ikd.config import Recipe
-from ikd.data import DataFiles, part_of
+from ikd.augment import PARTNER, specific_arguments, test_pipeline, train_pipeline
+from ikd.config import Recipe, StagePlan
+from ikd.data import TRAINED_ON, DataFiles, part_of
 from ikd.training import averaging as _shared  # noqa: F401, registers the samplers
 
 Config = dict[str, Any]
@@ -44,21 +45,36 @@ class SeededCocoDataset(CocoDataset):
     So a sample is the same whatever else runs, however many loader processes there are, and after any restart.
 
     Args:
-        plain_pipeline: pipeline of the epochs after the augmentation has stopped.
+        later: pipelines that take the place of `pipeline`, each as (first epoch, 0-based, transforms), in order.
         seed: seed of the trial.
+        partners: give each sample the entry of another image, drawn anew each time, under `partner`.
     """
 
     pipeline: Compose
 
-    def __init__(self, *args: Any, plain_pipeline: Sequence[Config], seed: int, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        later: Sequence[tuple[int, Sequence[Config]]] = (),
+        seed: int,
+        partners: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
-        self._phases = {True: self.pipeline, False: Compose(plain_pipeline)}
-        self._seed, self._epoch = seed, 0
+        self._phases = [(0, self.pipeline), *((first, Compose(transforms)) for first, transforms in later)]
+        self._seed, self._epoch, self._partners = seed, 0, partners
 
-    def start_epoch(self, epoch: int, *, augmenting: bool) -> None:
-        """Set the epoch (0-based) and its phase; loaders must be restarted after it."""
+    def start_epoch(self, epoch: int) -> None:
+        """Set the epoch (0-based), and with it the pipeline; loaders must be restarted after it."""
         self._epoch = epoch
-        self.pipeline = self._phases[augmenting]
+        self.pipeline = [pipeline for first, pipeline in self._phases if first <= epoch][-1]
+
+    def prepare_data(self, idx: int) -> Any:
+        """Run the pipeline on one entry."""
+        entry = self.get_data_info(idx)
+        if self._partners:
+            entry[PARTNER] = self.get_data_info(int(np.random.randint(len(self))))
+        return self.pipeline(entry)
 
     def __getitem__(self, index: int) -> Any:
         entropy = np.random.SeedSequence([self._seed, self._epoch, index])
@@ -68,24 +84,64 @@ class SeededCocoDataset(CocoDataset):
         return super().__getitem__(index)
 
 
+@dataclass(frozen=True)
+class Phase:
+    """Epochs of a stage with one pipeline.
+
+    Attributes:
+        first: epoch, 0-based, counted from the start of the training.
+        alters: noise and crop act, by IKD's rule or by masking enhancement's.
+        attacks: adversarial copies come along.
+    """
+
+    first: int
+    alters: bool
+    attacks: bool
+
+
+def phases(plan: StagePlan) -> list[Phase]:
+    """Return the phases of a stage in order; the first begins with it.
+
+    `augment.stop_fraction` ends IKD's noise and crop and the adversarial copies, `distill.me.stop_fraction` masking
+    enhancement, in whose stages IKD's rule has no part.
+    """
+    first, augment, me = plan.first - 1, plan.recipe.augment, plan.recipe.distill.me
+    attacked = first + round(augment.stop_fraction * plan.epochs)
+    altered = first + round(me.stop_fraction * plan.epochs) if me.enabled else attacked
+    starts = {first, *(end for end in (attacked, altered) if first < end < plan.last)}
+    return [Phase(start, alters=start < altered, attacks=start < attacked) for start in sorted(starts)]
+
+
 def train_loader(
-    recipe: Recipe, files: DataFiles, *, perturbations: Path | None, boxes: Path | None, with_masks: bool
+    plan: StagePlan, files: DataFiles, *, perturbations: Path | None, boxes: Path | None, with_masks: bool
 ) -> Config:
-    """Return the mmengine config of the training loader of one stage, both phases included."""
+    """Return the mmengine config of the training loader of one stage, all its phases included."""
+    recipe = plan.recipe
     shared: Config = {
         "scale": recipe.input.scale,
         "keep_ratio": recipe.input.keep_ratio,
         "flip": recipe.input.flip,
         "order": recipe.input.order,
         "with_masks": with_masks,
+        "cutout": recipe.input.cutout,
+        "copy_paste": recipe.input.copy_paste,
     }
     reader = {"type": "ikd.attack.PerturbationStore.open", "folder": str(perturbations)} if perturbations else None
+    pipelines = [
+        train_pipeline(
+            augment=specific_arguments(recipe, boxes) if phase.alters else None,
+            perturbations=reader if phase.attacks else None,
+            **shared,
+        )
+        for phase in phases(plan)
+    ]
     dataset = part_of(files, "train") | {
         "type": "SeededCocoDataset",
-        "filter_cfg": {"filter_empty_gt": True, "min_size": 1},
-        "pipeline": train_pipeline(augment=specific_arguments(recipe, boxes), perturbations=reader, **shared),
-        "plain_pipeline": train_pipeline(**shared),
+        "filter_cfg": dict(TRAINED_ON),
+        "pipeline": pipelines[0],
+        "later": [(phase.first, one) for phase, one in zip(phases(plan)[1:], pipelines[1:], strict=True)],
         "seed": recipe.seed,
+        "partners": recipe.input.copy_paste.enabled,
     }
     return _loader(recipe, dataset) | {
         "sampler": {"type": "OrderSampler", "seed": recipe.seed},

@@ -58,6 +58,7 @@ def check(recipe: Recipe) -> DataFiles:
     """
     files = DataFiles.of(recipe)
     _check_length(recipe, files)
+    _check_outlines(recipe, files)
     for plan in recipe.stages:
         _check_stage(plan, files)  # one teacher at a time
     return files
@@ -89,6 +90,15 @@ def _check_masks(annotations: Path, who: str, detector: Any) -> None:
             f"{annotations}: annotations: {without} boxes have no segmentation, which is needed for the {who} "
             f"({type(detector).__name__}); add it, or take a detector without a mask head"
         )
+
+
+def _check_outlines(recipe: Recipe, files: DataFiles) -> None:
+    pasting = recipe.input.copy_paste
+    if not (pasting.enabled and pasting.by == "mask"):
+        return
+    if without := _boxes_without_mask(files.train, files.train.stat().st_mtime_ns):
+        rule = f"needs a segmentation of every box, which {without} boxes of {files.train} lack"
+        refuse(f"recipe {recipe.name}: input.copy_paste.by", rule, pasting.by, "add it, or paste by box")
 
 
 @lru_cache(maxsize=8)

@@ -73,14 +73,11 @@ def build_runner(stage: StageRun, progress: Progress, *, scratch: Path, report: 
     model = _model_of(stage)
     model.validates_masks = "segm" in recipe.validate
     with_masks = bool(getattr(model.student, "with_mask", False))
-    samples = train_loader(
-        plan.recipe, files, perturbations=made.perturbations, boxes=made.boxes, with_masks=with_masks
-    )
+    samples = train_loader(plan, files, perturbations=made.perturbations, boxes=made.boxes, with_masks=with_masks)
     with DefaultScope.overwrite_default_scope("mmdet"), contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints
         pinned = {"pin_memory": device_of(recipe).type == "cuda"}  # images go to the GPU while the CPU goes on
         train = TrialRunner.build_dataloader(samples | pinned, recipe.seed)
         val = TrialRunner.build_dataloader(val_loader(recipe, files) | pinned, recipe.seed)
-    augmented = plan.first - 1 + round(plan.recipe.augment.stop_fraction * plan.epochs)
     runner = TrialRunner(
         model=model,
         work_dir=str(scratch / f"rank-{get_rank()}"),
@@ -95,7 +92,7 @@ def build_runner(stage: StageRun, progress: Progress, *, scratch: Path, report: 
             "runtime_info": PlaceHook(),
             **dict.fromkeys(("timer", "logger", "checkpoint", "sampler_seed")),
         },
-        custom_hooks=[EpochHook(recipe.seed, augmented), ReportHook(recipe, progress, report, stage=stage.index)],
+        custom_hooks=[EpochHook(recipe.seed), ReportHook(recipe, progress, report, stage=stage.index)],
         visualizer={"type": "Visualizer", "vis_backends": []},
         env_cfg={"mp_cfg": {"mp_start_method": "fork", "opencv_num_threads": 0}},
         randomness={"seed": recipe.seed},

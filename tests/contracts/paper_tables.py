@@ -1,11 +1,12 @@
-"""IKD's Table 1 and DFMSD's Tables 1 to 6 as rows, and the published weights of each method by family."""
+"""IKD's Tables 1 to 3 and A.1 and DFMSD's Tables 1 to 11 as rows, and the weights of each method by family."""
 
 from __future__ import annotations
 
 import csv
 import io
 
-# flags: i inherits neck and head, k has IKD's augmentation and adversarial copies, c is trained without clipping
+# flags: i inherits neck and head, c is trained without clipping, f without flips; of IKD, n has the noise, p the crop,
+# a the adversarial copies, k all of them
 ROWS = """\
 recipe,student,teachers,host,flags
 coco_retinanet_r50,retinanet,,none,
@@ -93,6 +94,48 @@ dfmsd_table6_fcos_mgd,fcos,fcos_x101,mgd,i
 dfmsd_table6_fcos_amd,fcos,fcos_x101,amd,i
 dfmsd_table6_fcos_dmkd,fcos,fcos_x101,dmkd,i
 dfmsd_table6_fcos,fcos,fcos_r101 fcos_x101,dfmsd,i
+ikd_table2_none,retinanet,retinanet_x101,fgd,if
+ikd_table2_noise,retinanet,retinanet_x101,fgd,ifn
+ikd_table2_crop,retinanet,retinanet_x101,fgd,ifp
+ikd_table2_noise_crop,retinanet,retinanet_x101,fgd,ifnp
+ikd_table2_adversarial,retinanet,retinanet_x101,fgd,ifa
+ikd_table2_all,retinanet,retinanet_x101,fgd,ifk
+ikd_table3_none,retinanet,retinanet_x101,fgd,if
+ikd_table3_cutout,retinanet,retinanet_x101,fgd,if
+ikd_table3_copy_paste,retinanet,retinanet_x101,fgd,if
+ikd_table3_flip,retinanet,retinanet_x101,fgd,i
+ikd_table3_ikd,retinanet,retinanet_x101,fgd,ifk
+ikd_table3_ikd_flip,retinanet,retinanet_x101,fgd,ik
+ikd_table_a1_quarter,mask_rcnn,cascade_mask_x101,fgd,k
+ikd_table_a1_half,mask_rcnn,cascade_mask_x101,fgd,k
+ikd_table_a1_published,mask_rcnn,cascade_mask_x101,fgd,k
+ikd_table_a1_double,mask_rcnn,cascade_mask_x101,fgd,k
+dfmsd_table7_three_stages,retinanet,cascade_mask_r50 cascade_mask_r101 cascade_mask_x101,dfmsd,
+dfmsd_table7_r50_r101,retinanet,cascade_mask_r50 cascade_mask_r101,dfmsd,
+dfmsd_table7_r101_x101,retinanet,cascade_mask_r101 cascade_mask_x101,dfmsd,
+dfmsd_table7_to_fcos,retinanet,cascade_mask_r101 fcos_x101,dfmsd,
+dfmsd_table7_to_retinanet,retinanet,cascade_mask_r101 retinanet_x101,dfmsd,
+dfmsd_table7_to_swin,retinanet,cascade_mask_r101 swin_t_3x,dfmsd,
+dfmsd_table8_both,retinanet,cascade_mask_r101 cascade_mask_x101,dfmsd,
+dfmsd_table8_first,retinanet,cascade_mask_r101 cascade_mask_x101,dfmsd,
+dfmsd_table8_last,retinanet,cascade_mask_r101 cascade_mask_x101,dfmsd,
+dfmsd_table9_p1,retinanet,cascade_mask_r101 cascade_mask_x101,dfmsd,
+dfmsd_table9_p1_p2,retinanet,cascade_mask_r101 cascade_mask_x101,dfmsd,
+dfmsd_table9_p1_p3,retinanet,cascade_mask_r101 cascade_mask_x101,dfmsd,
+dfmsd_table10_sal,retinanet,swin_t swin_s,dfmsd,
+dfmsd_table10_me,retinanet,swin_s,dfmsd,
+dfmsd_table10_sfa,retinanet,swin_s,dfmsd,
+dfmsd_table10_sal_me,retinanet,swin_t swin_s,dfmsd,
+dfmsd_table10_sal_sfa,retinanet,swin_t swin_s,dfmsd,
+dfmsd_table10_me_sfa,retinanet,swin_s,dfmsd,
+dfmsd_table10_all,retinanet,swin_t swin_s,dfmsd,
+dfmsd_table11_sal,retinanet,retinanet_r101 retinanet_x101,dfmsd,i
+dfmsd_table11_me,retinanet,retinanet_x101,dfmsd,i
+dfmsd_table11_sfa,retinanet,retinanet_x101,dfmsd,i
+dfmsd_table11_sal_me,retinanet,retinanet_r101 retinanet_x101,dfmsd,i
+dfmsd_table11_sal_sfa,retinanet,retinanet_r101 retinanet_x101,dfmsd,i
+dfmsd_table11_me_sfa,retinanet,retinanet_x101,dfmsd,i
+dfmsd_table11_all,retinanet,retinanet_r101 retinanet_x101,dfmsd,i
 """
 TABLE = {row["recipe"]: row for row in csv.DictReader(io.StringIO(ROWS))}
 STUDENTS = {
@@ -140,5 +183,32 @@ WEIGHTS: dict[str, dict[str, tuple[tuple[str, ...], tuple[float, ...]]]] = {
         "free": (("alpha", "beta", *DUAL), (2e-5, 1e-5, 0.65, 0.15)),
     },
 }
+# ME by stage, and the levels of SFA, where a row of DFMSD's has not both as the method has them
+NONE: tuple[int, ...] = ()
+ALL = (0, 1, 2)
+MODULES: dict[str, tuple[tuple[bool, ...], tuple[int, ...]]] = {
+    "dfmsd_table1_faster_rcnn_from_swin_first_stage": ((False,), ALL),
+    "dfmsd_table8_both": ((True, True), ALL),
+    "dfmsd_table8_first": ((True, False), ALL),
+    "dfmsd_table9_p1": ((False, True), (0,)),
+    "dfmsd_table9_p1_p2": ((False, True), (0, 1)),
+    **{
+        f"dfmsd_table{table}_{name}": modules
+        for table in (10, 11)
+        for name, modules in {
+            "sal": ((False, False), NONE),
+            "me": ((True,), NONE),
+            "sfa": ((False,), ALL),
+            "sal_me": ((False, True), NONE),
+            "sal_sfa": ((False, False), ALL),
+        }.items()
+    },
+}
+ADVERSARIAL_WEIGHTS = {
+    "ikd_table_a1_quarter": 0.625e-7,
+    "ikd_table_a1_half": 1.25e-7,
+    "ikd_table_a1_double": 5e-7,
+}
+STRONGER_FIRST = ("dfmsd_table7_to_fcos", "dfmsd_table7_to_retinanet")
 ADVERSARIAL = {"one": 1e-5, "two": 2.5e-7, "free": 1e-5}
 TWO_STAGE_TEACHERS = ("cascade", "swin")

@@ -51,6 +51,7 @@ def effective(recipe: RecipeSections, plans: Sequence[PlannedStage]) -> dict[str
     raw["schedule"].pop("workers")
     raw["schedule"] |= {"epochs": recipe.total_epochs}
     raw["schedule"].pop("epochs_per_stage")
+    raw["input"] = _without_idle(raw["input"])
     terms = ("distill", "adversarial", "augment", "attack")
     for key in terms:
         raw.pop(key)
@@ -103,29 +104,33 @@ def _augment(raw: dict[str, Any], *, enhanced: bool) -> dict[str, Any]:
     parts = _switched_on(augment) if augment["enabled"] or enhanced else set()
     if not parts:
         return {"stop_fraction": augment["stop_fraction"]} if raw["adversarial"]["enabled"] else {}
-    augment = {key: value for key, value in augment.items() if not isinstance(value, dict) or key in parts}
-    if enhanced:  # the rule of the stage is masking enhancement's own
-        augment.pop("area_threshold")
-        augment.pop("enabled")
+    augment = _without_idle(augment)
+    if enhanced:  # the rule of the stage is masking enhancement's own, and so is its end
+        for key in ("area_threshold", "enabled", *([] if raw["adversarial"]["enabled"] else ["stop_fraction"])):
+            augment.pop(key)
     return augment
 
 
 def _distill(distill: dict[str, Any], *, adversarial: bool) -> dict[str, Any]:
-    host, parts = distill["host"], _switched_on(distill)
+    host = distill["host"]
     idle = {name for name in HOSTS if name != host}
-    distill = {
-        key: value
-        for key, value in distill.items()
-        if not isinstance(value, dict) or (key in parts and key not in idle)
-    }
-    if host == "dfmsd" and "me" not in distill:
-        distill["dfmsd"].pop("beta")
+    distill = {key: value for key, value in _without_idle(distill).items() if key not in idle}
+    if host == "dfmsd":
+        beta = distill["dfmsd"].pop("beta")
+        if "me" in distill:
+            distill["dfmsd"]["beta"] = distill["dfmsd"]["alpha"] if beta is None else beta
     if "me" in distill:
         distill["me"].pop("stages")  # said by which stages have it
     if distill.get("sfa", {}).get("mode") == "standardise_inputs":
         distill["sfa"].pop("weight")
     acts = host != "none" or adversarial or "sfa" in distill or "me" in distill
     return distill if acts else {}
+
+
+def _without_idle(section: dict[str, Any]) -> dict[str, Any]:
+    """Return a section without the sections inside that are switched off."""
+    parts = _switched_on(section)
+    return {key: value for key, value in section.items() if not isinstance(value, dict) or key in parts}
 
 
 def _switched_on(section: dict[str, Any]) -> set[str]:

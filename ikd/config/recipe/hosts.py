@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, create_model
 
 from ikd.config.recipe.loss_section import BUILDER_KEYWORDS, Term
-from ikd.config.section import NonNegative, Positive, Probability, Section, Weight
+from ikd.config.section import LossWeight, NonNegative, Positive, Probability, Section, Weight
 from ikd.plugins import Plugin, plugins
 
 
@@ -118,8 +118,9 @@ class Dmkd(Term):
 class Dfmsd(Dmkd):
     """Dual masking of DFMSD (a reconstruction: the paper has no public code)."""
 
-    beta: Weight = 1e-5
-    """Weight of images that masking enhancement has altered; the others count with alpha."""
+    beta: Annotated[Weight | None, LossWeight()] = None
+    """Weight of images that masking enhancement has altered, the others count with alpha; null is alpha, so that
+    enhancement keeps the strength. See distill.me.form."""
 
 
 class CrossKd(Term):

@@ -110,6 +110,8 @@ def _alignment_faults(recipe: RecipeSections) -> Iterator[Fault]:
             True,
             "needs augment.noise.enabled or augment.crop.enabled, which it applies",
         )
+    if me.enabled and me.form == "added" and host != "dfmsd":
+        yield ("distill", "me", "form"), me.form, f"must be replaced where no beta weighs the second pass (host {host})"
     if sfa.enabled and (not sfa.levels or len(set(sfa.levels)) < len(sfa.levels)):
         yield ("distill", "sfa", "levels"), list(sfa.levels), "must list at least one level, and none twice"
     if sfa.enabled and sfa.mode == "standardise_inputs" and (host == "none" or HOSTS[host].between_heads):

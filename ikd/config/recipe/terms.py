@@ -46,7 +46,8 @@ class Augment(Section):
     crop: Crop = Crop()
     """AdpCrop."""
     stop_fraction: Probability = 2 / 3
-    """Share of each stage after which noise, crop and adversarial term stop; with one teacher, of the schedule."""
+    """Share of each stage after which IKD's noise and crop and the adversarial term stop; with one teacher, of the
+    schedule. Masking enhancement has distill.me.stop_fraction."""
     published: bool = False
     """Reproduce the authors' pipeline where ours differs (integer areas, one crop window per branch)."""
 
@@ -103,8 +104,13 @@ class MaskingEnhancement(Section):
 
     enabled: bool = False
     """Switch."""
+    form: Literal["replaced", "added"] = "replaced"
+    """How an altered image counts: in place of the clean one, with distill.dfmsd.beta for alpha, at no cost; or in
+    addition to it with beta, by a second pass of student and teacher (Eq. 6 to 8; host dfmsd)."""
     stages: Literal["first", "last", "both"] = "last"
     """The stages it acts in; `both` is every stage."""
+    stop_fraction: Probability = 1.0
+    """Share of each such stage after which it stops."""
     theta: Positive = 0.5
     """An image gets noise when the boxes of the previous teacher cover less than this share of it, else a crop."""
     min_score: Probability = 0.3
@@ -120,8 +126,8 @@ class SemanticAlignment(Section):
     """An extra Pearson term, or a host that sees standardised maps."""
     levels: tuple[Annotated[int, Field(ge=0)], ...] = (0, 1, 2)
     """Levels both detectors have, 0 the finest."""
-    weight: Weight = 10.0
-    """Weight of the extra term."""
+    weight: Weight = 1.0
+    """Weight of the extra term; PKD's own are 10, and 6 for a two-stage teacher."""
 
 
 class Reference(Section):

@@ -19,14 +19,15 @@ class DFMSD(nn.Module):
     trainer's work; which images the enhancement changed comes in `Targets.enhanced`.
 
     Known from the paper: it is built on DMKD, with generators of their own for each teacher (Eq. 7); the enhanced
-    images have a term of their own in the last stage (Eq. 8); alpha and beta weigh the two (Eq. 6). Inferred by us:
+    images have a term of their own in the last stage (Eq. 8); alpha and beta weigh the two (Eq. 6), which is what
+    `distill.me.form: added` makes of it (a batch of enhanced images alone, besides that of clean ones). Inferred by us:
     everything that is inferred in DMKD, the values of alpha and beta, and their normaliser: under the printed mean over
     elements weights of that size would vanish, so R1 as in MGD (`reduction: mean` is the printed form).
 
     Args:
         channels: C of both maps.
         alpha: weight of images as they are (reduction R1).
-        beta: weight of enhanced images (R1); it has no effect on a batch without any.
+        beta: weight of enhanced images (R1); it has no effect on a batch without any. None is alpha.
         spatial_mask_ratio: share of hidden cells, in [0, 1]: floor(ratio H W) in each image; 0 hides none.
         channel_mask_ratio: share of hidden channels, in [0, 1]: floor(ratio C) in each image; 0 hides none.
         se: whether the channel branch has a squeeze-and-excitation gate.
@@ -41,7 +42,7 @@ class DFMSD(nn.Module):
         channels: int,
         *,
         alpha: float,
-        beta: float,
+        beta: float | None,
         spatial_mask_ratio: float,
         channel_mask_ratio: float,
         se: bool,
@@ -49,7 +50,8 @@ class DFMSD(nn.Module):
         scale: Scale = UNSCALED,
     ) -> None:
         super().__init__()
-        self.alpha, self.beta, self.normaliser = alpha, beta, Normaliser(reduction, scale)
+        self.alpha, self.beta = alpha, alpha if beta is None else beta
+        self.normaliser = Normaliser(reduction, scale)
         self.restore = DualMasking(
             channels, spatial_mask_ratio=spatial_mask_ratio, channel_mask_ratio=channel_mask_ratio, se=se
         )
@@ -106,7 +108,7 @@ def dmkd(
     return DFMSD(
         channels,
         alpha=alpha,
-        beta=alpha,
+        beta=None,
         spatial_mask_ratio=spatial_mask_ratio,
         channel_mask_ratio=channel_mask_ratio,
         se=se,

@@ -82,7 +82,7 @@ def test_resize_treats_six_channels_as_two_images() -> None:
 
 def test_packing_parts_the_pair() -> None:
     pair = np.random.RandomState(0).randint(0, 256, (20, 30, 6)).astype(np.uint8)
-    packed = PackPair()(sample([SMALL], img=pair, img_shape=(20, 30)))
+    packed = PackPair()(sample([SMALL], img=pair, img_shape=(20, 30), copies=("adversarial",)))
     assert sorted(packed) == ["adversarial", "data_samples", "inputs"]
     for key, part in (("inputs", pair[..., :3]), ("adversarial", pair[..., 3:])):
         assert packed[key].is_contiguous()

@@ -99,7 +99,7 @@ def test_defaults_are_those_of_a_recipe(tmp_path: Path) -> None:
     augment, section, me = SampleSpecificAugment(enhancement=boxes), Augment(), Distill().me
     assert augment.noise == {name: getattr(section.noise, name) for name in Noise.model_fields if name != "enabled"}
     assert augment.crop == {name: getattr(section.crop, name) for name in Crop.model_fields if name != "enabled"}
-    assert augment.enhancement == {**boxes, "theta": me.theta, "min_score": me.min_score}
+    assert augment.enhancement == {**boxes, "theta": me.theta, "min_score": me.min_score, "form": me.form}
     assert (augment.area_threshold, augment.published) == (section.area_threshold, section.published)
 
 
@@ -258,7 +258,8 @@ def test_the_adversarial_image_has_no_noise() -> None:
         ({"crop": {"min_ratio": 1.01}}, r"crop\.min_ratio: must be in \(0, 1\], but got 1\.01"),
         ({"enhancement": {"boxes": "", "theta": 0}}, r"enhancement\.theta: must be above 0 \(share of the image\)"),
         ({"enhancement": {"boxes": "", "min_score": 2}}, r"enhancement\.min_score: must be in 0\.\.1, but got 2"),
-        ({"enhancement": {"score": 1}}, "enhancement: takes boxes, min_score, theta, but got 'score'"),
+        ({"enhancement": {"score": 1}}, "enhancement: takes boxes, form, min_score, theta, but got 'score'"),
+        ({"enhancement": {"boxes": "", "form": "both"}}, r"enhancement\.form: must be one of replaced, added, but got"),
         ({"crop": {"probability": -0.1}}, r"crop\.probability: must be in 0\.\.1"),
     ],
 )

@@ -26,9 +26,9 @@ def test_sums_over_a_map_start_weaker() -> None:
 def test_a_strength_scales_every_weight_and_nothing_else() -> None:
     recipe = load_recipe("small_dfmsd")
     dfmsd = recipe.distill.dfmsd
-    assert strength(recipe, "dfmsd", 0.1) == {
-        "distill.dfmsd.alpha": pytest.approx(dfmsd.alpha / 10),
-        "distill.dfmsd.beta": pytest.approx(dfmsd.beta / 10),
-    }
+    alpha = {"distill.dfmsd.alpha": pytest.approx(dfmsd.alpha / 10)}
+    assert strength(recipe, "dfmsd", 0.1) == alpha, "beta is alpha, and follows it"
+    weighed = recipe.with_values({"distill.dfmsd.beta": 1.0})
+    assert strength(weighed, "dfmsd", 0.1) == alpha | {"distill.dfmsd.beta": pytest.approx(0.1)}
     assert strength(recipe, "adversarial", 0.5) == {"adversarial.weight": recipe.adversarial.weight / 2}
     assert candidates(recipe).keys() == {*HOSTS, "adversarial"}

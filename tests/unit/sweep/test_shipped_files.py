@@ -23,7 +23,9 @@ RUNNERS = sorted((ROOT / "runners").glob("*.yaml"))
 
 
 def test_there_are_files_to_check() -> None:
-    assert {path.stem for path in SPACES} >= {"quickstart", "ikd", "dfmsd", "dfmsd_coco", "hosts", "toggles"}
+    assert {path.stem for path in SPACES} >= {
+        *("quickstart", "ikd", "dfmsd", "dfmsd_coco", "hosts", "toggles", "augmentations"),
+    }
     assert {path.stem for path in RUNNERS} >= {"local", "gpu"}
 
 

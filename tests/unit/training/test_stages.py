@@ -213,7 +213,7 @@ class TestMaskingEnhancement:
         return [sum(counts[epoch]) / len(counts[epoch]) for epoch in sorted(counts)]
 
     def recipe(self, staged: Build, **changes: Any) -> Recipe:
-        values = {"distill__me__enabled": True, "augment__stop_fraction": 1.0, "augment__noise__probability": 1.0}
+        values = {"distill__me__enabled": True, "augment__stop_fraction": 0.0, "augment__noise__probability": 1.0}
         return staged(**(values | changes))
 
     @pytest.mark.parametrize(("stages", "expected"), [("first", [1, 0]), ("last", [0, 1]), ("both", [1, 1])])
@@ -251,6 +251,47 @@ class TestMaskingEnhancement:
             losses.append([one["loss/dfmsd"] for one in curve(self.recipe(staged, **changes), tmp_path / str(beta))])
         assert losses[0][0] == losses[1][0], "no image is altered in the first stage"
         assert losses[1][1] > 2 * losses[0][1]
+        follows = {"distill__host": "dfmsd", "distill__dfmsd__alpha": 3e-5, "augment__crop__probability": 1.0}
+        assert (
+            self.recipe(staged, **follows).fingerprint()
+            == self.recipe(staged, **follows, distill__dfmsd__beta=3e-5).fingerprint()
+        ), "null is alpha"
+
+    def test_added_images_have_a_pass_and_a_loss_of_their_own(self, staged: Build, tmp_path: Path) -> None:
+        def trained(name: str, **changes: Any) -> list[Metrics]:
+            values = {"distill__host": "dfmsd", "distill__me__form": "added", "augment__crop__probability": 1.0}
+            return curve(self.recipe(staged, **values, **changes), tmp_path / name)
+
+        first, second = trained("beta", distill__dfmsd__beta=1e-5)
+        assert "loss/me" not in first
+        stronger = trained("stronger", distill__dfmsd__beta=3e-5)
+        assert stronger[0] == first
+        assert stronger[1]["loss/me"] == pytest.approx(3 * second["loss/me"], rel=0.2)
+        assert stronger[1]["loss/dfmsd"] == pytest.approx(second["loss/dfmsd"], rel=0.1), "alpha weighs the clean ones"
+        plain = curve(staged(distill__host="dfmsd", augment__enabled=False), tmp_path / "plain")
+        assert second["loss/cls"] == pytest.approx(plain[1]["loss/cls"], rel=0.05), "detection is that of clean images"
+        assert trained("following")[1]["loss/me"] == pytest.approx(2 * second["loss/me"], rel=0.2), (
+            "null is alpha, 2e-5"
+        )
+
+    def test_it_ends_by_its_own_fraction(self, staged: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        recipe = self.recipe(
+            staged,
+            distill__me={"enabled": True, "stages": "both", "stop_fraction": 0.5},
+            schedule__epochs=4,
+            augment__crop__probability=1.0,
+        )
+        assert self.altered(recipe, tmp_path, monkeypatch) == [1, 0, 1, 0]
+
+    @pytest.mark.parametrize("form", ["replaced", "added"])
+    def test_the_shares_of_altered_images_are_metrics(self, staged: Build, tmp_path: Path, form: str) -> None:
+        changes = {"distill__me": {"enabled": True, "form": form}, "augment__crop__enabled": False}
+        first, second = curve(self.recipe(staged, **changes, distill__host="dfmsd"), tmp_path)
+        assert "me/noise_share" not in first
+        assert second["me/crop_share"] == 0
+        assert 0 < second["me/noise_share"] <= 1
+        assert "augment/crop_share" in first, "IKD's rule, where enhancement is not at work"
+        assert "augment/crop_share" not in second
 
 
 class TestSemanticAlignment:

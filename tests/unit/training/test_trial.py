@@ -53,6 +53,19 @@ def test_the_adversarial_term_stops_with_the_augmentation(tiny_recipe: Build, tm
     assert [("loss/adversarial" in report) for report in reports] == [True, False]
 
 
+def test_the_shares_of_altered_images_are_metrics(
+    tiny_recipe: Build, plain: list[dict[str, float]], tmp_path: Path
+) -> None:
+    """Counted where the images are trained on; drawn images of small objects only are 6 of 16, others are cropped."""
+    certain = {"augment__noise__probability": 1.0, "augment__stop_fraction": 0.5}
+    first, second = curve(tiny_recipe(**certain), tmp_path / "certain")
+    assert first["augment/noise_share"] + first["augment/crop_share"] == pytest.approx(1)
+    assert 0 < first["augment/noise_share"] < 0.5
+    assert (second["augment/noise_share"], second["augment/crop_share"]) == (0, 0)
+    assert plain[0]["augment/noise_share"] < first["augment/noise_share"]
+    assert not [name for name in curve(tiny_recipe(augment__enabled=False), tmp_path / "off")[0] if "share" in name]
+
+
 def test_the_same_seed_gives_the_same_trial(tiny_recipe: Build, plain: list[dict[str, float]], tmp_path: Path) -> None:
     torch.rand(17)  # whatever ran before must not matter
     assert curve(tiny_recipe(), tmp_path / "again") == plain
@@ -118,6 +131,14 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "crop probability": {"augment__crop__probability": 0.2},
     "noise sigma": {"augment__area_threshold": 1e5, "augment__noise__sigma": 0.3},
     "inherit": {"student__inherit": True},
+    "cutout": {"input__cutout__enabled": True},
+    "cutout holes": {"input__cutout": {"enabled": True, "holes": 3}},
+    "cutout ratio": {"input__cutout": {"enabled": True, "ratio": 0.5}},
+    "cutout probability": {"input__cutout": {"enabled": True, "probability": 1.0}},
+    "copy-paste": {"input__copy_paste__enabled": True},
+    "copy-paste by box": {"input__copy_paste": {"enabled": True, "by": "box"}},
+    "copy-paste objects": {"input__copy_paste": {"enabled": True, "objects": 1}},
+    "copy-paste probability": {"input__copy_paste": {"enabled": True, "probability": 1.0}},
     "overrides": {"student__overrides": {"bbox_head.loss_bbox.loss_weight": 2.0}},
     "flip": {"input__flip": 0.0},
     "order": {"input__order": "crop_flip"},

@@ -1,0 +1,128 @@
+"""Which branch of a rule the images of a data set take: noise, a crop, or neither."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from mmdet.datasets import CocoDataset
+from numpy.typing import NDArray
+
+from ikd.augment.rule import is_small
+from ikd.augment.union import union_area
+from ikd.config import Recipe
+from ikd.data import TRAINED_ON, DataFiles, part_of
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One branch of a rule.
+
+    Attributes:
+        name: noise, crop, or neither.
+        images: how many qualify for it.
+        probability: with which it is applied to one that qualifies.
+    """
+
+    name: str
+    images: int
+    probability: float
+
+
+@dataclass(frozen=True)
+class Branches:
+    """What a rule does to the training images in one stage.
+
+    Attributes:
+        rule: what decides, in words.
+        images: that are trained on: those with a box.
+        rows: its branches; an image may qualify for none.
+    """
+
+    rule: str
+    images: int
+    rows: tuple[Branch, ...]
+
+    def __str__(self) -> str:
+        """Return a table: images of each branch, their share of all, the probability, and the product of both."""
+        lines = [self.rule, f"{'branch':<8} {'images':>7} {'share':>7} {'probability':>12} {'altered':>8}"]
+        for row in self.rows:
+            share = row.images / self.images if self.images else 0.0
+            counts = (
+                f"{row.images:>7} {100 * share:>6.1f}% {row.probability:>12g} {100 * share * row.probability:>7.1f}%"
+            )
+            lines.append(f"{row.name:<8} {counts}")
+        return "\n".join(lines)
+
+
+def branches_of(recipe: Recipe) -> list[Branches]:
+    """Count, for each stage with noise and crop, how many training images take which branch.
+
+    The rule of masking enhancement asks a teacher; here the annotated boxes stand in for what it would find.
+
+    Raises:
+        BadInput: the recipe's data is not there.
+    """
+    entries: list[dict[str, Any]] = []
+    found: list[Branches] = []
+    for number, stage in enumerate(recipe.stages, start=1):
+        in_force = stage.recipe
+        if not (in_force.augment.enabled or in_force.distill.me.enabled):
+            continue
+        entries = entries or list(_entries(recipe))
+        where = f"stage {number} ({stage.teacher}): " if len(recipe.stages) > 1 else ""
+        found.append(_counted(in_force, entries, where))
+    return found
+
+
+def _entries(recipe: Recipe) -> Iterator[dict[str, Any]]:
+    """Yield the images that are trained on, as mmdet reads them."""
+    part = part_of(DataFiles.of(recipe), "train")
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints
+        samples = CocoDataset(**part, filter_cfg=dict(TRAINED_ON), pipeline=[])
+    for index in range(len(samples)):
+        yield samples.get_data_info(index)
+
+
+def _counted(recipe: Recipe, entries: Sequence[dict[str, Any]], where: str) -> Branches:
+    augment, me = recipe.augment, recipe.distill.me
+    if me.enabled:
+        rule = f"{where}masking enhancement ({me.form}): noise where boxes cover less than {me.theta:g} of the image, "
+        rule += "else a crop; annotated boxes stand in for the previous teacher's"
+        judged = [(_share(entry) < me.theta,) * 2 for entry in entries]
+    else:
+        rule = f"{where}IKD: noise where every box is below {augment.area_threshold:g} px^2, else a crop"
+        judged = [_small(entry, augment.area_threshold, published=augment.published) for entry in entries]
+    for_noise = [noise and augment.noise.enabled for _, noise in judged]
+    for_crop = [not small and augment.crop.enabled for small, _ in judged]
+    neither = sum(not (noise or crop) for noise, crop in zip(for_noise, for_crop, strict=True))
+    rows = (
+        Branch("noise", sum(for_noise), augment.noise.probability if augment.noise.enabled else 0.0),
+        Branch("crop", sum(for_crop), augment.crop.probability if augment.crop.enabled else 0.0),
+        Branch("neither", neither, 0.0),
+    )
+    return Branches(rule, len(entries), rows)
+
+
+def _boxes(entry: dict[str, Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return boxes [n, 4] in pixels of the original image, and which of them are crowds."""
+    rows = entry["instances"]
+    boxes = np.array([one["bbox"] for one in rows], dtype=np.float64).reshape(-1, 4)
+    return boxes, np.array([one["ignore_flag"] for one in rows], dtype=bool)
+
+
+def _small(entry: dict[str, Any], threshold: float, *, published: bool) -> tuple[bool, bool]:
+    """Judge as `SampleSpecificAugment` does, for the crop and for the noise."""
+    boxes, crowds = _boxes(entry)
+    small = is_small(boxes, threshold, ignored=crowds)
+    return small, is_small(np.trunc(boxes), threshold, ignored=crowds) if published else small
+
+
+def _share(entry: dict[str, Any]) -> float:
+    boxes, crowds = _boxes(entry)
+    width, height = entry["width"], entry["height"]
+    return union_area(boxes[~crowds].clip(0, [width, height, width, height])) / (width * height)
