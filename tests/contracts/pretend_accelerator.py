@@ -80,7 +80,7 @@ class Away(torch.Tensor):
         away.held = held
         return away
 
-    def __repr__(self, *, tensor_contents: Any = None) -> Any:
+    def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
         return f"Away({self.held!r})"
 
     def __reduce_ex__(self, protocol: Any) -> Any:
