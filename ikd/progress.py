@@ -15,6 +15,12 @@ def show_progress(what: str, done: int, total: int) -> None:
         sys.stderr.flush()
 
 
+def say(text: str) -> None:
+    """Write a line to stdout at once."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
 def wide_console() -> Console:
     """Return a console on standard output; a pipe has no width, so tables get room there."""
     console = Console()

@@ -20,8 +20,9 @@ OPEN: tuple[OpenState, ...] = get_args(OpenState)
 """States of a trial that still has epochs to train."""
 
 Metrics = dict[str, float]
-COST, LOSS = "cost/", "loss/"
-"""Starts of the names of metrics: what a student or trial costs, and the mean of a loss over an epoch."""
+COST, LOSS, PULL = "cost/", "loss/", "grad/"
+"""Starts of the names of metrics: what a student or trial costs, the mean of a loss over an epoch, and the norm of a
+term's gradient on the student's backbone over that of the detection loss, on the epoch's first batch."""
 SHARE = "_share"
 """End of the names of metrics: `augment/noise_share` and `augment/crop_share` of the images of an epoch were altered by
 IKD's rule, `me/...` by masking enhancement."""
@@ -36,6 +37,12 @@ NotifyOf = Callable[[str, int, int], None]
 
 class StopTrial(Exception):
     """Raised by a report callback to end the trial here, cleanly."""
+
+
+def pulls_text(metrics: Mapping[str, float]) -> str:
+    """Write how hard terms pull, the detection loss being 1: `fgd 7.5, adversarial 12`."""
+    pulls = {name.removeprefix(PULL): value for name, value in metrics.items() if name.startswith(PULL)}
+    return ", ".join(f"{name} {value:.2g}" for name, value in pulls.items())
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,8 @@ class EpochReport:
             for name, value in self.metrics.items()
             if name.endswith(SHARE)
         )
+        pulls = pulls_text(self.metrics)
+        losses += f"  grad {pulls}" if pulls else ""
         score = 100 * self.metrics["bbox_mAP"]
         seconds = self.metrics[TRAIN_SECONDS] + self.metrics[VAL_SECONDS]
         masks = f"  mask AP {100 * self.metrics['segm_mAP']:.1f}" if "segm_mAP" in self.metrics else ""
@@ -136,6 +145,11 @@ class TrialFolder:
         return self.path / "log.jsonl"
 
     @property
+    def notes(self) -> Path:
+        """What a person ought to know of the choices made for them, a line each."""
+        return self.path / "notes.txt"
+
+    @property
     def error(self) -> Path:
         """Traceback of the attempt that crashed last."""
         return self.path / "error.txt"
@@ -159,6 +173,17 @@ class TrialFolder:
         before = self.log.read_bytes() if self.log.is_file() else b""
         torn = bool(before) and not before.endswith(b"\n")
         append(self.log, "\n" * torn + json.dumps({"epoch": epoch, "metrics": dict(metrics)}) + "\n")
+
+    def remark(self, text: str) -> bool:
+        """Add a line to the notes, once; tell whether it is new.
+
+        Raises:
+            DiskFull: the notes are as they were.
+        """
+        lines = self.notes.read_text(errors="replace").splitlines() if self.notes.is_file() else []
+        if text not in lines:
+            append(self.notes, text + "\n")
+        return text not in lines
 
     def cut_log(self, epoch: int) -> None:
         """Put the log back to an epoch; torn lines go too.

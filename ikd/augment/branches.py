@@ -12,8 +12,8 @@ import numpy as np
 from mmdet.datasets import CocoDataset
 from numpy.typing import NDArray
 
-from ikd.augment.rule import is_small
-from ikd.augment.union import union_area
+from ikd.augment.rule import judged_small
+from ikd.augment.union import covered_share
 from ikd.config import Recipe
 from ikd.data import TRAINED_ON, DataFiles, part_of
 
@@ -90,13 +90,18 @@ def _entries(recipe: Recipe) -> Iterator[dict[str, Any]]:
 
 def _counted(recipe: Recipe, entries: Sequence[dict[str, Any]], where: str) -> Branches:
     augment, me = recipe.augment, recipe.distill.me
+    seen = [_boxes(entry) for entry in entries]
     if me.enabled:
         rule = f"{where}masking enhancement ({me.form}): noise where boxes cover less than {me.theta:g} of the image, "
         rule += "else a crop; annotated boxes stand in for the previous teacher's"
-        judged = [(_share(entry) < me.theta,) * 2 for entry in entries]
+        shares = [covered_share(boxes[~crowds], size) for boxes, crowds, size in seen]
+        judged = [(share < me.theta,) * 2 for share in shares]
     else:
         rule = f"{where}IKD: noise where every box is below {augment.area_threshold:g} px^2, else a crop"
-        judged = [_small(entry, augment.area_threshold, published=augment.published) for entry in entries]
+        judged = [
+            judged_small(boxes, augment.area_threshold, ignored=crowds, published=augment.published)
+            for boxes, crowds, _ in seen
+        ]
     for_noise = [noise and augment.noise.enabled for _, noise in judged]
     for_crop = [not small and augment.crop.enabled for small, _ in judged]
     neither = sum(not (noise or crop) for noise, crop in zip(for_noise, for_crop, strict=True))
@@ -108,21 +113,8 @@ def _counted(recipe: Recipe, entries: Sequence[dict[str, Any]], where: str) -> B
     return Branches(rule, len(entries), rows)
 
 
-def _boxes(entry: dict[str, Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return boxes [n, 4] in pixels of the original image, and which of them are crowds."""
+def _boxes(entry: dict[str, Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_], tuple[int, int]]:
+    """Return boxes [n, 4] in pixels of the original image, which of them are crowds, and the image's height, width."""
     rows = entry["instances"]
     boxes = np.array([one["bbox"] for one in rows], dtype=np.float64).reshape(-1, 4)
-    return boxes, np.array([one["ignore_flag"] for one in rows], dtype=bool)
-
-
-def _small(entry: dict[str, Any], threshold: float, *, published: bool) -> tuple[bool, bool]:
-    """Judge as `SampleSpecificAugment` does, for the crop and for the noise."""
-    boxes, crowds = _boxes(entry)
-    small = is_small(boxes, threshold, ignored=crowds)
-    return small, is_small(np.trunc(boxes), threshold, ignored=crowds) if published else small
-
-
-def _share(entry: dict[str, Any]) -> float:
-    boxes, crowds = _boxes(entry)
-    width, height = entry["width"], entry["height"]
-    return union_area(boxes[~crowds].clip(0, [width, height, width, height])) / (width * height)
+    return boxes, np.array([one["ignore_flag"] for one in rows], dtype=bool), (entry["height"], entry["width"])

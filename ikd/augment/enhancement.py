@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ikd.augment.union import union_area
+from ikd.augment.union import covered_share
 from ikd.errors import DataError
 from ikd.files import write_whole
 
@@ -54,9 +54,7 @@ class TeacherBoxes:
         if image_id not in self._places:
             raise DataError(f"{self.file}: has no boxes of image {image_id}; it belongs to another data set")
         boxes = self._boxes[self._places[image_id]]  # [n, 5]
-        height, width = size
-        corners = boxes[boxes[:, 4] >= min_score, :4].clip(0, [width, height, width, height])
-        return union_area(corners) / (height * width)
+        return covered_share(boxes[boxes[:, 4] >= min_score, :4], size)
 
     @staticmethod
     def write(file: Path, boxes: Mapping[int, NDArray[np.float32]]) -> None:

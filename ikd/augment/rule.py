@@ -23,6 +23,21 @@ def is_small(boxes_xyxy: ArrayLike, threshold: float, *, ignored: ArrayLike | No
     return bool(np.all(areas(boxes) < threshold))
 
 
+def judged_small(
+    boxes_xyxy: ArrayLike, threshold: float, *, ignored: ArrayLike | None = None, published: bool
+) -> tuple[bool, bool]:
+    """Tell whether an image is small, for the crop and for the noise; see `is_small`.
+
+    Args:
+        boxes_xyxy: as there, like the next two.
+        threshold: px^2.
+        ignored: crowd boxes.
+        published: as the authors' code, judge for the noise on corners cut to whole pixels.
+    """
+    small = is_small(boxes_xyxy, threshold, ignored=ignored)
+    return small, is_small(np.trunc(boxes_xyxy), threshold, ignored=ignored) if published else small
+
+
 def areas(boxes_xyxy: NDArray[np.float64]) -> NDArray[np.float64]:
     """Compute (x2 - x1)(y2 - y1) of boxes [n, 4]."""
     sides = boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]  # [n, 2]

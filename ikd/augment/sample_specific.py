@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ikd.augment.crop import ProportionalCrop
 from ikd.augment.enhancement import TeacherBoxes
 from ikd.augment.pair import APART, ENHANCED, UNTOUCHED, AttachPerturbation, joined, parted
-from ikd.augment.rule import corrupt, is_small
+from ikd.augment.rule import corrupt, judged_small
 from ikd.config import Augment, Distill, MaskingEnhancement, Recipe
 from ikd.errors import refuse
 
@@ -152,8 +152,7 @@ class SampleSpecificAugment(BaseTransform):
             share = self._boxes.share(results["img_id"], results["ori_shape"][:2], self.enhancement["min_score"])
             return (share < self.enhancement["theta"],) * 2
         boxes, ignored = _annotated(results)
-        small = is_small(boxes, self.area_threshold, ignored=ignored)
-        return small, is_small(np.trunc(boxes), self.area_threshold, ignored=ignored) if self.published else small
+        return judged_small(boxes, self.area_threshold, ignored=ignored, published=self.published)
 
     def __repr__(self) -> str:
         settings = f"area_threshold={self.area_threshold}, noise={self.noise}, crop={self.crop}"

@@ -27,6 +27,18 @@ def union_area(boxes_xyxy: ArrayLike) -> float:
     return float(width @ covered @ height)
 
 
+def covered_share(boxes_xyxy: ArrayLike, size: tuple[int, int]) -> float:
+    """Compute which share of an image boxes cover together, 0..1.
+
+    Args:
+        boxes_xyxy: [n, 4], corners in pixels; what lies outside the image does not count.
+        size: (height, width) of the image, pixels.
+    """
+    height, width = size
+    boxes = np.asarray(boxes_xyxy, dtype=np.float64).reshape(-1, 4).clip(0, [width, height, width, height])
+    return union_area(boxes) / (height * width)
+
+
 def _covered(first: Axis, last: Axis) -> tuple[NDArray[np.float32], Axis]:
     """Cut an axis at every corner; return which piece lies in which interval, [n, pieces], and their lengths."""
     cuts = np.unique(np.concatenate([first, last]))

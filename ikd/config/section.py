@@ -38,7 +38,10 @@ class Section(pydantic.BaseModel):
     def _list_for_tuple(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
         """Take a list where a tuple is meant, from a program as from a file; sets have no order and stay errors."""
         annotation = cls.model_fields[str(info.field_name)].annotation
-        meant = any(get_origin(one) is tuple for one in (annotation, *get_args(annotation)))
+        kinds = (
+            getattr(one, "__origin__", one) if hasattr(one, "__metadata__") else one for one in get_args(annotation)
+        )
+        meant = any(get_origin(one) is tuple for one in (annotation, *kinds))
         return tuple(value) if meant and isinstance(value, list) else value
 
 

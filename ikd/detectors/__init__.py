@@ -7,6 +7,7 @@ from ikd.detectors.cost import Complexity, complexity, latency_ms
 from ikd.detectors.families import Family, Head, Neck, head_row
 from ikd.detectors.pretrained import without_pretrained
 from ikd.detectors.pyramid import SharedLevels, Taps, shared_levels, tap_channels, tap_names, tap_strides
+from ikd.detectors.reach import reached_levels
 from ikd.detectors.weights import inherit, load_weights
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "left_out",
     "load_weights",
     "quiet",
+    "reached_levels",
     "read_checkpoint",
     "shared_levels",
     "tap_channels",

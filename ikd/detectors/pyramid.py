@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -77,36 +77,46 @@ def tap_strides(detector: Any) -> list[int]:
 
 @dataclass(frozen=True)
 class SharedLevels:
-    """The pyramid levels that student and teacher both have, finest first.
+    """The pyramid levels that are pairs, finest first.
 
     Attributes:
         student: their indices among the student's taps, which are also those of its neck outputs.
         teacher: their indices among the teacher's.
-        strides: their strides in input pixels.
+        strides: those of the teacher's levels in input pixels, which is where maps are compared.
+        student_strides: of all the student's taps, shared or not.
+        teacher_strides: of all the teacher's.
     """
 
     student: tuple[int, ...]
     teacher: tuple[int, ...]
     strides: tuple[int, ...]
+    student_strides: tuple[int, ...]
+    teacher_strides: tuple[int, ...]
 
 
-def shared_levels(student: nn.Module, teacher: nn.Module) -> SharedLevels:
-    """Match the levels of a pair by stride: a one-stage detector (P3 to P7) and a two-stage one (P2 to P5) share three.
+def shared_levels(student: nn.Module, teacher: nn.Module, match: Literal["stride", "index"] = "stride") -> SharedLevels:
+    """Pair the levels of two detectors.
 
-    Level l of one then looks at the same cells as its partner; channels may differ.
+    By stride, a one-stage detector (P3 to P7) and a two-stage one (P2 to P5) share three levels, and level l of one
+    looks at the same cells as its partner. By index the finest of one goes with the finest of the other, and so on as
+    far as both have a level: four here, P3 with P2 up to P6 with P5, whose maps differ in size. Channels may differ.
 
     Raises:
         BadInput: as `tap_names`, or no level of one has the stride of a level of the other.
     """
-    ours, theirs = tap_strides(student), tap_strides(teacher)
+    ours, theirs = tuple(tap_strides(student)), tuple(tap_strides(teacher))
+    if match == "index":
+        both = tuple(range(min(len(ours), len(theirs))))
+        return SharedLevels(both, both, theirs[: len(both)], ours, theirs)
     strides = tuple(sorted(set(ours) & set(theirs)))
     if not strides:
         raise BadInput(
-            f"student and teacher share no level of their pyramids: {type(student).__name__} has strides {ours}, "
-            f"{type(teacher).__name__} has {theirs}; distillation compares maps of equal stride"
+            f"student and teacher share no level of their pyramids: {type(student).__name__} has strides {list(ours)}, "
+            f"{type(teacher).__name__} has {list(theirs)}; distillation compares maps of equal stride, or with "
+            f"distill.match: index those of equal index"
         )
     student_levels, teacher_levels = (tuple(map(levels.index, strides)) for levels in (ours, theirs))
-    return SharedLevels(student_levels, teacher_levels, strides)
+    return SharedLevels(student_levels, teacher_levels, strides, ours, theirs)
 
 
 class Taps:

@@ -11,11 +11,13 @@ from typing import Any, Protocol
 import torch
 from mmengine.model import BaseDataPreprocessor, BaseModel
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ikd.detectors import Taps, boxes_only
 from ikd.distill.canvas import Canvas, untouched_statistics
 from ikd.distill.crosskd.heads import CrossHeads
 from ikd.distill.functional import Targets, full_precision, standardise
+from ikd.distill.gradients import relative_pulls
 from ikd.distill.losses.adapted import AdaptedLoss
 from ikd.errors import NonFiniteLoss, refuse
 
@@ -37,6 +39,10 @@ class Terms:
         adversarial: loss for each of those levels on the adversarial copies, on the neck outputs.
         statistics_follow: the student's running statistics follow the adversarial copies too.
         heads: CrossKD between the two heads; a host too, and the only one that reads them.
+        resized: levels may differ in size; the student's map is then brought to that of the teacher's.
+        measured: how hard each term pulls is measured on the first batch of an epoch.
+        cells_factor: what the weights of sums were multiplied by for levels that are left out; None where none acts.
+        said: what a person is told of the levels; empty where there is nothing to tell.
     """
 
     student_levels: Sequence[int] = ()
@@ -47,6 +53,10 @@ class Terms:
     adversarial: Sequence[AdaptedLoss] | None = None
     statistics_follow: bool = False
     heads: CrossHeads | None = None
+    resized: bool = False
+    measured: bool = False
+    cells_factor: float | None = None
+    said: str = ""
 
 
 class Stepping(Protocol):
@@ -96,6 +106,8 @@ class DistillDetector(BaseModel):
         self.teacher_taps = Taps(teacher) if reads_maps and teacher is not None else None
         self.teacher_type: torch.dtype | None = None  # that the teacher computes in; None is the student's
         self.effective_weights: dict[str, float] = {}
+        self.pulls: dict[str, float] = {}
+        self._own_losses: frozenset[str] = frozenset()
         self.validates_masks = False  # pasting them takes longer than all the rest
         self.position = (0, 0)  # epoch and step, for the error message; the trainer's hook sets it
 
@@ -123,6 +135,7 @@ class DistillDetector(BaseModel):
         with optim_wrapper.optim_context(self):
             losses = optim_wrapper.losses(self, self.data_preprocessor(data, True))
         total, named = self.parse_losses(losses)
+        self._measure(named, optim_wrapper)
         optim_wrapper.backward(total)
         self._check_finite(total, named, optim_wrapper.clip())
         optim_wrapper.step()
@@ -141,6 +154,21 @@ class DistillDetector(BaseModel):
             return
         losses = {name: value for name, value in named.items() if name != "loss"}
         raise NonFiniteLoss(_broken(losses) or _broken(watched), *self.position)
+
+    def _measure(self, named: Mapping[str, Tensor], optim_wrapper: Any) -> None:
+        """Note how hard each term pulls on the student's backbone, on the first batch of an epoch."""
+        if not self.terms.measured or self.position[1] != 1:
+            return
+        terms: dict[str, Tensor] = {}
+        own = named["loss"] * 0
+        for name, value in named.items():
+            if name in self._own_losses and "loss" in name:
+                own = own + value
+            elif "loss" in name and name != "loss":
+                term = "crosskd" if name.startswith("loss_crosskd_") else name.removeprefix("loss_")
+                terms[term] = terms[term] + value if term in terms else value
+        scaler = getattr(optim_wrapper, "loss_scaler", None)
+        self.pulls = relative_pulls(own, terms, self.student, scaler.get_scale() if scaler is not None else 1.0)
 
     def val_step(self, data: Batch) -> list[Any]:
         """Predict with the student: boxes, and masks where they are validated."""
@@ -178,6 +206,7 @@ class DistillDetector(BaseModel):
             ours = stack.enter_context(self.student_taps.capture()) if self.student_taps else []
             seen = stack.enter_context(self.terms.heads.capture()) if self.terms.heads else None
             losses = dict(self.student.loss(clean["inputs"], clean["data_samples"]))
+        self._own_losses = frozenset(losses)
         terms: dict[str, Any] = {}
         if self.terms.heads is not None and seen is not None:
             terms |= self.terms.heads.losses(seen, outputs)
@@ -234,13 +263,15 @@ class DistillDetector(BaseModel):
         return sides[0], sides[1]
 
     def _shared(self, ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> Maps:
-        """Keep the levels that both have.
+        """Keep the levels that are distilled, of one size each.
 
         Raises:
             BadInput: their maps differ in size, so that their cells do not look at the same pixels.
         """
         terms = self.terms
         maps = [ours[level] for level in terms.student_levels], [theirs[level] for level in terms.teacher_levels]
+        if terms.resized:
+            return [_like(one, other) for one, other in zip(*maps, strict=True)], maps[1]
         for one, other in zip(*maps, strict=True):
             if one.shape[2:] != other.shape[2:]:
                 sides = " and ".join(f"{tuple(side.shape[2:])}" for side in (one, other))
@@ -279,7 +310,7 @@ class DistillDetector(BaseModel):
         if hasattr(losses[0], "effective_weight"):
             sizes = [feature[0].numel() for feature in maps[1]]
             weights = [loss.effective_weight(size) for loss, size in zip(losses, sizes, strict=True)]
-            self.effective_weights[name] = math.fsum(weights)
+            self.effective_weights |= _by_term(name, weights)
         return _summed(levels, maps, targets)
 
 
@@ -293,6 +324,18 @@ def _broken(values: Mapping[str, Tensor]) -> dict[str, float]:
     """Return those of named scalars that are not finite."""
     read = {name: float(value.detach()) for name, value in values.items()}
     return {name: value for name, value in read.items() if not math.isfinite(value)}
+
+
+def _by_term(name: str, weights: Sequence[float | Mapping[str, float]]) -> dict[str, float]:
+    """Return effective weights summed over levels: of a loss with several terms one each, as `fgd_alpha`."""
+    by_level = [weight if isinstance(weight, Mapping) else {"": weight} for weight in weights]
+    return {f"{name}_{part}" if part else name: math.fsum(level[part] for level in by_level) for part in by_level[0]}
+
+
+def _like(feature: Tensor, other: Tensor) -> Tensor:
+    """Resize a map to the height and width of another, bilinear; the map itself where they agree."""
+    size = other.shape[2:]
+    return feature if feature.shape[2:] == size else F.interpolate(feature, size=size, mode="bilinear")
 
 
 def targets_of(batch: Batch) -> Targets:

@@ -13,7 +13,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ikd.config import Recipe, Runner, SearchSpace, SweepFiles
+from ikd.config import DRAWN, Recipe, Runner, SearchSpace, SweepFiles
+from ikd.errors import BadInput
+from ikd.home import cache
 from ikd.sweep.driver import resolve, storage_of
 from ikd.sweep.extend import budgeted
 from ikd.sweep.measure import Measured, measured_before, measured_now
@@ -45,6 +47,8 @@ class DryRun:
         epochs_expected: epochs when early stopping keeps its share at every rung.
         measured: cost of an epoch, None when no earlier trial tells.
         checkpoints: how many there are at any time, at most.
+        levels: what is said of the levels that the base recipe distils; empty where nothing is, or the data are not
+            there yet.
     """
 
     name: str
@@ -59,6 +63,7 @@ class DryRun:
     epochs_expected: float
     measured: Measured | None
     checkpoints: int
+    levels: str = ""
 
     def seconds(self, epochs: float) -> float | None:
         """Return the time for a number of epochs, None when not measured."""
@@ -87,6 +92,7 @@ class DryRun:
             ),
             ("time", self._time()),
             ("disk", self._disk()),
+            *([("levels", self.levels)] if self.levels else []),
         ]
 
     def _distinct(self) -> str:
@@ -182,7 +188,23 @@ def dry_run(
             slots=files.runner.concurrency,
             anchors=len(anchors),
         ),
+        levels=_levels(files.recipe),
     )
+
+
+def _levels(recipe: Recipe) -> str:
+    """Return what is said of levels; nothing is drawn for it, and what does not fit is told when it is trained."""
+    drawn = cache("drawn")
+    if recipe.data.root == DRAWN and not (drawn.is_dir() and any(drawn.iterdir())):
+        return ""
+    if recipe.data.root != DRAWN and not (Path(recipe.data.root) / recipe.data.train.annotations).is_file():
+        return ""
+    from ikd.training import said_of_levels  # torch is slow
+
+    try:
+        return "; ".join(said_of_levels(recipe))
+    except BadInput:
+        return ""
 
 
 def _expected_epochs(files: SweepFiles, numbers: Sequence[int]) -> float:

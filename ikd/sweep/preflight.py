@@ -12,7 +12,10 @@ from ikd.sweep.proposals.anchors import anchor_proposals
 from ikd.sweep.records.text import readable
 from ikd.sweep.training import training_of
 
-FITTING = ("teachers.sequence", "distill.host", "distill.crosskd.position", "distill.sfa.levels")
+FITTING = (
+    *("teachers.sequence", "distill.host", "distill.crosskd.position", "distill.levels", "distill.match"),
+    "distill.sfa.levels",
+)
 """Fields whose choices must fit the detectors, besides the recipe itself."""
 
 

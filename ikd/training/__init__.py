@@ -10,7 +10,12 @@ from ikd.training.checkpoint import resumable  # noqa: E402
 from ikd.training.costs import COSTS  # noqa: E402
 from ikd.training.model import build_model, load_teacher, model_config  # noqa: E402
 from ikd.training.optim import optim_wrapper  # noqa: E402
-from ikd.training.prepared import Prepared, check, device_of  # noqa: E402
+from ikd.training.prepared import (  # noqa: E402
+    Prepared,
+    check,
+    device_of,
+    said_of_levels,
+)
 from ikd.training.processes import check_processes  # noqa: E402
 from ikd.training.run import run_trial  # noqa: E402
 from ikd.training.sharing import perturb, prepare  # noqa: E402
@@ -43,4 +48,5 @@ __all__ = [
     "reset",
     "resumable",
     "run_trial",
+    "said_of_levels",
 ]

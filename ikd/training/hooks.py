@@ -19,7 +19,7 @@ from ikd.training.checkpoint import Content, save, save_last, student_file
 from ikd.training.progress import Progress
 from ikd.training.runner import trained_names
 from ikd.training.start import schedule_of
-from ikd.trial import LOSS, SHARE, TRAIN_SECONDS, VAL_SECONDS, EpochReport, Metrics, Report
+from ikd.trial import LOSS, PULL, SHARE, TRAIN_SECONDS, VAL_SECONDS, EpochReport, Metrics, Report
 
 
 class PlaceHook(RuntimeInfoHook):
@@ -77,6 +77,7 @@ class ReportHook(Hook):
         self._sums, self._steps, self._started = {}, 0, time.perf_counter()
         self._altered.clear()
         runner.model.effective_weights.clear()  # report only what acted in this epoch
+        runner.model.pulls.clear()
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Add the losses of one step, on their device, and count the images that noise or a crop altered."""
@@ -121,6 +122,9 @@ class ReportHook(Hook):
         values |= {f"{LOSS}{name}": float(value) / self._steps for name, value in self._sums.items()}
         values |= {name: float(value) for name, value in self._shares.items()}
         values |= {f"weight/{name}_effective": value for name, value in runner.model.effective_weights.items()}
+        if (factor := runner.model.terms.cells_factor) is not None:
+            values["weight/cells_factor"] = factor
+        values |= {f"{PULL}{name}": value for name, value in runner.model.pulls.items()}
         if len(self._recipe.teachers.sequence) > 1:
             values["stage"] = float(self._stage + 1)
         values |= self._progress.costs

@@ -18,24 +18,23 @@ from ikd.detectors import (
     inherit,
     load_weights,
     read_checkpoint,
-    shared_levels,
     tap_channels,
 )
 from ikd.distill import AdaptedLoss, PyramidSize, Scale, build_loss, canvas_divisor, rescale, takes
 from ikd.distill.crosskd import CrossHeads
 from ikd.distill.detector import DistillDetector, Terms
-from ikd.errors import BadInput
 from ikd.home import cache
+from ikd.training.levels import Levels, aligned_levels, choose_levels
 from ikd.training.loaders import typical_size
 
 
 @dataclass(frozen=True)
 class Pyramid:
-    """Channels on both sides and strides, for the levels that student and teacher share."""
+    """Channels on both sides of the levels that are distilled, and which these are."""
 
     student: Sequence[int]
     teacher: Sequence[int]
-    strides: Sequence[int]
+    levels: Levels
 
 
 def build_model(recipe: Recipe, files: DataFiles, teacher: torch.nn.Module | None) -> DistillDetector:
@@ -65,25 +64,26 @@ def build_model(recipe: Recipe, files: DataFiles, teacher: torch.nn.Module | Non
 def _terms(recipe: Recipe, files: DataFiles, student: Any, teacher: Any) -> Terms:
     distill, host = recipe.distill, recipe.distill.host
     if host != "none" and HOSTS[host].between_heads:
+        assert distill.reduction != "variance", "a recipe refuses it"
         heads = CrossHeads(student, teacher, **getattr(distill, host).model_dump(), reduction=distill.reduction)
         if not (recipe.adversarial.enabled or distill.sfa.enabled):
-            return Terms(heads=heads)
+            return Terms(heads=heads, measured=distill.measure_gradients)
     else:
         heads = None
-    shared = shared_levels(student, teacher)
+    levels = choose_levels(recipe, files, student, teacher)
     channels = tap_channels(student), tap_channels(teacher)
     pyramid = Pyramid(
-        [channels[0][level] for level in shared.student],
-        [channels[1][level] for level in shared.teacher],
-        shared.strides,
+        [channels[0][level] for level in levels.student],
+        [channels[1][level] for level in levels.teacher],
+        levels,
     )
     scale = _scale(recipe, files, pyramid, canvas_divisor(student, teacher))
-    aligned = _aligned_levels(recipe, pyramid)
+    aligned = aligned_levels(recipe, levels)
     inputs = distill.sfa.mode == "standardise_inputs"
     return Terms(
-        shared.student,
-        shared.teacher,
-        host=None if heads or host == "none" else (host, _levels(recipe, host, scale, pyramid)),
+        levels.student,
+        levels.teacher,
+        host=None if heads or host == "none" else (host, _losses(recipe, host, scale, pyramid)),
         standardised=frozenset(aligned if inputs else ()),
         alignment={}
         if inputs
@@ -91,27 +91,14 @@ def _terms(recipe: Recipe, files: DataFiles, student: Any, teacher: Any) -> Term
             level: build_loss("pkd", pyramid.student[level], pyramid.teacher[level], weight=recipe.distill.sfa.weight)
             for level in aligned
         },
-        adversarial=_levels(recipe, "adversarial", scale, pyramid) if recipe.adversarial.enabled else None,
+        adversarial=_losses(recipe, "adversarial", scale, pyramid) if recipe.adversarial.enabled else None,
         statistics_follow=recipe.adversarial.updates_statistics,
         heads=heads,
+        resized=distill.match == "index",
+        measured=distill.measure_gradients,
+        cells_factor=scale.kept if _acts(recipe) else None,
+        said=levels.said,
     )
-
-
-def _aligned_levels(recipe: Recipe, pyramid: Pyramid) -> tuple[int, ...]:
-    """Return the levels of SFA.
-
-    Raises:
-        BadInput: student and teacher do not share as many.
-    """
-    sfa, count = recipe.distill.sfa, len(pyramid.strides)
-    if not sfa.enabled:
-        return ()
-    if missing := [level for level in sfa.levels if level >= count]:
-        raise BadInput(
-            f"recipe {recipe.name}: distill.sfa.levels: must be among 0..{count - 1}, the levels that student and "
-            f"teacher share (strides {', '.join(map(str, pyramid.strides))}), but got {missing[0]}"
-        )
-    return sfa.levels
 
 
 def model_config(detector: Detector, classes: Sequence[str]) -> Any:
@@ -143,21 +130,38 @@ def _read(weights: Path | str) -> Any:
 
 
 def _scale(recipe: Recipe, files: DataFiles, pyramid: Pyramid, divisor: int) -> Scale:
-    reference = recipe.distill.rescale_from
-    if reference is None:
+    """Return what weights of sums are multiplied by: for another input size, and for levels that are left out.
+
+    The second is the ratio of cells at the input that the weights belong to: that of `rescale_from`, or the recipe's.
+    """
+    distill, strides, whole = recipe.distill, pyramid.levels.strides, pyramid.levels.shared.student_strides
+    reference, keeps = distill.rescale_from, distill.keep_strength and strides != whole
+    if reference is None and not keeps:
         return Scale()
     height, width = typical_size(files.train, recipe.input.scale, recipe.input.keep_ratio, divisor)
     now = PyramidSize(height, width, pyramid.teacher[0])
-    return rescale(PyramidSize(reference.height, reference.width, reference.channels), now, pyramid.strides)
+    before = now if reference is None else PyramidSize(reference.height, reference.width, reference.channels)
+    return rescale(before, now, strides, whole=whole if keeps else strides)
 
 
-def _levels(recipe: Recipe, name: str, scale: Scale, pyramid: Pyramid) -> list[AdaptedLoss]:
+def _losses(recipe: Recipe, name: str, scale: Scale, pyramid: Pyramid) -> list[AdaptedLoss]:
     section = recipe.adversarial if name == "adversarial" else getattr(recipe.distill, name)
     arguments = section.model_dump(include=set(section.hyperparameters()))
-    optional = {"reduction": recipe.distill.reduction, "scale": scale}
-    arguments |= {key: value for key, value in optional.items() if takes(name, key)}
-    pairs = enumerate(zip(pyramid.student, pyramid.teacher, strict=True))
+    reduction = recipe.distill.reduction
+    if takes(name, "reduction") or reduction == "variance":
+        arguments |= {"reduction": reduction}
+    if takes(name, "scale"):
+        arguments |= {"scale": scale}
+    sides = zip(pyramid.levels.positions, pyramid.student, pyramid.teacher, strict=True)
     return [
         build_loss(name, ours, theirs, **arguments, **({"level": level} if takes(name, "level") else {}))
-        for level, (ours, theirs) in pairs
+        for level, ours, theirs in sides
     ]
+
+
+def _acts(recipe: Recipe) -> bool:
+    """Tell whether a factor on sums acts on any loss of the recipe."""
+    distill = recipe.distill
+    names = [distill.host] if distill.host != "none" else []
+    names += ["adversarial"] if recipe.adversarial.enabled else []
+    return distill.keep_strength and distill.reduction == "published" and any(takes(name, "scale") for name in names)

@@ -15,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 
 from ikd.config import Recipe
-from ikd.training.precision import autocast_type
+from ikd.distill import autocast_type
 
 
 class TrialOptimWrapper(OptimWrapper):

@@ -15,6 +15,7 @@ from ikd.config import Recipe, StagePlan
 from ikd.data import DataFiles
 from ikd.detectors import build_detector, freeze
 from ikd.errors import BadInput, refuse
+from ikd.training.levels import choose_levels
 from ikd.training.model import build_model, load_teacher, model_config
 
 
@@ -80,6 +81,23 @@ def _check_stage(plan: StagePlan, files: DataFiles) -> None:
         _check_masks(files.val, "student, whose masks are validated", model.student)
     if plan.recipe.adversarial.enabled and teacher is not None:  # the attack asks the teacher's whole loss
         _check_masks(files.train, f"teacher {plan.teacher}, which adversarial.enabled attacks", teacher)
+
+
+def said_of_levels(recipe: Recipe) -> list[str]:
+    """Return what a person is told of the levels that each stage distils; no weights are read.
+
+    Raises:
+        BadInput: as `check` does.
+    """
+    files, said = DataFiles.of(recipe), []
+    for plan in recipe.stages:
+        chosen = plan.recipe.teacher
+        if chosen is not None:
+            sides = [one.model_copy(update={"pretrained_backbone": False}) for one in (plan.recipe.student, chosen)]
+            with torch.random.fork_rng(devices=[]):
+                pair = [build_detector(model_config(one, files.classes)) for one in sides]
+            said.append(choose_levels(plan.recipe, files, *pair).said)
+    return list(dict.fromkeys(filter(None, said)))
 
 
 def _check_masks(annotations: Path, who: str, detector: Any) -> None:

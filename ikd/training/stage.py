@@ -14,13 +14,13 @@ from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 
 from ikd.config import Recipe, StagePlan
+from ikd.distill import arrange
 from ikd.distill.detector import DistillDetector
 from ikd.evaluation import CocoEvaluator
 from ikd.training.hooks import EpochHook, PlaceHook, ReportHook
 from ikd.training.loaders import train_loader, val_loader
 from ikd.training.model import build_model, load_teacher
 from ikd.training.optim import optim_wrapper, param_schedulers
-from ikd.training.precision import arrange
 from ikd.training.prepared import Prepared, PreparedStage, device_of
 from ikd.training.progress import Progress
 from ikd.training.runner import Carries, TrialRunner

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import torch
 import yaml
-from mmengine.dist import barrier
+from mmengine.dist import barrier, get_rank
 
 from ikd.config import Recipe
 from ikd.files import write_text
+from ikd.progress import say
 from ikd.training.checkpoint import load
 from ikd.training.costs import measure_costs
 from ikd.training.prepared import Prepared
@@ -107,6 +108,9 @@ def _train_stages(
         runner = build_runner(stage, progress, scratch=task.scratch, report=report)
         runner.start = start
         runner.check_start()
+        said = runner.model.terms.said
+        if said and not get_rank() and progress.folder.remark(said):
+            say(said)
         if costs and not progress.costs:
             dataset = runner.val_dataloader.dataset
             progress.costs = measure_costs(costs, runner.model.student, dataset, progress.best_metrics)

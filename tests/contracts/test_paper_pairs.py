@@ -70,6 +70,9 @@ def test_rows_have_the_published_values(row: tuple[Mapping[str, str], Recipe]) -
         assert tuple(getattr(section, name) for name in names) == values
     if host == "pkd":
         assert recipe.distill.pkd.weight == 6.0  # a two-stage teacher
+    four = host == "pkd" or (host == "cwd" and expected["student"] != "mask_rcnn")  # as in mmrazor's and CWD's configs
+    assert recipe.distill.levels == ((0, 1, 2, 3) if four else "auto")
+    assert recipe.distill.match == ("index" if host == "pkd" else "stride")
     assert (recipe.distill.reduction, recipe.distill.rescale_from) == ("published", None)
     assert recipe.adversarial.weight == ADVERSARIAL_WEIGHTS.get(expected["recipe"], ADVERSARIAL[family])
     augment, ours = recipe.augment, of_ikd(expected["flags"])

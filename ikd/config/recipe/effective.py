@@ -11,6 +11,9 @@ from ikd.config.recipe.sections import RecipeSections
 LATER: Mapping[str, Any] = {
     "adversarial.updates_statistics": True,
     "deterministic": False,
+    "distill.keep_strength": False,
+    "distill.levels": "all",
+    "distill.match": "stride",
     "distill.teacher_precision": "as_student",
     "schedule.channels_last": False,
     "schedule.compile": False,
@@ -115,6 +118,12 @@ def _distill(distill: dict[str, Any], *, adversarial: bool) -> dict[str, Any]:
     host = distill["host"]
     idle = {name for name in HOSTS if name != host}
     distill = {key: value for key, value in _without_idle(distill).items() if key not in idle}
+    distill.pop("measure_gradients")
+    compares_maps = adversarial or "sfa" in distill or (host != "none" and not HOSTS[host].between_heads)
+    for key in () if compares_maps else ("levels", "match"):
+        distill.pop(key, None)
+    if not compares_maps or distill["reduction"] != "published":  # means have no strength to keep
+        distill.pop("keep_strength", None)
     if host == "dfmsd":
         beta = distill["dfmsd"].pop("beta")
         if "me" in distill:

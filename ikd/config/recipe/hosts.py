@@ -153,7 +153,10 @@ _OWN: Mapping[str, type[Term]] = {
 }
 
 
-_TAKEN = (*_OWN, "adversarial", "host", "me", "none", "reduction", "rescale_from", "sfa", "total")
+_TAKEN = (
+    *(*_OWN, "adversarial", "host", "keep_strength", "levels", "match", "me", "measure_gradients", "none", "reduction"),
+    *("rescale_from", "sfa", "total"),
+)
 """Names that a recipe or a loss report has for something else."""
 
 

@@ -80,6 +80,7 @@ def _detector_faults(recipe: RecipeSections) -> Iterator[Fault]:
 
 def _other_faults(recipe: RecipeSections) -> Iterator[Fault]:
     yield from _alignment_faults(recipe)
+    yield from _level_faults(recipe)
     if "bbox" not in recipe.validate or len(set(recipe.validate)) < len(recipe.validate):
         yield ("validate",), list(recipe.validate), "must hold bbox, and nothing twice"
     if recipe.adversarial.enabled and recipe.attack.step > recipe.attack.eps > 0:
@@ -99,6 +100,18 @@ def _other_faults(recipe: RecipeSections) -> Iterator[Fault]:
                 yield place, value, "must not be float16 with device cpu; take bfloat16"
     if list(recipe.schedule.policy.milestones) != sorted(recipe.schedule.policy.milestones):
         yield ("schedule", "policy", "milestones"), list(recipe.schedule.policy.milestones), "must rise"
+
+
+def _level_faults(recipe: RecipeSections) -> Iterator[Fault]:
+    distill, place = recipe.distill, ("distill", "levels")
+    if not isinstance(distill.levels, str):
+        if not distill.levels or list(distill.levels) != sorted(set(distill.levels)):
+            yield place, list(distill.levels), "must list at least one level, rising, and none twice"
+        elif distill.sfa.enabled and not set(distill.levels) & set(distill.sfa.levels):
+            yield place, list(distill.levels), f"must hold one of distill.sfa.levels {list(distill.sfa.levels)}"
+    if distill.reduction == "variance" and distill.host != "none" and HOSTS[distill.host].between_heads:
+        rule = f"must be published or mean where the host compares predictions (host {distill.host})"
+        yield ("distill", "reduction"), distill.reduction, rule
 
 
 def _alignment_faults(recipe: RecipeSections) -> Iterator[Fault]:

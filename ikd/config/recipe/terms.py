@@ -5,11 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
 from ikd.config.recipe.hosts import HOSTS, Hosts
 from ikd.config.recipe.loss_section import Term
 from ikd.config.section import Count, NonNegative, Positive, Probability, Section, Weight
+
+Level = Annotated[int, Field(ge=0)]
+"""A place among the levels that student and teacher both have, 0 the finest; no stride, and no number of a P."""
+
+
+def _word_or_list(value: Any) -> str:
+    return "word" if isinstance(value, str) else "list"
+
+
+Levels = Annotated[
+    Annotated[Literal["auto", "all"], Tag("word")] | Annotated[tuple[Level, ...], Tag("list")],
+    Discriminator(_word_or_list),
+]
+"""Which levels; a discriminator, so that a wrong word is refused as a word."""
 
 
 class Noise(Section):
@@ -124,8 +138,9 @@ class SemanticAlignment(Section):
     """Switch."""
     mode: Literal["extra_loss", "standardise_inputs"] = "extra_loss"
     """An extra Pearson term, or a host that sees standardised maps."""
-    levels: tuple[Annotated[int, Field(ge=0)], ...] = (0, 1, 2)
-    """Levels both detectors have, 0 the finest."""
+    levels: tuple[Level, ...] = (0, 1, 2)
+    """Which of the levels that both detectors have, 0 the finest; those that `distill.levels` leaves out are left out
+    here too."""
     weight: Weight = 1.0
     """Weight of the extra term; PKD's own are 10, and 6 for a two-stage teacher."""
 
@@ -148,10 +163,24 @@ class Distill(Hosts):
     """Masking enhancement."""
     sfa: SemanticAlignment = SemanticAlignment()
     """Semantic feature alignment."""
-    reduction: Literal["published", "mean"] = "published"
-    """Published normaliser of each loss, or a mean over elements."""
+    levels: Levels = "auto"
+    """Which of the levels that both detectors have are distilled, by host, sfa and adversarial term alike: all of
+    them, those listed (0 the finest), or all but the coarsest whose anchors or ranges no training box reaches at this
+    input size."""
+    match: Literal["stride", "index"] = "stride"
+    """Which levels are a pair: those of one stride, or the finest with the finest and so on, the student's map then
+    resized to the teacher's (bilinear), as PKD does between families."""
+    reduction: Literal["published", "mean", "variance"] = "published"
+    """Published normaliser of each loss, a mean over elements, or that mean between maps divided by the standard
+    deviation of the teacher's on that level: a squared error is then in units of the teacher's variance."""
     rescale_from: Reference | None = None
     """Rescale sum-reduced weights from this input to the recipe's own; null uses the weights as written."""
+    keep_strength: bool = True
+    """Multiply the weights of sums over cells by the cells of the student's whole pyramid over those of the levels
+    that are compared, so that a sum over fewer levels keeps its published strength; logged as weight/cells_factor."""
+    measure_gradients: bool = True
+    """Log once an epoch how hard each term pulls on the student's backbone, relative to the detection loss, as
+    grad/TERM; changes no training, and costs a backward pass an epoch and term."""
     teacher_precision: Literal["as_student", "float32", "float16", "bfloat16"] = "as_student"
     """Type that the frozen teacher's backbone and neck compute in, by autocast; `as_student` follows `schedule.amp`."""
 

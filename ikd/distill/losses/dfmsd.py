@@ -68,6 +68,15 @@ class DFMSD(nn.Module):
             mean = (torch.where(enhanced.to(errors.device), self.beta, self.alpha) * errors).mean()
         return mean * self.normaliser.elements(student[0].numel())
 
+    def effective_weight(self, elements: int) -> float | dict[str, float]:
+        """Return alpha and beta as weights of a mean over `elements` of one image and level."""
+        weights = {"alpha": self.alpha, "beta": self.beta}
+        return {name: self.normaliser.effective_weight(weight, elements) for name, weight in weights.items()}
+
+
+class _OneWeight(DFMSD):
+    """DFMSD whose beta is its alpha."""
+
     def effective_weight(self, elements: int) -> float:
         """Return alpha as the weight of a mean over `elements` of one image and level."""
         return self.normaliser.effective_weight(self.alpha, elements)
@@ -105,7 +114,7 @@ def dmkd(
         reduction: `published` sum over elements, or `mean`.
         scale: factors for another input size.
     """
-    return DFMSD(
+    return _OneWeight(
         channels,
         alpha=alpha,
         beta=None,

@@ -73,7 +73,7 @@ class FGD(nn.Module):
     ) -> None:
         super().__init__()
         self.temperature, self.alpha, self.beta, self.gamma, self.lambda_ = temperature, alpha, beta, gamma, lambda_
-        self.normaliser = Normaliser(reduction, scale)
+        self.normaliser, self.channels = Normaliser(reduction, scale), channels
         self.student_context = _GlobalContext(channels)
         self.teacher_context = _GlobalContext(channels)
 
@@ -112,6 +112,18 @@ class FGD(nn.Module):
         cross = (context * (2 * total.difference + cells * context)).sum()
         return (total.squared + cross) * self.normaliser.elements(channels * cells)
 
-    def effective_weight(self, elements: int) -> float:
-        """Return the weight of the global term as that of a mean over `elements` of one image and level."""
-        return self.normaliser.effective_weight(self.lambda_, elements)
+    def effective_weight(self, elements: int) -> dict[str, float]:
+        """Return each weight as that of a mean over one image and level of `elements`.
+
+        alpha and beta: of a mean over channels, which the masks average over the cells of a box or of the background;
+        gamma: of a mean over cells and one over channels, both together; lambda: of a mean over elements.
+        """
+        of_channels = 1 if self.normaliser.reduction == "mean" else self.channels
+        cells = elements // self.channels
+        counted = cells * self.normaliser.cells(cells) + self.channels * self.normaliser.channels(self.channels)
+        return {
+            "alpha": self.alpha * of_channels,
+            "beta": self.beta * of_channels,
+            "gamma": self.gamma * counted,
+            "lambda": self.normaliser.effective_weight(self.lambda_, elements),
+        }

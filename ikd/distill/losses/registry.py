@@ -51,7 +51,7 @@ RECONSTRUCTIONS = frozenset(name for name, section in DECLARED.items() if sectio
 
 _BUILDER_RULES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "level": ("must be a whole number, 0 or above", lambda value: type(value) is int and value >= 0),
-    "reduction": (f"must be one of {', '.join(get_args(Reduction))}", get_args(Reduction).__contains__),
+    "reduction": (f"must be one of {', '.join(get_args(Reduction))}, variance", get_args(Reduction).__contains__),
     "scale": ("must be a Scale", lambda value: isinstance(value, Scale)),
 }
 """What no section has, and a loss may take all the same: what each must be, in words and as a test."""
@@ -65,7 +65,9 @@ def build_loss(name: str, student_channels: int, teacher_channels: int, **hyperp
         student_channels: Cs.
         teacher_channels: Ct; a 1x1 adapter is trained when it differs from Cs.
         **hyperparameters: of the loss, by the names in its section, whose defaults stand in for those not given;
-            `reduction`, `scale` and `level` where the loss has them.
+            `reduction`, `scale` and `level` where the loss has them. Every loss between maps takes the reduction
+            `variance`: it then sees both in units of the teacher's standard deviation (see `AdaptedLoss`), and sums
+            are means.
 
     Returns:
         A module: `forward(student, teacher, targets) -> scalar`, weight applied, reduction as published.
@@ -75,9 +77,13 @@ def build_loss(name: str, student_channels: int, teacher_channels: int, **hyperp
             contract (see `check_loss`).
     """
     make = _implementation(name)
+    by_variance = hyperparameters.get("reduction") == "variance"
+    if by_variance:
+        own = {"reduction": "mean"} if takes(name, "reduction") else {}
+        hyperparameters = {key: value for key, value in hyperparameters.items() if key != "reduction"} | own
     arguments = _completed(name, hyperparameters) | {"channels": teacher_channels}
     loss = make(**{key: value for key, value in arguments.items() if takes(name, key)})
-    return AdaptedLoss(loss, student_channels, teacher_channels)
+    return AdaptedLoss(loss, student_channels, teacher_channels, by_deviation=by_variance)
 
 
 def takes(name: str, keyword: str) -> bool:

@@ -18,11 +18,13 @@ class Scale:
         elements: for losses summed over channels and cells (R1).
         cells: for losses summed over cells (R3, spatial).
         channels: for losses summed over channels (R3, channel).
+        kept: the part of `elements` and `cells` that makes up for levels that are left out.
     """
 
     elements: float = 1.0
     cells: float = 1.0
     channels: float = 1.0
+    kept: float = 1.0
 
 
 UNSCALED = Scale()
@@ -79,14 +81,24 @@ class PyramidSize:
         return sum(math.ceil(self.height / stride) * math.ceil(self.width / stride) for stride in strides)
 
 
-def rescale(reference: PyramidSize, now: PyramidSize, strides: Sequence[int]) -> Scale:
-    """Return the factors by which weights tuned at `reference` are multiplied at `now`.
+def rescale(reference: PyramidSize, now: PyramidSize, strides: Sequence[int], *, whole: Sequence[int]) -> Scale:
+    """Return the factors by which weights tuned on all of `reference` are multiplied on some levels of `now`.
 
-    A loss summed over elements grows with their number, so the factor is the ratio of the element counts.
+    A loss summed over elements grows with their number, so the factor is the ratio of the element counts, in two steps:
+    those of the levels `whole` over those of `strides` at the reference (`kept`), then those of `strides` at the
+    reference over those that are there now.
+
+    Args:
+        reference: where the weights were tuned.
+        now: where they are used.
+        strides: of the levels that are compared now, in input pixels.
+        whole: of those that they were tuned on.
 
     Example:
         From 1088x800, 256 channels (4.64e6 elements) to half of each side: elements 4.0 up to rounding of the levels.
+        Strides 8, 16, 32 of a detector with 4, 8, 16, 32: kept 72250 / 17850 = 4.05.
     """
-    cells = reference.cells(strides) / now.cells(strides)
+    kept = reference.cells(whole) / reference.cells(strides)
+    cells = kept * reference.cells(strides) / now.cells(strides)
     channels = reference.channels / now.channels
-    return Scale(elements=cells * channels, cells=cells, channels=channels)
+    return Scale(elements=cells * channels, cells=cells, channels=channels, kept=kept)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ikd.config import Recipe
-from ikd.trial import COST, State
+from ikd.trial import COST, PULL, State
 
 ANCHOR_NAMES = {
     "paper": "paper",
@@ -129,6 +129,14 @@ class TrialRecord:
     def last(self, metric: str) -> float:
         """Return a metric of the last validation; NaN where there is none."""
         return self.reports[-1].metrics.get(metric, math.nan) if self.reports else math.nan
+
+    @property
+    def pulls(self) -> dict[str, float]:
+        """How hard each term pulled on the student's backbone, as reported last of it; the names are `grad/TERM`."""
+        found: dict[str, float] = {}
+        for report in self.reports:
+            found |= {name: value for name, value in report.metrics.items() if name.startswith(PULL)}
+        return found
 
     def costs(self, names: Sequence[str]) -> tuple[float, ...]:
         """Return some costs as last reported, in the units of their names; NaN where there is none."""

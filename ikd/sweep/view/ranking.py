@@ -14,6 +14,7 @@ from ikd.sweep.records.pareto import pareto_front
 from ikd.sweep.records.text import duration, percent, readable
 from ikd.sweep.records.trials import ANCHOR_NAMES, TrialRecord, ranked
 from ikd.sweep.view.factorial import factorial_table
+from ikd.trial import pulls_text
 
 STYLES = {
     "finished": "green",
@@ -51,6 +52,9 @@ def ranking(records: Sequence[TrialRecord], space: SearchSpace) -> RenderableTyp
         table.add_column(f"vs {ANCHOR_NAMES[anchor]}", justify="right", min_width=7)
     for cost in space.costs:
         table.add_column(COST_NAMES[cost], justify="right", no_wrap=True)
+    pulled = any(record.pulls for record in records)
+    if pulled:
+        table.add_column("grad", overflow="fold")
     table.add_column("epochs", justify="right", no_wrap=True)
     table.add_column("time", justify="right", no_wrap=True)
     table.add_column("state", no_wrap=True)
@@ -70,6 +74,7 @@ def ranking(records: Sequence[TrialRecord], space: SearchSpace) -> RenderableTyp
             percent(record.last(metric)) if has_result else "-",
             *gains,
             *costs,
+            *([pulls_text(record.pulls) or "-"] if pulled else []),
             f"{record.best_epoch} of {record.epochs}" if has_result else f"- of {record.epochs}",
             duration(record.seconds),
             record.state,
@@ -80,6 +85,8 @@ def ranking(records: Sequence[TrialRecord], space: SearchSpace) -> RenderableTyp
     ]
     if any(record.state != "finished" for record in order):
         lines.append("* not trained to the last epoch: its best so far, not comparable with whole trials")
+    if pulled:
+        lines.append("grad: how hard a term pulls on the student's backbone, as measured last; the detection loss is 1")
     if front:
         lines.append("◆ on the Pareto front: no finished trial is as good in everything and better in something")
     lines.append("epochs: best of trained; last: of the last of them, as papers print it")

@@ -149,13 +149,20 @@ def test_measuring_strides_leaves_modes_and_statistics() -> None:
     assert all(torch.equal(value, before[key]) for key, value in student.state_dict().items())
 
 
+DENSE, ROI = (8, 16, 32, 64, 128), (4, 8, 16, 32)
+
+
 @pytest.mark.parametrize(
     ("student", "teacher", "expected"),
     [
-        ("retinanet_r18", "gfl_r18", SharedLevels((0, 1, 2, 3, 4), (0, 1, 2, 3, 4), (8, 16, 32, 64, 128))),
-        ("fcos_r18", "cascade_rcnn_r18", SharedLevels((0, 1, 2), (1, 2, 3), (8, 16, 32))),
-        ("faster_rcnn_r18", "retinanet_r18", SharedLevels((1, 2, 3), (0, 1, 2), (8, 16, 32))),
-        ("mask_rcnn_r18", "cascade_rcnn_r18", SharedLevels((0, 1, 2, 3), (0, 1, 2, 3), (4, 8, 16, 32))),
+        ("retinanet_r18", "gfl_r18", SharedLevels((0, 1, 2, 3, 4), (0, 1, 2, 3, 4), DENSE, DENSE, DENSE)),
+        ("fcos_r18", "cascade_rcnn_r18", SharedLevels((0, 1, 2), (1, 2, 3), (8, 16, 32), DENSE, ROI)),
+        ("faster_rcnn_r18", "retinanet_r18", SharedLevels((1, 2, 3), (0, 1, 2), (8, 16, 32), ROI, DENSE)),
+        (
+            "mask_rcnn_r18",
+            "cascade_rcnn_r18",
+            SharedLevels((0, 1, 2, 3), (0, 1, 2, 3), ROI, ROI, ROI),
+        ),
     ],
 )
 def test_levels_are_matched_by_stride(student: str, teacher: str, expected: SharedLevels) -> None:

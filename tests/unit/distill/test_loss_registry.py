@@ -54,7 +54,7 @@ def test_what_is_not_given_comes_from_the_section(name: str) -> None:
         ("fgd", "beta", math.inf, "must be a finite number, 0 or above"),
         ("fgd", "beta", True, "must be a finite number, 0 or above"),
         ("fgd", "beta", "1", "must be a finite number, 0 or above"),
-        ("fgd", "reduction", "sum", "must be one of published, mean"),
+        ("fgd", "reduction", "sum", "must be one of published, mean, variance"),
         ("fgd", "scale", 2.0, "must be a Scale"),
         ("mgd", "mask_ratio", 1.5, "must be a number from 0 to 1"),
         ("dmkd", "se", 1, "must be true or false"),

@@ -104,3 +104,14 @@ def test_processes_must_share_a_batch(recipe: Recipe, ikd_home: Path) -> None:
     runner = Runner.model_validate_json('{"trial": {"processes": 3}}')
     with pytest.raises(BadInput, match=r"trial.processes: must divide schedule.batch_size, which is 8 .* got 3"):
         check_training("asked_training", SweepFiles(make_space(), recipe, runner), ikd_home)
+
+
+def test_levels_may_be_searched_and_each_choice_is_tried(
+    recipe: Recipe, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    parameters = {
+        "distill.levels": {"choice": ["auto", "all", [0, 1, 2]]},
+        "distill.reduction": {"choice": ["published", "variance"]},
+    }
+    found = asked(Training(), files(recipe, parameters=parameters), monkeypatch, tmp_path)
+    assert {one.distill.levels for one in found} == {"auto", "all", (0, 1, 2)}

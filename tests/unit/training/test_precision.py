@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 from ikd.config import Recipe
+from ikd.distill import precision
 from ikd.distill.detector import DistillDetector, Terms
 from ikd.distill.losses.registry import build_loss
+from ikd.distill.precision import arrange, autocast_type, check_precision
 from ikd.errors import BadInput, ConfigError
-from ikd.training import precision
+from ikd.training import run_trial
 from ikd.training.optim import ScaledOptimWrapper, TrialOptimWrapper, optim_wrapper
-from ikd.training.precision import arrange, autocast_type, check_precision
 from tests.unit.attack.toys import tiny
 from tests.unit.distill.heads import hyperparameters
 from tests.unit.distill.test_canvas import batch_of
@@ -100,21 +102,19 @@ class TestAmp:
     def test_float16_on_a_cpu_is_refused(self, tiny_recipe: Build, monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(ConfigError, match=r"schedule\.amp: must not be float16 with device cpu; take bfloat16"):
             tiny_recipe(schedule__amp="float16", device="cpu")
-        monkeypatch.setattr(precision, "device_of", lambda recipe: CPU)
         with pytest.raises(BadInput, match=r"schedule\.amp: must not be float16 on a CPU, but got 'float16'"):
-            check_precision(tiny_recipe(schedule__amp="float16"))
+            check_precision(tiny_recipe(schedule__amp="float16"), CPU)
 
     def test_bfloat16_on_an_old_gpu_is_refused(self, tiny_recipe: Build, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(precision, "device_of", lambda recipe: CUDA)
         monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Tesla V100")
         supported = True
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: supported)
-        check_precision(tiny_recipe(schedule__amp="bfloat16"))
+        check_precision(tiny_recipe(schedule__amp="bfloat16"), CUDA)
         supported = False
         for field in ("schedule.amp", "distill.teacher_precision"):
             recipe = tiny_recipe().with_values({field: "bfloat16"})
             with pytest.raises(BadInput, match=rf"{field}: must not be bfloat16 on a Tesla V100.*take float16"):
-                check_precision(recipe)
+                check_precision(recipe, CUDA)
 
     @pytest.mark.parametrize("value", ["fp16", 1, "float32"])
     def test_other_values_are_refused(self, tiny_recipe: Build, value: Any) -> None:
@@ -195,6 +195,14 @@ class TestSpeed:
         assert set(model.state_dict()) == names
 
     @pytest.mark.slow
+    def test_a_trial_of_compiled_backbones_measures_pulls(
+        self, tiny_recipe: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(precision, "COMPILER", "aot_eager")
+        result = run_trial(tiny_recipe(schedule__compile=True, schedule__epochs=1), directory=tmp_path, threads=1)
+        assert result.metrics["grad/fgd"] > 0
+
+    @pytest.mark.slow
     @pytest.mark.skipif(shutil.which("g++") is None, reason="torch compiles for a CPU with a C++ compiler")
     def test_machine_code_only_rounds(self, tiny_recipe: Build, exact: Losses) -> None:
         close(losses_of(tiny_recipe(schedule__compile=True)), exact, 1e-3)
@@ -204,6 +212,5 @@ class TestSpeed:
         monkeypatch.setattr(shutil, "which", lambda name: None)
         monkeypatch.setattr(precision, "has_triton", lambda: False)
         for device, lacking in ((CPU, r"C\+\+ compiler"), (CUDA, "triton")):
-            monkeypatch.setattr(precision, "device_of", lambda recipe, device=device: device)
             with pytest.raises(BadInput, match=rf"schedule\.compile: must be false here: .*{lacking}"):
-                check_precision(tiny_recipe(schedule__compile=True))
+                check_precision(tiny_recipe(schedule__compile=True), device)

@@ -43,7 +43,10 @@ def test_reports_every_metric_and_loss(plain: list[dict[str, float]]) -> None:
     assert len(plain) == 2
     names = {"bbox_mAP", "bbox_AP50", "bbox_AP75", "bbox_APs", "bbox_APm", "bbox_APl", "bbox_AR"}
     losses = {"loss/cls", "loss/bbox", "loss/fgd", "loss/adversarial", "loss/total"}
-    assert names | losses | {"lr", "weight/fgd_effective", "weight/adversarial_effective"} <= set(plain[0])
+    weights = {
+        f"weight/{name}_effective" for name in ("fgd_alpha", "fgd_beta", "fgd_gamma", "fgd_lambda", "adversarial")
+    }
+    assert names | losses | weights | {"lr", "grad/fgd", "grad/adversarial"} <= set(plain[0])
     parts = sum(plain[0][name] for name in losses - {"loss/total"})
     assert plain[0]["loss/total"] == pytest.approx(parts, rel=1e-5)
 
@@ -111,7 +114,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "lambda": {"distill__fgd__lambda_": 5e-5},
     "temperature": {"distill__fgd__temperature": 0.1},
     "reduction": {"distill__reduction": "mean"},
+    "reduction by variance": {"distill__reduction": "variance"},
     "rescale": {"distill__rescale_from": None},
+    "levels": {"distill__levels": [0]},
+    "weights as written": {"distill__levels": [0], "distill__keep_strength": False},
     "adversarial off": {"adversarial__enabled": False},
     "adversarial weight": {"adversarial__weight": 1e-4},
     "adversarial distance": {"adversarial__distance": "l1"},
@@ -189,10 +195,28 @@ def test_warmup_with_one_cycle_is_refused(tiny_recipe: Build) -> None:
 
 
 @pytest.mark.parametrize(
-    "option", [{"name": "other"}, {"description": "x"}, {"attack__batch_size": 3}, {"schedule__workers": 2}]
+    "option",
+    [
+        {"name": "other"},
+        {"description": "x"},
+        {"attack__batch_size": 3},
+        {"schedule__workers": 2},
+        {"distill__measure_gradients": False},
+    ],
 )
 def test_what_does_not_act_does_not_name_another_configuration(tiny_recipe: Build, option: dict[str, Any]) -> None:
     assert tiny_recipe(**option).fingerprint() == tiny_recipe().fingerprint()
+
+
+def test_measuring_gradients_changes_no_training(
+    tiny_recipe: Build, plain: list[dict[str, float]], tmp_path: Path
+) -> None:
+    without = curve(tiny_recipe(distill__measure_gradients=False), tmp_path)
+    assert [sorted(report.keys() - other.keys()) for report, other in zip(plain, without, strict=True)] == [
+        ["grad/adversarial", "grad/fgd"],
+        ["grad/fgd"],  # the adversarial term has ended
+    ]
+    assert [{name: report[name] for name in other} for report, other in zip(plain, without, strict=True)] == without
 
 
 def test_a_non_finite_loss_stops_before_the_step_and_names_the_term(tiny_recipe: Build, tmp_path: Path) -> None:

@@ -58,6 +58,21 @@ def test_the_last_epoch_stands_beside_the_best() -> None:
     assert rows(text.getvalue())[0][3:5] == ["30.0", "11.0"]
 
 
+def test_pulls_of_terms_stand_in_the_table_where_there_are_any() -> None:
+    """A term that has ended is shown as it was measured last."""
+    first = Report(1, {"bbox_mAP": 0.1, "grad/fgd": 7.51, "grad/adversarial": 11.5}, 10.0, 1)
+    second = Report(2, {"bbox_mAP": 0.2, "grad/fgd": 0.62}, 20.0, 2)
+    one, alone = record(0, "paper", 0.30, anchors=("paper",)), record(1, "student alone", 0.25)
+    text = io.StringIO()
+    Console(file=text, width=160).print(ranking([replace(one, reports=(first, second)), alone], make_space()))
+    cells = [row[6] for row in rows(text.getvalue())]
+    assert cells == ["fgd 0.62, adversarial 12", "-"]
+    assert "the detection loss is 1" in text.getvalue()
+    text = io.StringIO()
+    Console(file=text, width=160).print(ranking(trials(), make_space()))
+    assert "grad" not in text.getvalue()
+
+
 def test_anchors_are_named_for_people() -> None:
     records = [*trials(), record(4, "equal budget", 0.31, anchors=("equal_budget", "epochs_per_stage"))]
     text = io.StringIO()

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import shutil
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
+import torch._functorch.config
 from torch.utils._triton import has_triton
 
 from ikd.config import Recipe
-from ikd.distill import AdaptedLoss
-from ikd.distill.detector import DistillDetector
+from ikd.distill.losses.adapted import AdaptedLoss
 from ikd.errors import refuse
-from ikd.training.prepared import device_of
+
+if TYPE_CHECKING:
+    from ikd.distill.detector import DistillDetector  # and with it mmengine
 
 COMPILER = "inductor"
 """What `torch.compile` makes machine code with."""
@@ -29,13 +31,12 @@ def autocast_type(recipe: Recipe, device: torch.device) -> torch.dtype | None:
     return torch.float16 if device.type == "cuda" else torch.bfloat16
 
 
-def check_precision(recipe: Recipe) -> None:
-    """Refuse what the device of this process cannot compute; asked where a trial runs, not where a sweep is planned.
+def check_precision(recipe: Recipe, device: torch.device) -> None:
+    """Refuse what the device of a trial cannot compute; asked where a trial runs, not where a sweep is planned.
 
     Raises:
         BadInput: names the field, the value and what would be right.
     """
-    device = device_of(recipe)
     teaching = [("distill.teacher_precision", plan.recipe.distill.teacher_precision) for plan in recipe.stages]
     for field, value in [("schedule.amp", recipe.schedule.amp), *teaching]:
         if value == "float16" and device.type == "cpu":
@@ -80,4 +81,6 @@ def arrange(model: DistillDetector, recipe: Recipe) -> DistillDetector:
 
 
 def _compile(module: Any) -> None:
+    # a term's pull is measured before the backward pass, on the same graph, whose buffers must live that long
+    torch._functorch.config.donated_buffer = False
     module.compile(backend=COMPILER)  # in place: names in a checkpoint stay as they are
