@@ -5,6 +5,8 @@ Both are timed in one run on the same batch, in turn, so that a busy machine slo
     python -m benchmarks.attack
     python -m benchmarks.attack --data DIR      # a folder with train.json and images/
 
+What it leaves on disk, and how fast that is read again, `benchmarks.stores` prints.
+
 The attack runs forward and backward `steps` times, but never the weights' half of the backward pass.
 """
 

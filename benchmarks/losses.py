@@ -3,8 +3,9 @@
     python -m benchmarks.losses [--quick] [--threads 2] [--repeats 15]
 
 The maps are P3..P7 of a padded 1088x800 input, 256 channels, batch 2, 20 boxes an image. FGD stands beside one that
-loops over the boxes, and the generative losses beside their own generators with nothing but a sum behind them. All take
-turns within each repetition, so that other load on the machine hits them alike; a ratio is the median over repetitions.
+loops over the boxes, the generative losses beside their own generators with nothing but a sum behind them, and FBKD
+beside the matrix products that it cannot do without: its floor. All take turns within each repetition, so that other
+load on the machine hits them alike; a ratio is the median over repetitions.
 `--quick` takes maps of a quarter of the side and fewer repetitions: it shows that the benchmark runs, not more.
 """
 
@@ -120,6 +121,28 @@ def convolutions(levels: list[nn.Module]) -> list[Callable[[Tensor, Tensor, Targ
     return [of_level(loss) for loss in levels]
 
 
+def products(levels: list[Any]) -> list[Callable[[Tensor, Tensor, Targets], Tensor]]:
+    """Return for each level of FBKD its matrix products alone, each block as the one matrix that it comes to."""
+
+    def of_level(fbkd: Any) -> Callable[[Tensor, Tensor, Targets], Tensor]:
+        adapter, relation = (one.weight.flatten(1) for one in (fbkd.feature_adapter, fbkd.relation_adapter))
+        pooled = [
+            torch.cat([block.key.weight, block.value.weight])
+            for block in (fbkd.student_relation, fbkd.teacher_relation)
+        ]
+        up, down = (one.weight.flatten(1) for one in (fbkd.teacher_relation.out, fbkd.teacher_relation.query))
+
+        def work(student: Tensor, teacher: Tensor, _: Targets) -> Tensor:
+            ours, theirs = student.flatten(2), teacher.flatten(2)
+            found = [adapter @ ours, relation @ ours, up @ (down @ theirs)]
+            keys = [F.conv2d(one, weight) for one, weight in zip((student, teacher), pooled, strict=True)]
+            return torch.stack([one.sum() for one in (*found, *keys)]).sum()
+
+        return work
+
+    return [of_level(level.loss) for level in levels]
+
+
 def rows(pyramid: Pyramid, channels: int, device: torch.device) -> dict[str, tuple[Work, list[nn.Parameter]]]:
     """Return what is timed by name, with the parameters whose gradients it leaves."""
     torch.manual_seed(0)
@@ -136,7 +159,9 @@ def rows(pyramid: Pyramid, channels: int, device: torch.device) -> dict[str, tup
         levels: list[nn.Module] = [build_loss(name, channels, channels, **settings) for settings in by_level]
         add(name, levels)
         if generators(levels[0]):
-            found[f"{name}, convolutions"] = (pyramid.sum_of(convolutions(levels)), found[name][1])
+            found[f"{name}, floor"] = (pyramid.sum_of(convolutions(levels)), found[name][1])
+        if name == "fbkd":
+            found[f"{name}, floor"] = (pyramid.sum_of(products(levels)), found[name][1])
     return found
 
 
@@ -157,12 +182,12 @@ def _wait(device: torch.device) -> None:
 
 
 def report(times: dict[str, list[float]]) -> Iterator[str]:
-    """Yield the table: milliseconds, ratio to the MSE, and to the convolutions or the loop beside it."""
+    """Yield the table: milliseconds, ratio to the MSE, and to the floor beside it."""
     medians = {name: statistics.median(values) for name, values in times.items()}
-    yield f"{'loss':<22}{'ms':>9}{'x MSE':>8}{'x convolutions':>16}"
+    yield f"{'loss':<22}{'ms':>9}{'x MSE':>8}{'x floor':>16}"
     for name, middle in medians.items():
-        convs = medians.get(f"{name}, convolutions")
-        beside = "" if convs is None else f"{_ratio(times[name], times[f'{name}, convolutions']):16.2f}"
+        floor = medians.get(f"{name}, floor")
+        beside = "" if floor is None else f"{_ratio(times[name], times[f'{name}, floor']):16.2f}"
         yield f"{name:<22}{1e3 * middle:9.1f}{_ratio(times[name], times['mse']):8.1f}{beside}"
 
 

@@ -44,7 +44,8 @@ def build(variant: str, options: argparse.Namespace) -> Step:
     model = build_model(recipe if known else recipe.student_alone(), files, teacher if known else None).to(device)
     model.train()
     teacher.to(device)
-    batch = _batch(options, len(files.classes), adversarial=bool(adversarial))
+    batch = batch_of(options.batch, (options.size, options.size), len(files.classes))
+    batch |= {"adversarial": batch["inputs"]} if adversarial else {}
     if variant == "teacher":
         images = _clean(model, batch)["inputs"]
         return torch.no_grad()(lambda: _wait(teacher.extract_feat(images)[0]))
@@ -53,7 +54,7 @@ def build(variant: str, options: argparse.Namespace) -> Step:
         images = _clean(model, batch)["inputs"]
         return lambda: _wait(sum(level.sum() for level in model.student.extract_feat(images)).backward())
     assert isinstance(model, DistillDetector)
-    return lambda: _wait(model.train_step(_copy(batch), wrapper)["total"])
+    return lambda: _wait(model.train_step(copied(batch), wrapper)["total"])
 
 
 def _random_teacher(recipe: Any, files: Any) -> Any:
@@ -64,30 +65,35 @@ def _random_teacher(recipe: Any, files: Any) -> Any:
 
 
 def _clean(model: Any, batch: dict[str, Any]) -> dict[str, Any]:
-    data = model.data_preprocessor(_copy(batch), True)
+    data = model.data_preprocessor(copied(batch), True)
     return dict(model.student.data_preprocessor({"inputs": data["inputs"], "data_samples": data["data_samples"]}, True))
 
 
-def _batch(options: argparse.Namespace, num_classes: int, *, adversarial: bool) -> dict[str, Any]:
+def batch_of(count: int, size: tuple[int, int], num_classes: int, *, masks: bool = False) -> dict[str, Any]:
+    """Draw random images of (height, width) pixels with ten boxes each, and masks that fill them where asked for."""
     from mmdet.structures import DetDataSample
+    from mmdet.structures.mask import BitmapMasks
     from mmengine.structures import InstanceData
 
     generator = torch.Generator().manual_seed(0)
-    size, samples, images = options.size, [], []
-    for _ in range(options.batch):
-        corner = torch.rand((10, 2), generator=generator) * size * 0.7
-        side = 8 + torch.rand((10, 2), generator=generator) * size * 0.25
+    span, samples, images = torch.tensor([size[1], size[0]]), [], []
+    for image in range(count):
+        corner = torch.rand((10, 2), generator=generator) * span * 0.7
+        side = 8 + torch.rand((10, 2), generator=generator) * min(size) * 0.25
         boxes = InstanceData(
             bboxes=torch.cat([corner, corner + side], dim=1),
             labels=torch.randint(num_classes, (10,), generator=generator),
         )
-        shape = {"img_shape": (size, size), "ori_shape": (size, size), "scale_factor": (1.0, 1.0)}
+        if masks:
+            boxes.masks = BitmapMasks([torch.ones(size, dtype=torch.uint8).numpy()] * 10, *size)
+        shape = {"img_id": image, "img_shape": size, "ori_shape": size, "scale_factor": (1.0, 1.0)}
         samples.append(DetDataSample(gt_instances=boxes, metainfo=shape))
-        images.append(torch.randint(256, (3, size, size), generator=generator, dtype=torch.uint8))
-    return {"inputs": images, "data_samples": samples} | ({"adversarial": images} if adversarial else {})
+        images.append(torch.randint(256, (3, *size), generator=generator, dtype=torch.uint8))
+    return {"inputs": images, "data_samples": samples}
 
 
-def _copy(batch: dict[str, Any]) -> dict[str, Any]:
+def copied(batch: dict[str, Any]) -> dict[str, Any]:
+    """Return a batch that a step may change."""
     return {name: [value.clone() for value in values] for name, values in batch.items()}
 
 

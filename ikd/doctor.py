@@ -22,12 +22,13 @@ from packaging.specifiers import SpecifierSet
 from rich.table import Table
 
 from ikd.errors import BadInput
-from ikd.home import home
+from ikd.home import BOUND, home, store_bound
 from ikd.plugins import Group
 
 Status = Literal["ok", "warn", "fail"]
 
 GIB = 1 << 30
+COCO_STORE_GB = 120
 CONSTRAINTS = Path(__file__).parent.parent / "constraints.txt"
 """Present only where ikd runs from its source tree."""
 
@@ -277,10 +278,25 @@ def storage() -> Iterator[Check]:
 
 
 def check_free(folder: Path, free_bytes: int, advice: str) -> Check:
-    """Judge the free disk space: a small sweep writes hundreds of MiB, one with perturbations of COCO tens of GiB."""
+    """Judge the free disk space: a small sweep writes hundreds of MiB; what COCO needs is said by `perturbations`."""
     status: Status = "fail" if free_bytes < GIB else "warn" if free_bytes < 10 * GIB else "ok"
     detail = f"{free_bytes / GIB:.1f} GiB free for {folder}"
     return Check("disk", status, detail, "" if status == "ok" else f"free some space, or {advice}")
+
+
+def perturbations() -> Iterator[Check]:
+    """Say what perturbations may take, against what is free: a store of COCO takes COCO_STORE_GB at 1333x800."""
+    try:
+        bound = store_bound()
+    except BadInput as error:
+        yield Check("perturbations", "fail", str(error), f"unset {BOUND}")
+        return
+    there = next(path for path in (home(), *home().parents) if path.is_dir())
+    free = shutil.disk_usage(there).free
+    detail = f"kept within {bound / 1e9:g} GB; one store takes about {COCO_STORE_GB} GB for COCO, MB for small data"
+    chosen = BOUND in os.environ and bound > free  # the default is no promise of anybody's
+    advice = f"set {BOUND} to what may be filled: {free / 1e9:.0f} GB are free" if chosen else ""
+    yield Check("perturbations", "warn" if chosen else "ok", detail, advice)
 
 
 def memory() -> Iterator[Check]:

@@ -12,14 +12,16 @@ from typing import Any, Literal
 
 from filelock import FileLock
 
-Kind = Literal["teachers", "perturbations", "boxes", "drawn", "checkpoints"]
+from ikd.errors import refuse
+
+Kind = Literal["teachers", "perturbations", "boxes", "drawn", "checkpoints", "rehearsals"]
 
 
 def home() -> Path:
     """Return the ikd home: `$IKD_HOME` when set, else `~/ikd`.
 
-    Below it lie `sweeps/NAME`, `cache/{teachers,perturbations,boxes,drawn,checkpoints}`, `mlflow.db` and `mlartifacts`.
-    Nothing is created here; whoever writes makes the folder.
+    Below it lie `sweeps/NAME`, `cache/{teachers,perturbations,boxes,drawn,checkpoints,rehearsals}`, `mlflow.db` and
+    `mlartifacts`. Nothing is created here; whoever writes makes the folder.
     """
     return Path(os.environ.get("IKD_HOME") or "~/ikd").expanduser().absolute()
 
@@ -40,6 +42,26 @@ def cache(kind: Kind) -> Path:
     return home() / "cache" / kind
 
 
+BOUND = "IKD_STORE_GB"
+BOUND_GB = 500.0
+
+
+def store_bound() -> float:
+    """Return how many bytes all perturbations may take together: `$IKD_STORE_GB` (10^9 bytes), or 500 GB.
+
+    Raises:
+        BadInput: the variable is no number above 0.
+    """
+    text = os.environ.get(BOUND) or str(BOUND_GB)
+    try:
+        bound = float(text)
+    except ValueError:
+        bound = 0.0
+    if not bound > 0:
+        refuse(BOUND, "must be a number of GB above 0", text)
+    return bound * 1e9
+
+
 @contextlib.contextmanager
 def entry(kind: Kind, name: str) -> Iterator[Path]:
     """Hold one thing of a cache: of several processes one makes it, the others wait and find it.
@@ -50,8 +72,13 @@ def entry(kind: Kind, name: str) -> Iterator[Path]:
     """
     path = cache(kind) / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_name(f"{path.name}.lock")):
+    with FileLock(lock_of(path)):
         yield path
+
+
+def lock_of(path: Path) -> Path:
+    """Return the lock file of a thing in a cache, beside it; whoever holds the lock makes or deletes the thing."""
+    return path.with_name(f"{path.name}.lock")
 
 
 def digest(content: Any) -> str:

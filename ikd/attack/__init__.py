@@ -1,9 +1,25 @@
 """Adversarial copies of the training images: the attack on the teacher, and the store of what it finds."""
 
+from ikd.attack.asked import attack_of, attacked_at_once
 from ikd.attack.crafting import generate, perturbation_key
 from ikd.attack.difgsm import DIFGSM
 from ikd.attack.images import TrainingImages
 from ikd.attack.losses import classification_loss
+from ikd.attack.online import adversarial_copies
+from ikd.attack.room import Hold, make_room, touch
 from ikd.attack.store import PerturbationStore
 
-__all__ = ["DIFGSM", "PerturbationStore", "TrainingImages", "classification_loss", "generate", "perturbation_key"]
+__all__ = [
+    "DIFGSM",
+    "Hold",
+    "PerturbationStore",
+    "TrainingImages",
+    "adversarial_copies",
+    "attack_of",
+    "attacked_at_once",
+    "classification_loss",
+    "generate",
+    "make_room",
+    "perturbation_key",
+    "touch",
+]

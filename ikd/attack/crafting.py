@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import collections
 import hashlib
 import json
 import math
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from ikd.attack.difgsm import DIFGSM
 from ikd.attack.gradient import prepared_samples
 from ikd.attack.images import Batch, TrainingImages, batches, image_ids, open_dataset
 from ikd.attack.preprocess import PixelNormaliser, valid_mask
+from ikd.attack.room import bytes_in
 from ikd.attack.settings import MAX_EPS
 from ikd.attack.store import PerturbationStore
 from ikd.config import Attack
@@ -27,7 +30,11 @@ from ikd.errors import DataError, refuse
 from ikd.evaluation import coco_detections
 from ikd.trial import Notify
 
-_FORMAT = 1  # raise when the stored files or the meaning of a setting change
+_FORMAT = 2  # raise when the stored files or the meaning of a setting change
+WRITERS = 2
+"""Threads that pack and write."""
+BEHIND = 32
+"""Perturbations that may wait to be written; one of COCO takes 2.6 MB."""
 
 
 def perturbation_key(
@@ -54,13 +61,14 @@ def perturbation_key(
     }
 
 
-def generate(
+def generate(  # noqa: PLR0913 - each is the caller's to choose
     teacher: nn.Module,
     source: TrainingImages,
     store: PerturbationStore,
     attack: DIFGSM,
     *,
     batch_size: int = Attack().batch_size,
+    workers: int = 0,
     device: str | torch.device = "cpu",
     progress: Notify | None = None,
 ) -> dict[str, Any]:
@@ -75,20 +83,21 @@ def generate(
         store: where the perturbations go; made with `perturbation_key` of the same arguments.
         attack: the attack.
         batch_size: images at a time; changes nothing but time and memory.
+        workers: processes that read and resize ahead; threads pack and write behind the device.
         device: where to run.
         progress: called with images done and images to do; each is attacked once and evaluated once.
 
     Returns:
-        The summary: `count`, `attacked` and `seconds` (of this run's attacks), `clean` and `perturbed` (COCO metrics
-        of the teacher on the images it attacked, 0..1).
+        The summary: `count`, `bytes` (of all files); `attacked`, `pixels`, `seconds` and `device` of this run's
+        attacks; `clean` and `perturbed`, COCO metrics of the teacher on the images it attacked, 0..1.
 
     Raises:
         BadInput: a strength below one grey level, which whole numbers cannot store, or a batch size below 1.
+        DiskFull: what was written is usable, and the next run goes on after it.
     """
     if batch_size < 1:
         refuse("attack: batch_size", "must be at least 1", batch_size)
-    if 0 < attack.eps < 1:
-        refuse("attack: eps", "must be 0, or at least 1 grey level to be stored in whole numbers", attack.eps)
+    limit_of(attack)
     teacher.to(device)
     dataset = open_dataset(source, with_masks=bool(getattr(teacher, "with_mask", False)))
     ids = image_ids(dataset)
@@ -96,15 +105,18 @@ def generate(
     if not absent and store.complete:
         return store.summary()
     store.reopen()
-    run = _Run(teacher, dataset, store, batch_size, progress or (lambda done, total: None))
+    run = _Run(teacher, dataset, store, batch_size, workers, progress or (lambda done, total: None))
     run.total = len(absent) + len(ids)
     seconds = run.attack(attack, [index for index, image_id in enumerate(ids) if image_id in absent])
     clean, perturbed = run.evaluate()
     store.finish(
         {
             "count": len(ids),
+            "bytes": bytes_in(store.folder),
             "attacked": len(absent),
+            "pixels": run.pixels,
             "seconds": seconds,
+            "device": _name_of(run.device),
             "clean": coco_metrics(source.annotations, clean),
             "perturbed": coco_metrics(source.annotations, perturbed),
         }
@@ -112,40 +124,103 @@ def generate(
     return store.summary()
 
 
-def quantise(delta: Tensor, limit: float) -> NDArray[np.int8]:
-    """Round a perturbation [3, H, W] to whole grey levels of at most `limit`, as [H, W, 3]."""
-    most = math.floor(min(limit, MAX_EPS))
-    rounded: NDArray[np.int8] = delta.round().clamp(-most, most).permute(1, 2, 0).to(torch.int8).cpu().numpy()
-    return rounded
+def _name_of(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def limit_of(attack: DIFGSM) -> int:
+    """Return the largest whole grey level that an attack may leave.
+
+    Raises:
+        BadInput: a strength below one grey level.
+    """
+    if 0 < attack.eps < 1:
+        refuse("attack: eps", "must be 0, or at least 1 grey level to be stored in whole numbers", attack.eps)
+    # relative to the contrast, the published strength may exceed eps in a channel; what was crafted is kept
+    return math.floor(MAX_EPS if attack.published else attack.eps)
+
+
+def whole_levels(attack: DIFGSM, delta: Tensor) -> Tensor:
+    """Round perturbations to whole grey levels, int8, of at most what the attack may leave."""
+    limit = limit_of(attack)
+    return delta.round().clamp(-limit, limit).to(torch.int8)
+
+
+class _Writer:
+    """Writes perturbations in threads, behind the device; an error comes out at the next `write` or at the end."""
+
+    def __init__(self, store: PerturbationStore) -> None:
+        self._store, self._open = store, collections.deque[Future[None]]()
+
+    def __enter__(self) -> _Writer:
+        self._pool = ThreadPoolExecutor(WRITERS, thread_name_prefix="ikd-perturbations")
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._pool.shutdown()
+        if kind is None:
+            self._settle(0)
+
+    def write(self, image_id: int, delta: NDArray[np.int8]) -> None:
+        """Write one perturbation soon."""
+        self._open.append(self._pool.submit(self._store.write, image_id, delta))
+        self._settle(BEHIND)
+
+    def _settle(self, left: int) -> None:
+        while len(self._open) > left:
+            self._open.popleft().result()
 
 
 class _Run:
     """One pass over the images to attack, one over all to evaluate."""
 
-    def __init__(self, teacher: Any, dataset: Any, store: PerturbationStore, batch_size: int, progress: Notify) -> None:
-        self.teacher, self.dataset, self.store, self.batch_size = teacher, dataset, store, batch_size
+    def __init__(
+        self,
+        teacher: Any,
+        dataset: Any,
+        store: PerturbationStore,
+        batch_size: int,
+        workers: int,
+        progress: Notify,
+    ) -> None:
+        self.teacher, self.dataset, self.store = teacher, dataset, store
+        self.batch_size, self.workers = batch_size, workers
         self.progress, self.done, self.total = progress, 0, 0
+        self.pixels = 0
         self.device = next(teacher.parameters()).device
         self.normaliser = PixelNormaliser(teacher)
 
     def _batches(self, indices: Sequence[int]) -> Iterator[Batch]:
-        for batch in batches(self.dataset, indices, batch_size=self.batch_size, divisor=self.normaliser.divisor):
-            yield batch
-            self.done += len(batch.samples)
-            self.progress(self.done, self.total)
+        yield from batches(
+            self.dataset,
+            indices,
+            batch_size=self.batch_size,
+            divisor=self.normaliser.divisor,
+            workers=self.workers,
+        )
+
+    def _note(self, batch: Batch) -> None:
+        self.done += len(batch.samples)
+        self.progress(self.done, self.total)
 
     def attack(self, attack: DIFGSM, indices: Sequence[int]) -> float:
         """Write the perturbation of each image and return the seconds that took."""
         start = time.perf_counter()
-        # relative to the contrast, the published strength may exceed eps in a channel; what was crafted is kept
-        limit = MAX_EPS if attack.published else attack.eps
-        for batch in self._batches(indices):
-            samples = [sample.to(self.device) for sample in batch.samples]
-            delta = attack(self.teacher, batch.pixels.to(self.device), samples)
-            height, width = batch.size
-            for image_id, one in zip(batch.image_ids, delta, strict=True):
-                self.store.write(image_id, quantise(one[:, :height, :width], limit))
+        with _Writer(self.store) as writer:
+            for batch in self._batches(indices):
+                for image_id, delta in zip(batch.image_ids, self._craft(attack, batch), strict=True):
+                    writer.write(image_id, delta)
+                self.pixels += len(batch.samples) * batch.size[0] * batch.size[1]
+                self._note(batch)
         return time.perf_counter() - start
+
+    def _craft(self, attack: DIFGSM, batch: Batch) -> NDArray[np.int8]:
+        """Return the perturbations [N, H, W, 3] without the padding."""
+        samples = [sample.to(self.device) for sample in batch.samples]
+        delta = attack(self.teacher, batch.pixels.to(self.device), samples)
+        height, width = batch.size
+        levels: NDArray[np.int8] = whole_levels(attack, delta)[:, :, :height, :width].cpu().movedim(1, -1).numpy()
+        return levels
 
     def evaluate(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         """Return the teacher's detections on the clean and on the perturbed images."""
@@ -159,6 +234,7 @@ class _Run:
                 delta[index, :, :height, :width] = torch.from_numpy(self._read(image_id)).permute(2, 0, 1).to(delta)
             clean += self._detect(pixels, batch)
             perturbed += self._detect((pixels + delta).clamp(0, 255), batch)
+            self._note(batch)
         return clean, perturbed
 
     def _read(self, image_id: int) -> NDArray[np.int8]:

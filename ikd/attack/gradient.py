@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ikd.attack.losses import classification_loss, detection_loss
-from ikd.detectors import head_row
+from ikd.attack.losses import OBJECTNESS, classification_loss, detection_loss
+from ikd.detectors import loss_mode
 
 _SUMS: dict[str, Callable[[Any], Tensor]] = {"cls": classification_loss, "cls+reg": detection_loss}
 
@@ -22,7 +22,8 @@ def prepared_samples(
     prepared = []
     for sample, pad_shape in zip(samples, pad_shapes, strict=True):
         copy = sample.clone()
-        copy.set_metainfo({"batch_input_shape": input_shape, "pad_shape": pad_shape})
+        border = (0, input_shape[0], 0, input_shape[1])  # nothing above and left; see `ikd.detectors.Head`
+        copy.set_metainfo({"batch_input_shape": input_shape, "pad_shape": pad_shape, "border": border})
         for name in ("gt_instances", "ignored_instances"):
             instances = copy.get(name)
             if instances is None:
@@ -41,13 +42,14 @@ def supervised_loss(teacher: Any, inputs: Tensor, samples: Sequence[Any], kind: 
     """Return a scalar whose gradient at each image of [N, 3, H, W] is a multiple of that of the image alone.
 
     A head divides by a count over the batch. Where it has one term that only scales the gradients of all images, so
-    the batch goes through at once. Where it has several (RPN and RoI, classes and boxes) the terms would mix
-    differently in each batch: there the head runs image by image on the features of the whole batch. RoI sampling
-    draws from `seeds`.
+    the batch goes through at once. Where it has several (RPN and RoI, classes and boxes, the layers of a transformer)
+    the terms would mix differently in each batch: there the head runs image by image on the features of the whole
+    batch. What a head draws, RoIs or denoising queries, it draws from `seeds`.
     """
     total = _SUMS[kind]
-    if kind == "cls" and not hasattr(teacher, "roi_head"):
-        return total(teacher_loss(teacher, inputs, samples))
+    if kind == "cls" and _has_one_term(teacher):
+        with seeded(seeds[0], inputs.device):
+            return total(teacher_loss(teacher, inputs, samples))
     features = teacher.extract_feat(inputs)
     terms = []
     for index, (sample, seed) in enumerate(zip(samples, seeds, strict=True)):
@@ -57,20 +59,18 @@ def supervised_loss(teacher: Any, inputs: Tensor, samples: Sequence[Any], kind: 
     return torch.stack(terms).sum()
 
 
-def teacher_loss(teacher: Any, inputs: Tensor, samples: Sequence[Any]) -> dict[str, Any]:
-    """Return the losses of a frozen detector.
+def _has_one_term(teacher: Any) -> bool:
+    """Whether a detector has a single classification loss, apart from its levels."""
+    if hasattr(teacher, "roi_head") or hasattr(teacher, "forward_transformer"):
+        return False
+    head = getattr(teacher, "bbox_head", None)
+    return not any(hasattr(head, name) for name in OBJECTNESS)
 
-    A head whose loss needs training mode (see `ikd.detectors.Head`) gets its own flag set; its layers stay.
-    """
-    head: Any = getattr(teacher, "bbox_head", None)
-    flagged = head_row(head).loss_in_training
-    if flagged:
-        head.training = True
-    try:
+
+def teacher_loss(teacher: Any, inputs: Tensor, samples: Sequence[Any]) -> dict[str, Any]:
+    """Return the training losses of a frozen detector, which stays as it is; see `loss_mode`."""
+    with loss_mode(teacher):
         return dict(teacher.loss(inputs, list(samples)))
-    finally:
-        if flagged:
-            head.training = False
 
 
 @contextlib.contextmanager

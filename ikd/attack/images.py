@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from torch.nn import functional as F
 
 from ikd.config import Input
 from ikd.data import categories
+from ikd.evaluation import equal_sizes, read_ahead
 
 
 @dataclass(frozen=True)
@@ -81,25 +81,19 @@ def image_ids(dataset: Any) -> list[int]:
     return [int(dataset.get_data_info(index)["img_id"]) for index in range(len(dataset))]
 
 
-def batches(dataset: Any, wanted: Sequence[int], *, batch_size: int, divisor: int) -> Iterator[Batch]:
+def batches(dataset: Any, wanted: Sequence[int], *, batch_size: int, divisor: int, workers: int = 0) -> Iterator[Batch]:
     """Yield the images at the indices `wanted`, up to `batch_size` of one size at a time.
 
     Only images of the same size share a batch: each keeps the padding it would have alone, so no result depends on
-    its neighbours.
+    its neighbours. With `workers` as many processes read and resize ahead; what is yielded is the same.
     """
-    waiting: dict[tuple[int, int], list[dict[str, Any]]] = defaultdict(list)
-    for index in wanted:
-        item = dataset[index]
-        size = (int(item["inputs"].shape[1]), int(item["inputs"].shape[2]))
-        waiting[size].append(item)
-        if len(waiting[size]) == batch_size:
-            yield _batch(waiting.pop(size), size, divisor)
-    for size, items in waiting.items():
-        yield _batch(items, size, divisor)
+    for items in equal_sizes(read_ahead(dataset, wanted, workers=workers), batch_size):
+        yield batch_of(items, divisor)
 
 
-def _batch(items: Sequence[dict[str, Any]], size: tuple[int, int], divisor: int) -> Batch:
-    height, width = size
+def batch_of(items: Sequence[Mapping[str, Any]], divisor: int) -> Batch:
+    """Stack packed samples of one size, padded to multiples of `divisor`."""
     pixels = torch.stack([item["inputs"] for item in items])
+    height, width = int(pixels.shape[2]), int(pixels.shape[3])
     padded = F.pad(pixels, (0, -width % divisor, 0, -height % divisor))
-    return Batch(padded, [item["data_samples"] for item in items], size)
+    return Batch(padded, [item["data_samples"] for item in items], (height, width))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,8 +11,12 @@ from torch import Tensor
 from ikd.errors import refuse
 
 Losses = Mapping[str, Any]
-_CLASSIFICATION = ("cls", "heatmap")  # heatmap: the class maps of CenterNet and CornerNet
+OBJECTNESS = ("loss_obj", "loss_conf")
+"""Whether there is an object at all: a classification loss of YOLOX and YOLOv3 beside that of the classes."""
+_CLASSIFICATION = ("cls", "heatmap", *OBJECTNESS)  # heatmap: the class maps of CenterNet
+_LOCALISATION = "bbox_cls"  # SABL finds the borders of a box by classifying buckets
 _NOT_BOXES = ("mask", "seg")
+_ALL_IN_ONE = "must be cls+reg for a teacher that names no loss as one of classification (its losses are {names})"
 
 
 def classification_loss(losses: Losses) -> Tensor:
@@ -24,7 +28,10 @@ def classification_loss(losses: Losses) -> Tensor:
     Raises:
         BadInput: the detector names no loss as one of classification.
     """
-    return _sum(losses, lambda name: any(part in name for part in _CLASSIFICATION), "classification")
+    terms = _terms(losses, lambda name: any(part in name for part in _CLASSIFICATION) and _LOCALISATION not in name)
+    if not terms:
+        refuse("attack.loss", _ALL_IN_ONE.format(names=", ".join(losses)), "cls")
+    return torch.stack(terms).sum()
 
 
 def detection_loss(losses: Losses) -> Tensor:
@@ -36,7 +43,10 @@ def detection_loss(losses: Losses) -> Tensor:
     Raises:
         BadInput: there is none.
     """
-    return _sum(losses, lambda name: not any(part in name for part in _NOT_BOXES), "box")
+    terms = _terms(losses, lambda name: not any(part in name for part in _NOT_BOXES))
+    if not terms:
+        refuse("attack.loss", "must be feature_distance for a teacher without a loss of classes or boxes", list(losses))
+    return torch.stack(terms).sum()
 
 
 def published_loss(losses: Losses, *, has_masks: bool) -> Tensor:
@@ -53,7 +63,11 @@ def published_loss(losses: Losses, *, has_masks: bool) -> Tensor:
         names = [name for name in names if isinstance(losses[name], Tensor)]
     else:
         names = ["loss_cls"]
-    return _sum(losses, lambda name: name in names, "single-tensor classification")
+    terms = _terms(losses, lambda name: name in names)
+    if not terms:
+        rule = "must be false for a teacher without a classification loss that is a single tensor"
+        refuse("attack.published", rule, True, f"its losses are {', '.join(losses)}")
+    return torch.stack(terms).sum()
 
 
 def feature_distance(features: Sequence[Tensor], clean: Sequence[Tensor]) -> Tensor:
@@ -69,11 +83,9 @@ def feature_distance(features: Sequence[Tensor], clean: Sequence[Tensor]) -> Ten
     return torch.stack(terms).sum()
 
 
-def _sum(losses: Losses, wanted: Any, kind: str) -> Tensor:
+def _terms(losses: Losses, wanted: Callable[[str], bool]) -> list[Tensor]:
     terms: list[Tensor] = []
     for name, value in losses.items():
         if "loss" in name and wanted(name):
             terms += [item.mean() for item in (value if isinstance(value, (list, tuple)) else [value])]
-    if not terms:
-        refuse("attack: teacher", f"must have a {kind} loss to attack", list(losses))
-    return torch.stack(terms).sum()
+    return terms

@@ -1,26 +1,26 @@
-"""Perturbations on disk: one lossless file an image, in a folder named after everything they depend on."""
+"""Perturbations on disk: one lossless file an image, in a folder named after everything they depend on.
+
+A file is what `ikd.attack.packing` makes of an image. `used` beside them is touched by whoever uses the store; see
+`ikd.attack.room`.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-import struct
-import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ikd.attack.packing import HEADER_BYTES, is_whole, pack, unpack
 from ikd.errors import DataError
 from ikd.files import write_whole
 
-_PNG = b"\x89PNG\r\n\x1a\n"
-_PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
-_OFFSET = 128  # int8 -128..127 as uint8 0..255
+_SUFFIX = ".ikdp"
 _SUMMARY, _KEY = "summary.json", "key.json"
 
 
@@ -62,7 +62,7 @@ class PerturbationStore:
         return store
 
     def __len__(self) -> int:
-        return sum(1 for _ in self.folder.glob("*.png"))
+        return sum(1 for _ in self.folder.glob(f"*{_SUFFIX}"))
 
     @property
     def complete(self) -> bool:
@@ -70,19 +70,22 @@ class PerturbationStore:
         return (self.folder / _SUMMARY).is_file()
 
     def missing(self, image_ids: Iterable[int]) -> list[int]:
-        """Return the ids without a whole file, in the order given; looks at the end of each file only."""
-        return [image_id for image_id in image_ids if not _has_end(self._path(image_id))]
+        """Return the ids without a whole file, in the order given; looks at the beginning of each file only."""
+        return [image_id for image_id in image_ids if not _is_whole(self._path(image_id))]
 
     def write(self, image_id: int, delta: NDArray[np.int8]) -> None:
-        """Store the perturbation [H, W, 3] (BGR, grey levels) of an image, atomically."""
+        """Store the perturbation [H, W, 3] (BGR, grey levels) of an image, whole or not at all.
+
+        After `reopen` threads may write side by side.
+
+        Raises:
+            DiskFull: what was there before is intact, and usable once there is space.
+        """
         assert delta.dtype == np.int8
         assert delta.ndim == 3
         assert delta.shape[2] == 3
-        done, encoded = cv2.imencode(".png", (delta.astype(np.int16) + _OFFSET).astype(np.uint8))
-        assert done
-        if not (self.folder / _KEY).is_file():
-            self._put(_KEY, self._key.encode())
-        self._put(self._path(image_id).name, encoded.tobytes())
+        self._begin()
+        self._put(self._path(image_id).name, pack(delta))
 
     def read(self, image_id: int) -> NDArray[np.int8]:
         """Return the perturbation [H, W, 3] of an image at network size: BGR, grey levels, resized, not padded.
@@ -93,20 +96,19 @@ class PerturbationStore:
         path = self._path(image_id)
         if not path.is_file():
             raise DataError(f"no perturbation of image {image_id} in {self.folder}; run the same `ikd attack` again")
-        content = path.read_bytes()
-        if not _is_whole(content):
+        delta = unpack(path.read_bytes())
+        if delta is None:
             raise DataError(f"{path} is cut short or damaged; run the same `ikd attack` again, which remakes it")
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
-        assert image is not None
-        return (image.astype(np.int16) - _OFFSET).astype(np.int8)
+        return delta
 
     def discard(self, image_id: int) -> None:
         """Remove an image's file, if there is one, so that it counts as missing."""
         self._path(image_id).unlink(missing_ok=True)
 
     def reopen(self) -> None:
-        """Make the store incomplete again, before files of it are remade."""
+        """Make the store incomplete again, before files of it are made, and say in it what it depends on."""
         (self.folder / _SUMMARY).unlink(missing_ok=True)
+        self._begin()
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Write the summary, which makes the store complete."""
@@ -134,32 +136,21 @@ class PerturbationStore:
         return f"{summary['count']} images; teacher {teacher} mAP {clean:.1f} clean, {perturbed:.1f} perturbed"
 
     def _path(self, image_id: int) -> Path:
-        return self.folder / f"{int(image_id)}.png"
+        return self.folder / f"{int(image_id)}{_SUFFIX}"
+
+    def _begin(self) -> None:
+        if not (self.folder / _KEY).is_file():
+            self._put(_KEY, self._key.encode())
 
     def _put(self, name: str, content: bytes) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         write_whole(self.folder / name, lambda file: file.write(content), durable=False)
 
 
-def _has_end(path: Path) -> bool:
-    """Whether a file ends as a PNG does; a file that was cut short does not."""
+def _is_whole(path: Path) -> bool:
+    """Whether a file is as long as it says; one that was cut short is not."""
     try:
         with path.open("rb") as stream:
-            stream.seek(-len(_PNG_END), os.SEEK_END)
-            return stream.read() == _PNG_END
-    except OSError:  # missing, or shorter than the end alone
+            return is_whole(stream.read(HEADER_BYTES), os.fstat(stream.fileno()).st_size)
+    except OSError:
         return False
-
-
-def _is_whole(content: bytes) -> bool:
-    """Whether every chunk of a PNG has its checksum; the decoder would fill what is lost with black and go on."""
-    if not content.startswith(_PNG) or not content.endswith(_PNG_END):
-        return False
-    place = len(_PNG)
-    while place + 12 <= len(content):
-        (length,) = struct.unpack_from(">I", content, place)
-        body = content[place + 4 : place + 8 + length]
-        if content[place + 8 + length : place + 12 + length] != struct.pack(">I", zlib.crc32(body)):
-            return False
-        place += 12 + length
-    return place == len(content)

@@ -10,7 +10,7 @@ install()  # before mmdet: its masks look for mmcv's kernels once, on import
 from ikd.augment.branches import Branch, Branches, branches_of  # noqa: E402
 from ikd.augment.copy_paste import PARTNER, CopyPaste  # noqa: E402
 from ikd.augment.enhancement import TeacherBoxes  # noqa: E402
-from ikd.augment.pair import AttachPerturbation, PackPair, PerturbationReader  # noqa: E402
+from ikd.augment.pair import UNALTERED, AttachPerturbation, AttachUnaltered, Geometry, PackPair, PerturbationReader  # noqa: E402
 from ikd.augment.pipeline import test_pipeline, train_pipeline  # noqa: E402
 from ikd.augment.rule import corrupt, is_small  # noqa: E402
 from ikd.augment.sample_specific import SampleSpecificAugment, specific_arguments  # noqa: E402
@@ -18,10 +18,13 @@ from ikd.augment.union import union_area  # noqa: E402
 
 __all__ = [
     "PARTNER",
+    "UNALTERED",
     "AttachPerturbation",
+    "AttachUnaltered",
     "Branch",
     "Branches",
     "CopyPaste",
+    "Geometry",
     "PackPair",
     "PerturbationReader",
     "SampleSpecificAugment",

@@ -8,7 +8,7 @@ import numpy as np
 from mmdet.datasets.transforms import RandomCrop
 from numpy.typing import NDArray
 
-from ikd.augment.pair import ADVERSARIAL, joined, parted
+from ikd.augment.pair import ADVERSARIAL, UNALTERED, WINDOW, joined, parted
 
 
 class ProportionalCrop(RandomCrop):
@@ -45,9 +45,19 @@ class ProportionalCrop(RandomCrop):
         self, results: dict[str, Any], crop_size: tuple[int, int], allow_negative_crop: bool
     ) -> dict[str, Any] | None:
         clean, (image, copies) = None, parted(results)
-        if self.separate_offsets and ADVERSARIAL in copies:
-            clean, results["img"] = self._window(image, crop_size), copies[ADVERSARIAL]
+        crafted_later = UNALTERED in results
+        if self.separate_offsets and (crafted_later or ADVERSARIAL in copies):
+            clean, results["img"] = self._window(image, crop_size), copies.get(ADVERSARIAL, image)
+        flipped = bool(results.get("flip"))
         cropped = super()._crop_data(results, crop_size, allow_negative_crop)
         if cropped is None or np.all(cropped.get("gt_ignore_flags", False)):  # only crowds are left
             return None
-        return cropped if clean is None else joined(cropped, clean, {ADVERSARIAL: cropped["img"]})
+        if crafted_later:
+            cropped[WINDOW] = flipped, (*self._offset, *cropped["img"].shape[:2])
+        if clean is None:
+            return cropped
+        return joined(cropped, clean, {} if crafted_later else {ADVERSARIAL: cropped["img"]})
+
+    def _rand_offset(self, margin: tuple[int, int]) -> tuple[int, int]:
+        self._offset: tuple[int, int] = super()._rand_offset(margin)
+        return self._offset

@@ -8,11 +8,14 @@ is any), then its copies, named in this order by the sample's `copies`:
 * `adversarial`: with a perturbation against the teacher.
 
 Resize, flip and crop of mmdet treat all of them as one image.
+Where the adversarial image is crafted while training, `AttachUnaltered` keeps what it is made from, and `Geometry` what
+was done since.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import cv2
@@ -21,10 +24,14 @@ from mmcv.transforms import BaseTransform
 from mmdet.datasets.transforms import PackDetInputs
 from mmdet.registry import TRANSFORMS
 from numpy.typing import NDArray
-from torch import from_numpy
+from torch import Tensor, from_numpy
 
 from ikd.errors import DataError, refuse
 
+UNALTERED = "unaltered"
+"""Key of the resized clean sample that an attack crafts from while training."""
+WINDOW = "crop_window"
+"""Key of what a crop did: whether it came after a flip, and its window."""
 CHANNELS = 3
 UNTOUCHED, ENHANCED, ADVERSARIAL = "untouched", "enhanced", "adversarial"
 APART = "apart"
@@ -63,6 +70,12 @@ def joined(
     return results
 
 
+def add(image: NDArray[np.uint8], delta: NDArray[np.int8] | NDArray[np.int16]) -> NDArray[np.uint8]:
+    """Add a perturbation [H, W, 3] to an image of the same shape, within 0..255."""
+    total: NDArray[np.uint8] = cv2.add(np.ascontiguousarray(image), np.ascontiguousarray(delta), dtype=cv2.CV_8U)
+    return total
+
+
 @TRANSFORMS.register_module()
 class AttachPerturbation(BaseTransform):
     """Make the adversarial image: the resized clean image without noise, plus its stored perturbation, within 0..255.
@@ -88,18 +101,61 @@ class AttachPerturbation(BaseTransform):
         image, copies = parted(results)
         delta = self._delta(results["img_id"], (image.shape[0], image.shape[1]))
         source = copies.pop(UNTOUCHED, image)
-        copies[ADVERSARIAL] = np.clip(source.astype(np.int16) + delta, 0, 255).astype(np.uint8)
+        copies[ADVERSARIAL] = add(source, delta)
         return joined(results, image, copies)
 
-    def _delta(self, image_id: int, size: tuple[int, int]) -> NDArray[np.int16]:
+    def _delta(self, image_id: int, size: tuple[int, int]) -> NDArray[np.int8] | NDArray[np.int16]:
         delta = self.reader.read(image_id)
         if delta.dtype != np.int8 or delta.ndim != 3 or delta.shape[2] != CHANNELS:
             got = f"{delta.dtype} {list(delta.shape)}"
             raise DataError(f"the perturbation of image {image_id} must be int8 [H, W, 3], but got {got}")
         if delta.shape[:2] == size:
-            return delta.astype(np.int16)
+            return delta
         resized = cv2.resize(delta.astype(np.float32), size[::-1], interpolation=cv2.INTER_LINEAR)
         return np.rint(resized).astype(np.int16)
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """What flip and crop have made of a resized image, to be done once more to what is crafted from it later.
+
+    Attributes:
+        flips_first: it was flipped from left to right, before any crop.
+        window: top, left, height and width of the crop, px; None without one.
+        flips_last: it was flipped from left to right, after the crop.
+    """
+
+    flips_first: bool = False
+    window: tuple[int, int, int, int] | None = None
+    flips_last: bool = False
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """Return the image [..., H, W] flipped and cropped."""
+        if self.flips_first:
+            image = image.flip(-1)
+        if self.window is not None:
+            top, left, height, width = self.window
+            image = image[..., top : top + height, left : left + width]
+        return image.flip(-1) if self.flips_last else image
+
+
+@TRANSFORMS.register_module()
+class AttachUnaltered(BaseTransform):
+    """Keep the resized clean image with its annotations as at test time, for an attack that crafts while training.
+
+    Stands where `AttachPerturbation` stands otherwise. What comes later alters neither image nor boxes of it.
+    """
+
+    def __init__(self) -> None:
+        self._pack = PackDetInputs(meta_keys=("img_id", "img_path", "ori_shape", "img_shape", "scale_factor"))
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Add `unaltered`, a packed sample, from the copy `untouched`, which goes, or else from the image itself."""
+        image, copies = parted(results)
+        clean = np.ascontiguousarray(copies.pop(UNTOUCHED, image))
+        boxes = results["gt_bboxes"].clone()  # a flip moves them in place
+        results[UNALTERED] = self._pack.transform({**results, "img": clean, "gt_bboxes": boxes})
+        return joined(results, image, copies)
 
 
 @TRANSFORMS.register_module()
@@ -108,6 +164,7 @@ class PackPair(PackDetInputs):
 
     The data sample's `altered` tells what was applied (`noise`, `crop`, else absent); its `enhanced`, whether it was
     masking enhancement that did so to the image itself.
+    An unaltered sample is passed on as `unaltered`, with the `Geometry` of the altered one as `geometry`.
     """
 
     def __init__(self, **arguments: Any) -> None:
@@ -120,4 +177,15 @@ class PackPair(PackDetInputs):
         packed = super().transform({**results, "img": image})
         for name, one in {**copies, **results.get(APART, {})}.items():
             packed[name] = from_numpy(np.ascontiguousarray(one.transpose(2, 0, 1)))
+        if UNALTERED in results:
+            packed[UNALTERED] = results[UNALTERED]
+            packed[UNALTERED]["data_samples"].set_metainfo({"geometry": _geometry(results)})
         return packed
+
+
+def _geometry(results: Mapping[str, Any]) -> Geometry:
+    flips = bool(results.get("flip"))
+    if WINDOW not in results:
+        return Geometry(flips_first=flips)
+    flipped_before, window = results[WINDOW]
+    return Geometry(flipped_before, window, flips and not flipped_before)

@@ -25,6 +25,7 @@ def train_pipeline(  # noqa: PLR0913 (what a recipe says of its input)
     order: Literal["flip_crop", "crop_flip"] = _INPUT.order,
     augment: Mapping[str, Any] | None = None,
     perturbations: PerturbationReader | Mapping[str, Any] | None = None,
+    crafted_later: bool = False,
     with_masks: bool = False,
     cutout: Cutout = _INPUT.cutout,
     copy_paste: CopyPasteSection = _INPUT.copy_paste,
@@ -40,6 +41,7 @@ def train_pipeline(  # noqa: PLR0913 (what a recipe says of its input)
         order: of flip and crop; the authors flip first for RetinaNet and RepPoints, and crop first for Mask R-CNN.
         augment: arguments of `SampleSpecificAugment`, without `transforms`; None for no such augmentation.
         perturbations: as `AttachPerturbation` takes them; None for no adversarial image.
+        crafted_later: keep what an adversarial image is made from, in place of `perturbations`.
         with_masks: load and transform instance masks too.
         cutout: holes, the same in all copies; a recipe's `input.cutout`.
         copy_paste: objects of another image; a recipe's `input.copy_paste`. The data set puts that image's entry under
@@ -48,7 +50,8 @@ def train_pipeline(  # noqa: PLR0913 (what a recipe says of its input)
     Returns:
         Configs of mmdet transforms. A sample ends as `inputs` (uint8 [3, H, W], BGR), `data_samples`, with
         perturbations `adversarial` (uint8 [3, H, W], the same geometry, never noisy), and with an enhancement of form
-        `added` the copy `enhanced` (uint8 [3, H', W']).
+        `added` the copy `enhanced` (uint8 [3, H', W']). With `crafted_later` it
+        has `unaltered`, the packed sample as resized, whose `geometry` says what flip and crop have done since.
 
     Raises:
         BadInput: an argument is out of range; nothing else is checked later, except the perturbations themselves.
@@ -58,6 +61,8 @@ def train_pipeline(  # noqa: PLR0913 (what a recipe says of its input)
     if perturbations is not None:
         AttachPerturbation(perturbations)  # refused here, not in a worker
         geometry.append({"type": "AttachPerturbation", "perturbations": perturbations})
+    elif crafted_later:
+        geometry.append({"type": "AttachUnaltered"})
     loaded_masks = with_masks or (copy_paste.enabled and copy_paste.by == "mask")
     load: list[dict[str, Any]] = [
         {"type": "LoadImageFromFile"},
@@ -80,12 +85,18 @@ def train_pipeline(  # noqa: PLR0913 (what a recipe says of its input)
     return [*load, *middle, {"type": "PackPair"}]
 
 
-def test_pipeline(*, scale: tuple[int, int], keep_ratio: bool = _INPUT.keep_ratio) -> list[dict[str, Any]]:  # noqa: PT028, no test
+def test_pipeline(
+    *,
+    scale: tuple[int, int],
+    keep_ratio: bool = _INPUT.keep_ratio,  # noqa: PT028, no test
+    bordered: bool = False,  # noqa: PT028, no test
+) -> list[dict[str, Any]]:
     """Write the validation pipeline: resizing only.
 
     Args:
         scale: what mmdet's Resize takes, px.
         keep_ratio: keep the aspect ratio.
+        bordered: for a head that reads the border (`ikd.detectors.Head`): note one, of the pixel that makes sides even.
 
     Returns:
         Configs of mmdet transforms, all of them mmdet's own.
@@ -95,11 +106,18 @@ def test_pipeline(*, scale: tuple[int, int], keep_ratio: bool = _INPUT.keep_rati
     """
     _check_geometry(scale, 0.0, _ORDERS[0])
     meta = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")
-    return [
-        {"type": "LoadImageFromFile"},
-        {"type": "Resize", "scale": tuple(scale), "keep_ratio": keep_ratio},
-        {"type": "PackDetInputs", "meta_keys": meta},
-    ]
+    load: dict[str, Any] = {"type": "LoadImageFromFile"}
+    resize = {"type": "Resize", "scale": tuple(scale), "keep_ratio": keep_ratio}
+    if not bordered:
+        return [load, resize, {"type": "PackDetInputs", "meta_keys": meta}]
+    pack = {"type": "PackDetInputs", "meta_keys": (*meta, "border")}
+    return [{**load, "to_float32": True}, resize, _BORDER, pack]
+
+
+_BORDER: dict[str, Any] = {
+    **{"type": "RandomCenterCropPad", "test_mode": True, "test_pad_mode": ["size_divisor", 2]},
+    **{"ratios": None, "border": None, "mean": [0, 0, 0], "std": [1, 1, 1], "to_rgb": True},
+}
 
 
 def _check_geometry(scale: tuple[int, int], flip: float, order: str) -> None:

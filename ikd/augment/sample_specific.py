@@ -14,7 +14,15 @@ from numpy.typing import NDArray
 
 from ikd.augment.crop import ProportionalCrop
 from ikd.augment.enhancement import TeacherBoxes
-from ikd.augment.pair import APART, ENHANCED, UNTOUCHED, AttachPerturbation, joined, parted
+from ikd.augment.pair import (
+    APART,
+    ENHANCED,
+    UNTOUCHED,
+    AttachPerturbation,
+    AttachUnaltered,
+    joined,
+    parted,
+)
 from ikd.augment.rule import corrupt, judged_small
 from ikd.config import Augment, Distill, MaskingEnhancement, Recipe
 from ikd.errors import refuse
@@ -76,7 +84,8 @@ class SampleSpecificAugment(BaseTransform):
             the boxes of at least that score cover less than the share theta of it. With `form: replaced` altered
             samples get the key `enhanced`; with `added` every sample gets a copy `enhanced` besides, altered or not,
             whose crop leaves the image and its boxes alone. None for the annotated boxes.
-        transforms: run between noise and crop. `AttachPerturbation`, if wanted, goes right after Resize here.
+        transforms: run between noise and crop. `AttachPerturbation` or `AttachUnaltered`, if wanted, goes right after
+            Resize here.
 
     What was applied, `noise` or `crop`, stands under the key `altered` of a sample.
 
@@ -103,7 +112,7 @@ class SampleSpecificAugment(BaseTransform):
         self.enhancement = None if enhancement is None else _complete("enhancement", enhancement, ENHANCEMENT)
         self._boxes = None if self.enhancement is None else TeacherBoxes(self.enhancement["boxes"])
         self._added = self.enhancement is not None and self.enhancement["form"] == "added"
-        self._makes_pair = any(isinstance(item, AttachPerturbation) for item in self.transforms)
+        self._makes_pair = any(isinstance(item, AttachPerturbation | AttachUnaltered) for item in self.transforms)
         if self.crop is not None:
             self._window = ProportionalCrop(self.crop["min_ratio"], separate_offsets=published)
 

@@ -2,10 +2,11 @@
 
 from ikd.data.check import check_dataset, check_recipe_data, parse_images
 from ikd.data.coco import categories, read_annotations
-from ikd.data.draw import draw_dataset, drawn_dataset
+from ikd.data.draw import draw_dataset, drawn_dataset, drawn_folder
 from ikd.data.files import TRAINED_ON, DataFiles, part_of
 from ikd.data.identity import fingerprint
 from ikd.data.metrics import IouType, coco_metrics
+from ikd.data.network_size import Perturbed, perturbed
 from ikd.data.report import DataProblem, DataReport, SizeRow, SplitReport
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "DataProblem",
     "DataReport",
     "IouType",
+    "Perturbed",
     "SizeRow",
     "SplitReport",
     "categories",
@@ -22,8 +24,10 @@ __all__ = [
     "coco_metrics",
     "draw_dataset",
     "drawn_dataset",
+    "drawn_folder",
     "fingerprint",
     "parse_images",
     "part_of",
+    "perturbed",
     "read_annotations",
 ]

@@ -60,6 +60,12 @@ class _Canvas:
     labels: list[str] = field(default_factory=list)
 
 
+def drawn_folder(*, num_train: int = NUM_TRAIN, num_val: int = NUM_VAL, size_px: int = SIZE_PX, seed: int = 0) -> Path:
+    """Return where `drawn_dataset` keeps the data set of the same arguments, whether it is there or not."""
+    key = hashlib.sha256(json.dumps([_VERSION, num_train, num_val, size_px, seed]).encode()).hexdigest()[:16]
+    return cache("drawn") / key
+
+
 def drawn_dataset(*, num_train: int = NUM_TRAIN, num_val: int = NUM_VAL, size_px: int = SIZE_PX, seed: int = 0) -> Path:
     """Return the drawn data set from the cache, drawn there now where it is missing (a few seconds, once).
 
@@ -75,8 +81,7 @@ def drawn_dataset(*, num_train: int = NUM_TRAIN, num_val: int = NUM_VAL, size_px
     Raises:
         BadInput: an argument is out of range.
     """
-    key = hashlib.sha256(json.dumps([_VERSION, num_train, num_val, size_px, seed]).encode()).hexdigest()[:16]
-    target = cache("drawn") / key
+    target = drawn_folder(num_train=num_train, num_val=num_val, size_px=size_px, seed=seed)
     if not target.exists():
         try:
             draw_dataset(target, num_train=num_train, num_val=num_val, size_px=size_px, seed=seed)

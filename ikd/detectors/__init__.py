@@ -5,12 +5,14 @@ from ikd.detectors.checkpoint import Checkpoint, read_checkpoint
 from ikd.detectors.config import detector_config, left_out
 from ikd.detectors.cost import Complexity, complexity, latency_ms
 from ikd.detectors.families import Family, Head, Neck, head_row
+from ikd.detectors.mode import LATE, loss_mode, training_position
 from ikd.detectors.pretrained import without_pretrained
 from ikd.detectors.pyramid import SharedLevels, Taps, shared_levels, tap_channels, tap_names, tap_strides
 from ikd.detectors.reach import reached_levels
 from ikd.detectors.weights import inherit, load_weights
 
 __all__ = [
+    "LATE",
     "Checkpoint",
     "Complexity",
     "Family",
@@ -28,6 +30,7 @@ __all__ = [
     "latency_ms",
     "left_out",
     "load_weights",
+    "loss_mode",
     "quiet",
     "reached_levels",
     "read_checkpoint",
@@ -35,6 +38,7 @@ __all__ = [
     "tap_channels",
     "tap_names",
     "tap_strides",
+    "training_position",
     "weights_sha256",
     "without_pretrained",
 ]

@@ -37,8 +37,23 @@ def build_detector(model_config: Mapping[str, Any]) -> nn.Module:
     except IkdError:
         raise
     except Exception as error:  # whatever a constructor of any registered module raises at its arguments
-        raise BadInput(f"mmdet cannot build {model_config.get('type')}: {type(error).__name__}: {error}") from error
+        hint = next((hint for word, hint in BUILD_HINTS.items() if word in str(error)), "")
+        raise BadInput(
+            f"mmdet cannot build {model_config.get('type')}: {type(error).__name__}: {error}{hint}"
+        ) from error
+    _complete(detector)
     return detector
+
+
+BUILD_HINTS = {"fairscale": "; or set the override encoder.num_cp: 0, which trains the same with more memory"}
+"""Word in what a constructor raised, and the way out."""
+
+
+def _complete(detector: Any) -> None:
+    """Give an SSD's head what its prediction asks for and its constructor forgets (mmdetection issue 11063)."""
+    head: Any = getattr(detector, "bbox_head", None)
+    if type(head).__name__ == "SSDHead" and not hasattr(head, "loss_cls"):
+        head.loss_cls = None
 
 
 def freeze(detector: nn.Module) -> nn.Module:

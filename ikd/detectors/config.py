@@ -111,6 +111,11 @@ def _read(config: str) -> ConfigDict:
     try:
         content = Config.fromfile(path, lazy_import=False if path.suffix == ".py" else None)
     except Exception as error:  # a config file is a program: it can fail in any way
+        if "mmpretrain" in str(error):
+            rule = "needs the package mmpretrain, which is not installed"
+            raise BadInput(
+                f"detector config {config!r} {rule}; install it, or take a Swin or ResNet backbone"
+            ) from error
         raise BadInput(f"cannot read detector config {config!r}: {type(error).__name__}: {error}") from error
     return _model_of(content._cfg_dict, repr(config))
 
@@ -149,6 +154,8 @@ def set_classes(model: ConfigDict, count: int) -> None:
         raise BadInput(f"a detector needs at least one class, got {count}")
     heads = [(key, head) for key, head in model.items() if key.endswith("_head") and key not in _OTHER_CLASSES]
     if not sum(_set(head, count, is_box_head=key == "bbox_head") for key, head in heads):
+        if "detector" in model:  # SoftTeacher and its like
+            raise BadInput(f"{model.get('type')} wraps another detector; name that one instead")
         raise BadInput(f"{model.get('type')}: found no head with num_classes in {', '.join(sorted(model))}")
 
 

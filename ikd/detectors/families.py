@@ -43,13 +43,13 @@ class Head:
 
     Attributes:
         name: of its class.
-        loss_in_training: its forward gives what its loss reads in training mode only.
         tensors_by_level: its forward gives lists of tensors, one a level, as ONNX needs.
+        reads_border: it takes off its boxes what mmdet's `RandomCenterCropPad` has put around the image.
     """
 
     name: str
-    loss_in_training: bool = False
     tensors_by_level: bool = True
+    reads_border: bool = False
 
 
 @dataclass(frozen=True)
@@ -131,9 +131,8 @@ class Known:
 _OWN = Family(
     necks=(Neck("FPN"), Neck("FPN_CARAFE"), Neck("HRFPN")),
     heads=(
-        Head("RepPointsHead", loss_in_training=True),
-        Head("VFNetHead", loss_in_training=True),
         Head("SABLRetinaHead", tensors_by_level=False),  # pairs of tensors for the boxes
+        *(Head(name, reads_border=True) for name in ("CenterNetHead", "CornerHead", "CentripetalHead")),
     ),
     zoo=ZOO,
 )
@@ -155,8 +154,8 @@ def known() -> Known:
 
 
 def head_row(head: object) -> Head:
-    """Return what is special about a head; nothing where it has no row."""
-    name = type(head).__name__
+    """Return what is special about a head, given itself or the name of its class; nothing where it has no row."""
+    name = head if isinstance(head, str) else type(head).__name__
     return known().heads.get(name, Head(name))
 
 

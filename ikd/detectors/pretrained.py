@@ -55,11 +55,13 @@ def _nodes(node: Any) -> Iterator[Any]:
 
 
 def _split(init_cfg: Any) -> tuple[list[Any], list[Any]]:
-    """Return the entries of an `init_cfg` to keep and those that need a download."""
+    """Return the entries of an `init_cfg` to keep and those that need a download.
+
+    Whatever names a checkpoint is loaded: PVT does so by itself, without `type: Pretrained`.
+    """
     entries = init_cfg if isinstance(init_cfg, (list, tuple)) else [init_cfg]
     entries = [entry for entry in entries if isinstance(entry, Mapping)]
-    pretrained = [entry for entry in entries if entry.get("type") == "Pretrained"]
-    dropped = [entry for entry in pretrained if _is_remote(entry.get("checkpoint", ""))]
+    dropped = [entry for entry in entries if "checkpoint" in entry and _is_remote(entry["checkpoint"])]
     return [entry for entry in entries if entry not in dropped], dropped
 
 
@@ -76,9 +78,13 @@ def _is_remote(checkpoint: str) -> bool:
     return False
 
 
+NOTHING_FROZEN = {"EfficientNet": 0}
+"""What `frozen_stages` is where nothing is frozen, by the backbone's type; -1 for all others."""
+
+
 def _unfreeze(node: Any) -> None:
     if "frozen_stages" in node:
-        node["frozen_stages"] = -1
+        node["frozen_stages"] = NOTHING_FROZEN.get(node.get("type"), -1)
     if "norm_eval" in node:
         node["norm_eval"] = False
     if isinstance(node.get("norm_cfg"), Mapping) and "requires_grad" in node["norm_cfg"]:
@@ -100,4 +106,4 @@ def without_pretrained(node: Any) -> Any:
 def _pretrained(key: str, value: Any) -> bool:
     if key == "pretrained":
         return isinstance(value, str)
-    return key == "init_cfg" and isinstance(value, Mapping) and value.get("type") == "Pretrained"
+    return key == "init_cfg" and isinstance(value, Mapping) and "checkpoint" in value

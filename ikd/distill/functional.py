@@ -9,9 +9,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import Function, once_differentiable
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
@@ -28,6 +30,9 @@ __all__ = [
     "spatial_attention",
     "standardise",
 ]
+
+OVER_CHANNEL = (0, 2, 3)  # the axes that statistics of a channel run over
+EPS = 1e-6  # added to the deviation of a channel before dividing by it
 
 
 @dataclass(frozen=True)
@@ -156,10 +161,10 @@ def standardise(features: Tensor) -> Tensor:
     References:
         Cao et al., PKD, NeurIPS 2022, Eq. 4.
     """
-    centred = features - features.mean(dim=(0, 2, 3), keepdim=True)
+    centred = features - features.mean(dim=OVER_CHANNEL, keepdim=True)
     count = centred.numel() // centred.shape[1]
-    norm = torch.linalg.vector_norm(centred, dim=(0, 2, 3), keepdim=True)  # its gradient at 0 is 0; faster than std
-    return centred / (norm / math.sqrt(max(count - 1, 1)) + 1e-6)
+    norm = torch.linalg.vector_norm(centred, dim=OVER_CHANNEL, keepdim=True)  # its gradient at 0 is 0; faster than std
+    return centred / (norm / math.sqrt(max(count - 1, 1)) + EPS)
 
 
 def pearson_distance(student: Tensor, teacher: Tensor) -> Tensor:
@@ -175,7 +180,55 @@ def pearson_distance(student: Tensor, teacher: Tensor) -> Tensor:
     References:
         PKD, Eqs. 4-6.
     """
-    return F.mse_loss(standardise(student), standardise(teacher)) / 2
+    return PearsonDistance.apply(student, teacher)  # type: ignore[no-untyped-call]
+
+
+class PearsonDistance(Function):
+    """`pearson_distance` with its gradient in closed form: half the passes over the maps that autograd would make."""
+
+    @staticmethod
+    def forward(ctx: Any, student: Tensor, teacher: Tensor) -> Tensor:
+        """Return the distance; keep what both gradients need."""
+        (ours, *spread), (theirs, *their_spread) = _centred(student), _centred(teacher)
+        difference = ours.div_(spread[1] + EPS).sub_(theirs.div_(their_spread[1] + EPS))
+        ctx.save_for_backward(difference, student, *spread, teacher, *their_spread)
+        return difference.square().mean() / 2
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        r"""Return the gradients of both sides.
+
+        With c a centred channel, :math:`\sigma` its deviation and d the difference of the standardised maps the chain
+        rule gives :math:`d / (\sigma + \epsilon) - c \, (d \cdot c) / ((n-1) \, \sigma \, (\sigma + \epsilon)^2)`,
+        whose second part is 0 where a channel has no spread. The means of d are 0, so centring needs no term.
+        """
+        difference, *sides = ctx.saved_tensors
+        share = grad / difference.numel()
+        signs, wanted = (1, -1), ctx.needs_input_grad
+        student, teacher = (
+            _through_standardised(difference, side, sign * share) if needed else None
+            for side, sign, needed in zip((sides[:3], sides[3:]), signs, wanted, strict=True)
+        )
+        return student, teacher
+
+
+def _centred(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return features less their channel means, and these means and unbiased deviations, [1, C, 1, 1]."""
+    mean = features.mean(dim=OVER_CHANNEL, keepdim=True)
+    centred = features - mean
+    freedom = max(centred.numel() // centred.shape[1] - 1, 1)
+    return centred, mean, (centred.square().sum(dim=OVER_CHANNEL, keepdim=True) / freedom).sqrt()
+
+
+def _through_standardised(upstream: Tensor, side: Sequence[Tensor], factor: Tensor) -> Tensor:
+    """Return the gradient of features, [N, C, H, W], from `factor` times that of their standardised form."""
+    features, mean, deviation = side
+    freedom, scale = max(features.numel() // features.shape[1] - 1, 1), 1 / (deviation + EPS)
+    centred = features - mean
+    along = (centred * upstream).sum(dim=OVER_CHANNEL, keepdim=True)
+    radial = torch.where(deviation > 0, along * scale**2 / (freedom * deviation), 0)
+    return centred.mul_(-factor * radial).addcmul_(upstream, factor * scale)
 
 
 def kl_over_positions(student: Tensor, teacher: Tensor, tau: float) -> Tensor:

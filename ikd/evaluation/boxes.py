@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from ikd.augment import test_pipeline
 from ikd.config import Recipe
 from ikd.data import DataFiles, part_of
-from ikd.detectors import boxes_only
+from ikd.detectors import boxes_only, head_row
 from ikd.evaluation.plain_mmdet import predictions
+from ikd.evaluation.reading import equal_sizes, read_ahead
 from ikd.trial import Notify
 
 
@@ -26,16 +27,22 @@ def find_boxes(
 ) -> dict[int, NDArray[np.float32]]:
     """Run a teacher over every training image, as at test time.
 
+    Images of one size go through together and keep the padding that they have alone; the processes of
+    `schedule.workers` read them.
+
     Returns:
         By image id, [n, 5]: corners in pixels of the original image, and the score.
     """
-    pipeline = test_pipeline(scale=recipe.input.scale, keep_ratio=recipe.input.keep_ratio)
+    bordered = head_row(getattr(teacher, "bbox_head", None)).reads_border
+    pipeline = test_pipeline(scale=recipe.input.scale, keep_ratio=recipe.input.keep_ratio, bordered=bordered)
     with contextlib.redirect_stdout(io.StringIO()), DefaultScope.overwrite_default_scope("mmdet"):
         dataset = CocoDataset(**part_of(files, "train"), test_mode=True, pipeline=pipeline)
     found: dict[int, NDArray[np.float32]] = {}
-    batches = (pseudo_collate([dataset[index]]) for index in range(len(dataset)))
+    samples = read_ahead(dataset, range(len(dataset)), workers=recipe.schedule.workers)
+    batches = map(pseudo_collate, equal_sizes(samples, recipe.schedule.batch_size))
     with boxes_only(teacher):
-        for (result,) in predictions(teacher, batches, len(dataset), progress):
-            seen = result.pred_instances
-            found[int(result.img_id)] = torch.cat([seen.bboxes, seen.scores[:, None]], dim=1).cpu().float().numpy()
+        for results in predictions(teacher, batches, len(dataset), progress):
+            for result in results:
+                seen = result.pred_instances
+                found[int(result.img_id)] = torch.cat([seen.bboxes, seen.scores[:, None]], dim=1).cpu().float().numpy()
     return found

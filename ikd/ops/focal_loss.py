@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ikd.ops.kernel import kernel, working
@@ -26,10 +25,11 @@ def sigmoid_focal_loss_forward(
         gamma: focusing exponent, >= 0; 0 gives the alpha-weighted cross entropy.
         alpha: weight of positives, 0..1; negatives weigh 1 - alpha.
     """
-    x = working(logits)
-    positive = -alpha * torch.sigmoid(-x) ** gamma * F.logsigmoid(x)
-    negative = (alpha - 1) * torch.sigmoid(x) ** gamma * F.logsigmoid(-x)
-    output.copy_(torch.where(_is_target(x, target), positive, negative) * _row_weight(x, target, weight))
+    margin, factors = _margin(logits, target), (alpha - 1, -alpha)
+    loss = output if output.dtype == margin.dtype else torch.empty_like(margin)
+    torch._C._nn.log_sigmoid(margin, out=loss)  # type: ignore[call-arg]
+    loss *= _times(margin.neg_().sigmoid_().pow_(gamma), target, factors)
+    output.copy_(loss.mul_(_row_weight(loss, target, weight)))
 
 
 @kernel
@@ -37,15 +37,31 @@ def sigmoid_focal_loss_backward(
     logits: Tensor, target: Tensor, weight: Tensor, grad_input: Tensor, gamma: float, alpha: float
 ) -> None:
     """Write d loss / d logits into `grad_input`, [N, C]; the other arguments as in the forward kernel."""
-    x = working(logits)
-    p, q = torch.sigmoid(x), torch.sigmoid(-x)
-    positive = -alpha * q**gamma * (q - gamma * p * F.logsigmoid(x))
-    negative = (alpha - 1) * p**gamma * (gamma * q * F.logsigmoid(-x) - p)
-    grad_input.copy_(torch.where(_is_target(x, target), positive, negative) * _row_weight(x, target, weight))
+    margin, factors = _margin(logits, target), (1 - alpha, -alpha)
+    grad = grad_input if grad_input.dtype == margin.dtype else torch.empty_like(margin)
+    torch._C._nn.log_sigmoid(margin, out=grad)  # type: ignore[call-arg]
+    grad *= torch.sigmoid(margin).mul_(gamma)
+    wrong = margin.neg_().sigmoid_()
+    torch.sub(wrong, grad, out=grad)
+    grad *= _times(wrong.pow_(gamma), target, factors)
+    grad_input.copy_(grad.mul_(_row_weight(grad, target, weight)))
 
 
-def _is_target(x: Tensor, target: Tensor) -> Tensor:
-    return target.unsqueeze(1) == torch.arange(x.shape[1], device=x.device)  # [N, C]
+def _margin(logits: Tensor, target: Tensor) -> Tensor:
+    """Return how far each logit is on its right side, x where its class is the target, else -x; a new tensor."""
+    margin = logits.to(working(logits[:0]).dtype, copy=True)
+    return _times(margin, target, (-1.0, 1.0))
+
+
+def _times(values: Tensor, target: Tensor, factors: tuple[float, float]) -> Tensor:
+    """Multiply in place, by one factor off the target class of each row and by another on it; [N, C]."""
+    if not values.numel():
+        return values
+    column = target.clamp(0, values.shape[1] - 1).unsqueeze(1)
+    chosen = values.gather(1, column)
+    on_target = (target == column.squeeze(1)).unsqueeze(1)
+    values *= factors[0]
+    return values.scatter_(1, column, torch.where(on_target, chosen * factors[1], chosen * factors[0]))
 
 
 def _row_weight(x: Tensor, target: Tensor, weight: Tensor) -> Tensor:

@@ -15,10 +15,14 @@ import torch
 from torch import Tensor
 
 from ikd.errors import UnsupportedKernel
+from ikd.ops import carafe as _carafe
+from ikd.ops import deform_attn as _deform_attn
 from ikd.ops import deform_conv as _deform_conv
 from ikd.ops import focal_loss as _focal_loss
+from ikd.ops import masked_conv as _masked_conv
 from ikd.ops import nms as _nms
 from ikd.ops import roi_align as _roi_align
+from ikd.ops import roi_pool as _roi_pool
 from ikd.ops import torchvision as _torchvision
 from ikd.ops.deform_conv import Geometry
 
@@ -111,6 +115,7 @@ def _deform_conv_kernels(forward: Kernel, backward: Kernel) -> dict[str, Kernel]
         with_bias: bool,
         **options: int,
     ) -> None:
+        offset, mask = (_as_read(tensor, output) for tensor in (offset, mask))
         forward(weight, (features, offset, mask), output, _geometry(options))
         if with_bias:
             output += bias.view(-1, 1, 1)
@@ -133,8 +138,12 @@ def _deform_conv_kernels(forward: Kernel, backward: Kernel) -> dict[str, Kernel]
         with_bias: bool,
         **options: int,
     ) -> None:
-        grads = (grad_features, grad_offset, grad_mask, grad_weight)
+        offset, mask = (_as_read(tensor, grad_output) for tensor in (offset, mask))
+        of_offset, of_mask = torch.zeros_like(offset), torch.zeros_like(mask)
+        grads = (grad_features, of_offset, of_mask, grad_weight)
         backward(weight, (features, offset, mask), grad_output, grads, _geometry(options))
+        _add_as_read(grad_offset, of_offset)
+        _add_as_read(grad_mask, of_mask)
         if with_bias:
             grad_bias += grad_output.sum((0, 2, 3))
 
@@ -145,6 +154,34 @@ def _deform_conv_kernels(forward: Kernel, backward: Kernel) -> dict[str, Kernel]
         "modulated_deform_conv_forward": torch.no_grad()(modulated_forward),
         "modulated_deform_conv_backward": torch.no_grad()(modulated_backward),
     }
+
+
+def _as_read(tensor: Tensor, output: Tensor) -> Tensor:
+    """Return offsets or masks as the compiled modulated convolution reads them, [N, K, *] -> [N, K, Ho, Wo].
+
+    It walks through the numbers of an image with the steps of the output, whatever shape they have. mmdet's DyHead
+    gives it those of the finer level, and is trained to what comes of it.
+
+    Raises:
+        ValueError: there are fewer numbers than the kernel reads.
+    """
+    if tensor.shape[2:] == output.shape[2:]:
+        return tensor
+    wanted = (*tensor.shape[:2], *output.shape[2:])
+    numbers = tensor.flatten(1)
+    count = wanted[1] * wanted[2] * wanted[3]
+    if numbers.shape[1] < count:
+        shapes = f"{tuple(tensor.shape)} for an output of {tuple(output.shape)}"
+        raise ValueError(f"offsets and masks must have a number for every position of the output; got {shapes}")
+    return numbers[:, :count].view(wanted)
+
+
+def _add_as_read(grad: Tensor, found: Tensor) -> None:
+    """Add a gradient to the numbers that `_as_read` took."""
+    if grad.shape != found.shape:
+        missing = grad[0].numel() - found[0].numel()
+        found = torch.nn.functional.pad(found.flatten(1), (0, missing)).view(grad.shape)
+    grad += found
 
 
 def _geometry(options: dict[str, int]) -> Geometry:
@@ -159,7 +196,20 @@ def _geometry(options: dict[str, int]) -> Geometry:
 
 
 PLAIN: dict[str, Kernel] = {
+    "carafe_forward": _carafe.carafe_forward,
+    "carafe_backward": _carafe.carafe_backward,
+    "carafe_naive_forward": _carafe.carafe_naive_forward,
+    "carafe_naive_backward": _carafe.carafe_naive_backward,
+    "deform_roi_pool_forward": _roi_pool.deform_roi_pool_forward,
+    "deform_roi_pool_backward": _roi_pool.deform_roi_pool_backward,
+    "masked_im2col_forward": _masked_conv.masked_im2col_forward,
+    "masked_col2im_forward": _masked_conv.masked_col2im_forward,
+    "ms_deform_attn_forward": _deform_attn.ms_deform_attn_forward,
+    "ms_deform_attn_backward": _deform_attn.ms_deform_attn_backward,
     "nms": _nms.nms,
+    "nms_match": _nms.nms_match,
+    "roi_pool_forward": _roi_pool.roi_pool_forward,
+    "roi_pool_backward": _roi_pool.roi_pool_backward,
     "softnms": _nms.softnms,
     "roi_align_forward": _roi_align.roi_align_forward,
     "roi_align_backward": _roi_align.roi_align_backward,

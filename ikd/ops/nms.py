@@ -5,18 +5,22 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ikd.ops.kernel import kernel, working
 
 Floats = npt.NDArray[np.floating]
 Mask = npt.NDArray[np.bool_]
+Bytes = npt.NDArray[np.uint8]
 
 # Boxes go through in blocks, best scores first, and what a block suppresses is never compared again. Each block meets
 # the rest in chunks: 128 x 255 overlaps stay in the cache, and below the size from which torch uses several threads,
 # whose meeting points cost far more than they save where trials share the cores.
 BLOCK, CHUNK = 128, 255
-BLOCK_GPU, CHUNK_GPU = 1024, 65536  # there, launches and waits are what costs
+# On an accelerator launches and waits are what costs: one block, and with it one wait, takes all that a detector ever
+# has; its overlaps are 32 MiB of bits, made in chunks of 64 MiB.
+BLOCK_GPU, CHUNK_GPU = 16384, 1024
 
 
 @kernel
@@ -39,13 +43,37 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Ten
     kept = []
     while left.numel():
         block, left = left[:size], left[size:]
-        overlaps = _iou(boxes[block], boxes[block], offset) > threshold
-        survivors = torch.from_numpy(_greedy(overlaps.cpu().numpy())).to(block.device)
-        block = block[survivors]
+        rows = [_packed(_iou(boxes[part], boxes[block], offset) > threshold) for part in torch.split(block, chunk)]
+        survivors = torch.from_numpy(_greedy(torch.cat(rows).cpu().numpy()))
+        block = block[survivors.to(block.device, non_blocking=True)]
         kept.append(block)
-        overlapped = [(_iou(boxes[block], boxes[part], offset) > threshold).any(0) for part in torch.split(left, chunk)]
-        left = left[~torch.cat(overlapped)]
+        if left.numel():
+            overlapped = [
+                (_iou(boxes[block], boxes[part], offset) > threshold).any(0) for part in torch.split(left, chunk)
+            ]
+            left = left[~torch.cat(overlapped)]
     return torch.cat(kept) if kept else left
+
+
+@kernel
+def nms_match(dets: Tensor, iou_threshold: float) -> list[list[int]]:
+    """Group boxes around those that greedy suppression keeps.
+
+    Args:
+        dets: xyxy and score, [N, 5].
+        iou_threshold: a box joins the best kept one whose IoU with it is this or above.
+
+    Returns:
+        For each kept box, best score first, its index and those of the boxes that it suppressed, best score first.
+    """
+    boxes, left = working(dets)[:, :4], dets[:, 4].sort(descending=True)[1]
+    threshold, groups = float(np.float32(iou_threshold)), []
+    while left.numel():
+        rest = left[1:]
+        joins = _iou(boxes[left[:1]], boxes[rest], 0)[0] >= threshold
+        groups.append([*left[:1].tolist(), *rest[joins].tolist()])
+        left = rest[~joins]
+    return groups
 
 
 def _iou(first: Tensor, second: Tensor, offset: int) -> Tensor:
@@ -60,13 +88,24 @@ def _iou(first: Tensor, second: Tensor, offset: int) -> Tensor:
     return inter / (area + areas).sub_(inter)
 
 
-def _greedy(overlaps: Mask) -> Mask:
-    """Tell which boxes of one block stay, given who overlaps whom, in order of score; [B, B] -> [B]."""
-    alive = np.ones(len(overlaps), dtype=bool)
+def _packed(flags: Tensor) -> Tensor:
+    """Pack bools, [A, B], into bytes, lowest bit first, [A, ceil(B / 8)]: an eighth to bring to the CPU."""
+    bits = F.pad(flags, (0, -flags.shape[1] % 8)).view(torch.uint8).view(len(flags), -1, 8)
+    packed = bits[..., 0].clone()
+    for place in range(1, 8):
+        packed |= bits[..., place] << place
+    return packed
+
+
+def _greedy(overlaps: Bytes) -> npt.NDArray[np.intp]:
+    """Return which boxes of one block stay, given who overlaps whom, in order of score; packed bits of [B, B]."""
+    gone = np.zeros(overlaps.shape[1], dtype=np.uint8)
+    stay = []
     for i in range(len(overlaps)):
-        if alive[i]:
-            alive[i + 1 :] &= ~overlaps[i, i + 1 :]
-    return alive
+        if not gone[i >> 3] >> (i & 7) & 1:
+            stay.append(i)
+            gone |= overlaps[i]
+    return np.array(stay, dtype=np.intp)
 
 
 NAIVE, LINEAR, GAUSSIAN = 0, 1, 2

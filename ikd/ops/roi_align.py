@@ -152,16 +152,20 @@ def _points(rois: Tensor, features: Tensor, pooling: Pooling) -> Iterator[tuple[
     shift = 0.5 if pooling.aligned else 0.0
     corners = rois[:, 1:].where(_finite(rois), 0) * pooling.spatial_scale - shift
     extent = corners[:, 2:] - corners[:, :2]  # [R, 2] as x, y
-    if pooling.aligned and not bool((extent >= 0).all()):
-        raise ValueError("RoIAlign needs x2 >= x1 and y2 >= y1 in every RoI; got a negative size")
     if not pooling.aligned:
         extent = extent.clamp(min=1)
-    axis_x = _axis(corners[:, 0], extent[:, 0], pooling.aligned_width, width, pooling.sampling_ratio)
-    axis_y = _axis(corners[:, 1], extent[:, 1], pooling.aligned_height, height, pooling.sampling_ratio)
-    per_roi = axis_y.num_points * axis_x.num_points * (pooling.aligned_height * pooling.aligned_width)
+    bin_size = [extent[:, 1] / pooling.aligned_height, extent[:, 0] / pooling.aligned_width]
+    num_y, num_x = (_num_points(size, pooling.sampling_ratio) for size in bin_size)
+    on_y, on_x, fits = torch.stack([num_y, num_x, (extent >= 0).all(1).long()]).cpu()  # the one wait of a call
+    if not fits.all():
+        raise ValueError("RoIAlign needs x2 >= x1 and y2 >= y1 in every RoI; got a negative size")
+    axis_y = _axis(corners[:, 1], bin_size[0], num_y, (pooling.aligned_height, int(on_y.max())), height)
+    axis_x = _axis(corners[:, 0], bin_size[1], num_x, (pooling.aligned_width, int(on_x.max())), width)
+    per_roi = on_y * on_x * (pooling.aligned_height * pooling.aligned_width)
     limit = MAX_POINTS if pooling.pool_mode == AVERAGE else max(1, MAX_SAMPLES // channels)
     for part in _parts(per_roi, limit):
-        yield part, _join(rois[part, 0].long() * height, width, _take(axis_y, part), _take(axis_x, part))
+        total = int(per_roi[part].sum())
+        yield part, _join(rois[part, 0].long() * height, width, _take(axis_y, part), _take(axis_x, part), total)
 
 
 def _finite(rois: Tensor) -> Tensor:
@@ -169,19 +173,30 @@ def _finite(rois: Tensor) -> Tensor:
     return rois.isfinite().all(dim=1, keepdim=True)
 
 
-def _axis(start: Tensor, extent: Tensor, num_bins: int, size: int, sampling_ratio: int) -> Axis:
-    """Lay the grid along one axis of a map of `size` pixels; `start`, `extent` of the RoIs in feature pixels, [R]."""
-    bin_size = extent / num_bins
-    num_points = torch.full_like(start, sampling_ratio) if sampling_ratio > 0 else bin_size.float().ceil()
-    num_points = num_points.long()
-    bins = torch.arange(num_bins, device=start.device).view(-1, 1)
-    grid = torch.arange(int(num_points.max()), device=start.device)
+def _num_points(bin_size: Tensor, sampling_ratio: int) -> Tensor:
+    """Return how many grid points a bin has along an axis, from its size in feature pixels; [R] -> [R]."""
+    points = torch.full_like(bin_size, sampling_ratio) if sampling_ratio > 0 else bin_size.float().ceil()
+    return points.long()
+
+
+def _axis(start: Tensor, bin_size: Tensor, num_points: Tensor, shape: tuple[int, int], size: int) -> Axis:
+    """Lay the grid along one axis of a map of `size` pixels.
+
+    Args:
+        start: of the RoIs, in feature pixels, [R].
+        bin_size: likewise.
+        num_points: grid points of a bin, [R].
+        shape: bins P, and G, the most grid points of a bin.
+        size: pixels of the map.
+    """
+    bins, grid = (torch.arange(count, device=start.device) for count in shape)
     start, step = start.view(-1, 1, 1), bin_size.view(-1, 1, 1)
-    position = start + bins * step + (grid + 0.5) * step / num_points.clamp(min=1).view(-1, 1, 1)  # [R, P, G]
-    return Axis(position, *_taps(position, size), num_points)
+    within = (grid + 0.5) * step / num_points.clamp(min=1).view(-1, 1, 1)
+    position = start + bins.view(-1, 1) * step + within  # [R, P, G]
+    return Axis(position, *taps(position, size), num_points)
 
 
-def _taps(position: Tensor, size: int) -> tuple[Tensor, Tensor]:
+def taps(position: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """Lower and upper pixel of coordinates, [...], on an axis of `size` pixels, and their weights; [..., 2] each."""
     inside = (position >= -1) & (position <= size)  # mmcv: points up to a pixel off the map count, moved onto its edge
     clamped = torch.where(inside, position, 0).clamp(min=0, max=size - 1)
@@ -204,12 +219,12 @@ def _parts(per_roi: Tensor, limit: int) -> Iterator[slice]:
         begin += size
 
 
-def _join(image_row: Tensor, width: int, y: Axis, x: Axis) -> Points:
-    """Cross the two axes of each RoI; `image_row` counts the map rows before those of its image, [R]."""
+def _join(image_row: Tensor, width: int, y: Axis, x: Axis, total: int) -> Points:
+    """Cross the two axes of each RoI to `total` points; `image_row` counts the map rows before its image's, [R]."""
     (_, bins_y, grid_y), (_, bins_x, grid_x) = y.position.shape, x.position.shape
     num_points = (y.num_points * x.num_points).repeat_interleave(bins_y * bins_x)
     ends = num_points.cumsum(0)
-    starts, total = ends - num_points, int(ends[-1])
+    starts = ends - num_points
     bin_of = torch.arange(len(starts), device=starts.device).repeat_interleave(num_points, output_size=total)
     within = torch.arange(total, device=starts.device) - starts[bin_of]
     roi, cell = bin_of // (bins_y * bins_x), bin_of % (bins_y * bins_x)
@@ -245,7 +260,7 @@ def _spread_to_largest(grad_output: Tensor, rois: Tensor, y: Tensor, x: Tensor, 
     """Give the gradient of each bin and channel to the four pixels around its largest sample."""
     _, channels, height, width = grad_input.shape
     plane = rois[:, 0].long().view(-1, 1) * channels + torch.arange(channels, device=rois.device)  # [R, C]
-    taps_y, taps_x = _taps(working(y), height), _taps(working(x), width)
+    taps_y, taps_x = taps(working(y), height), taps(working(x), width)
     rows = plane.view(*plane.shape, 1, 1, 1) * height + taps_y[0]
     pixel = (rows.unsqueeze(-1) * width + taps_x[0].unsqueeze(-2)).flatten(-2)  # [R, C, P, P, 4]
     weight = outer_taps(taps_y[1], taps_x[1]) * (y != -1).unsqueeze(-1)

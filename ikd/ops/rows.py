@@ -47,9 +47,9 @@ def spread_rows(rows: Tensor, target: Tensor, weight: Tensor, source: Tensor, nu
     Returns:
         [P, C].
     """
-    order = target.int().argsort(stable=True)  # entries by table row; int32 sorts almost twice as fast as int64
-    counts = torch.bincount(target, minlength=num_rows)
-    return weighted_rows(rows, source[order], weight[order], counts.cumsum(0) - counts)
+    by_row, order = target.int().sort(stable=True)  # int32 sorts almost twice as fast as int64
+    starts = torch.searchsorted(by_row, torch.arange(num_rows, dtype=torch.int32, device=target.device))
+    return weighted_rows(rows, source[order], weight[order], starts)
 
 
 def outer_taps(rows: Tensor, columns: Tensor) -> Tensor:

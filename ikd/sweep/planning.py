@@ -15,7 +15,7 @@ from rich.text import Text
 
 from ikd.config import DRAWN, Recipe, Runner, SearchSpace, SweepFiles
 from ikd.errors import BadInput
-from ikd.home import cache
+from ikd.home import at_home, cache
 from ikd.sweep.driver import resolve, storage_of
 from ikd.sweep.extend import budgeted
 from ikd.sweep.measure import Measured, measured_before, measured_now
@@ -25,6 +25,7 @@ from ikd.sweep.records.text import duration, readable
 from ikd.sweep.records.trials import TrialRecord
 from ikd.sweep.schedulers.judges import build_judge, expected_epochs
 from ikd.sweep.storage.keeping import most_checkpoints
+from ikd.sweep.stores import Stores, forecast
 from ikd.sweep.study.database import open_study
 
 NUM_SAMPLES = 5
@@ -47,6 +48,7 @@ class DryRun:
         epochs_expected: epochs when early stopping keeps its share at every rung.
         measured: cost of an epoch, None when no earlier trial tells.
         checkpoints: how many there are at any time, at most.
+        stores: perturbations that are made for it, at most.
         levels: what is said of the levels that the base recipe distils; empty where nothing is, or the data are not
             there yet.
     """
@@ -63,6 +65,7 @@ class DryRun:
     epochs_expected: float
     measured: Measured | None
     checkpoints: int
+    stores: Stores
     levels: str = ""
 
     def seconds(self, epochs: float) -> float | None:
@@ -92,6 +95,7 @@ class DryRun:
             ),
             ("time", self._time()),
             ("disk", self._disk()),
+            *self.stores.lines(),
             *([("levels", self.levels)] if self.levels else []),
         ]
 
@@ -169,6 +173,9 @@ def dry_run(
     bound = fixed + (number - len(anchors)) * files.recipe.total_epochs
     expected = fixed + _expected_epochs(files, range(len(anchors), number))
     limit = files.space.budget.epochs
+    measured = measured_now(files, storage_of(files.runner)) if measure else measured_before(files, folder)
+    with at_home(folder.home):
+        stores = forecast(files.space, files.recipe, files.runner, [one.recipe for one in anchors], number)
     return DryRun(
         name=folder.name,
         directory=folder.path,
@@ -180,7 +187,7 @@ def dry_run(
         trials=number,
         epochs_bound=min(bound, limit) if limit else bound,
         epochs_expected=min(expected, limit) if limit else expected,
-        measured=measured_now(files, storage_of(files.runner)) if measure else measured_before(files, folder),
+        measured=measured,
         checkpoints=most_checkpoints(
             files.space,
             files.recipe,
@@ -188,6 +195,7 @@ def dry_run(
             slots=files.runner.concurrency,
             anchors=len(anchors),
         ),
+        stores=stores,
         levels=_levels(files.recipe),
     )
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,8 @@ from mmengine.dist import get_rank
 from mmengine.hooks import Hook, RuntimeInfoHook
 from mmengine.runner import Runner
 
+from ikd.attack import Hold, adversarial_copies, attack_of, attacked_at_once
+from ikd.augment import UNALTERED
 from ikd.config import Recipe
 from ikd.training.averaging import average_statistics, average_values
 from ikd.training.checkpoint import Content, save, save_last, student_file
@@ -56,6 +60,45 @@ def altering_rule(recipe: Recipe) -> str | None:
     if recipe.distill.me.enabled:
         return "me"
     return "augment" if recipe.augment.enabled else None
+
+
+class CraftHook(Hook):
+    """Crafts the adversarial copies of a batch, while the loader's processes read the next one.
+
+    Stands before everything else that looks at a batch; the random numbers of the training are none of its.
+    """
+
+    priority = "HIGHEST"
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._attack, self._batch_size = attack_of(recipe), attacked_at_once(recipe)
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Put `adversarial` in the place of what it is made from; plain epochs have neither."""
+        if UNALTERED in data_batch:
+            unaltered, teacher = data_batch.pop(UNALTERED), runner.model.teacher
+            data_batch["adversarial"] = adversarial_copies(
+                self._attack, teacher, unaltered, batch_size=self._batch_size
+            )
+
+
+class HoldHook(Hook):
+    """Keeps the perturbations that a trial reads, now or in a later stage, from being deleted.
+
+    Args:
+        folders: of their stores.
+    """
+
+    def __init__(self, folders: Iterable[Path]) -> None:
+        self._hold = Hold(folders)
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Say that they are in use."""
+        self._hold.keep()
+
+    def before_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Say that they are in use."""
+        self._hold.keep()
 
 
 class ReportHook(Hook):

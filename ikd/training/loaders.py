@@ -21,6 +21,7 @@ from mmengine.dataset import Compose
 from ikd.augment import PARTNER, specific_arguments, test_pipeline, train_pipeline
 from ikd.config import Recipe, StagePlan
 from ikd.data import TRAINED_ON, DataFiles, part_of
+from ikd.detectors import head_row
 from ikd.training import averaging as _shared  # noqa: F401, registers the samplers
 
 Config = dict[str, Any]
@@ -84,6 +85,11 @@ class SeededCocoDataset(CocoDataset):
         return super().__getitem__(index)
 
 
+def crafts_online(recipe: Recipe) -> bool:
+    """Whether a stage crafts its adversarial copies while training."""
+    return recipe.adversarial.enabled and recipe.attack.store == "online"
+
+
 @dataclass(frozen=True)
 class Phase:
     """Epochs of a stage with one pipeline.
@@ -115,7 +121,15 @@ def phases(plan: StagePlan) -> list[Phase]:
 def train_loader(
     plan: StagePlan, files: DataFiles, *, perturbations: Path | None, boxes: Path | None, with_masks: bool
 ) -> Config:
-    """Return the mmengine config of the training loader of one stage, all its phases included."""
+    """Return the mmengine config of the training loader of one stage, all its phases included.
+
+    Args:
+        plan: the stage.
+        files: data of the recipe.
+        perturbations: folder of the store; None without the adversarial term, or where its copies are crafted online.
+        boxes: what drives masking enhancement; None without it.
+        with_masks: load instance masks too.
+    """
     recipe = plan.recipe
     shared: Config = {
         "scale": recipe.input.scale,
@@ -131,6 +145,7 @@ def train_loader(
         train_pipeline(
             augment=specific_arguments(recipe, boxes) if phase.alters else None,
             perturbations=reader if phase.attacks else None,
+            crafted_later=phase.attacks and crafts_online(recipe),
             **shared,
         )
         for phase in phases(plan)
@@ -149,9 +164,10 @@ def train_loader(
     }
 
 
-def val_loader(recipe: Recipe, files: DataFiles) -> Config:
+def val_loader(recipe: Recipe, files: DataFiles, student: Any) -> Config:
     """Return the mmengine config of the validation loader."""
-    pipeline = test_pipeline(scale=recipe.input.scale, keep_ratio=recipe.input.keep_ratio)
+    bordered = head_row(getattr(student, "bbox_head", None)).reads_border
+    pipeline = test_pipeline(scale=recipe.input.scale, keep_ratio=recipe.input.keep_ratio, bordered=bordered)
     dataset = part_of(files, "val") | {"type": "mmdet.CocoDataset", "test_mode": True, "pipeline": pipeline}
     # One image at a time, as mmdet validates: in a batch the padding, and so the metrics, depend on the neighbours.
     return _loader(recipe, dataset) | {"batch_size": 1, "sampler": {"type": "DefaultSampler", "shuffle": False}}

@@ -11,12 +11,15 @@ from typing import Any
 
 import torch
 
-from ikd.config import Recipe, StagePlan
+from ikd.config import Recipe, StagePlan, Teacher, load_recipe
 from ikd.data import DataFiles
 from ikd.detectors import build_detector, freeze
 from ikd.errors import BadInput, refuse
 from ikd.training.levels import choose_levels
 from ikd.training.model import build_model, load_teacher, model_config
+from ikd.training.rehearsal.stage import rehearse
+
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -49,10 +52,15 @@ def device_of(recipe: Recipe) -> torch.device:
     return torch.device(recipe.device)
 
 
-def check(recipe: Recipe) -> DataFiles:
+def check(recipe: Recipe, device: torch.device = CPU) -> DataFiles:
     """Refuse a recipe that does not fit its data, detectors or checkpoints, before anything is trained.
 
-    A teacher that is still to be trained is built with random weights: what matters here is whether the pair fits.
+    Each stage is built and rehearsed on two images, and so is the training of each teacher that has no checkpoint yet:
+    such a teacher has random weights, as what matters here is whether the pair fits and can make a step.
+
+    Args:
+        recipe: what would be trained.
+        device: where to rehearse; a sweep's driver leaves the GPU to the trials.
 
     Raises:
         BadInput: names the field, the value and what would be right.
@@ -61,11 +69,30 @@ def check(recipe: Recipe) -> DataFiles:
     _check_length(recipe, files)
     _check_outlines(recipe, files)
     for plan in recipe.stages:
-        _check_stage(plan, files)  # one teacher at a time
+        _check_stage(plan, files, device, sees=any(other.boxes_from == plan.teacher for other in recipe.stages))
+    for name in dict.fromkeys(stage.teacher for stage in recipe.teachers.stages):
+        teacher = recipe.teachers.available[name]
+        if teacher.checkpoint is None:
+            _check_teacher_training(name, teacher_recipe(recipe, teacher), device)
     return files
 
 
-def _check_stage(plan: StagePlan, files: DataFiles) -> None:
+def teacher_recipe(recipe: Recipe, teacher: Teacher) -> Recipe:
+    """Return the recipe that trains `teacher`: its own, with detector, data and device of the recipe it teaches in."""
+    assert teacher.recipe is not None
+    detector = teacher.model_dump(exclude={"recipe", "ap"})
+    own = load_recipe(teacher.recipe).student_alone()
+    return own.with_values({"student": detector, "data": recipe.data.model_dump(), "device": recipe.device})
+
+
+def _check_teacher_training(name: str, training: Recipe, device: torch.device) -> None:
+    try:
+        check(training, device)
+    except BadInput as error:
+        raise BadInput(f"teachers.available.{name}, which has no checkpoint and would be trained: {error}") from error
+
+
+def _check_stage(plan: StagePlan, files: DataFiles, device: torch.device, *, sees: bool) -> None:
     chosen, teacher = plan.recipe.teacher, None
     with torch.random.fork_rng(devices=[]):
         if chosen is not None and chosen.checkpoint is not None:
@@ -81,6 +108,7 @@ def _check_stage(plan: StagePlan, files: DataFiles) -> None:
         _check_masks(files.val, "student, whose masks are validated", model.student)
     if plan.recipe.adversarial.enabled and teacher is not None:  # the attack asks the teacher's whole loss
         _check_masks(files.train, f"teacher {plan.teacher}, which adversarial.enabled attacks", teacher)
+    rehearse(plan, files, model, teacher, device=device, sees=sees and teacher is not None)
 
 
 def said_of_levels(recipe: Recipe) -> list[str]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ikd.config import Recipe
-from ikd.distill import check_precision
 from ikd.training.costs import check_costs
-from ikd.training.prepared import Prepared, device_of
+from ikd.training.prepared import Prepared
 from ikd.training.processes import check_processes
 from ikd.training.sharing import prepare
 from ikd.training.trial import TrialResult, train
@@ -48,7 +47,6 @@ def run_trial(  # noqa: PLR0913 - one keyword for each thing that a caller decid
     """
     check_costs(options.costs)
     check_processes(recipe, options.processes)
-    check_precision(recipe, device_of(recipe))
     return train(
         recipe,
         report,

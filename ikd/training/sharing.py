@@ -7,17 +7,28 @@ from pathlib import Path
 
 import torch
 
-from ikd.attack import DIFGSM, PerturbationStore, TrainingImages, generate, perturbation_key
+from ikd.attack import (
+    PerturbationStore,
+    TrainingImages,
+    attack_of,
+    attacked_at_once,
+    generate,
+    make_room,
+    perturbation_key,
+    touch,
+)
 from ikd.augment import TeacherBoxes
-from ikd.config import Recipe, StagePlan, Teacher, load_recipe
-from ikd.data import DataFiles
+from ikd.config import Recipe, StagePlan, Teacher
+from ikd.data import DataFiles, perturbed
 from ikd.detectors import weights_sha256
-from ikd.errors import CheckpointError
+from ikd.distill import check_precision
+from ikd.errors import CheckpointError, refuse
 from ikd.evaluation import find_boxes
 from ikd.home import cache, digest, entry
 from ikd.training.checkpoint import resumable
+from ikd.training.loaders import crafts_online
 from ikd.training.model import load_teacher
-from ikd.training.prepared import Prepared, PreparedStage, check, device_of
+from ikd.training.prepared import Prepared, PreparedStage, check, device_of, teacher_recipe
 from ikd.training.trial import train
 from ikd.training.worker_state import determinism, reset, settle
 from ikd.trial import EpochReport, NotifyOf, TrialFolder
@@ -32,8 +43,9 @@ def prepare(recipe: Recipe, progress: NotifyOf | None = None) -> Prepared:
         BadInput: data, detectors or checkpoints that do not fit, before anything is trained.
     """
     settle()
+    check_precision(recipe, device_of(recipe))
     try:
-        files = check(recipe)
+        files = check(recipe, device_of(recipe))
         with determinism(recipe):
             return Prepared(files, tuple(_stage(recipe, plan, files, progress) for plan in recipe.stages))
     finally:
@@ -44,8 +56,11 @@ def perturb(recipe: Recipe, progress: NotifyOf | None = None) -> dict[str, Path]
     """Make the perturbations of a recipe's teachers; return their folders by teacher, where a stage uses them.
 
     Raises:
-        BadInput: see `prepare`.
+        BadInput: see `prepare`; the recipe makes them while it trains.
     """
+    if crafts_online(recipe):
+        rule = "must be disk to make perturbations before the training"
+        refuse(f"recipe {recipe.name}: attack.store", rule, recipe.attack.store)
     stages = zip(recipe.stages, prepare(recipe, progress).stages, strict=True)
     return {
         plan.teacher: made.perturbations
@@ -60,7 +75,9 @@ def _stage(recipe: Recipe, plan: StagePlan, files: DataFiles, progress: NotifyOf
     teacher = recipe.teachers.available[plan.teacher]
     weights = teacher_weights(recipe, teacher, files, progress)
     perturbations = boxes = None
-    if plan.recipe.adversarial.enabled:
+    if crafts_online(plan.recipe):
+        _check_online(plan.recipe)
+    elif plan.recipe.adversarial.enabled:
         perturbations = _perturbations(plan.recipe, files, _loaded(recipe, teacher, weights, files), progress)
     if plan.boxes_from is not None:
         seeing = recipe.teachers.available[plan.boxes_from]
@@ -69,16 +86,21 @@ def _stage(recipe: Recipe, plan: StagePlan, files: DataFiles, progress: NotifyOf
     return PreparedStage(weights, perturbations, boxes)
 
 
+def _check_online(recipe: Recipe) -> None:
+    """Refuse what the first step would stumble over.
+
+    Raises:
+        BadInput: the attack is too weak for whole grey levels, or the images are changed by more than flip and crop.
+    """
+    attack_of(recipe)
+    for name in ("cutout", "copy_paste"):
+        if getattr(recipe.input, name).enabled:
+            rule = f"must be disk with input.{name}, which cannot be done once more to copies that are crafted later"
+            refuse(f"recipe {recipe.name}: attack.store", rule, recipe.attack.store)
+
+
 def _loaded(recipe: Recipe, teacher: Teacher, weights: Path | str, files: DataFiles) -> torch.nn.Module:
     return load_teacher(teacher, weights, files.classes).to(device_of(recipe))
-
-
-def teacher_recipe(recipe: Recipe, teacher: Teacher) -> Recipe:
-    """Return the recipe that trains `teacher`: its own, with detector, data and device of the recipe it teaches in."""
-    assert teacher.recipe is not None
-    detector = teacher.model_dump(exclude={"recipe", "ap"})
-    own = load_recipe(teacher.recipe).student_alone()
-    return own.with_values({"student": detector, "data": recipe.data.model_dump(), "device": recipe.device})
 
 
 def teacher_weights(recipe: Recipe, teacher: Teacher, files: DataFiles, progress: NotifyOf | None) -> Path | str:
@@ -100,7 +122,7 @@ def _train_teacher(training: Recipe, folder: Path, progress: NotifyOf | None) ->
         if progress is not None:
             progress(f"teacher {training.name}", epoch.epoch, training.total_epochs)
 
-    alone = Prepared(check(training), (PreparedStage(),))
+    alone = Prepared(check(training, device_of(training)), (PreparedStage(),))
     run = partial(train, training, tell, directory=folder, prepared=alone)
     try:
         run(resumable(folder))
@@ -111,32 +133,24 @@ def _train_teacher(training: Recipe, folder: Path, progress: NotifyOf | None) ->
 
 
 def _perturbations(recipe: Recipe, files: DataFiles, teacher: torch.nn.Module, progress: NotifyOf | None) -> Path:
-    settings = recipe.attack
-    attack = DIFGSM(
-        eps=settings.eps,
-        step=min(settings.step, settings.eps),  # eps 0 is no attack at all
-        steps=settings.steps,
-        momentum=settings.momentum,
-        diversity_probability=settings.diversity.probability,
-        diversity_min_scale=settings.diversity.min_scale,
-        loss=settings.loss,
-        published=settings.published,
-        seed=recipe.seed,
-    )
+    attack = attack_of(recipe)
     source = TrainingImages(files.train, files.train_images, recipe.input.scale, recipe.input.keep_ratio)
     key = perturbation_key(teacher, source, attack, data_fingerprint=files.fingerprint())
     store = PerturbationStore(cache("perturbations"), key)
     with entry("perturbations", store.folder.name):
         if not store.complete:
+            make_room(perturbed(source.annotations, source.input_size, source.keep_ratio).bytes)
             generate(
                 teacher,
                 source,
                 store,
                 attack,
-                batch_size=1 if settings.published else settings.batch_size,
+                batch_size=attacked_at_once(recipe),
+                workers=recipe.schedule.workers,
                 device=str(device_of(recipe)),
                 progress=(lambda done, total: progress("perturbations", done, total)) if progress else None,
             )
+        touch(store.folder)
     return store.folder
 
 

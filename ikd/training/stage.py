@@ -17,8 +17,8 @@ from ikd.config import Recipe, StagePlan
 from ikd.distill import arrange
 from ikd.distill.detector import DistillDetector
 from ikd.evaluation import CocoEvaluator
-from ikd.training.hooks import EpochHook, PlaceHook, ReportHook
-from ikd.training.loaders import train_loader, val_loader
+from ikd.training.hooks import CraftHook, EpochHook, HoldHook, PlaceHook, ReportHook
+from ikd.training.loaders import crafts_online, train_loader, val_loader
 from ikd.training.model import build_model, load_teacher
 from ikd.training.optim import optim_wrapper, param_schedulers
 from ikd.training.prepared import Prepared, PreparedStage, device_of
@@ -40,6 +40,12 @@ class StageRun:
     def made(self) -> PreparedStage:
         """What was made for this stage."""
         return self.prepared.stages[self.index]
+
+    @property
+    def stores(self) -> list[Path]:
+        """Folders of the perturbations that this stage and later ones read."""
+        made = (one.perturbations for one in self.prepared.stages[self.index :])
+        return [folder for folder in made if folder is not None]
 
     @property
     def schedule_epochs(self) -> int:
@@ -72,12 +78,13 @@ def build_runner(stage: StageRun, progress: Progress, *, scratch: Path, report: 
     recipe, plan, files, made = stage.recipe, stage.plan, stage.prepared.files, stage.made
     model = _model_of(stage)
     model.validates_masks = "segm" in recipe.validate
-    with_masks = bool(getattr(model.student, "with_mask", False))
+    read_masks = [model.student, *([model.teacher] if crafts_online(plan.recipe) else [])]
+    with_masks = any(getattr(detector, "with_mask", False) for detector in read_masks)
     samples = train_loader(plan, files, perturbations=made.perturbations, boxes=made.boxes, with_masks=with_masks)
     with DefaultScope.overwrite_default_scope("mmdet"), contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints
         pinned = {"pin_memory": device_of(recipe).type == "cuda"}  # images go to the GPU while the CPU goes on
         train = TrialRunner.build_dataloader(samples | pinned, recipe.seed)
-        val = TrialRunner.build_dataloader(val_loader(recipe, files) | pinned, recipe.seed)
+        val = TrialRunner.build_dataloader(val_loader(recipe, files, model.student) | pinned, recipe.seed)
     runner = TrialRunner(
         model=model,
         work_dir=str(scratch / f"rank-{get_rank()}"),
@@ -92,7 +99,12 @@ def build_runner(stage: StageRun, progress: Progress, *, scratch: Path, report: 
             "runtime_info": PlaceHook(),
             **dict.fromkeys(("timer", "logger", "checkpoint", "sampler_seed")),
         },
-        custom_hooks=[EpochHook(recipe.seed), ReportHook(recipe, progress, report, stage=stage.index)],
+        custom_hooks=[
+            EpochHook(recipe.seed),
+            HoldHook(stage.stores),
+            *([CraftHook(plan.recipe)] if crafts_online(plan.recipe) else []),
+            ReportHook(recipe, progress, report, stage=stage.index),
+        ],
         visualizer={"type": "Visualizer", "vis_backends": []},
         env_cfg={"mp_cfg": {"mp_start_method": "fork", "opencv_num_threads": 0}},
         randomness={"seed": recipe.seed},

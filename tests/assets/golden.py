@@ -28,7 +28,7 @@ def curve(variant: str, home: Path) -> list[dict[str, float]]:
     from ikd.data import draw_dataset
     from ikd.detectors import build_detector
     from ikd.distill.detector import DistillDetector
-    from ikd.training import DataFiles, model_config, run_trial
+    from ikd.training import DataFiles, model_config, prepare, run_trial
 
     torch.set_num_threads(1)  # the order of a sum is part of the curve
     data = home / "golden-data"
@@ -63,8 +63,9 @@ def curve(variant: str, home: Path) -> list[dict[str, float]]:
         steps.append({name: round(float(value), 7) for name, value in losses.items()})
         return losses
 
+    prepared = prepare(recipe)  # which rehearses a step or two of its own
     with mock.patch.object(DistillDetector, "train_step", record):
-        run_trial(recipe, directory=home / f"golden-{variant}")
+        run_trial(recipe, directory=home / f"golden-{variant}", prepared=prepared)
     return steps
 
 

@@ -84,7 +84,7 @@ def test_what_is_refused_is_refused_in_the_same_words() -> None:
 
 @pytest.fixture
 def filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home with the cache of the time before, in which nothing may be made."""
+    """A home with the cache of the time before, in which nothing but perturbations may be made."""
     shutil.copytree(facts.CACHE, tmp_path / "cache")
     for file in (tmp_path / "cache").rglob("*.pth.text"):
         file.rename(file.with_suffix(""))
@@ -94,7 +94,7 @@ def filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     def made(*arguments: Any, **keywords: Any) -> None:
         raise AssertionError("is made anew")
 
-    for name in ("train", "generate", "find_boxes"):
+    for name in ("train", "find_boxes"):
         monkeypatch.setattr(f"ikd.training.sharing.{name}", made)
     return tmp_path
 
@@ -105,17 +105,30 @@ def test_a_cache_filled_before_is_found(filled: Path) -> None:
     (stage,) = trained.stages
     assert stage.weights in list(cache.glob("teachers/*/best.pth"))
     (stage,) = attacking.stages
-    assert (stage.perturbations, stage.boxes) == (next(cache.glob("perturbations/*/")), next(cache.glob("boxes/*.npz")))
+    assert stage.boxes == next(cache.glob("boxes/*.npz"))
     assert stage.perturbations is not None
+    assert not list(stage.perturbations.glob("*.png"))
     store = PerturbationStore.open(stage.perturbations)
     assert [store.read(number).shape for number in (1, 2, 3)] == [(64, 64, 3)] * 3
     assert set(store.read(1).ravel()) <= {-2, 0, 2}
 
 
+def test_perturbations_of_before_only_take_space_that_is_had_back(
+    filled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are files that nobody reads any more, the oldest that there are."""
+    cache = filled / "cache" / "perturbations"
+    (before,) = cache.glob("*/")
+    assert list(before.glob("*.png"))
+    monkeypatch.setenv("IKD_STORE_GB", "1e-6")
+    (stage,) = prepare(facts.cached_recipes(filled / "weights.pth")[1]).stages
+    assert list(cache.glob("*/")) == [stage.perturbations]
+
+
 def test_what_another_recipe_needs_is_not_found(filled: Path) -> None:
     trained, attacking = facts.cached_recipes(filled / "weights.pth")
     with pytest.raises(AssertionError, match="is made anew"):
-        prepare(attacking.with_values({"attack.steps": 2}))
+        prepare(attacking.with_values({"input.scale": [96, 96]}))
     teacher = {"small": {**facts.TEACHER, "recipe": "small_r18_teacher"}}
     with pytest.raises(AssertionError, match="is made anew"):
         prepare(trained.with_values({"teachers.available": teacher}))

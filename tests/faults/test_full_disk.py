@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
+from ikd.attack import PerturbationStore
+from ikd.errors import DiskFull
 from ikd.tracking.tracker import SPOOL
 from tests.faults.conftest import MakeSweep, NoteFault
 from tests.faults.sweeps import LIMIT_SECONDS, Sweep
@@ -112,3 +116,25 @@ def test_the_spool_of_tracking(make_sweep: MakeSweep, small_disk: SmallDisk, not
     sweep.settings["runner"] = {"concurrency": 2, "tracking": {"uri": "local"}}
     sweep.run()
     note_fault("disk full under the spool of tracking", sweep.check())
+
+
+def write(store: PerturbationStore, image_ids: Iterable[int], delta: Any) -> None:
+    for image_id in image_ids:
+        store.write(image_id, delta)
+
+
+def test_perturbations_go_on_after_those_that_fitted(small_disk: SmallDisk) -> None:
+    """What fitted is whole and read, the message says what to do, and the same call finishes when there is space."""
+    delta = np.random.default_rng(0).integers(-8, 9, (200, 320, 3), dtype=np.int8)  # 90 kB each, 3 MiB in all
+    store = PerturbationStore(small_disk.path, {"teacher": "one"})
+    (small_disk.path / "filler").write_bytes(b"x" * 2**21)
+    with pytest.raises(DiskFull, match="disk full while writing"):
+        write(store, range(100), delta)
+    written = len(store)
+    assert 0 < written < 100
+    assert len(store.missing(range(100))) == 100 - written
+    assert all(np.array_equal(store.read(image_id), delta) for image_id in range(written))
+    assert not list(store.folder.glob(".*"))
+    small_disk.free()
+    write(store, store.missing(range(written + 5)), delta)
+    assert store.missing(range(written + 5)) == []

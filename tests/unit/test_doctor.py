@@ -239,6 +239,27 @@ def test_free_disk_space_has_two_limits(free_bytes: int, status: str) -> None:
     assert check_free(Path("/somewhere"), free_bytes, "set IKD_HOME").status == status
 
 
+@pytest.mark.parametrize(
+    ("bound", "status", "text"),
+    [
+        (None, "ok", "kept within 500 GB; one store takes about 120 GB for COCO"),
+        ("0.001", "ok", "kept within 0.001 GB"),
+        ("1e9", "warn", "kept within 1e+09 GB"),
+        ("much", "fail", "IKD_STORE_GB: must be a number of GB above 0, but got 'much'"),
+    ],
+)
+def test_the_bound_of_perturbations_is_said(
+    bound: str | None, status: str, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("IKD_STORE_GB", raising=False)
+    if bound is not None:
+        monkeypatch.setenv("IKD_STORE_GB", bound)
+    check = one(doctor.perturbations())
+    assert check.status == status
+    assert text in check.detail
+    assert ("IKD_STORE_GB" in check.advice) == (status != "ok")
+
+
 def test_a_home_that_cannot_be_written_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("IKD_HOME", str(tmp_path / "file" / "ikd"))  # a file in the way stops root too

@@ -41,7 +41,19 @@ ONLY_UNDER = {"ray": ("sweep/tune/",), "optuna": ("sweep/samplers/", "sweep/stud
 
 IN_SWEEP = (
     *("rebuild", "planning", "driver", "tune", "preflight", "extend", "measure", "status", "conductor", "budget"),
-    *("mirror", "proposals", "schedulers", "samplers", "study", "view", "storage", "records", "training", "signals"),
+    *(
+        "mirror",
+        "stores",
+        "proposals",
+        "schedulers",
+        "samplers",
+        "study",
+        "view",
+        "storage",
+        "records",
+        "training",
+        "signals",
+    ),
 )
 """The files and folders of `ikd/sweep`, highest first; one may import those after it."""
 

@@ -10,6 +10,7 @@ from ikd.config.recipe.sections import RecipeSections
 
 LATER: Mapping[str, Any] = {
     "adversarial.updates_statistics": True,
+    "attack.store": "disk",
     "deterministic": False,
     "distill.keep_strength": False,
     "distill.levels": "all",
@@ -96,10 +97,16 @@ def _terms_in_force(recipe: RecipeSections) -> dict[str, Any]:
         found["augment"] = augment
     if recipe.adversarial.enabled:
         found["adversarial"] = raw["adversarial"]
-        found["attack"] = {key: value for key, value in raw["attack"].items() if key != "batch_size"}
+        found["attack"] = _attack(raw["attack"], recipe.seed)
     if distill := _distill(raw["distill"], adversarial=recipe.adversarial.enabled):
         found["distill"] = distill
     return found
+
+
+def _attack(attack: dict[str, Any], seed: int) -> dict[str, Any]:
+    """Return what acts of an attack; its seed is left out where it is the recipe's, which it was before it had one."""
+    idle = {"batch_size"} | ({"seed"} if attack["seed"] == seed else set())
+    return {key: value for key, value in attack.items() if key not in idle}
 
 
 def _augment(raw: dict[str, Any], *, enhanced: bool) -> dict[str, Any]:

@@ -92,6 +92,11 @@ class Attack(Section):
     """What the attack maximises."""
     batch_size: Count = 8
     """Images attacked at once; changes speed only."""
+    store: Literal["disk", "online"] = "disk"
+    """`disk` makes the copies once and keeps their perturbations; `online` makes them anew for each training batch, on
+    the device that trains: no space, but the teacher's `steps` forward and backward passes in every step."""
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    """Seed of what the attack draws. Apart from the recipe's, so that repeats over seeds share their perturbations."""
     published: bool = False
     """Reproduce the authors' attack where ours differs (range-scaled eps, square diversity, unmoved boxes)."""
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import Function, once_differentiable
 from torch.linalg import vector_norm
 from torch.nn import functional as F
 
@@ -37,12 +39,29 @@ class NonLocal(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return the block's output: [N, C, H, W] -> [N, C, H, W]."""
+        return features + self.change(features)
+
+    def change(self, features: Tensor) -> Tensor:
+        """Return what the block adds to a map: [N, C, H, W] -> [N, C, H, W]."""
+        down, up, shift = self.factors(features)
+        cells = features.flatten(2)
+        return torch.baddbmm(shift, up.expand(len(cells), -1, -1), torch.bmm(down, cells)).view_as(features)
+
+    def factors(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the block as the linear map of each image that it is, once its keys and values are known.
+
+        Returns:
+            down [N, inner, C], up [C, inner] and shift [N, C, 1]: a cell x gets x + up (down x) + shift.
+        """
         window = (min(self.stride, features.shape[2]), min(self.stride, features.shape[3]))
-        keys, values = (F.max_pool2d(layer(features), window).flatten(2) for layer in (self.key, self.value))
+        weight, bias = (
+            torch.cat([getattr(one, part) for one in (self.key, self.value)]) for part in ("weight", "bias")
+        )
+        keys, values = F.max_pool2d(F.conv2d(features, weight, bias), window).flatten(2).chunk(2, dim=1)
         mixing = torch.bmm(values, keys.transpose(1, 2)) / keys.shape[2]  # [N, inner, inner]
-        queries = self.query(features)
-        mixed = torch.bmm(mixing, queries.flatten(2)).view_as(queries)
-        return features + self.out(mixed)
+        up = self.out.weight.flatten(1)
+        shift = up @ (mixing @ _column(self.query.bias)) + _column(self.out.bias)
+        return mixing @ self.query.weight.flatten(1), up, shift
 
 
 class FBKD(nn.Module):
@@ -106,23 +125,87 @@ class FBKD(nn.Module):
         whole = self.w_feature * self._root(normaliser.elements(channels * height * width), num_images)
         of_channels = self.w_attention * self._root(normaliser.channels(channels), num_images)
         of_cells = self.w_attention * self._root(normaliser.cells(height * width), num_images)
-        channel = self.channel_adapter(student.mean(dim=(2, 3))) - teacher.mean(dim=(2, 3))
-        spatial = self.spatial_adapter(student.mean(dim=1, keepdim=True)) - teacher.mean(dim=1, keepdim=True)
-        relation = self.relation_adapter(self.student_relation(student)) - self.teacher_relation(teacher)
-        feature = self.feature_adapter(student) - teacher
         with torch.no_grad():  # the two factors of sqrt(m)
             ours, theirs = (attention(features, self.temperature) for features in (student, teacher))
             of_cell, of_channel = (((one + other) / 2).sqrt() for one, other in zip(ours, theirs, strict=True))
-        feature = feature * of_cell[:, None]
-        if self.channel_mask:
-            feature = feature * of_channel[:, :, None, None]
-        return {  # vector_norm has the gradient 0 at 0, where the root of a sum of squares would have NaN
-            "feature": whole * vector_norm(feature),
-            "channel": of_channels * vector_norm(channel),
-            "spatial": of_cells * vector_norm(spatial),
-            "relation": whole * vector_norm(relation),
+        factors = (of_cell.flatten(1)[:, None], *((of_channel[:, :, None],) if self.channel_mask else ()))
+        student, per_channel, per_cell = WithMeans.apply(student)  # type: ignore[no-untyped-call]
+        channel = self.channel_adapter(per_channel) - teacher.mean(dim=(2, 3))
+        spatial = self.spatial_adapter(per_cell) - teacher.mean(dim=1, keepdim=True)
+        return {
+            "feature": whole * _norm(self._feature(student, teacher), *factors),
+            "channel": of_channels * _norm(channel),
+            "spatial": of_cells * _norm(spatial),
+            "relation": whole * _norm(self._relation(student, teacher)),
         }
+
+    def _feature(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """Return A_1 S - T as one product that subtracts, [N, C, H W]."""
+        weight, bias = self.feature_adapter.weight.flatten(1), self.feature_adapter.bias
+        weights = weight.expand(len(student), -1, -1)
+        return torch.baddbmm(teacher.flatten(2), weights, student.flatten(2), beta=-1).add_(_column(bias))
+
+    def _relation(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """Return A_4 NL(S) - NL(T), [N, C, H W], A_4 and the student's block as one matrix an image."""
+        down, up, shift = self.student_relation.factors(student)
+        adapter = self.relation_adapter.weight.flatten(1)
+        whole = adapter + (adapter @ up) @ down  # [N, C, C]
+        their_down, their_up, their_shift = self.teacher_relation.factors(teacher)
+        cells = teacher.flatten(2)
+        ups = (-their_up).expand(len(cells), -1, -1)
+        theirs = torch.baddbmm(cells, ups, torch.bmm(their_down, cells), beta=-1)
+        shifts = adapter @ shift + _column(self.relation_adapter.bias) - their_shift
+        return torch.baddbmm(theirs, whole, student.flatten(2)).add_(shifts)
 
     def _root(self, factor: float, num_images: int) -> float:
         """Return what a norm is multiplied by where its square takes `factor`; a mean counts the batch too."""
         return math.sqrt(factor / (num_images if self.normaliser.reduction == "mean" else 1))
+
+
+def _column(bias: Tensor | None) -> Tensor:
+    assert bias is not None
+    return bias[:, None]
+
+
+class WithMeans(Function):
+    """Features, [N, C, H, W], with their means over cells [N, C] and channels [N, 1, H, W]; one gradient for all."""
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return features and means."""
+        return features.view_as(features), features.mean(dim=(2, 3)), features.mean(dim=1, keepdim=True)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, features: Tensor, per_channel: Tensor, per_cell: Tensor) -> Tensor:
+        """Add up the three gradients in one map."""
+        cells, channels = features[0, 0].numel(), features.shape[1]
+        return (features + per_cell / channels).add_((per_channel / cells)[:, :, None, None])
+
+
+class Norm(Function):
+    """Euclidean norm of values times constant factors, with the gradient 0 at 0."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, *factors: Tensor) -> Tensor:
+        """Return the norm, a scalar."""
+        for factor in factors:
+            values = values * factor
+        norm = vector_norm(values)
+        ctx.save_for_backward(values, norm, *factors)
+        return norm
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradient of the values; the factors have none."""
+        values, norm, *factors = ctx.saved_tensors
+        through = values * torch.where(norm > 0, grad / norm, 0)
+        for factor in factors:
+            through.mul_(factor)
+        return through, *[None for _ in factors]
+
+
+def _norm(values: Tensor, *factors: Tensor) -> Tensor:
+    norm: Tensor = Norm.apply(values, *factors)  # type: ignore[no-untyped-call]
+    return norm

@@ -35,11 +35,26 @@ def test_published_drops_the_rpn_list_of_mask_models() -> None:
     assert float(published_loss({"loss_rpn_cls": [one(1.0)], "loss_cls": one(2.0)}, has_masks=False)) == 2
 
 
-def test_a_teacher_without_classification_is_refused() -> None:
-    with pytest.raises(
-        BadInput, match=r"must have a classification loss to attack, but got \['loss_bbox', 'acc_cls'\]"
-    ):
-        classification_loss({"loss_bbox": one(1.0), "acc_cls": one(1.0)})
+def test_objectness_counts_as_classification_and_buckets_of_a_border_do_not() -> None:
+    assert float(classification_loss({"loss_cls": one(1.0), "loss_obj": one(2.0), "loss_bbox": one(9.0)})) == 3
+    assert float(classification_loss({"loss_cls": [one(1.0)], "loss_conf": [one(2.0)], "loss_xy": [one(9.0)]})) == 3
+    assert float(classification_loss({"loss_cls": one(1.0), "loss_bbox_cls": one(2.0), "loss_bbox_reg": one(9.0)})) == 1
+
+
+def test_a_teacher_without_classification_is_refused_with_the_way_out() -> None:
+    message = (
+        r"attack\.loss: must be cls\+reg for a teacher that names no loss as one of classification "
+        r"\(its losses are loss_pos, acc_cls\), but got 'cls'"
+    )
+    with pytest.raises(BadInput, match=message):
+        classification_loss({"loss_pos": one(1.0), "acc_cls": one(1.0)})
+
+
+def test_a_teacher_without_a_loss_of_its_own_is_refused() -> None:
+    with pytest.raises(BadInput, match=r"attack\.loss: must be feature_distance for a teacher without a loss"):
+        detection_loss({"loss_mask": one(1.0)})
+    with pytest.raises(BadInput, match=r"attack\.published: must be false .* its losses are loss_rpn_cls"):
+        published_loss({"loss_rpn_cls": [one(1.0)]}, has_masks=True)
 
 
 def test_feature_distance_by_hand() -> None:

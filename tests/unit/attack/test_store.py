@@ -32,7 +32,7 @@ def test_reads_back_exactly(store: PerturbationStore) -> None:
     assert np.array_equal(store.read(20), delta(1))
     assert store.missing([20, 3, 1]) == [3]
     assert len(store) == 2
-    assert sorted(path.suffix for path in store.folder.iterdir()) == [".json", ".png", ".png"]
+    assert sorted(path.suffix for path in store.folder.iterdir()) == [".ikdp", ".ikdp", ".json"]
 
 
 def test_folder_depends_on_the_key_alone(tmp_path: Path) -> None:
@@ -45,10 +45,10 @@ def test_folder_depends_on_the_key_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kept", [0, 5, 100, -1])
 def test_a_file_cut_short_is_missing_and_refused(store: PerturbationStore, kept: int) -> None:
     store.write(7, delta())
-    path = store.folder / "7.png"
+    path = store.folder / "7.ikdp"
     path.write_bytes(path.read_bytes()[:kept])
     assert store.missing([7]) == [7]
-    with pytest.raises(DataError, match=r"7\.png is cut short or damaged"):
+    with pytest.raises(DataError, match=r"7\.ikdp is cut short or damaged"):
         store.read(7)
     store.write(7, delta())
     assert np.array_equal(store.read(7), delta())
@@ -56,7 +56,7 @@ def test_a_file_cut_short_is_missing_and_refused(store: PerturbationStore, kept:
 
 def test_a_flipped_byte_is_refused(store: PerturbationStore) -> None:
     store.write(7, delta())
-    path = store.folder / "7.png"
+    path = store.folder / "7.ikdp"
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)

@@ -62,7 +62,7 @@ def toy_r18(*, width: int = 8):
 
 FAMILY = Family(
     necks=(Neck("ToyNeck", "outs.*"),),
-    heads=(Head("ToyHead", loss_in_training=True),),
+    heads=(Head("ToyHead", tensors_by_level=False),),
     zoo={"toy_r18": toy_r18},
 )
 """
@@ -112,7 +112,7 @@ def test_the_family_of_another_package_is_built_from_a_recipe_and_tapped(tmp_pat
     assert asked.returncode == 0, asked.stderr
     assert asked.stdout.splitlines() == [
         "['neck.outs.0', 'neck.outs.1', 'neck.outs.2'] [16, 16, 16] [8, 16, 32]",
-        "Head(name='ToyHead', loss_in_training=True, tensors_by_level=True) 2",
+        "Head(name='ToyHead', tensors_by_level=False, reads_border=False) 2",
         "ikd::toy_r18: unknown argument widht=16; allowed arguments and their defaults: width=8",
     ]
 
@@ -138,7 +138,7 @@ BREACHES: dict[str, tuple[Any, str]] = {
     "no tuple of heads": (Family(heads=[Head("A")]), r"heads must be a tuple of ikd\.detectors\.Head"),  # type: ignore[arg-type]
     "no function": (Family(zoo={"toy": 3}), "zoo must be a mapping of functions"),  # type: ignore[dict-item]
     "neck taken": (Family(necks=(Neck("FPN", "outs.*"),)), "neck a name that is not taken.*but got 'FPN'"),
-    "head taken": (Family(heads=(Head("RepPointsHead"),)), "head a name that is not taken.*but got 'RepPointsHead'"),
+    "head taken": (Family(heads=(Head("SABLRetinaHead"),)), "head a name that is not taken.*but got 'SABLRetinaHead'"),
     "head twice": (Family(heads=(Head("A"), Head("A"))), "head a name that is not taken.*but got 'A'"),
     "detector taken": (Family(zoo={"gfl_r18": dict}), "detector a name that is not taken.*but got 'gfl_r18'"),
     "no name": (Family(zoo={"toy r18": dict}), "of letters, digits and _, but got 'toy r18'"),
@@ -194,4 +194,4 @@ def test_a_second_package_cannot_take_the_name_of_the_first() -> None:
 
 def test_a_head_without_a_row_is_as_most_are() -> None:
     assert head_row(torch.nn.Identity()) == Head("Identity")
-    assert not head_row(None).loss_in_training
+    assert head_row(None).tensors_by_level

@@ -128,7 +128,7 @@ def test_missing_torchvision_is_refused(undecided: pytest.MonkeyPatch) -> None:
         install()
 
 
-@pytest.mark.parametrize("name", ["carafe_forward", "softmax_focal_loss_forward", "nms_rotated"])
+@pytest.mark.parametrize("name", ["psamask_forward", "softmax_focal_loss_forward", "nms_rotated"])
 def test_any_other_kernel_says_its_name_and_how_to_get_it(name: str) -> None:
     with pytest.raises(UnsupportedKernel, match=rf"mmcv's kernel '{name}' exists only compiled.*--no-build-isolation"):
         getattr(extension("plain"), name)(torch.zeros(1), option=1)
@@ -136,8 +136,8 @@ def test_any_other_kernel_says_its_name_and_how_to_get_it(name: str) -> None:
 
 def test_unsupported_operator_fails_by_name_from_mmcv() -> None:
     ops = importlib.import_module("mmcv.ops")
-    with pytest.raises(UnsupportedKernel, match="'carafe_forward'"):
-        ops.carafe(torch.zeros(1, 4, 4, 4), torch.zeros(1, 25, 8, 8), 5, 1, 2)
+    with pytest.raises(UnsupportedKernel, match="'contour_expand'"):
+        ops.contour_expand(torch.zeros(1, 4, 4), torch.zeros(4, 4), 1, 1)
 
 
 def test_stand_in_is_a_module_that_python_can_inspect() -> None:

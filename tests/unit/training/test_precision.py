@@ -16,7 +16,7 @@ from ikd.distill.detector import DistillDetector, Terms
 from ikd.distill.losses.registry import build_loss
 from ikd.distill.precision import arrange, autocast_type, check_precision
 from ikd.errors import BadInput, ConfigError
-from ikd.training import run_trial
+from ikd.training import check, prepare, run_trial
 from ikd.training.optim import ScaledOptimWrapper, TrialOptimWrapper, optim_wrapper
 from tests.unit.attack.toys import tiny
 from tests.unit.distill.heads import hyperparameters
@@ -214,3 +214,9 @@ class TestSpeed:
         for device, lacking in ((CPU, r"C\+\+ compiler"), (CUDA, "triton")):
             with pytest.raises(BadInput, match=rf"schedule\.compile: must be false here: .*{lacking}"):
                 check_precision(tiny_recipe(schedule__compile=True), device)
+
+    def test_a_driver_without_a_gpu_rehearses_in_the_half_precision_it_has(self, tiny_recipe: Build) -> None:
+        recipe = tiny_recipe(schedule__amp="float16", distill__teacher_precision="float16", schedule__compile=True)
+        check(recipe)
+        with pytest.raises(BadInput, match=r"schedule\.amp: must not be float16 on a CPU"):
+            prepare(recipe.with_values({"device": "auto"}))

@@ -1,0 +1,185 @@
+"""How many perturbation stores a sweep makes at most, how long that takes, and how much space they need."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ikd.config import DRAWN, Recipe, Runner, SearchSpace
+from ikd.data import Perturbed, drawn_folder, perturbed
+from ikd.errors import ConfigError, DataError
+from ikd.home import BOUND, cache, store_bound
+from ikd.sweep.records.text import duration
+
+FEEDS = ("attack.", "input.", "data.", "teachers.", "adversarial.enabled")
+"""What decides which perturbations a trial reads."""
+COUNTED = 2000
+"""Settings of those fields that are tried one by one, at most."""
+ASSUMED = {True: 15.0, False: 1.0}
+"""Megapixels a second that a step of the attack goes through on a GPU, and on the cores of one trial without one."""
+
+
+@dataclass(frozen=True)
+class Stores:
+    """The perturbation stores of a sweep.
+
+    Attributes:
+        count: of stores, at most.
+        bytes: of all of them; None where the data is not there to be measured.
+        seconds: to make all of them; None likewise.
+        rate: what `seconds` rests on, for people.
+        online: trials may craft their copies while training, which takes no space.
+    """
+
+    count: int
+    bytes: int | None
+    seconds: float | None
+    rate: str
+    online: bool
+
+    def lines(self) -> list[tuple[str, str]]:
+        """Return what a dry run says of them; nothing where there are none."""
+        found = [("perturbations", self._text())] if self.count else []
+        if self.online:
+            text = "crafted while training where attack.store is online: no space, the attack in every such step"
+            found.append(("" if found else "perturbations", text))
+        return found
+
+    def _text(self) -> str:
+        text = f"at most {self.count} store{'s' if self.count > 1 else ''}"
+        if self.bytes is None or self.seconds is None:
+            return f"{text}; size and time are not known before the data is there"
+        text += f", {_size(self.bytes)} and about {duration(self.seconds)} in all ({self.rate})"
+        bound = store_bound()
+        if self.bytes > bound:
+            text += f"; kept within {_size(bound)} ({BOUND}): those not used for longest go, and are made again on need"
+        return text
+
+
+def forecast(space: SearchSpace, recipe: Recipe, runner: Runner, anchors: Iterable[Recipe], trials: int) -> Stores:
+    """Return the stores of a sweep, at most.
+
+    Args:
+        space: resolved, of the sweep.
+        recipe: the base.
+        runner: says whether trials have a GPU.
+        anchors: recipes of the fixed trials.
+        trials: how many trials there are, at most.
+    """
+    settings = _recipes(space, recipe)
+    recipes = [*anchors, *(_likely(space, recipe) if settings is None else settings)]
+    sources = sorted({one for each in recipes for one in _sources(each)}, key=_Source.sort_key)
+    most = trials * max((len(each.stages) for each in recipes), default=1)
+    count = min(len(sources), most) if settings is not None else most if sources else 0
+    speed, rate = _speed(gpu=runner.trial.gpus > 0)
+    size, seconds = _cost(sources[:count], count, speed)
+    return Stores(count, size, seconds, rate, any(_crafts(each, "online") for each in recipes))
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What one store is made from: all that decides its content, and what its cost depends on."""
+
+    content: str
+    annotations: Path
+    scale: tuple[int, int]
+    keep_ratio: bool
+    steps: int
+
+    def sort_key(self) -> tuple[int, str]:
+        """Put the most expensive first: where trials are few, theirs may be those."""
+        return -self.steps, self.content
+
+
+def _sources(recipe: Recipe) -> Iterable[_Source]:
+    root = drawn_folder() if recipe.data.root == DRAWN else Path(recipe.data.root)
+    attack = recipe.attack.model_dump(mode="json", exclude={"batch_size", "store"})
+    for plan in recipe.stages:
+        if plan.teacher is None or not _crafts(plan.recipe, "disk"):
+            continue
+        teacher = recipe.teachers.available[plan.teacher].model_dump(mode="json", exclude={"ap"})
+        content = [teacher, attack, recipe.input.scale, recipe.input.keep_ratio, recipe.data.model_dump(mode="json")]
+        yield _Source(
+            json.dumps(content, sort_keys=True),
+            root / recipe.data.train.annotations,
+            recipe.input.scale,
+            recipe.input.keep_ratio,
+            recipe.attack.steps,
+        )
+
+
+def _crafts(recipe: Recipe, where: str) -> bool:
+    stages = [plan.recipe for plan in recipe.stages]
+    return recipe.attack.store == where and any(one.adversarial.enabled and one.teacher is not None for one in stages)
+
+
+def _recipes(space: SearchSpace, recipe: Recipe) -> list[Recipe] | None:
+    """Return a recipe for each setting of the fields that decide; None where there are too many, or a range."""
+    names = [
+        name for name, domain in space.parameters.items() if any(one.startswith(FEEDS) for one in (name, *domain.also))
+    ]
+    every = space.with_ancestors(names)
+    if math.prod(space.parameters[name].size for name in every) > COUNTED:
+        return None
+    decided = {field for name in every for field in (name, *space.parameters[name].also)}
+    open_ = set(space.fields) - decided
+    rules = [rule.text for rule in space.rules if not open_ & set(rule.fields)]
+    restricted = space.model_copy(update={"constraints": tuple(rules)})
+    found = []
+    for values in space.settings(names):
+        with contextlib.suppress(ConfigError):  # values that only others make possible
+            one = recipe.with_values(space.expanded(values))
+            if restricted.allows(one):
+                found.append(one)
+    return found
+
+
+def _likely(space: SearchSpace, recipe: Recipe) -> list[Recipe]:
+    """Return recipes that stand for those of a space with too many settings: the base, with the term if it varies."""
+    if "adversarial.enabled" not in space.fields or not recipe.teachers.sequence:
+        return [recipe]
+    return [recipe, recipe.with_values({"adversarial.enabled": True})]
+
+
+def _cost(sources: Sequence[_Source], count: int, speed: float) -> tuple[int, float] | tuple[None, None]:
+    """Return bytes and seconds of `count` stores of which these are known; None where the data is not there."""
+    known: dict[tuple[Path, tuple[int, int], bool], Perturbed] = {}  # a file of COCO takes seconds to read
+    try:
+        for one in sources:
+            data = one.annotations, one.scale, one.keep_ratio
+            if data not in known:
+                known[data] = perturbed(*data)
+    except DataError:
+        return None, None  # what is wrong with it the check of the data says
+    each = [(known[one.annotations, one.scale, one.keep_ratio], one.steps) for one in sources]
+    share = count / max(1, len(each))  # where a range is continuous, each is like those that could be counted
+    size = sum(one.bytes for one, _ in each) * share
+    return round(size), sum(one.pixels * steps for one, steps in each) * share / (speed * 1e6)
+
+
+def _speed(*, gpu: bool) -> tuple[float, str]:
+    """Return megapixels a second and step, of the store made last, or assumed; and what that is for people."""
+    summaries = cache("perturbations").glob("*/summary.json")
+    for path in sorted(summaries, key=lambda one: one.stat().st_mtime, reverse=True):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, ZeroDivisionError):
+            made: dict[str, Any] = json.loads(path.read_text())
+            steps = json.loads(path.with_name("key.json").read_text())["attack"]["steps"]
+            speed = made["pixels"] * steps / made["seconds"] / 1e6
+            if speed > 0:
+                return speed, f"as fast as the store made last, by {made['device']}"
+    return ASSUMED[gpu], f"assuming {ASSUMED[gpu]:g} megapixels a second and step; none was made here yet"
+
+
+def _size(count: float) -> str:
+    return (
+        f"{count / 1e12:.1f} TB"
+        if count >= 1e12
+        else f"{count / 1e9:.1f} GB"
+        if count >= 1e9
+        else f"{count / 1e6:.0f} MB"
+    )

@@ -1,0 +1,257 @@
+"""One training step, one prediction and one attack of a stage, on two images of the data."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import gc
+import io
+import random
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmdet.registry import DATASETS
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import DefaultScope
+
+from ikd.attack import PerturbationStore, TrainingImages, attack_of, generate
+from ikd.augment import TeacherBoxes
+from ikd.config import Detector, Recipe, StagePlan
+from ikd.data import DataFiles, read_annotations
+from ikd.detectors import LATE, quiet, training_position
+from ikd.distill import arrange
+from ikd.distill.detector import DistillDetector
+from ikd.errors import BadInput, IkdError, JobError, NonFiniteLoss, first_line
+from ikd.evaluation import find_boxes
+from ikd.home import entry
+from ikd.training.loaders import phases, train_loader, val_loader
+from ikd.training.optim import optim_wrapper
+from ikd.training.rehearsal.blame import refuse_step
+from ikd.training.rehearsal.excerpt import COUNT, write_excerpt
+from ikd.training.rehearsal.record import rehearsal_key
+
+CPU_PIXELS = 512
+"""Longest side of the images of a rehearsal on a CPU, which takes a minute for a step at COCO's size."""
+Batch = dict[str, Any]
+
+
+def rehearse(
+    plan: StagePlan, files: DataFiles, model: DistillDetector, teacher: Any, *, device: torch.device, sees: bool
+) -> None:
+    """Let a stage do everything once that its training will do, on the two images of the most different shapes.
+
+    They go through the recipe's own pipelines of both phases, then through prediction, attack, and a training step with
+    every term. Whether a loss is finite is not judged: that depends on weights and rates, which a sweep searches, and
+    training itself stops at it. What went well is remembered and not repeated.
+
+    Args:
+        plan: the stage.
+        files: data of the recipe.
+        model: of the stage; unfit for anything afterwards.
+        teacher: frozen, with any weights, or None.
+        device: where to run.
+        sees: whether the boxes of this stage's teacher drive a masking enhancement.
+
+    Raises:
+        BadInput: something cannot be done; names the field, what was tried, what was raised where, and a way out.
+    """
+    with entry("rehearsals", rehearsal_key(plan, files, device, sees=sees)) as record:
+        if record.is_file():
+            return
+        with tempfile.TemporaryDirectory(prefix="ikd-") as scratch, _apart(device):
+            short = _Rehearsal(_affordable(plan.recipe, device), plan, write_excerpt(files, Path(scratch)), device)
+            short.scratch, short.teacher = Path(scratch), teacher
+            short.model = arrange(model.to(device), short.recipe)
+            if teacher is not None:
+                teacher.to(device)
+            try:
+                short.run(sees=sees)
+            except torch.cuda.OutOfMemoryError:  # others may hold the memory now
+                return
+        record.touch()
+
+
+@contextlib.contextmanager
+def _apart(device: torch.device) -> Iterator[None]:
+    """Leave the random number generators of this process, and the GPU's memory, as they were."""
+    numbers, words = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), quiet():
+            torch.manual_seed(0)
+            yield
+    finally:
+        random.setstate(numbers)
+        np.random.set_state(words)
+        if device.type == "cuda":
+            gc.collect()
+            torch.cuda.empty_cache()
+
+
+def _affordable(recipe: Recipe, device: torch.device) -> Recipe:
+    """Return the recipe as it can be tried in seconds.
+
+    Nothing is compiled. A CPU gets images that it can train on, and the half precision that it has, as a sweep's driver
+    may have no GPU where its trials do; on a GPU both stay.
+    """
+    values: dict[str, Any] = {"schedule.compile": False}
+    if device.type == "cpu":
+        halves = {"schedule.amp": recipe.schedule.amp, "distill.teacher_precision": recipe.distill.teacher_precision}
+        values |= {name: "bfloat16" for name, value in halves.items() if value == "float16"}
+        longest = max(recipe.input.scale)
+        if longest > CPU_PIXELS:
+            values["input.scale"] = [max(1, round(side * CPU_PIXELS / longest)) for side in recipe.input.scale]
+    return recipe.with_values(values)
+
+
+@dataclasses.dataclass
+class _Rehearsal:
+    """What one rehearsal works with."""
+
+    recipe: Recipe
+    plan: StagePlan
+    files: DataFiles
+    device: torch.device
+    scratch: Path = dataclasses.field(init=False)
+    model: DistillDetector = dataclasses.field(init=False)
+    teacher: Any = dataclasses.field(init=False)
+
+    def run(self, *, sees: bool) -> None:
+        """Predict, attack, then train: a step may break the weights."""
+        self._predict()
+        perturbations = self._attack() if self.recipe.adversarial.enabled and self.teacher is not None else None
+        if sees:
+            with self._blamed(f"teachers.available.{self.plan.teacher}", "predict"):
+                find_boxes(self.recipe, self.files, self.teacher, None)
+        for batch, epoch in self._batches(perturbations):
+            self._train(batch, epoch)
+
+    def _predict(self) -> None:
+        dataset = _dataset(val_loader(self.recipe, self.files, self.model.student)["dataset"])
+        self.model.validates_masks = "segm" in self.recipe.validate
+        self.model.eval()
+        for index in range(len(dataset)):
+            batch = pseudo_collate([self._read(dataset, index)])
+            with self._blamed("student", f"predict at {_size(batch)}"), torch.no_grad():
+                self.model.val_step(batch)
+
+    def _attack(self) -> Path:
+        """Attack both images as `ikd attack` would, in one step; return the folder of the perturbations."""
+        recipe = self.recipe
+        source = TrainingImages(self.files.train, self.files.train_images, recipe.input.scale, recipe.input.keep_ratio)
+        store = PerturbationStore(self.scratch, {"rehearsal": True})
+        attack = dataclasses.replace(attack_of(recipe), steps=1)
+        size = 1 if attack.published else min(COUNT, recipe.attack.batch_size)
+        with self._blamed(f"teachers.available.{self.plan.teacher}", "be attacked (adversarial.enabled)"):
+            generate(self.teacher, source, store, attack, batch_size=size, device=self.device)
+        return store.folder
+
+    def _batches(self, perturbations: Path | None) -> Iterator[tuple[Batch, int]]:
+        """Yield batches of the phases that differ, each with the epoch in which such a one may come."""
+        with_masks = bool(getattr(self.model.student, "with_mask", False))
+        boxes = self._boxes() if self.recipe.distill.me.enabled else None
+        plan = dataclasses.replace(self.plan, recipe=self.recipe)
+        loader = train_loader(plan, self.files, perturbations=perturbations, boxes=boxes, with_masks=with_masks)
+        config = loader["dataset"]
+        dataset, count = _dataset(config), min(COUNT, self.recipe.schedule.batch_size)
+        pipelines, tried = [config["pipeline"], *(pipeline for _, pipeline in config["later"])], []
+        for phase, pipeline in zip(phases(plan), pipelines, strict=True):
+            if pipeline in tried:
+                continue
+            tried.append(pipeline)
+            dataset.start_epoch(phase.first)
+            for first in range(0, len(dataset), count):
+                samples = [self._read(dataset, index) for index in range(first, min(first + count, len(dataset)))]
+                yield pseudo_collate(samples), 0 if phase.alters or phase.attacks else LATE
+
+    def _boxes(self) -> Path:
+        """Write boxes that cover half of each image: which ones the teacher would find changes no step."""
+        file = self.scratch / "boxes.npz"
+        images = read_annotations(self.files.train)["images"]
+        found = {image["id"]: [[0, 0, image["width"], image["height"] / 2, 1]] for image in images}
+        TeacherBoxes.write(file, {key: np.asarray(rows, np.float32) for key, rows in found.items()})
+        return file
+
+    def _read(self, dataset: Any, index: int) -> Any:
+        try:
+            return dataset[index]
+        except IkdError:
+            raise
+        except Exception as error:  # a damaged image fails in any way
+            raise self._unreadable(error) from error
+
+    def _train(self, batch: Batch, epoch: int) -> None:
+        wrapper = optim_wrapper(self.recipe, self.model, self.device)
+        self.model.train()
+        try:
+            with training_position(epoch):
+                self.model.train_step(_copy(batch), wrapper)
+        except NonFiniteLoss:
+            pass
+        except (JobError, torch.cuda.OutOfMemoryError):
+            raise
+        except Exception as error:
+            with training_position(epoch):
+                self._find_guilty(batch, error)
+
+    def _find_guilty(self, batch: Batch, error: Exception) -> None:
+        """Refuse the student, the teacher or the term that a training step failed for."""
+        doing = f"make a training step at {_size(batch)}"
+        plain = {key: value for key, value in batch.items() if key != "adversarial"}
+        with self._blamed("student", doing):
+            alone = DistillDetector(self.model.student).to(self.device)
+            bare = {key: plain[key] for key in ("inputs", "data_samples")}
+            total, _ = alone.parse_losses(alone.losses(alone.data_preprocessor(_copy(bare), True)))
+            total.backward()
+        if self.teacher is not None:
+            with self._blamed(f"teachers.available.{self.plan.teacher}", f"look at a batch at {_size(batch)}"):
+                canvas = self.model.canvas
+                data = self.model.data_preprocessor(_copy(plain), True)
+                self.teacher.extract_feat(canvas(data)["inputs"])
+        with self._blamed("distill", f"distil with {self.recipe.distill.host} at {_size(batch)}"):
+            self.model.losses(self.model.data_preprocessor(_copy(plain), True))
+        with self._blamed("adversarial", doing):
+            raise error
+
+    def _unreadable(self, error: Exception) -> BadInput:
+        said = f"{type(error).__name__}: {first_line(error)}"
+        return BadInput(f"recipe {self.recipe.name}: data: an image cannot be read: {said}; see `ikd data check`")
+
+    @contextlib.contextmanager
+    def _blamed(self, field: str, doing: str) -> Iterator[None]:
+        """Turn what a detector raises into a refusal of this field."""
+        try:
+            yield
+        except BadInput as error:
+            raise BadInput(f"recipe {self.recipe.name}: {error}") from error
+        except (JobError, torch.cuda.OutOfMemoryError):
+            raise
+        except OSError as error:
+            raise self._unreadable(error) from error
+        except Exception as error:  # a detector may raise anything
+            detector: Detector = self.recipe.student
+            if field.startswith("teachers") and self.recipe.teacher is not None:
+                detector = self.recipe.teacher
+            modules = {"student": self.model.student, "teacher": self.teacher}
+            modules = {name: module for name, module in modules.items() if module is not None}
+            refuse_step(f"recipe {self.recipe.name}: {field}", detector, doing, error, modules)
+
+
+def _dataset(config: dict[str, Any]) -> Any:
+    # pycocotools prints what it does
+    with contextlib.redirect_stdout(io.StringIO()), DefaultScope.overwrite_default_scope("mmdet"):
+        return DATASETS.build(config)
+
+
+def _copy(batch: Batch) -> Batch:
+    """Copy a batch: heads write into their samples."""
+    return {key: [one.clone() for one in value] for key, value in batch.items()}
+
+
+def _size(batch: Batch) -> str:
+    """Return the size of the first image of each size, for people."""
+    sizes = dict.fromkeys(f"{image.shape[1]}x{image.shape[2]}" for image in batch["inputs"])
+    return f"{' and '.join(sizes)} px"
