@@ -253,8 +253,13 @@ def kernels() -> Iterator[Check]:
         yield Check("kernels", "fail", str(error), "unset IKD_OPS")
         return
     detail = f"{found.backend}: {found.reason}"
-    slow = found.backend == "plain" and any(path.exists() for path in GPU_DEVICE_FILES)
-    advice = "install the torchvision that belongs to your torch: its kernels run on the GPU without a compiler"
+    import torch
+
+    slow = found.backend == "plain" and (torch.cuda.is_available() or any(path.exists() for path in GPU_DEVICE_FILES))
+    advice = (
+        f"pip install 'ikd[gpu]', or the torchvision that belongs to torch {torch.__version__}: the plain kernels let "
+        "a step wait for the GPU dozens of times, torchvision's do not, and need no compiler either"
+    )
     yield Check("kernels", "warn" if slow else "ok", detail, advice if slow else "")
 
 

@@ -44,7 +44,7 @@ class TrialResources(Section):
     cpus: Annotated[float, Field(gt=0.0)] = 1.0
     """CPU cores; also the number of torch threads."""
     gpus: NonNegative = 0.0
-    """GPUs; a fraction shares one."""
+    """GPUs; a fraction shares one, and is the share of its memory that a trial may take."""
     max_retries: Annotated[int, Field(ge=0)] = 2
     """Restarts from the last checkpoint after a crash."""
     processes: Count = 1

@@ -5,6 +5,7 @@ from ikd.distill.functional import Targets
 from ikd.distill.losses.adapted import AdaptedLoss
 from ikd.distill.losses.registry import LOSSES, RECONSTRUCTIONS, build_loss, check_loss, takes
 from ikd.distill.losses.weights import PyramidSize, Scale, rescale
+from ikd.distill.precision import arrange, autocast_type, check_precision
 
 # DistillDetector is imported from ikd.distill.detector: it needs mmengine, the losses need only torch
 
@@ -15,9 +16,12 @@ __all__ = [
     "PyramidSize",
     "Scale",
     "Targets",
+    "arrange",
+    "autocast_type",
     "build_loss",
     "canvas_divisor",
     "check_loss",
+    "check_precision",
     "functional",
     "rescale",
     "takes",

@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from mmengine.model import BaseDataPreprocessor
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _NormBase
 
 
@@ -24,10 +26,14 @@ class Canvas(nn.Module):
     Args:
         student: mmdet detector.
         teacher: mmdet detector, or None.
+
+    Attributes:
+        memory_format: order in memory of the batches it makes.
     """
 
     factor: Tensor
     offset: Tensor
+    memory_format: torch.memory_format = torch.contiguous_format
 
     def __init__(self, student: Any, teacher: Any = None) -> None:
         super().__init__()
@@ -56,8 +62,51 @@ class Canvas(nn.Module):
         Returns:
             `inputs` [N, 3, H', W'], normalised, and `data_samples`.
         """
-        batch: dict[str, Any] = self.preprocessor(dict(data), True)
+        own, images = self.preprocessor, data["inputs"]
+        if not _is_plain(own):
+            batch: dict[str, Any] = own(dict(data), True)
+        else:
+            shapes = [_padded(size, self.divisor) for size in _sizes(images)]
+            batch = {"inputs": self._stacked(images), "data_samples": data.get("data_samples")}
+            self._describe(batch, shapes)
+        batch["inputs"] = batch["inputs"].contiguous(memory_format=self.memory_format)
         return batch
+
+    def _stacked(self, images: Sequence[Tensor]) -> Tensor:
+        """Normalise and pad all images at once: mmdet takes five steps for each of them, with an index of its own."""
+        own, sizes = self.preprocessor, _sizes(images)
+        height, width = (max(sides) for sides in zip(*sizes, strict=True))
+        if all(size == (height, width) for size in sizes):
+            batch = torch.stack(list(images))
+        else:
+            batch = images[0].new_zeros(len(images), 3, height, width)
+            for row, image in zip(batch, images, strict=True):
+                row[:, : image.shape[1], : image.shape[2]] = image
+        if _reverses(own):
+            batch = batch.flip(1)
+        batch = batch.float()
+        if own._enable_normalize:
+            batch = (batch - own.mean) / own.std
+        for row, size in zip(batch, sizes, strict=True):
+            _fill_outside(row, size, own.pad_value)
+        down, across = _padded((height, width), self.divisor)
+        return F.pad(batch, (0, across - width, 0, down - height), value=own.pad_value)
+
+    def _describe(self, batch: dict[str, Any], shapes: Sequence[tuple[int, int]]) -> None:
+        """Tell the samples the batch's size, turn their boxes into tensors and pad their masks, as mmdet does."""
+        from mmdet.models.utils.misc import samplelist_boxtype2tensor  # mmdet is loaded when there is a detector
+
+        own, samples = self.preprocessor, batch["data_samples"]
+        if samples is None:
+            return
+        for sample, shape in zip(samples, shapes, strict=True):
+            sample.set_metainfo({"batch_input_shape": tuple(batch["inputs"].shape[2:]), "pad_shape": shape})
+        if own.boxtype2tensor:
+            samplelist_boxtype2tensor(samples)
+        if own.pad_mask:
+            own.pad_gt_masks(samples)
+        if own.pad_seg:
+            own.pad_gt_sem_seg(samples)
 
     def for_teacher(self, batch: Tensor, sizes: Sequence[tuple[int, int]]) -> Tensor:
         """Return the student's batch as the teacher wants it; the batch itself where both normalise alike.
@@ -69,9 +118,8 @@ class Canvas(nn.Module):
         if self._shared:
             return batch
         seen = (batch.flip(1) if self._swaps else batch) * self.factor + self.offset
-        for image, (height, width) in zip(seen, sizes, strict=True):
-            image[:, height:] = self._padding
-            image[:, :, width:] = self._padding
+        for image, size in zip(seen, sizes, strict=True):
+            _fill_outside(image, size, self._padding)
         return seen
 
 
@@ -93,6 +141,31 @@ def untouched_statistics(module: nn.Module) -> Iterator[None]:
     finally:
         for layer in tracking:
             layer.track_running_stats = True
+
+
+def _is_plain(preprocessor: BaseDataPreprocessor) -> bool:
+    """Return whether a preprocessor is mmdet's own, whose work is known; others do theirs image by image."""
+    from mmdet.models.data_preprocessors import DetDataPreprocessor
+
+    return type(preprocessor) is DetDataPreprocessor
+
+
+def _sizes(images: Sequence[Tensor]) -> list[tuple[int, int]]:
+    return [(int(image.shape[1]), int(image.shape[2])) for image in images]
+
+
+def _padded(size: tuple[int, int], divisor: int) -> tuple[int, int]:
+    height, width = (math.ceil(side / divisor) * divisor for side in size)
+    return height, width
+
+
+def _fill_outside(image: Tensor, size: tuple[int, int], value: float) -> None:
+    """Fill what is below and right of (height, width) in an image [3, H, W]."""
+    height, width = size
+    if height < image.shape[1]:
+        image[:, height:] = value
+    if width < image.shape[2]:
+        image[:, :, width:] = value
 
 
 def _statistics(preprocessor: Any) -> tuple[Tensor, Tensor]:

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from mmengine.model import BaseDataPreprocessor, BaseModel
-from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ikd.detectors import Taps, boxes_only
 from ikd.distill.canvas import Canvas, untouched_statistics
 from ikd.distill.crosskd.heads import CrossHeads
-from ikd.distill.functional import Targets, standardise
+from ikd.distill.functional import Targets, full_precision, standardise
 from ikd.distill.gradients import relative_pulls
 from ikd.distill.losses.adapted import AdaptedLoss
 from ikd.errors import NonFiniteLoss, refuse
@@ -60,6 +59,22 @@ class Terms:
     said: str = ""
 
 
+class Stepping(Protocol):
+    """What turns losses into a step, as mmengine's optimiser wrappers do; see `ikd.training.optim`."""
+
+    def optim_context(self, model: nn.Module) -> AbstractContextManager[None]: ...  # noqa: D102
+
+    def losses(self, model: Any, data: Batch) -> dict[str, Any]: ...  # noqa: D102
+
+    def backward(self, loss: Tensor) -> None: ...  # noqa: D102
+
+    def clip(self) -> Tensor | None: ...  # noqa: D102
+
+    def step(self) -> None: ...  # noqa: D102
+
+    def zero_grad(self) -> None: ...  # noqa: D102
+
+
 class DistillDetector(BaseModel):
     """Student, teacher and terms; one training step returns a dict of named losses.
 
@@ -78,7 +93,7 @@ class DistillDetector(BaseModel):
     teacher: Any
 
     def __init__(self, student: nn.Module, teacher: nn.Module | None = None, terms: Terms = Terms()) -> None:
-        super().__init__(data_preprocessor=BaseDataPreprocessor())  # moves to the device; the canvas normalises
+        super().__init__(data_preprocessor=BaseDataPreprocessor(non_blocking=True))  # the canvas normalises
         self.student = student
         self.__dict__["teacher"] = teacher  # past nn.Module, so that it is no submodule
         self.terms = terms
@@ -89,6 +104,7 @@ class DistillDetector(BaseModel):
         reads_maps = bool(terms.host or terms.alignment)
         self.student_taps = Taps(student) if reads_maps else None
         self.teacher_taps = Taps(teacher) if reads_maps and teacher is not None else None
+        self.teacher_type: torch.dtype | None = None  # that the teacher computes in; None is the student's
         self.effective_weights: dict[str, float] = {}
         self.pulls: dict[str, float] = {}
         self._own_losses: frozenset[str] = frozenset()
@@ -110,24 +126,34 @@ class DistillDetector(BaseModel):
         if self.teacher is not None:
             self.teacher._set_device(device)
 
-    def train_step(self, data: Batch, optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
-        """Run one step; stop before the optimiser when a loss is not finite.
+    def train_step(self, data: Batch, optim_wrapper: Stepping) -> dict[str, Tensor]:
+        """Run one step; stop before the optimiser when a loss or a gradient is not finite.
 
         Raises:
             NonFiniteLoss: names the losses that are NaN or infinite.
         """
         with optim_wrapper.optim_context(self):
-            losses = self.losses(self.data_preprocessor(data, True))
+            losses = optim_wrapper.losses(self, self.data_preprocessor(data, True))
         total, named = self.parse_losses(losses)
         self._measure(named, optim_wrapper)
-        if not torch.isfinite(total):
-            values = {name: float(value.detach()) for name, value in named.items() if name != "loss"}
-            broken = {name: value for name, value in values.items() if not math.isfinite(value)}
-            raise NonFiniteLoss(broken or {"total": float(total.detach())}, *self.position)
-        optim_wrapper.update_params(total)
+        optim_wrapper.backward(total)
+        self._check_finite(total, named, optim_wrapper.clip())
+        optim_wrapper.step()
+        optim_wrapper.zero_grad()
         # neither their sum, nor the accuracies that two-stage heads put beside them
         parts = {name: value for name, value in named.items() if "loss" in name and name != "loss"}
         return {name.removeprefix("loss_"): value.detach() for name, value in parts.items()} | {"total": total.detach()}
+
+    def _check_finite(self, total: Tensor, named: Mapping[str, Tensor], norm: Tensor | None) -> None:
+        """Wait for loss and gradients: the one moment of a step where the CPU waits for a GPU.
+
+        It comes when the whole backward pass is in the GPU's queue. A gradient may be infinite where the loss is not.
+        """
+        watched = {"total": total.detach()} | ({} if norm is None else {"gradient": norm})
+        if torch.stack([value.float() for value in watched.values()]).isfinite().all():
+            return
+        losses = {name: value for name, value in named.items() if name != "loss"}
+        raise NonFiniteLoss(_broken(losses) or _broken(watched), *self.position)
 
     def _measure(self, named: Mapping[str, Tensor], optim_wrapper: Any) -> None:
         """Note how hard each term pulls on the student's backbone, on the first batch of an epoch."""
@@ -194,6 +220,17 @@ class DistillDetector(BaseModel):
         return losses | terms
 
     @torch.no_grad()
+    def _teach(self, batch: Tensor, sizes: list[tuple[int, int]]) -> Sequence[Tensor]:
+        """Return the outputs of the teacher's neck for the student's batch, computed in the teacher's own type."""
+        seen, chosen = self.canvas.for_teacher(batch, sizes), self.teacher_type
+        if chosen is None:
+            features: Sequence[Tensor] = self.teacher.extract_feat(seen)
+            return features
+        half = chosen is not torch.float32
+        with torch.autocast(seen.device.type, dtype=chosen if half else None, enabled=half):
+            return [full_precision(one) for one in self.teacher.extract_feat(seen)]
+
+    @torch.no_grad()
     def _teacher_features(
         self, batch: Tensor, sizes: list[tuple[int, int]]
     ) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
@@ -202,7 +239,7 @@ class DistillDetector(BaseModel):
             return [], []
         with ExitStack() as stack:
             tapped = stack.enter_context(self.teacher_taps.capture()) if self.teacher_taps else []
-            outputs = self.teacher.extract_feat(self.canvas.for_teacher(batch, sizes))
+            outputs = self._teach(batch, sizes)
         return tapped, outputs
 
     def _map_losses(self, maps: Maps, targets: Targets) -> dict[str, Tensor]:
@@ -245,8 +282,7 @@ class DistillDetector(BaseModel):
     def _adversarial_loss(self, images: list[Tensor], targets: Targets) -> Tensor:
         assert self.adversarial is not None
         batch = self.canvas({"inputs": images})["inputs"]
-        with torch.no_grad():
-            theirs = self.teacher.extract_feat(self.canvas.for_teacher(batch, sizes_of(images)))
+        theirs = self._teach(batch, sizes_of(images))
         with nullcontext() if self.terms.statistics_follow else untouched_statistics(self.student):
             ours = self.student.extract_feat(batch)
         return self._term("adversarial", self.adversarial, self._shared(ours, theirs), targets)
@@ -284,6 +320,12 @@ def _summed(levels: nn.ModuleList, maps: Maps, targets: Targets) -> Tensor:
     return torch.stack([loss(student, teacher, targets) for loss, student, teacher in pairs]).sum()
 
 
+def _broken(values: Mapping[str, Tensor]) -> dict[str, float]:
+    """Return those of named scalars that are not finite."""
+    read = {name: float(value.detach()) for name, value in values.items()}
+    return {name: value for name, value in read.items() if not math.isfinite(value)}
+
+
 def _by_term(name: str, weights: Sequence[float | Mapping[str, float]]) -> dict[str, float]:
     """Return effective weights summed over levels: of a loss with several terms one each, as `fgd_alpha`."""
     by_level = [weight if isinstance(weight, Mapping) else {"": weight} for weight in weights]
@@ -303,10 +345,19 @@ def targets_of(batch: Batch) -> Targets:
         boxes=[sample.gt_instances.bboxes for sample in samples],
         labels=[sample.gt_instances.labels for sample in samples],
         input_size=tuple(batch["inputs"].shape[-2:]),
-        enhanced=torch.tensor(
-            [bool(sample.metainfo.get("enhanced")) for sample in samples], device=batch["inputs"].device
-        ),
+        enhanced=_enhanced(samples, batch["inputs"].device),
     )
+
+
+def _enhanced(samples: Sequence[Any], device: torch.device) -> Tensor | None:
+    """Mark the samples that masking enhancement has changed, [N]; None where there is none."""
+    chosen = [index for index, sample in enumerate(samples) if sample.metainfo.get("enhanced")]
+    if not chosen:
+        return None
+    marks = torch.zeros(len(samples), dtype=torch.bool, device=device)
+    for index in chosen:
+        marks[index].fill_(True)  # a list would be copied to a GPU from pageable memory
+    return marks
 
 
 def sizes_of(images: Sequence[Tensor]) -> list[tuple[int, int]]:

@@ -23,6 +23,7 @@ __all__ = [
     "background_mask",
     "channel_attention",
     "foreground_mask",
+    "full_precision",
     "kl_over_positions",
     "pearson_distance",
     "scaled_softmax",
@@ -115,12 +116,12 @@ def foreground_mask(targets: Targets, size: tuple[int, int]) -> Tensor:
     """
     height, width = size
     boxes = targets.padded_boxes  # [N, n, 4]
-    per_pixel = boxes.new_tensor([width / targets.input_size[1], height / targets.input_size[0]])
-    first = (boxes[..., :2] * per_pixel).floor()  # [N, n, 2] as x, y
-    last = (boxes[..., 2:] * per_pixel).ceil()
-    weight = 1 / (last - first + 1).prod(dim=2)  # [N, n]
-    in_columns = _within(first[..., :1], last[..., :1], width)  # [N, n, W]
-    in_rows = _within(first[..., 1:], last[..., 1:], height) * weight[..., None]  # [N, n, H]
+    across, down = width / targets.input_size[1], height / targets.input_size[0]
+    left, right = (boxes[..., :1] * across).floor(), (boxes[..., 2:3] * across).ceil()  # [N, n, 1]
+    top, bottom = (boxes[..., 1:2] * down).floor(), (boxes[..., 3:] * down).ceil()
+    weight = 1 / ((right - left + 1) * (bottom - top + 1))
+    in_columns = _within(left, right, width)  # [N, n, W]
+    in_rows = _within(top, bottom, height) * weight  # [N, n, H]
     return (in_rows[..., :, None] * in_columns[..., None, :]).amax(dim=1)
 
 
@@ -141,6 +142,11 @@ def background_mask(foreground: Tensor) -> Tensor:
     """
     empty = (foreground == 0).to(foreground.dtype)
     return empty / empty.sum(dim=(1, 2), keepdim=True).clamp(min=1)
+
+
+def full_precision(features: Tensor) -> Tensor:
+    """Return half-precision values as float32, others as they are."""
+    return features.float() if features.dtype in (torch.float16, torch.bfloat16) else features
 
 
 def standardise(features: Tensor) -> Tensor:

@@ -99,7 +99,8 @@ def roi_align_forward(  # noqa: D417 - the options are those of Pooling
         argmax_x: likewise.
 
     Raises:
-        ValueError: an RoI with x2 < x1 or y2 < y1, or NaN, under `aligned`.
+        ValueError: an RoI with x2 < x1 or y2 < y1, under `aligned`. One that is not finite has features of NaN instead,
+            so that a student that has diverged shows it in its losses.
     """
     pooling = Pooling(**options)  # type: ignore[arg-type]  # mmcv's keywords; a wrong one fails here by name
     table = channels_last_table(working(features))
@@ -113,6 +114,7 @@ def roi_align_forward(  # noqa: D417 - the options are those of Pooling
             starts, weight = 4 * points.starts, _mean_weight(points).flatten()
             mean = weighted_rows(table, points.pixel.flatten(), weight, starts)
             output[part] = mean.view(shape).permute(0, 3, 1, 2).to(output.dtype)
+    output.masked_fill_(~_finite(rois)[:, None, None], float("nan"))
 
 
 @kernel
@@ -148,7 +150,7 @@ def _points(rois: Tensor, features: Tensor, pooling: Pooling) -> Iterator[tuple[
     if not len(rois) or not channels:
         return
     shift = 0.5 if pooling.aligned else 0.0
-    corners = rois[:, 1:] * pooling.spatial_scale - shift
+    corners = rois[:, 1:].where(_finite(rois), 0) * pooling.spatial_scale - shift
     extent = corners[:, 2:] - corners[:, :2]  # [R, 2] as x, y
     if not pooling.aligned:
         extent = extent.clamp(min=1)
@@ -156,7 +158,7 @@ def _points(rois: Tensor, features: Tensor, pooling: Pooling) -> Iterator[tuple[
     num_y, num_x = (_num_points(size, pooling.sampling_ratio) for size in bin_size)
     on_y, on_x, fits = torch.stack([num_y, num_x, (extent >= 0).all(1).long()]).cpu()  # the one wait of a call
     if not fits.all():
-        raise ValueError("RoIAlign needs x2 >= x1 and y2 >= y1 in every RoI; got a negative or NaN size")
+        raise ValueError("RoIAlign needs x2 >= x1 and y2 >= y1 in every RoI; got a negative size")
     axis_y = _axis(corners[:, 1], bin_size[0], num_y, (pooling.aligned_height, int(on_y.max())), height)
     axis_x = _axis(corners[:, 0], bin_size[1], num_x, (pooling.aligned_width, int(on_x.max())), width)
     per_roi = on_y * on_x * (pooling.aligned_height * pooling.aligned_width)
@@ -164,6 +166,11 @@ def _points(rois: Tensor, features: Tensor, pooling: Pooling) -> Iterator[tuple[
     for part in _parts(per_roi, limit):
         total = int(per_roi[part].sum())
         yield part, _join(rois[part, 0].long() * height, width, _take(axis_y, part), _take(axis_x, part), total)
+
+
+def _finite(rois: Tensor) -> Tensor:
+    """Return whether all of an RoI is finite, [R, 1]."""
+    return rois.isfinite().all(dim=1, keepdim=True)
 
 
 def _num_points(bin_size: Tensor, sampling_ratio: int) -> Tensor:

@@ -209,6 +209,7 @@ class _Drive:
             max(1, int(files.runner.trial.cpus / files.runner.trial.processes)),
             training,
             storage=files.runner.storage,
+            gpus=files.runner.trial.gpus / files.runner.trial.processes,
             options=TrialOptions(
                 costs=tuple(cost for cost in files.space.costs if cost != "gpu_hours"),
                 keep_epochs=pbt.interval_epochs if pbt is not None else None,

@@ -1,6 +1,7 @@
 """What the processes of one trial do together; with one process all of it does nothing.
 
-Every process sees its part of each batch and holds the whole model; gradients are averaged. Our losses are means over
+Every process sees its part of each batch and holds the whole model; gradients are averaged while they are computed
+(`ikd.training.optim`). Our losses are means over
 images, and heads that count their positives over all processes (FCOS, GFL, ATSS) give means too: the gradient is that
 of the whole batch, batch norm and padding apart. RetinaNet's and the two-stage heads count their own part's positives,
 as in mmdet's distributed training, so that images with few objects weigh a little more.
@@ -14,8 +15,7 @@ from typing import Any
 import torch
 from mmdet.datasets.samplers import AspectRatioBatchSampler
 from mmdet.registry import DATA_SAMPLERS
-from mmengine.dist import all_reduce, all_reduce_params, get_dist_info
-from mmengine.optim import AmpOptimWrapper, OptimWrapper
+from mmengine.dist import all_reduce_params, get_dist_info
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import Sampler
 
@@ -55,50 +55,6 @@ class SharedBatchSampler(AspectRatioBatchSampler):
         rank, processes = get_dist_info()
         for batch in super().__iter__():
             yield batch[rank::processes] or batch[:1]  # the last one may be too small for all
-
-
-class _Averaging:
-    """Averages gradients before they are clipped and used."""
-
-    optimizer: torch.optim.Optimizer
-
-    def backward(self, loss: torch.Tensor, **arguments: Any) -> None:
-        """Compute this process's gradients, then their mean over all."""
-        super().backward(loss, **arguments)  # type: ignore[misc]
-        average_gradients([one for group in self.optimizer.param_groups for one in group["params"]])
-
-
-class PlainOptimWrapper(_Averaging, OptimWrapper):
-    """Full precision."""
-
-
-class GpuAmpOptimWrapper(_Averaging, AmpOptimWrapper):
-    """Mixed precision on a GPU: float16 with a scaled loss."""
-
-
-class CpuAmpOptimWrapper(_Averaging, OptimWrapper):
-    """Mixed precision on a CPU: bfloat16, whose range needs no loss scaling; mmengine's own wrapper is for GPUs."""
-
-    def optim_context(self, model: torch.nn.Module) -> Any:
-        """Run the forward pass under autocast."""
-        return torch.autocast("cpu", dtype=torch.bfloat16)
-
-
-@torch.no_grad()
-def average_gradients(parameters: list[torch.Tensor]) -> None:
-    """Replace gradients by their mean; who has none, where another process has one, counts as zero.
-
-    One that no process has stays away: an optimiser would decay what is not trained in this phase.
-    """
-    if get_dist_info()[1] == 1 or not parameters:
-        return
-    used = torch.tensor([one.grad is not None for one in parameters], dtype=torch.uint8, device=parameters[0].device)
-    all_reduce(used, op="max")
-    shared = [one for one, flag in zip(parameters, used.tolist(), strict=True) if flag]
-    for one in shared:
-        if one.grad is None:
-            one.grad = torch.zeros_like(one)
-    all_reduce_params([one.grad for one in shared], op="mean")
 
 
 def average_statistics(model: torch.nn.Module) -> None:

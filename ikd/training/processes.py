@@ -27,6 +27,11 @@ READY_SECONDS = 300.0
 """So long may the further processes take to import everything."""
 GRACE_SECONDS = 10.0
 """So long after a process has ended its connections may show it to the others."""
+SURROUNDINGS = {
+    "GLOO_SOCKET_IFNAME": "lo",  # all processes of a trial are on one machine: nobody else hears them
+    "NCCL_SOCKET_IFNAME": "lo",
+    "TORCH_NCCL_ASYNC_ERROR_HANDLING": "2",  # a broken group raises here; the default kills the process without a word
+}
 COLLECTIVE_LIMIT = timedelta(minutes=30)
 """A process that keeps the others waiting longer than this ends the trial: above the longest validation."""
 
@@ -111,13 +116,15 @@ def join(task: Task) -> None:
     gpus = device_of(task.recipe).type == "cuda"
     if gpus:
         torch.cuda.set_device(task.rank)
-    with _loopback():
+    with _surroundings():
         dist.init_process_group(
             "nccl" if gpus else "gloo",
             init_method=f"file://{task.scratch / 'store'}",  # not a port: only this user can reach it
             rank=task.rank,
             world_size=task.processes,
             timeout=COLLECTIVE_LIMIT,
+            # NCCL connects at once then, under these surroundings, and `barrier` need not guess the device
+            device_id=torch.device("cuda", task.rank) if gpus else None,
         )
 
 
@@ -140,17 +147,17 @@ def _abort() -> None:
 
 
 @contextlib.contextmanager
-def _loopback() -> Iterator[None]:
-    """Let gloo listen where only this machine hears it."""
-    name = "GLOO_SOCKET_IFNAME"
-    if name in os.environ or not sys.platform.startswith("linux"):
-        yield
-        return
-    os.environ[name] = "lo"
+def _surroundings() -> Iterator[None]:
+    """Set what gloo and NCCL read when they connect; a variable that is set already is left alone."""
+    absent = {name: value for name, value in SURROUNDINGS.items() if name not in os.environ}
+    if not sys.platform.startswith("linux"):
+        absent = {}
+    os.environ.update(absent)
     try:
         yield
     finally:
-        del os.environ[name]
+        for name in absent:
+            del os.environ[name]
 
 
 class _Other:
@@ -221,11 +228,12 @@ def _await_ready(others: Sequence[_Other], task: Task) -> None:
 @contextlib.contextmanager
 def _watched(others: Sequence[_Other]) -> Iterator[None]:
     """Break the group when a process has failed and the connections do not show it, as on GPUs."""
-    done = threading.Event()
+    done, broken = threading.Event(), threading.Event()
 
     def watch() -> None:
         while not done.wait(0.5):
             if any(other.failed for other in others) and not done.wait(GRACE_SECONDS):
+                broken.set()
                 _abort()
                 return
 
@@ -236,6 +244,8 @@ def _watched(others: Sequence[_Other]) -> Iterator[None]:
     finally:
         done.set()
         thread.join()
+    if broken.is_set():  # what the last collectives returned is then not to be believed
+        raise RuntimeError("a process of the trial has failed")
 
 
 def _failure(others: Sequence[_Other]) -> Exception | None:

@@ -21,6 +21,7 @@ from ikd.augment import TeacherBoxes
 from ikd.config import Recipe, StagePlan, Teacher
 from ikd.data import DataFiles, perturbed
 from ikd.detectors import weights_sha256
+from ikd.distill import check_precision
 from ikd.errors import CheckpointError, refuse
 from ikd.evaluation import find_boxes
 from ikd.home import cache, digest, entry
@@ -29,6 +30,7 @@ from ikd.training.loaders import crafts_online
 from ikd.training.model import load_teacher
 from ikd.training.prepared import Prepared, PreparedStage, check, device_of, teacher_recipe
 from ikd.training.trial import train
+from ikd.training.worker_state import determinism, reset, settle
 from ikd.trial import EpochReport, NotifyOf, TrialFolder
 
 
@@ -40,8 +42,14 @@ def prepare(recipe: Recipe, progress: NotifyOf | None = None) -> Prepared:
     Raises:
         BadInput: data, detectors or checkpoints that do not fit, before anything is trained.
     """
-    files = check(recipe, device_of(recipe))
-    return Prepared(files, tuple(_stage(recipe, plan, files, progress) for plan in recipe.stages))
+    settle()
+    check_precision(recipe, device_of(recipe))
+    try:
+        files = check(recipe, device_of(recipe))
+        with determinism(recipe):
+            return Prepared(files, tuple(_stage(recipe, plan, files, progress) for plan in recipe.stages))
+    finally:
+        reset()  # the attack's memory on a GPU is a neighbour's while the trial runs
 
 
 def perturb(recipe: Recipe, progress: NotifyOf | None = None) -> dict[str, Path]:

@@ -14,9 +14,10 @@ from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 
 from ikd.config import Recipe, StagePlan
+from ikd.distill import arrange
 from ikd.distill.detector import DistillDetector
 from ikd.evaluation import CocoEvaluator
-from ikd.training.hooks import CraftHook, EpochHook, HoldHook, ReportHook
+from ikd.training.hooks import CraftHook, EpochHook, HoldHook, PlaceHook, ReportHook
 from ikd.training.loaders import crafts_online, train_loader, val_loader
 from ikd.training.model import build_model, load_teacher
 from ikd.training.optim import optim_wrapper, param_schedulers
@@ -60,7 +61,8 @@ def _model_of(stage: StageRun) -> DistillDetector:
     # trial with one teacher does not depend on there being stages.
     words = [stage.recipe.seed, 0xF00D, *([stage.index] if stage.index else [])]
     torch.manual_seed(int(np.random.SeedSequence(words).generate_state(1)[0]))
-    return build_model(in_force, stage.prepared.files, teacher).to(device_of(stage.recipe))
+    model = build_model(in_force, stage.prepared.files, teacher).to(device_of(stage.recipe))
+    return arrange(model, in_force)
 
 
 def build_runner(stage: StageRun, progress: Progress, *, scratch: Path, report: Report | None) -> TrialRunner:
@@ -80,8 +82,9 @@ def build_runner(stage: StageRun, progress: Progress, *, scratch: Path, report: 
     with_masks = any(getattr(detector, "with_mask", False) for detector in read_masks)
     samples = train_loader(plan, files, perturbations=made.perturbations, boxes=made.boxes, with_masks=with_masks)
     with DefaultScope.overwrite_default_scope("mmdet"), contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints
-        train = TrialRunner.build_dataloader(samples, recipe.seed)
-        val = TrialRunner.build_dataloader(val_loader(recipe, files, model.student), recipe.seed)
+        pinned = {"pin_memory": device_of(recipe).type == "cuda"}  # images go to the GPU while the CPU goes on
+        train = TrialRunner.build_dataloader(samples | pinned, recipe.seed)
+        val = TrialRunner.build_dataloader(val_loader(recipe, files, model.student) | pinned, recipe.seed)
     runner = TrialRunner(
         model=model,
         work_dir=str(scratch / f"rank-{get_rank()}"),
@@ -92,7 +95,10 @@ def build_runner(stage: StageRun, progress: Progress, *, scratch: Path, report: 
         val_evaluator=[CocoEvaluator(files.val, recipe.validate, scratch / "parts")],
         optim_wrapper=optim_wrapper(recipe, model, device_of(recipe)),
         param_scheduler=param_schedulers(recipe, stage.schedule_epochs, len(train)),
-        default_hooks={"timer": None, "logger": None, "checkpoint": None, "sampler_seed": None},
+        default_hooks={
+            "runtime_info": PlaceHook(),
+            **dict.fromkeys(("timer", "logger", "checkpoint", "sampler_seed")),
+        },
         custom_hooks=[
             EpochHook(recipe.seed),
             HoldHook(stage.stores),

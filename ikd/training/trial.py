@@ -20,7 +20,7 @@ from ikd.training.processes import Task, crew
 from ikd.training.progress import Progress
 from ikd.training.stage import StageRun, build_runner
 from ikd.training.start import Start, find_start
-from ikd.training.worker_state import borrowed_process, reset, settle
+from ikd.training.worker_state import borrowed_process, determinism, reset, settle
 from ikd.trial import NO_OPTIONS, Metrics, Report, StopTrial, TrialFolder, TrialOptions
 
 
@@ -75,7 +75,7 @@ def train(  # noqa: PLR0913 - as `run_trial`
             options.processes,
             share,
         )
-        with borrowed_process(share), crew(task):
+        with borrowed_process(share), determinism(recipe), crew(task):
             epochs = _train_stages(task, progress, start, report=report, costs=options.costs)
     if epochs == recipe.total_epochs:
         folder.previous.unlink(missing_ok=True)  # nothing comes that could need it
@@ -89,7 +89,8 @@ def follow(task: Task) -> None:
     progress = Progress(folder, *task.objective, classes, task.recipe.fingerprint())
     start = Start(load(task.start), task.start) if task.start is not None else None
     settle()
-    _train_stages(task, progress, start)
+    with determinism(task.recipe):
+        _train_stages(task, progress, start)
 
 
 def _train_stages(

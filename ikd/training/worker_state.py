@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import gc
 import multiprocessing
+import os
+import sys
 from collections.abc import Iterator
 from functools import lru_cache
 
@@ -13,6 +15,11 @@ import torch
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
+
+from ikd.config import Recipe
+from ikd.errors import BadInput, first_line
+
+WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 
 
 @lru_cache(maxsize=1)
@@ -43,6 +50,36 @@ def borrowed_process(threads: int) -> Iterator[None]:
         reset()
 
 
+@contextlib.contextmanager
+def determinism(recipe: Recipe) -> Iterator[None]:
+    """Have torch compute the same bits every time where the recipe asks for it, and leave the process as it was.
+
+    Raises:
+        BadInput: an operation of the detectors or losses has no deterministic form on this device.
+    """
+    if not recipe.deterministic:
+        yield
+        return
+    cudnn = torch.backends.cudnn
+    before = torch.are_deterministic_algorithms_enabled(), cudnn.deterministic, cudnn.benchmark
+    workspace = os.environ.get(WORKSPACE)
+    os.environ.setdefault(WORKSPACE, ":4096:8")  # torch refuses cuBLAS without it
+    torch.use_deterministic_algorithms(True)
+    cudnn.deterministic, cudnn.benchmark = True, False
+    try:
+        yield
+    except RuntimeError as error:
+        if "deterministic" not in str(error):
+            raise
+        rule = f"must be false: torch has no deterministic form of what it trains ({first_line(error)})"
+        raise BadInput(f"recipe {recipe.name}: deterministic: {rule}") from error
+    finally:
+        torch.use_deterministic_algorithms(before[0])
+        cudnn.deterministic, cudnn.benchmark = before[1:]
+        if workspace is None:
+            os.environ.pop(WORKSPACE, None)
+
+
 def reset() -> None:
     """Drop every process-wide state that mmengine, mmdet and torch keep of a trial.
 
@@ -55,6 +92,8 @@ def reset() -> None:
                 handler.close()
                 instance.removeHandler(handler)
         manager._instance_dict.clear()
+    if (compiler := sys.modules.get("torch._dynamo")) is not None:
+        compiler.reset()  # what was compiled for a trial's backbones
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -202,16 +202,24 @@ def test_gpus_are_named_with_their_memory_and_tried(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize(
-    ("backend", "gpu", "status"),
-    [("plain", False, "ok"), ("plain", True, "warn"), ("torchvision", True, "ok"), ("compiled", True, "ok")],
+    ("backend", "gpu", "usable", "status"),
+    [
+        ("plain", False, False, "ok"),
+        ("plain", True, False, "warn"),
+        ("plain", False, True, "warn"),
+        ("torchvision", True, True, "ok"),
+        ("compiled", True, True, "ok"),
+    ],
 )
 def test_kernels_in_use_are_named_and_plain_ones_warn_on_a_gpu(
-    backend: Any, gpu: bool, status: str, monkeypatch: pytest.MonkeyPatch
+    backend: Any, gpu: bool, usable: bool, status: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: usable)
     monkeypatch.setattr(ops, "install", lambda: ops.Kernels(backend, "because"))
     monkeypatch.setattr(doctor, "GPU_DEVICE_FILES", (Path("/"),) if gpu else ())
     check = one(doctor.kernels())
     assert (check.status, check.detail) == (status, f"{backend}: because")
+    assert ("pip install 'ikd[gpu]'" in check.advice) == (status == "warn")
 
 
 def test_a_bad_choice_of_kernels_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:

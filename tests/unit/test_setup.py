@@ -142,7 +142,7 @@ def test_every_pin_is_exact_and_single(python: str) -> None:
 def test_each_dependency_and_warning_filter_says_who_needs_it() -> None:
     lines = (ROOT / "pyproject.toml").read_text().splitlines()
     silent = []
-    for opening in ("dependencies = [", "onnx = [", "dev = [", "filterwarnings = ["):
+    for opening in ("dependencies = [", "onnx = [", "gpu = [", "dev = [", "filterwarnings = ["):
         start = lines.index(opening)
         block = lines[start + 1 : lines.index("]", start)]
         commented = [line for before, line in zip(["", *block], block, strict=False) if "#" in line + before]

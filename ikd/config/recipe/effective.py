@@ -11,9 +11,13 @@ from ikd.config.recipe.sections import RecipeSections
 LATER: Mapping[str, Any] = {
     "adversarial.updates_statistics": True,
     "attack.store": "disk",
+    "deterministic": False,
     "distill.keep_strength": False,
     "distill.levels": "all",
     "distill.match": "stride",
+    "distill.teacher_precision": "as_student",
+    "schedule.channels_last": False,
+    "schedule.compile": False,
     "validate": ["bbox"],
 }
 """Fields younger than trials that people have, by dotted name, and the value that trains as it was done without them.

@@ -90,6 +90,14 @@ def _other_faults(recipe: RecipeSections) -> Iterator[Fault]:
     if recipe.schedule.policy.type == "one_cycle" and recipe.schedule.warmup.iterations:
         rule = "must be 0 with policy one_cycle, which warms up by itself"
         yield ("schedule", "warmup", "iterations"), recipe.schedule.warmup.iterations, rule
+    if recipe.device == "cpu":
+        asked = {
+            ("schedule", "amp"): recipe.schedule.amp,
+            ("distill", "teacher_precision"): recipe.distill.teacher_precision,
+        }
+        for place, value in asked.items():
+            if value == "float16":
+                yield place, value, "must not be float16 with device cpu; take bfloat16"
     if list(recipe.schedule.policy.milestones) != sorted(recipe.schedule.policy.milestones):
         yield ("schedule", "policy", "milestones"), list(recipe.schedule.policy.milestones), "must rise"
 

@@ -202,8 +202,15 @@ class Schedule(Section):
     """Warm-up."""
     clip: Positive | None = 35.0
     """Largest gradient norm (L2); null is off."""
-    amp: bool = False
-    """Mixed precision: float16 on GPU, bfloat16 on CPU."""
+    amp: bool | Literal["float16", "bfloat16"] = False
+    """Mixed precision. `bfloat16` needs no loss scaling and no more range than float32 has (GPUs from Ampere on, CPUs),
+    `float16` scales the loss (GPUs); under both the generators of masked losses run in it too. `true` is float16 on a
+    GPU and bfloat16 on a CPU, all loss modules in float32."""
+    channels_last: bool = False
+    """Keep images and maps channels last in memory, as convolutions of a GPU read them: rounding and speed change."""
+    compile: bool = False
+    """Compile the backbones (`torch.compile`; needs triton on a GPU, a C++ compiler on a CPU): rounding and speed
+    change, and the first steps take minutes."""
     workers: Annotated[int, Field(ge=0)] = 2
     """Data-loading processes; changes speed only."""
     val_interval: Count = 1
@@ -243,6 +250,8 @@ class RecipeSections(Section):
     """Metrics of a validation: of boxes, and of masks where the student predicts them (on a CPU that takes longer)."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Seed of everything random."""
+    deterministic: bool = False
+    """Have a GPU compute the same bits every time: slower, and refused for a detector with an operation that cannot."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train; auto takes the GPU where there is one."""
 

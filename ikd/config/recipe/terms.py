@@ -186,6 +186,8 @@ class Distill(Hosts):
     measure_gradients: bool = True
     """Log once an epoch how hard each term pulls on the student's backbone, relative to the detection loss, as
     grad/TERM; changes no training, and costs a backward pass an epoch and term."""
+    teacher_precision: Literal["as_student", "float32", "float16", "bfloat16"] = "as_student"
+    """Type that the frozen teacher's backbone and neck compute in, by autocast; `as_student` follows `schedule.amp`."""
 
 
 WITHOUT_TEACHER: Mapping[str, Any] = {

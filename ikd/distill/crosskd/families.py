@@ -62,7 +62,7 @@ def flat(maps: list[Tensor], size: int) -> Tensor:
 def _anchors_assigned(head: Any, targets: Sequence[Any], *, first: int) -> Assignment:
     """Read labels and weights at the places `first` and after it; the head counts at least one positive an image."""
     labels, weights = ([level.flatten() for level in part] for part in targets[first : first + 2])
-    return _assignment(head, labels, weights, weights[0].new_tensor(float(targets[-1])))
+    return _assignment(head, labels, weights, weights[0].new_full((), float(targets[-1])))
 
 
 def _points_assigned(head: Any, targets: Sequence[Any]) -> Assignment:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import torch
 from torch import Tensor, nn
 
-from ikd.distill.functional import Targets
+from ikd.distill.functional import Targets, full_precision
 
 
 class AdaptedLoss(nn.Module):
     """A loss behind a 1x1 convolution that brings the student to the teacher's channels; the identity when equal.
 
-    The loss is computed in float32 at least, also under autocast: a sum over a map overflows half precision.
+    The loss is computed in float32 at least, also under autocast: a sum over a map overflows half precision. Only what
+    a masked loss generates may be computed in half, as `generates_under_autocast` says; its loss has the attribute
+    `generates` then, and sums in float32.
 
     Args:
         loss: takes maps of equal channels.
@@ -21,6 +25,8 @@ class AdaptedLoss(nn.Module):
             elements (of this process's batch; 1 where it is constant): a squared error is then in units of its
             variance, and no loss changes when both maps are scaled alike.
     """
+
+    generates_under_autocast = False
 
     def __init__(
         self, loss: nn.Module, student_channels: int, teacher_channels: int, *, by_deviation: bool = False
@@ -38,15 +44,12 @@ class AdaptedLoss(nn.Module):
             deviation = _deviation(teacher)
             student, teacher = student / deviation, teacher / deviation
         adapted = self.adapter(student)
-        with torch.autocast(student.device.type, enabled=False):
-            return self.loss(_full_precision(adapted), _full_precision(teacher), targets)
+        half = self.generates_under_autocast and getattr(self.loss, "generates", False)
+        with nullcontext() if half else torch.autocast(student.device.type, enabled=False):
+            return self.loss(full_precision(adapted), full_precision(teacher), targets)
 
 
 def _deviation(teacher: Tensor) -> Tensor:
     """Return the standard deviation over all elements, a scalar; 1 where there is none."""
-    deviation = _full_precision(teacher).std(correction=0)
+    deviation = full_precision(teacher).std(correction=0)
     return torch.where(deviation > 0, deviation, 1.0)
-
-
-def _full_precision(features: Tensor) -> Tensor:
-    return features.float() if features.dtype in (torch.float16, torch.bfloat16) else features

@@ -34,6 +34,8 @@ class AMD(nn.Module):
         scale: factors for another input size.
     """
 
+    generates = True
+
     def __init__(
         self,
         channels: int,

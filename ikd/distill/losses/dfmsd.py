@@ -35,6 +35,8 @@ class DFMSD(nn.Module):
         scale: factors for another input size.
     """
 
+    generates = True
+
     def __init__(  # noqa: PLR0913 (hyperparameters of the method)
         self,
         channels: int,

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ikd.distill.functional import full_precision
+
 
 def make_generator(channels: int) -> nn.Sequential:
     """Return conv3x3 - ReLU - conv3x3 of constant width and size, torch's default initialisation (MGD)."""
@@ -100,4 +102,4 @@ class DualMasking(nn.Module):
 
 def squared_errors(restored: Tensor, teacher: Tensor) -> Tensor:
     """Return the squared distance of each image: [N, C, H, W] twice -> [N]."""
-    return F.mse_loss(restored, teacher, reduction="none").sum(dim=(1, 2, 3))
+    return F.mse_loss(full_precision(restored), full_precision(teacher), reduction="none").sum(dim=(1, 2, 3))

@@ -25,6 +25,8 @@ class MGD(nn.Module):
         scale: factors for another input size.
     """
 
+    generates = True
+
     def __init__(
         self,
         channels: int,

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from ikd.config import Recipe
-from ikd.errors import BadInput, DiskFull, NonFiniteLoss, first_line
+from ikd.errors import BadInput, DiskFull, JobError, NonFiniteLoss, first_line
 from ikd.sweep.storage.store import TrialStore, open_store
 from ikd.sweep.training import OWN, Training, training_of
+from ikd.sweep.tune.memory import is_memory_fault, keep_to, own_fault
 from ikd.trial import NO_OPTIONS, TRAIN_SECONDS, VAL_SECONDS, EpochReport, StopTrial, TrialFolder, TrialOptions
 
 NOTE_PERIOD_SECONDS = 2.0
@@ -35,6 +36,7 @@ class Job:
         storage: of the runner: where trials keep their files.
         options: of every trial.
         cwd: where the command was run, which relative paths in the recipe mean; None leaves the worker's.
+        gpus: share of a GPU that a process of a trial has.
     """
 
     recipe: Mapping[str, Any]
@@ -46,6 +48,7 @@ class Job:
     storage: str | None = None
     options: TrialOptions = NO_OPTIONS
     cwd: Path | None = None
+    gpus: float = 0.0
 
 
 class Line:
@@ -92,6 +95,7 @@ def train(config: Mapping[str, Any], *, job: Job) -> None:
     if job.cwd is not None and job.cwd.is_dir():
         os.chdir(job.cwd)
     training = training_of(job.training)
+    keep_to(job.gpus)
     line = Line(tune.report)
     try:
         _train(training, line, config, job)
@@ -139,10 +143,12 @@ class _Attempt:
             self.line("disk_full", reason=str(error))
             return None
         except (RuntimeError, MemoryError) as error:
-            if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
-                advice = "use a smaller schedule.batch_size or fewer trials a GPU"
-                return {"state": "failed", "reason": f"out of memory: {first_line(error)}; {advice}"}
+            if is_memory_fault(error) and (reason := own_fault(error, self.job.gpus)) is not None:
+                return {"state": "failed", "reason": reason}
             self._keep_traceback()
+            if is_memory_fault(error):
+                rule = "the GPU is full though this trial keeps within its share: others have taken the rest"
+                raise JobError(f"{rule} ({first_line(error)})") from error
             raise
         except Exception:
             self._keep_traceback()

@@ -51,6 +51,8 @@ def rehearsal_key(plan: StagePlan, files: DataFiles, device: torch.device, *, se
         "phases": [[phase.alters, phase.attacks] for phase in phases(plan)],
         "batch": min(COUNT, recipe.schedule.batch_size),
         "amp": recipe.schedule.amp,
+        "channels_last": recipe.schedule.channels_last,
+        "teacher_precision": recipe.distill.teacher_precision,
         "images": looks(files),
         "terms": _terms(plan),
     }

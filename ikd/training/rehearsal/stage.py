@@ -23,6 +23,7 @@ from ikd.augment import TeacherBoxes
 from ikd.config import Detector, Recipe, StagePlan
 from ikd.data import DataFiles, read_annotations
 from ikd.detectors import LATE, quiet, training_position
+from ikd.distill import arrange
 from ikd.distill.detector import DistillDetector
 from ikd.errors import BadInput, IkdError, JobError, NonFiniteLoss, first_line
 from ikd.evaluation import find_boxes
@@ -63,7 +64,8 @@ def rehearse(
             return
         with tempfile.TemporaryDirectory(prefix="ikd-") as scratch, _apart(device):
             short = _Rehearsal(_affordable(plan.recipe, device), plan, write_excerpt(files, Path(scratch)), device)
-            short.scratch, short.model, short.teacher = Path(scratch), model.to(device), teacher
+            short.scratch, short.teacher = Path(scratch), teacher
+            short.model = arrange(model.to(device), short.recipe)
             if teacher is not None:
                 teacher.to(device)
             try:
@@ -90,12 +92,19 @@ def _apart(device: torch.device) -> Iterator[None]:
 
 
 def _affordable(recipe: Recipe, device: torch.device) -> Recipe:
-    """Return the recipe with images that a CPU can train on in seconds; on a GPU they keep their size."""
-    longest = max(recipe.input.scale)
-    if device.type != "cpu" or longest <= CPU_PIXELS:
-        return recipe
-    scale = [max(1, round(side * CPU_PIXELS / longest)) for side in recipe.input.scale]
-    return recipe.with_values({"input.scale": scale})
+    """Return the recipe as it can be tried in seconds.
+
+    Nothing is compiled. A CPU gets images that it can train on, and the half precision that it has, as a sweep's driver
+    may have no GPU where its trials do; on a GPU both stay.
+    """
+    values: dict[str, Any] = {"schedule.compile": False}
+    if device.type == "cpu":
+        halves = {"schedule.amp": recipe.schedule.amp, "distill.teacher_precision": recipe.distill.teacher_precision}
+        values |= {name: "bfloat16" for name, value in halves.items() if value == "float16"}
+        longest = max(recipe.input.scale)
+        if longest > CPU_PIXELS:
+            values["input.scale"] = [max(1, round(side * CPU_PIXELS / longest)) for side in recipe.input.scale]
+    return recipe.with_values(values)
 
 
 @dataclasses.dataclass

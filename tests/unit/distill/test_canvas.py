@@ -7,6 +7,7 @@ import math
 import weakref
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -50,6 +51,59 @@ def test_the_teacher_sees_what_its_own_preprocessor_would_make(other: dict[str, 
     assert torch.allclose(seen, teacher.data_preprocessor({"inputs": given}, False)["inputs"], atol=2e-4)
     assert torch.equal(batch, student.data_preprocessor({"inputs": given}, True)["inputs"])
     assert (seen is batch) == (not other)
+
+
+def masked(size: tuple[int, int], number: int) -> Any:
+    """A sample with a mask of its own height and width, and mmdet's box type."""
+    from mmdet.structures.bbox import HorizontalBoxes
+    from mmdet.structures.mask import BitmapMasks
+
+    made = sample(size, number)
+    made.gt_instances.masks = BitmapMasks(np.ones((1, *size), dtype=np.uint8), *size)
+    made.gt_instances.bboxes = HorizontalBoxes(made.gt_instances.bboxes)
+    return made
+
+
+ALIKE, APART = [(50, 70), (50, 70)], [(50, 70), (64, 40), (33, 33)]
+
+
+@pytest.mark.parametrize("sizes", [ALIKE, APART])
+@pytest.mark.parametrize(
+    "preprocessor",
+    [
+        {},
+        CAFFE,
+        {"pad_value": 7.0, "pad_mask": True, "mask_pad_value": 1},
+        {"mean": None, "std": None, "bgr_to_rgb": False},
+        {"pad_mask": True, "boxtype2tensor": False},
+    ],
+)
+def test_the_whole_batch_at_once_is_mmdets_batch_to_the_bit(
+    sizes: list[tuple[int, int]], preprocessor: dict[str, Any]
+) -> None:
+    student = small(**preprocessor)
+    made = [masked(size, number) for number, size in enumerate(sizes)]
+    ours = Canvas(student)({"inputs": images(*sizes), "data_samples": [one.clone() for one in made]})
+    theirs = student.data_preprocessor({"inputs": images(*sizes), "data_samples": made}, True)
+    assert torch.equal(ours["inputs"], theirs["inputs"])
+    assert ours["inputs"].dtype == theirs["inputs"].dtype == torch.float32
+    for one, other in zip(ours["data_samples"], theirs["data_samples"], strict=True):
+        assert one.metainfo == other.metainfo
+        assert np.array_equal(one.gt_instances.masks.masks, other.gt_instances.masks.masks)
+        assert type(one.gt_instances.bboxes) is type(other.gt_instances.bboxes)
+
+
+def test_a_preprocessor_of_another_kind_does_its_own_work() -> None:
+    from mmdet.models import DetDataPreprocessor
+
+    class Dark(DetDataPreprocessor):  # type: ignore[misc, unused-ignore]
+        def forward(self, data: Any, training: bool = False) -> Any:
+            made = super().forward(data, training)
+            return {**made, "inputs": made["inputs"] * 0}
+
+    student = small()
+    student.data_preprocessor.__class__ = Dark
+    assert not Canvas(student)({"inputs": images((64, 64)), "data_samples": None})["inputs"].any()
 
 
 @pytest.mark.parametrize(("ours", "theirs", "common"), [(32, 64, 64), (48, 32, 96), (32, 32, 32)])

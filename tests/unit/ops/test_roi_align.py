@@ -99,10 +99,21 @@ def test_no_rois(mode: str) -> None:
     assert not torch.autograd.grad(output.sum(), features)[0].any()
 
 
-@pytest.mark.parametrize("roi", [[0.0, 5.0, 1.0, 4.0, 2.0], [0.0, float("nan"), 1.0, 4.0, 2.0]])
+@pytest.mark.parametrize("roi", [[0.0, 5.0, 1.0, 4.0, 2.0], [0.0, 1.0, 5.0, 4.0, 2.0]])
 def test_inside_out_rois_are_refused(roi: list[float]) -> None:
-    with pytest.raises(ValueError, match=r"x2 >= x1 and y2 >= y1 in every RoI; got a negative or NaN size"):
+    with pytest.raises(ValueError, match=r"x2 >= x1 and y2 >= y1 in every RoI; got a negative size"):
         pool(torch.ones(1, 1, 5, 5), torch.tensor([roi]))
+
+
+@pytest.mark.parametrize("broken", [float("nan"), float("inf")])
+@pytest.mark.parametrize("mode", ["avg", "max"])
+def test_an_roi_that_is_not_finite_has_features_of_nan(mode: str, broken: float) -> None:
+    """A student that has diverged proposes such RoIs; its losses must get the chance to say so."""
+    features = torch.ones(1, 1, 5, 5)
+    rois = torch.tensor([[0.0, 1.0, 1.0, 4.0, 4.0], [0.0, broken, 1.0, 4.0, 2.0]])
+    output = pool(features, rois, pool_mode=mode)
+    assert output[1].isnan().all()
+    assert torch.equal(output[:1], pool(features, rois[:1], pool_mode=mode))
 
 
 def test_half_precision_features_are_pooled_in_single() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -15,9 +16,10 @@ import torch
 
 from ikd.config import Recipe
 from ikd.errors import BadInput, CheckpointError, NonFiniteLoss
-from ikd.training import EpochReport, StopTrial, check_processes, prepare, resumable, run_trial
+from ikd.training import EpochReport, StopTrial, check_processes, prepare, processes, resumable, run_trial
 from ikd.training import averaging as shared
 from ikd.training.checkpoint import load
+from ikd.training.optim import TrialOptimWrapper
 from ikd.training.processes import Task, _Other, crew
 from ikd.trial import TrialOptions
 
@@ -69,13 +71,14 @@ def recipe(tiny_recipe: Build) -> Recipe:
 def gradients(monkeypatch: pytest.MonkeyPatch) -> Gradients:
     """The gradient of each step, as the optimiser gets it."""
     found: Gradients = []
-    original = shared.average_gradients
+    original = TrialOptimWrapper.clip
 
-    def spy(parameters: list[torch.Tensor]) -> None:
-        original(parameters)
+    def spy(wrapper: TrialOptimWrapper) -> torch.Tensor | None:
+        parameters = [one for group in wrapper.param_groups for one in group["params"]]
         found.append(torch.cat([one.grad.flatten() for one in parameters if one.grad is not None]))
+        return original(wrapper)
 
-    monkeypatch.setattr(shared, "average_gradients", spy)
+    monkeypatch.setattr(TrialOptimWrapper, "clip", spy)
     return found
 
 
@@ -196,6 +199,59 @@ def test_processes_that_cannot_be_are_refused(
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(BadInput, match=message):
         check_processes(recipe.with_values(changes), processes)
+
+
+class TestJoining:
+    """What a process does to become one of the trial's, gloo's or NCCL's."""
+
+    NAMES = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME", "TORCH_NCCL_ASYNC_ERROR_HANDLING")
+
+    def joined(self, monkeypatch: pytest.MonkeyPatch, task: Task, kind: str) -> dict[str, Any]:
+        """Join; return what the group was made with, and under which environment."""
+        found: dict[str, Any] = {}
+
+        def init(backend: str, **arguments: Any) -> None:
+            found.update(arguments, backend=backend, environment={name: os.environ.get(name) for name in self.NAMES})
+
+        monkeypatch.setattr(processes, "device_of", lambda recipe: torch.device(kind))
+        monkeypatch.setattr(torch.cuda, "set_device", lambda rank: found.update(chosen=rank))
+        monkeypatch.setattr(torch.distributed, "init_process_group", init)
+        processes.join(task)
+        return found
+
+    @pytest.mark.parametrize(
+        ("kind", "backend", "device"), [("cpu", "gloo", None), ("cuda", "nccl", torch.device("cuda", 1))]
+    )
+    def test_only_this_machine_is_listened_to(
+        self, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, backend: str, device: Any
+    ) -> None:
+        task = Task(recipe, None, tmp_path, ("bbox_mAP", "max"), None, tmp_path, 2, 1, rank=1)  # type: ignore[arg-type]
+        found = self.joined(monkeypatch, task, kind)
+        assert found["backend"] == backend
+        assert found["device_id"] == device, "NCCL connects now, under this environment, and knows its device"
+        assert found.get("chosen") == (1 if device else None)
+        assert found["environment"] == dict(zip(self.NAMES, ("lo", "lo", "2"), strict=True))
+        assert not any(name in os.environ for name in self.NAMES)
+
+    def test_what_a_person_has_set_holds(self, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("NCCL_SOCKET_IFNAME", "eth1")
+        task = Task(recipe, None, tmp_path, ("bbox_mAP", "max"), None, tmp_path, 2, 1)  # type: ignore[arg-type]
+        assert self.joined(monkeypatch, task, "cuda")["environment"]["NCCL_SOCKET_IFNAME"] == "eth1"
+        assert os.environ["NCCL_SOCKET_IFNAME"] == "eth1"
+
+
+def test_what_a_broken_group_returned_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last collective may return garbage when the group is broken; the body then ends as if all were well."""
+
+    class Dead:
+        failed = True
+
+    broken = threading.Event()
+    monkeypatch.setattr(processes, "GRACE_SECONDS", 0.01)
+    monkeypatch.setattr(processes, "_abort", broken.set)
+    with pytest.raises(RuntimeError, match="a process of the trial has failed"):
+        with processes._watched([Dead()]):  # type: ignore[list-item]
+            assert broken.wait(10)
 
 
 class TestParts:
