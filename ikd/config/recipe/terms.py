@@ -75,11 +75,15 @@ class Diversity(Section):
     """Smallest scale factor."""
 
 
+MAX_EPS = 127.0
+"""Largest `attack.eps`: a perturbation is stored in eight bits."""
+
+
 class Attack(Section):
     """How adversarial copies are made against the teacher (DI-FGSM, MI-FGSM)."""
 
     eps: NonNegative = 8.0
-    """Largest change of a pixel, in grey levels of 0..255."""
+    """Largest change of a pixel, in grey levels of 0..255: 0, or 1 to 127."""
     step: Positive = 2.0
     """Change per step, in grey levels; at most eps."""
     steps: Count = 5
