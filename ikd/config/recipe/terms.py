@@ -175,7 +175,7 @@ class Distill(Hosts):
     levels: Levels = "auto"
     """Which of the levels that both detectors have are distilled, by host, sfa and adversarial term alike: all of
     them, those listed (0 the finest), or all but the coarsest whose anchors or ranges no training box reaches at this
-    input size."""
+    input size. Predictions (host crosskd) are compared on every level."""
     match: Literal["stride", "index"] = "stride"
     """Which levels are a pair: those of one stride, or the finest with the finest and so on, the student's map then
     resized to the teacher's (bilinear), as PKD does between families."""
