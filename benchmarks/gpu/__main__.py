@@ -9,7 +9,7 @@ the rest goes on; the exit status is 1 then. Sections:
 
     kernels   plain kernels beside torchvision's: values, gradients, time, waits
     steps     RetinaNet R50 from X101 at 1333x800, batch 4 to 16: FGD, MGD, DFMSD and the adversarial term, as ratio to
-              the student's step plus the teacher's forward pass, with peak memory and waits; fp32 and amp
+              the student's step plus the teacher's forward pass, with peak memory and waits; fp32, bf16, channels last
     attack    images a second
     pair      two trials at once on one card, each with half of its memory
     many      30 short trials in one process, and the memory after each

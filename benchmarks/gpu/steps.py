@@ -13,9 +13,17 @@ from ikd.attack import DIFGSM
 from ikd.config import Recipe, recipe_names
 from ikd.data import DataFiles
 from ikd.detectors import build_detector, freeze
+from ikd.distill import arrange
 from ikd.training import build_model, model_config, optim_wrapper
 
 HOSTS = ("fgd", "mgd", "dfmsd", "fgd+adversarial")
+BF16 = {"schedule__amp": "bfloat16", "distill__teacher_precision": "bfloat16"}
+PRECISIONS: dict[str, dict[str, Any]] = {
+    "fp32": {},
+    "bf16": BF16,
+    "bf16, channels last": {**BF16, "schedule__channels_last": True},
+}
+"""What each row sets in the recipe."""
 
 
 def steps(setting: Setting) -> dict[str, Any]:
@@ -23,7 +31,7 @@ def steps(setting: Setting) -> dict[str, Any]:
 
     The floor is the student's own step plus the teacher's forward pass. A batch that does not fit is said to.
     """
-    batches, precisions = ((2,), ("fp32",)) if setting.small else ((4, 8, 16), ("fp32", "amp"))
+    batches, precisions = ((2,) if setting.small else (4, 8, 16)), tuple(PRECISIONS)
     size = (64, 96) if setting.small else (800, 1344)
     rows: dict[str, Any] = {"recipe": _base(setting), "input_px": list(size)}
     for batch, precision in setting.in_time((one, other) for one in batches for other in precisions):
@@ -91,18 +99,19 @@ def _step(setting: Setting, variant: str, precision: str, shape: tuple[int, tupl
     values: dict[str, Any] = {
         "distill__host": host if distils else "none",
         "adversarial__enabled": bool(adversarial) or not distils,  # a recipe with a teacher must use it
-        "schedule__amp": precision == "amp",
+        **PRECISIONS[precision],
     }
     recipe = setting.recipe(_base(setting), **values)
     teacher = _teacher(recipe)
     if variant != "teacher":
         return _train_step(setting, recipe if distils else recipe.student_alone(), teacher if distils else None, shape)
-    images = torch.rand(shape[0], 3, *shape[1], device=setting.device)
-    teacher = teacher.to(setting.device)
+    layout = torch.channels_last if recipe.schedule.channels_last else torch.contiguous_format
+    images = torch.rand(shape[0], 3, *shape[1], device=setting.device).contiguous(memory_format=layout)
+    teacher = teacher.to(setting.device, memory_format=layout)
 
     @torch.no_grad()
     def forward() -> object:
-        with torch.autocast(setting.device.type, enabled=precision == "amp"):
+        with torch.autocast(setting.device.type, torch.bfloat16, enabled=bool(recipe.schedule.amp)):
             return teacher.extract_feat(images)
 
     return forward
@@ -111,7 +120,7 @@ def _step(setting: Setting, variant: str, precision: str, shape: tuple[int, tupl
 def _train_step(setting: Setting, recipe: Recipe, teacher: Any, shape: tuple[int, tuple[int, int]]) -> Any:
     files = DataFiles.of(recipe)
     torch.manual_seed(0)
-    model = build_model(recipe, files, teacher).to(setting.device)
+    model = arrange(build_model(recipe, files, teacher).to(setting.device), recipe)
     model.train()
     wrapper = optim_wrapper(recipe, model, setting.device)
     batch = batch_of(shape[0], shape[1], len(files.classes), masks=bool(getattr(model.student, "with_mask", False)))
