@@ -30,11 +30,13 @@ class PreparedStage:
         weights: the teacher's checkpoint; None when the student trains alone.
         perturbations: folder of the store; None without the adversarial term.
         boxes: file of the boxes that drive masking enhancement; None without it.
+        attack_seconds: what making the perturbations took; 0 where they were there.
     """
 
     weights: Path | str | None = None
     perturbations: Path | None = None
     boxes: Path | None = None
+    attack_seconds: float = 0.0
 
 
 @dataclass(frozen=True)

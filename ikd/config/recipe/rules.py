@@ -114,8 +114,8 @@ def _attack_faults(recipe: RecipeSections) -> Iterator[Fault]:
         yield ("attack", "step"), attack.step, f"must be at most attack.eps ({attack.eps})"
     if attack.published and attack.loss != "cls":
         yield ("attack", "loss"), attack.loss, "must be cls with attack.published"
-    altered = {"cutout": recipe.input.cutout, "copy_paste": recipe.input.copy_paste}
-    for name in (name for name, section in altered.items() if section.enabled and attack.store == "online"):
+    altered = {"cutout": recipe.input.cutout.enabled, "copy_paste": recipe.input.copy_paste.enabled}
+    for name in (name for name, enabled in altered.items() if enabled and attack.store == "online"):
         rule = f"must be disk with input.{name}, which cannot be done once more to copies that are crafted later"
         yield ("attack", "store"), attack.store, rule
 
