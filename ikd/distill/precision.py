@@ -83,4 +83,6 @@ def arrange(model: DistillDetector, recipe: Recipe) -> DistillDetector:
 def _compile(module: Any) -> None:
     # a term's pull is measured before the backward pass, on the same graph, whose buffers must live that long
     torch._functorch.config.donated_buffer = False
-    module.compile(backend=COMPILER)  # in place: names in a checkpoint stay as they are
+    # Sizes are symbols from the first on: torch would else begin to generalise when it has met a second one, so that a
+    # resumed trial, or the second one of a process, would run other machine code than an uninterrupted one.
+    module.compile(backend=COMPILER, dynamic=True)  # in place: names in a checkpoint stay as they are

@@ -194,6 +194,21 @@ class TestSpeed:
         assert made == [model.student.backbone, model.teacher.backbone]
         assert set(model.state_dict()) == names
 
+    def test_what_is_compiled_does_not_hang_on_the_sizes_met_before(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        graphs: list[torch.fx.GraphModule] = []
+
+        def count(graph: torch.fx.GraphModule, inputs: Any) -> Any:
+            graphs.append(graph)
+            return graph.forward
+
+        monkeypatch.setattr(precision, "COMPILER", count)
+        layer = torch.nn.Conv2d(3, 2, 3)
+        precision._compile(layer)
+        for batch, side in ((8, 32), (6, 32), (8, 48)):
+            layer(torch.zeros(batch, 3, side, side))
+        torch._dynamo.reset()
+        assert len(graphs) == 1
+
     @pytest.mark.slow
     def test_a_trial_of_compiled_backbones_measures_pulls(
         self, tiny_recipe: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
