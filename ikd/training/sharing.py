@@ -76,28 +76,13 @@ def _stage(recipe: Recipe, plan: StagePlan, files: DataFiles, progress: NotifyOf
     teacher = recipe.teachers.available[plan.teacher]
     weights = teacher_weights(recipe, teacher, files, progress)
     perturbations, boxes, seconds = None, None, 0.0
-    if crafts_online(plan.recipe):
-        _check_online(plan.recipe)
-    elif plan.recipe.adversarial.enabled:
+    if plan.recipe.adversarial.enabled and not crafts_online(plan.recipe):
         perturbations, seconds = _perturbations(plan.recipe, files, _loaded(recipe, teacher, weights, files), progress)
     if plan.boxes_from is not None:
         seeing = recipe.teachers.available[plan.boxes_from]
         seen_by = _loaded(recipe, seeing, teacher_weights(recipe, seeing, files, progress), files)
         boxes = teacher_boxes(recipe, files, seen_by, progress)
     return PreparedStage(weights, perturbations, boxes, seconds)
-
-
-def _check_online(recipe: Recipe) -> None:
-    """Refuse what the first step would stumble over.
-
-    Raises:
-        BadInput: the attack is too weak for whole grey levels, or the images are changed by more than flip and crop.
-    """
-    attack_of(recipe)
-    for name in ("cutout", "copy_paste"):
-        if getattr(recipe.input, name).enabled:
-            rule = f"must be disk with input.{name}, which cannot be done once more to copies that are crafted later"
-            refuse(f"recipe {recipe.name}: attack.store", rule, recipe.attack.store)
 
 
 def _loaded(recipe: Recipe, teacher: Teacher, weights: Path | str, files: DataFiles) -> torch.nn.Module:

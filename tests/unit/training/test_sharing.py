@@ -135,11 +135,6 @@ class TestOnline:
         online = recipe.with_values({"attack.store": "online"})
         with pytest.raises(BadInput, match=r"attack\.store: must be disk to make .* but got 'online'"):
             perturb(online)
-        for name in ("cutout", "copy_paste"):
-            with pytest.raises(BadInput, match=rf"attack\.store: must be disk with input\.{name}"):
-                prepare(online.with_values({f"input.{name}.enabled": True}))
-        with pytest.raises(BadInput, match=r"eps: must be 0, or at least 1 grey level"):
-            prepare(online.with_values({"attack.eps": 0.5, "attack.step": 0.5}))
 
     def test_masks_that_only_the_teacher_reads_are_there(
         self, tiny_recipe: Build, recipe: Recipe, tmp_path: Path
