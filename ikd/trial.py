@@ -28,6 +28,8 @@ SHARE = "_share"
 IKD's rule, `me/...` by masking enhancement."""
 TRAIN_SECONDS, VAL_SECONDS = "seconds/train", "seconds/val"
 """Metrics of an epoch: what it took."""
+ATTACK_SECONDS = "seconds/attack"
+"""In the first report of a trial that made perturbations, for itself and whoever comes after: what that took."""
 
 Notify = Callable[[int, int], None]
 """Called with how much of something is done, and how much there is."""

@@ -6,7 +6,7 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,12 +31,14 @@ class Setting:
         folder: for data, weights and trials; gone afterwards.
         until: end of the section, by `time.monotonic`.
         recipes: names of COCO recipes to take a step of; empty for all.
+        cut: notes of what was not measured for lack of time.
     """
 
     device: torch.device
     folder: Path
     until: float
     recipes: tuple[str, ...] = ()
+    cut: list[str] = field(default_factory=list)
 
     @property
     def small(self) -> bool:
@@ -44,14 +46,11 @@ class Setting:
         return self.device.type == "cpu"
 
     def in_time(self, items: Iterable[T]) -> Iterator[T]:
-        """Yield items while there is time.
-
-        Raises:
-            TimeoutError: it ended before the items did; says how many were done.
-        """
+        """Yield items while there is time; where it ends before them, that is noted."""
         for done, item in enumerate(items):
             if time.monotonic() > self.until:
-                raise TimeoutError(f"out of time after {done} rows; give it more by --minutes")
+                self.cut.append(f"out of time after {done} rows; give it more by --minutes")
+                return
             yield item
 
     def wait(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 from typing import Any
 
 import torch
@@ -13,9 +14,17 @@ from ikd.attack import DIFGSM
 from ikd.config import Recipe, recipe_names
 from ikd.data import DataFiles
 from ikd.detectors import build_detector, freeze
+from ikd.distill import arrange
 from ikd.training import build_model, model_config, optim_wrapper
 
 HOSTS = ("fgd", "mgd", "dfmsd", "fgd+adversarial")
+BF16 = {"schedule__amp": "bfloat16", "distill__teacher_precision": "bfloat16"}
+PRECISIONS: dict[str, dict[str, Any]] = {
+    "fp32": {},
+    "bf16": BF16,
+    "bf16, channels last": {**BF16, "schedule__channels_last": True},
+}
+"""What each row sets in the recipe."""
 
 
 def steps(setting: Setting) -> dict[str, Any]:
@@ -23,7 +32,7 @@ def steps(setting: Setting) -> dict[str, Any]:
 
     The floor is the student's own step plus the teacher's forward pass. A batch that does not fit is said to.
     """
-    batches, precisions = ((2,), ("fp32",)) if setting.small else ((4, 8, 16), ("fp32", "amp"))
+    batches, precisions = ((2,) if setting.small else (4, 8, 16)), tuple(PRECISIONS)
     size = (64, 96) if setting.small else (800, 1344)
     rows: dict[str, Any] = {"recipe": _base(setting), "input_px": list(size)}
     for batch, precision in setting.in_time((one, other) for one in batches for other in precisions):
@@ -60,9 +69,12 @@ def recipes(setting: Setting) -> dict[str, Any]:
     """Take one step of every stage of the COCO recipes, with random weights on random images."""
     shipped = [name for name in recipe_names() if name.startswith(("coco_", "ikd_", "dfmsd_", "retinanet_r50"))]
     rows: dict[str, Any] = {}
+    seen: dict[str, str] = {}
     for name in setting.in_time(setting.recipes or shipped):
         try:
-            rows[name] = _one_step(setting, name)
+            recipe = setting.recipe(name)
+            first = seen.setdefault(json.dumps(_kinds(recipe.effective()), sort_keys=True), name)
+            rows[name] = {"as": first} if first != name else _one_step(setting, recipe)
         except Exception as error:  # whatever it is, the other recipes are still worth a step
             rows[name] = {"error": f"{type(error).__name__}: {error}"}
         _settle()
@@ -71,8 +83,16 @@ def recipes(setting: Setting) -> dict[str, Any]:
     return rows
 
 
-def _one_step(setting: Setting, name: str) -> dict[str, Any]:
-    recipe = setting.recipe(name)
+def _kinds(node: Any) -> Any:
+    """Return what a recipe trains without its strengths and lengths."""
+    if isinstance(node, dict):
+        return {key: _kinds(value) for key, value in node.items() if key not in ("schedule", "epochs", "seed")}
+    if isinstance(node, list):
+        return [_kinds(one) for one in node]
+    return None if isinstance(node, float) else node
+
+
+def _one_step(setting: Setting, recipe: Recipe) -> dict[str, Any]:
     totals = []
     for plan in recipe.stages:
         teacher = _teacher(plan.recipe) if plan.recipe.teacher is not None else None
@@ -91,18 +111,19 @@ def _step(setting: Setting, variant: str, precision: str, shape: tuple[int, tupl
     values: dict[str, Any] = {
         "distill__host": host if distils else "none",
         "adversarial__enabled": bool(adversarial) or not distils,  # a recipe with a teacher must use it
-        "schedule__amp": precision == "amp",
+        **PRECISIONS[precision],
     }
     recipe = setting.recipe(_base(setting), **values)
     teacher = _teacher(recipe)
     if variant != "teacher":
         return _train_step(setting, recipe if distils else recipe.student_alone(), teacher if distils else None, shape)
-    images = torch.rand(shape[0], 3, *shape[1], device=setting.device)
-    teacher = teacher.to(setting.device)
+    layout = torch.channels_last if recipe.schedule.channels_last else torch.contiguous_format
+    images = torch.rand(shape[0], 3, *shape[1], device=setting.device).contiguous(memory_format=layout)
+    teacher = teacher.to(setting.device, memory_format=layout)
 
     @torch.no_grad()
     def forward() -> object:
-        with torch.autocast(setting.device.type, enabled=precision == "amp"):
+        with torch.autocast(setting.device.type, torch.bfloat16, enabled=bool(recipe.schedule.amp)):
             return teacher.extract_feat(images)
 
     return forward
@@ -111,7 +132,7 @@ def _step(setting: Setting, variant: str, precision: str, shape: tuple[int, tupl
 def _train_step(setting: Setting, recipe: Recipe, teacher: Any, shape: tuple[int, tuple[int, int]]) -> Any:
     files = DataFiles.of(recipe)
     torch.manual_seed(0)
-    model = build_model(recipe, files, teacher).to(setting.device)
+    model = arrange(build_model(recipe, files, teacher).to(setting.device), recipe)
     model.train()
     wrapper = optim_wrapper(recipe, model, setting.device)
     batch = batch_of(shape[0], shape[1], len(files.classes), masks=bool(getattr(model.student, "with_mask", False)))

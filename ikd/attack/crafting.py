@@ -21,9 +21,8 @@ from ikd.attack.gradient import prepared_samples
 from ikd.attack.images import Batch, TrainingImages, batches, image_ids, open_dataset
 from ikd.attack.preprocess import PixelNormaliser, valid_mask
 from ikd.attack.room import bytes_in
-from ikd.attack.settings import MAX_EPS
 from ikd.attack.store import PerturbationStore
-from ikd.config import Attack
+from ikd.config import MAX_EPS, Attack
 from ikd.data import coco_metrics, read_annotations
 from ikd.detectors import boxes_only, weights_sha256
 from ikd.errors import DataError, refuse

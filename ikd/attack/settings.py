@@ -8,12 +8,10 @@ from typing import Any, Literal, get_args
 
 import torch
 
-from ikd.config import Attack
+from ikd.config import MAX_EPS, Attack
 from ikd.errors import refuse
 
 AttackLoss = Literal["cls", "cls+reg", "feature_distance"]
-MAX_EPS = 127.0
-"""A perturbation is stored in eight bits."""
 _SECTION = Attack()
 
 

@@ -27,6 +27,7 @@ from ikd.config.recipe.sections import (
 from ikd.config.recipe.stages import sequence_text
 from ikd.config.recipe.terms import (
     LOSSES,
+    MAX_EPS,
     STUDENT_ALONE,
     Attack,
     Augment,
@@ -50,6 +51,7 @@ __all__ = [
     "HOSTS",
     "LATER",
     "LOSSES",
+    "MAX_EPS",
     "STUDENT_ALONE",
     "Asha",
     "Attack",

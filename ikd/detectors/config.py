@@ -63,6 +63,7 @@ def detector_config(
     if not pretrained_backbone:
         refuse_remote_weights(model)
     set_classes(model, len(classes))
+    divisor_of(model)  # an override may have set it
     if batch_augments(model):
         rule = "must not be set: what makes batches is the recipe's `input`, for teacher and adversarial copies alike"
         refuse("overrides data_preprocessor.batch_augments", rule, [one["type"] for one in batch_augments(model)])
@@ -85,7 +86,20 @@ def prepare_canvas(model: ConfigDict) -> None:
     preprocessor = model.get("data_preprocessor")
     if isinstance(preprocessor, dict):
         preprocessor.pop("batch_augments", None)
-        preprocessor["pad_size_divisor"] = math.lcm(preprocessor.get("pad_size_divisor", 1), FUSED_STRIDE)
+        preprocessor["pad_size_divisor"] = math.lcm(divisor_of(model), FUSED_STRIDE)
+
+
+def divisor_of(model: Mapping[str, Any]) -> int:
+    """Return the pixels to whose multiples a model config pads a batch, 1 where it says nothing.
+
+    Raises:
+        BadInput: no whole number above 0.
+    """
+    preprocessor = model.get("data_preprocessor")
+    divisor = preprocessor.get("pad_size_divisor", 1) if isinstance(preprocessor, Mapping) else 1
+    if isinstance(divisor, bool) or not isinstance(divisor, int) or divisor < 1:
+        refuse("detector: data_preprocessor.pad_size_divisor", "must be a whole number of pixels, 1 or more", divisor)
+    return divisor
 
 
 def batch_augments(model: Mapping[str, Any]) -> list[Any]:

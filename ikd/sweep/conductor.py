@@ -158,7 +158,8 @@ class Conductor:
             return None
         proposal = self._order.next(self.records)
         if proposal is None:
-            self.ending = Ending("over", "the space is exhausted: every distinct configuration has been tried")
+            every = "every distinct configuration that the recipe takes has been tried"
+            self.ending = Ending("over", f"the space is exhausted: {every}")
             self._watcher.say(f"{self.ending.reason} ({len(self.records)} of {self._space.budget.trials} trials)")
             return None
         return self._study.add(proposal, self._space)

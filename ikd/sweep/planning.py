@@ -77,9 +77,10 @@ class DryRun:
         table = Table(box=None, show_header=False, highlight=False)
         for key, value in self._lines():
             table.add_row(key, value)
-        return Group(
-            table, Text(f"\n{NUM_SAMPLES} of the configurations:"), _samples_table(self.samples, self.files.space)
-        )
+        if not self.samples:
+            return Group(table, Text("\nno configuration besides the anchors: the recipe takes none of the space"))
+        some = Text(f"\n{len(self.samples)} of the configurations:")
+        return Group(table, some, _samples_table(self.samples, self.files.space))
 
     def _lines(self) -> list[tuple[str, str]]:
         epochs = self.files.recipe.total_epochs

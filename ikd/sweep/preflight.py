@@ -14,9 +14,10 @@ from ikd.sweep.training import training_of
 
 FITTING = (
     *("teachers.sequence", "distill.host", "distill.crosskd.position", "distill.levels", "distill.match"),
-    "distill.sfa.levels",
+    *("distill.sfa.levels", "adversarial.enabled", "attack.loss", "validate"),
+    *("input.copy_paste.enabled", "input.copy_paste.by"),
 )
-"""Fields whose choices must fit the detectors, besides the recipe itself."""
+"""Fields whose choices must fit the detectors or the data, besides the recipe itself."""
 
 
 def check_training(training: str, files: SweepFiles, home: Path) -> None:

@@ -23,7 +23,7 @@ from ikd.training.checkpoint import Content, save, save_last, student_file
 from ikd.training.progress import Progress
 from ikd.training.runner import trained_names
 from ikd.training.start import schedule_of
-from ikd.trial import LOSS, PULL, SHARE, TRAIN_SECONDS, VAL_SECONDS, EpochReport, Metrics, Report
+from ikd.trial import ATTACK_SECONDS, LOSS, PULL, SHARE, TRAIN_SECONDS, VAL_SECONDS, EpochReport, Metrics, Report
 
 
 class PlaceHook(RuntimeInfoHook):
@@ -173,6 +173,8 @@ class ReportHook(Hook):
         values |= self._progress.costs
         values["lr"] = float(runner.optim_wrapper.get_lr()["lr"][0])
         values[TRAIN_SECONDS] = self._trained - self._started
+        if self._progress.attack_seconds:
+            values[ATTACK_SECONDS], self._progress.attack_seconds = self._progress.attack_seconds, 0.0
         values[VAL_SECONDS] = time.perf_counter() - self._trained
         return values
 

@@ -24,7 +24,7 @@ from ikd.distill import AdaptedLoss, PyramidSize, Scale, build_loss, canvas_divi
 from ikd.distill.crosskd import CrossHeads
 from ikd.distill.detector import DistillDetector, Terms
 from ikd.home import cache
-from ikd.training.levels import Levels, aligned_levels, choose_levels
+from ikd.training.levels import Levels, aligned_levels, choose_levels, compares_maps
 from ikd.training.loaders import typical_size
 
 
@@ -66,7 +66,7 @@ def _terms(recipe: Recipe, files: DataFiles, student: Any, teacher: Any) -> Term
     if host != "none" and HOSTS[host].between_heads:
         assert distill.reduction != "variance", "a recipe refuses it"
         heads = CrossHeads(student, teacher, **getattr(distill, host).model_dump(), reduction=distill.reduction)
-        if not (recipe.adversarial.enabled or distill.sfa.enabled):
+        if not compares_maps(recipe):
             return Terms(heads=heads, measured=distill.measure_gradients)
     else:
         heads = None

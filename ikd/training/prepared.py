@@ -15,7 +15,7 @@ from ikd.config import Recipe, StagePlan, Teacher, load_recipe
 from ikd.data import DataFiles
 from ikd.detectors import build_detector, freeze
 from ikd.errors import BadInput, refuse
-from ikd.training.levels import choose_levels
+from ikd.training.levels import choose_levels, compares_maps
 from ikd.training.model import build_model, load_teacher, model_config
 from ikd.training.rehearsal.stage import rehearse
 
@@ -30,11 +30,13 @@ class PreparedStage:
         weights: the teacher's checkpoint; None when the student trains alone.
         perturbations: folder of the store; None without the adversarial term.
         boxes: file of the boxes that drive masking enhancement; None without it.
+        attack_seconds: what making the perturbations took; 0 where they were there.
     """
 
     weights: Path | str | None = None
     perturbations: Path | None = None
     boxes: Path | None = None
+    attack_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ def said_of_levels(recipe: Recipe) -> list[str]:
     files, said = DataFiles.of(recipe), []
     for plan in recipe.stages:
         chosen = plan.recipe.teacher
-        if chosen is not None:
+        if chosen is not None and compares_maps(plan.recipe):
             sides = [one.model_copy(update={"pretrained_backbone": False}) for one in (plan.recipe.student, chosen)]
             with torch.random.fork_rng(devices=[]):
                 pair = [build_detector(model_config(one, files.classes)) for one in sides]

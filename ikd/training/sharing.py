@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from pathlib import Path
 
@@ -74,29 +75,14 @@ def _stage(recipe: Recipe, plan: StagePlan, files: DataFiles, progress: NotifyOf
         return PreparedStage()
     teacher = recipe.teachers.available[plan.teacher]
     weights = teacher_weights(recipe, teacher, files, progress)
-    perturbations = boxes = None
-    if crafts_online(plan.recipe):
-        _check_online(plan.recipe)
-    elif plan.recipe.adversarial.enabled:
-        perturbations = _perturbations(plan.recipe, files, _loaded(recipe, teacher, weights, files), progress)
+    perturbations, boxes, seconds = None, None, 0.0
+    if plan.recipe.adversarial.enabled and not crafts_online(plan.recipe):
+        perturbations, seconds = _perturbations(plan.recipe, files, _loaded(recipe, teacher, weights, files), progress)
     if plan.boxes_from is not None:
         seeing = recipe.teachers.available[plan.boxes_from]
         seen_by = _loaded(recipe, seeing, teacher_weights(recipe, seeing, files, progress), files)
         boxes = teacher_boxes(recipe, files, seen_by, progress)
-    return PreparedStage(weights, perturbations, boxes)
-
-
-def _check_online(recipe: Recipe) -> None:
-    """Refuse what the first step would stumble over.
-
-    Raises:
-        BadInput: the attack is too weak for whole grey levels, or the images are changed by more than flip and crop.
-    """
-    attack_of(recipe)
-    for name in ("cutout", "copy_paste"):
-        if getattr(recipe.input, name).enabled:
-            rule = f"must be disk with input.{name}, which cannot be done once more to copies that are crafted later"
-            refuse(f"recipe {recipe.name}: attack.store", rule, recipe.attack.store)
+    return PreparedStage(weights, perturbations, boxes, seconds)
 
 
 def _loaded(recipe: Recipe, teacher: Teacher, weights: Path | str, files: DataFiles) -> torch.nn.Module:
@@ -132,13 +118,18 @@ def _train_teacher(training: Recipe, folder: Path, progress: NotifyOf | None) ->
         run()  # written by another version: the cache is ours to make again
 
 
-def _perturbations(recipe: Recipe, files: DataFiles, teacher: torch.nn.Module, progress: NotifyOf | None) -> Path:
+def _perturbations(
+    recipe: Recipe, files: DataFiles, teacher: torch.nn.Module, progress: NotifyOf | None
+) -> tuple[Path, float]:
+    """Return the folder of the perturbations, and the seconds that making them took."""
+    seconds = 0.0
     attack = attack_of(recipe)
     source = TrainingImages(files.train, files.train_images, recipe.input.scale, recipe.input.keep_ratio)
     key = perturbation_key(teacher, source, attack, data_fingerprint=files.fingerprint())
     store = PerturbationStore(cache("perturbations"), key)
     with entry("perturbations", store.folder.name):
         if not store.complete:
+            began = time.perf_counter()
             make_room(perturbed(source.annotations, source.input_size, source.keep_ratio).bytes)
             generate(
                 teacher,
@@ -150,8 +141,9 @@ def _perturbations(recipe: Recipe, files: DataFiles, teacher: torch.nn.Module, p
                 device=str(device_of(recipe)),
                 progress=(lambda done, total: progress("perturbations", done, total)) if progress else None,
             )
+            seconds = time.perf_counter() - began
         touch(store.folder)
-    return store.folder
+    return store.folder, seconds
 
 
 def teacher_boxes(recipe: Recipe, files: DataFiles, teacher: torch.nn.Module, progress: NotifyOf | None) -> Path:

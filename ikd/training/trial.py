@@ -60,6 +60,7 @@ def train(  # noqa: PLR0913 - as `run_trial`
     directory.mkdir(parents=True, exist_ok=True)
     folder = TrialFolder(directory)
     progress = Progress(folder, *objective, prepared.files.classes, recipe.fingerprint(), options.keep_epochs)
+    progress.attack_seconds = sum(stage.attack_seconds for stage in prepared.stages)
     start = find_start(recipe, progress, checkpoint, options.adopt)
     write_text(folder.recipe, yaml.safe_dump(recipe.as_dict(), sort_keys=False))
     share = max(1, (threads or torch.get_num_threads()) // options.processes)

@@ -9,7 +9,7 @@ from ikd.config.document import Document, Location
 from ikd.config.recipe.hosts import HOSTS
 from ikd.config.recipe.sections import DRAWN, RecipeSections
 from ikd.config.recipe.stages import STAGE_FIELDS, stage_ends
-from ikd.config.recipe.terms import WITHOUT_TEACHER
+from ikd.config.recipe.terms import MAX_EPS, WITHOUT_TEACHER
 from ikd.errors import Problem
 
 SHARE_TOLERANCE = 1e-3
@@ -58,6 +58,9 @@ def _stage_faults(recipe: RecipeSections) -> Iterator[Fault]:
             if not name.startswith(STAGE_FIELDS):
                 rule = f"is not a stage's own; a stage may set fields under {', '.join(STAGE_FIELDS).replace('.', '')}"
                 yield (*place, index, "set", name), stage.set[name], rule
+        if (name := "distill.me.stages") in stage.set:
+            rule = "is not a stage's own, as it says which stages; set distill.me.enabled in the stage"
+            yield (*place, index, "set", name), stage.set[name], rule
 
 
 def _detector_faults(recipe: RecipeSections) -> Iterator[Fault]:
@@ -83,8 +86,8 @@ def _other_faults(recipe: RecipeSections) -> Iterator[Fault]:
     yield from _level_faults(recipe)
     if "bbox" not in recipe.validate or len(set(recipe.validate)) < len(recipe.validate):
         yield ("validate",), list(recipe.validate), "must hold bbox, and nothing twice"
-    if recipe.adversarial.enabled and recipe.attack.step > recipe.attack.eps > 0:
-        yield ("attack", "step"), recipe.attack.step, f"must be at most attack.eps ({recipe.attack.eps})"
+    if recipe.adversarial.enabled:
+        yield from _attack_faults(recipe)
     if recipe.data.root == DRAWN and recipe.data.train.images != "images":
         yield ("data", "train", "images"), recipe.data.train.images, "must be images for the drawn data set"
     if recipe.schedule.policy.type == "one_cycle" and recipe.schedule.warmup.iterations:
@@ -100,6 +103,21 @@ def _other_faults(recipe: RecipeSections) -> Iterator[Fault]:
                 yield place, value, "must not be float16 with device cpu; take bfloat16"
     if list(recipe.schedule.policy.milestones) != sorted(recipe.schedule.policy.milestones):
         yield ("schedule", "policy", "milestones"), list(recipe.schedule.policy.milestones), "must rise"
+
+
+def _attack_faults(recipe: RecipeSections) -> Iterator[Fault]:
+    attack = recipe.attack
+    if 0 < attack.eps < 1 or attack.eps > MAX_EPS:
+        rule = f"must be 0, or at least 1 grey level and at most {MAX_EPS:g}, to be stored in whole numbers"
+        yield ("attack", "eps"), attack.eps, rule
+    elif attack.step > attack.eps > 0:
+        yield ("attack", "step"), attack.step, f"must be at most attack.eps ({attack.eps})"
+    if attack.published and attack.loss != "cls":
+        yield ("attack", "loss"), attack.loss, "must be cls with attack.published"
+    altered = {"cutout": recipe.input.cutout.enabled, "copy_paste": recipe.input.copy_paste.enabled}
+    for name in (name for name, enabled in altered.items() if enabled and attack.store == "online"):
+        rule = f"must be disk with input.{name}, which cannot be done once more to copies that are crafted later"
+        yield ("attack", "store"), attack.store, rule
 
 
 def _level_faults(recipe: RecipeSections) -> Iterator[Fault]:

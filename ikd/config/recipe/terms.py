@@ -75,11 +75,15 @@ class Diversity(Section):
     """Smallest scale factor."""
 
 
+MAX_EPS = 127.0
+"""Largest `attack.eps`: a perturbation is stored in eight bits."""
+
+
 class Attack(Section):
     """How adversarial copies are made against the teacher (DI-FGSM, MI-FGSM)."""
 
     eps: NonNegative = 8.0
-    """Largest change of a pixel, in grey levels of 0..255."""
+    """Largest change of a pixel, in grey levels of 0..255: 0, or 1 to 127."""
     step: Positive = 2.0
     """Change per step, in grey levels; at most eps."""
     steps: Count = 5
@@ -171,7 +175,7 @@ class Distill(Hosts):
     levels: Levels = "auto"
     """Which of the levels that both detectors have are distilled, by host, sfa and adversarial term alike: all of
     them, those listed (0 the finest), or all but the coarsest whose anchors or ranges no training box reaches at this
-    input size."""
+    input size. Predictions (host crosskd) are compared on every level."""
     match: Literal["stride", "index"] = "stride"
     """Which levels are a pair: those of one stride, or the finest with the finest and so on, the student's map then
     resized to the teacher's (bilinear), as PKD does between families."""

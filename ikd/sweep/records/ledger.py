@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 
 from ikd.sweep.records.text import duration
 from ikd.sweep.records.trials import TrialRecord
-from ikd.trial import OPEN
+from ikd.trial import ATTACK_SECONDS, OPEN
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,7 @@ class Ledger:
         stopped: training of trials that were stopped early.
         wasted: all of trials that diverged or failed.
         open: training of trials that still run or wait.
+        attacks: making perturbations that all trials share.
         retried: of attempts that died, since their last report: that work is done again.
         start_up: the rest: workers starting, preparing, saving, waiting for the driver.
     """
@@ -27,6 +28,7 @@ class Ledger:
     stopped: float = 0.0
     wasted: float = 0.0
     open: float = 0.0
+    attacks: float = 0.0
     retried: float = 0.0
     start_up: float = 0.0
 
@@ -41,7 +43,12 @@ class Ledger:
         Args:
             gpus: of one trial; 0 counts the hours of trials instead.
         """
-        names = {"stopped": "stopped early", "open": "of open trials", "start_up": "start-up"}
+        names = {
+            "stopped": "stopped early",
+            "open": "of open trials",
+            "start_up": "start-up",
+            "attacks": "making perturbations",
+        }
         parts = [(names.get(field.name, field.name), getattr(self, field.name)) for field in fields(self)]
         listed = ", ".join(f"{duration(seconds * (gpus or 1))} {name}" for name, seconds in parts if seconds >= 0.5)
         what = "GPU time" if gpus else "time of trials"
@@ -60,7 +67,10 @@ def ledger(records: Sequence[TrialRecord]) -> Ledger:
         kind = "open" if record.state in OPEN else "useful" if record.state == "finished" else "stopped"
         sums[kind] += record.seconds
         sums["retried"] += retried
-        sums["start_up"] += held - record.seconds - retried
+        attacks = sum(report.metrics.get(ATTACK_SECONDS, 0.0) for report in record.reports)
+        attacks = min(attacks, held - record.seconds - retried)
+        sums["attacks"] += attacks
+        sums["start_up"] += held - record.seconds - retried - attacks
     return Ledger(**sums)
 
 

@@ -169,22 +169,23 @@ class TestCutout:
     def made(self, drawn: Path, cutout: Cutout, index: int = 2, **options: Any) -> dict[str, Any]:
         return dataset(drawn, augment.train_pipeline(scale=SCALE, flip=0.0, cutout=cutout, **options))[index]
 
-    def holes(self, drawn: Path, cutout: Cutout) -> NDArray[np.bool_]:
-        image = self.made(drawn, cutout)["inputs"].numpy()
-        return np.asarray((image != original(drawn, 2)).any(axis=0))
+    def holes(self, drawn: Path, cutout: Cutout, times: int = 1) -> list[NDArray[np.bool_]]:
+        samples = dataset(drawn, augment.train_pipeline(scale=SCALE, flip=0.0, cutout=cutout))
+        plain = original(drawn, 2)
+        return [np.asarray((samples[2]["inputs"].numpy() != plain).any(axis=0)) for _ in range(times)]
 
     def test_size_number_and_probability_act(self, drawn: Path) -> None:
         np.random.seed(0)
-        found = [self.holes(drawn, Cutout(enabled=True, probability=1.0, ratio=0.25)) for _ in range(30)]
-        shares = [hole.mean() for hole in found]
+        shares = [hole.mean() for hole in self.holes(drawn, Cutout(enabled=True, probability=1.0, ratio=0.25), 30)]
         assert 0 < np.mean(shares) <= max(shares) <= 0.25**2
-        more = [self.holes(drawn, Cutout(enabled=True, probability=1.0, ratio=0.25, holes=4)).mean() for _ in range(30)]
+        many = self.holes(drawn, Cutout(enabled=True, probability=1.0, ratio=0.25, holes=4), 30)
+        more = [hole.mean() for hole in many]
         assert np.mean(more) > 2 * np.mean(shares)
-        larger = [self.holes(drawn, Cutout(enabled=True, probability=1.0, ratio=0.5)).mean() for _ in range(30)]
+        larger = [hole.mean() for hole in self.holes(drawn, Cutout(enabled=True, probability=1.0, ratio=0.5), 30)]
         assert np.mean(larger) > 2 * np.mean(shares)
-        some = [self.holes(drawn, Cutout(enabled=True, probability=0.3)).any() for _ in range(60)]
+        some = [hole.any() for hole in self.holes(drawn, Cutout(enabled=True, probability=0.3), 60)]
         assert 0.1 < np.mean(some) < 0.55
-        assert not self.holes(drawn, Cutout(probability=1.0)).any()
+        assert not self.holes(drawn, Cutout(probability=1.0))[0].any()
 
     def test_boxes_stay_and_copies_have_the_same_holes(self, drawn: Path) -> None:
         np.random.seed(1)

@@ -197,6 +197,10 @@ def test_what_acts_is_another_recipe(other: dict[str, Any]) -> None:
         ),
         ({"distill__host": "dfsmd"}, r"distill\.host: should be 'none', 'fgd'.*but got 'dfsmd'"),
         ({"distill__dmkd__rho": 1}, r"distill\.dmkd\.rho: is no recipe field"),
+        (
+            {"teachers__sequence": ["weak", {"teacher": "strong", "set": {"distill.me.stages": "both"}}]},
+            r"sequence\[1\]\.set\.distill\.me\.stages: is not a stage's own, as it says which stages",
+        ),
     ],
 )
 def test_bad_input_is_refused_with_field_and_reason(changes: dict[str, Any], message: str) -> None:

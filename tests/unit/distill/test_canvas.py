@@ -208,6 +208,12 @@ def test_batch_augmentations_of_a_config_do_not_act() -> None:
         detector_config(LSJ, classes=CLASSES, overrides=wanted)
 
 
+@pytest.mark.parametrize("wrong", [0, None, 7.5, -32, "32", True])
+def test_a_divisor_is_a_whole_number_of_pixels(wrong: object) -> None:
+    with pytest.raises(BadInput, match=r"data_preprocessor\.pad_size_divisor: must be a whole number of pixels"):
+        detector_config(LSJ, classes=CLASSES, overrides={"data_preprocessor.pad_size_divisor": wrong})
+
+
 @pytest.mark.parametrize(("name", "divisor"), [(RTMDET, 32), (LSJ, 32), (NASFPN, 128)])
 def test_the_divisor_is_at_least_the_stride_that_necks_fuse_at(name: str, divisor: int) -> None:
     assert detector_config(name, classes=CLASSES).data_preprocessor.pad_size_divisor == divisor

@@ -330,6 +330,7 @@ def test_a_loss_with_the_name_of_one_of_the_student_is_refused(
 
     monkeypatch.setattr("ikd.distill.detector.DistillDetector._map_losses", named_cls)
     with pytest.raises(
-        BadInput, match=r"^distill\.host: must not be the name of a loss that a RetinaNet .* 'cls'; regis"
+        BadInput,
+        match=r"^recipe drawn_r18: distill\.host: must not be the name of a loss that a RetinaNet .* 'cls'; regis",
     ):
         run_trial(tiny_recipe(adversarial__enabled=False), directory=tmp_path)

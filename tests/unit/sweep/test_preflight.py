@@ -106,6 +106,24 @@ def test_processes_must_share_a_batch(recipe: Recipe, ikd_home: Path) -> None:
         check_training("asked_training", SweepFiles(make_space(), recipe, runner), ikd_home)
 
 
+@pytest.mark.parametrize(
+    ("name", "choice", "when"),
+    [
+        ("adversarial.enabled", [True, False], {}),
+        ("attack.loss", ["cls", "cls+reg"], {"adversarial.enabled": True}),
+        ("validate", [["bbox"], ["bbox", "segm"]], {}),
+        ("input.copy_paste.enabled", [False, True], {}),
+        ("input.copy_paste.by", ["mask", "box"], {"input.copy_paste.enabled": True}),
+    ],
+)
+def test_what_only_some_data_or_detectors_take_is_tried_before_a_trial_is(
+    name: str, choice: list[Any], when: dict[str, Any], recipe: Recipe, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    base = with_teachers(recipe, "a").with_values(when)
+    found = asked(Training(), files(base, parameters={name: {"choice": choice}}), monkeypatch, tmp_path)
+    assert {str(one.value(name)) for one in found} >= {str(one) for one in choice}
+
+
 def test_levels_may_be_searched_and_each_choice_is_tried(
     recipe: Recipe, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

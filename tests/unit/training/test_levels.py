@@ -77,6 +77,7 @@ def test_the_input_size_decides(pair: Build) -> None:
         "which no training box reaches at 160x160 px (levels: all distils them too)"
     ]
     assert said_of_levels(pair(input__scale=[160, 160], distill__levels="all")) == []
+    assert said_of_levels(pair(input__scale=[160, 160], distill__host="crosskd")) == [], "it reads no maps"
 
 
 def test_a_head_that_is_not_known_keeps_all_and_says_so(pair: Build) -> None:

@@ -13,6 +13,7 @@ from ikd.sweep import TrialRecord
 from ikd.sweep.budget import spent_budget
 from ikd.sweep.records.ledger import Ledger, ledger
 from ikd.sweep.records.trials import Report
+from ikd.trial import ATTACK_SECONDS
 from tests.unit.sweep.conftest import OpenStudy, make_runner, make_space
 from tests.unit.sweep.player import conduct
 
@@ -44,6 +45,15 @@ def test_every_second_is_counted_once() -> None:
     parts = "3 s useful, 1 s stopped early, 9 s wasted, 3 s of open trials, 2 s retried, 8 s start-up"
     assert found.render(0.0) == f"time of trials: 26 s ({parts})"
     assert found.render(2.0).startswith("GPU time: 51 s (6 s useful")
+
+
+def test_perturbations_that_a_trial_made_for_all_are_counted_apart() -> None:
+    record = trial(0, "finished", 0.1, 0.2, held=9.0, starts=(0.0,))
+    first, *rest = record.reports
+    made = dataclasses.replace(first, metrics={**first.metrics, ATTACK_SECONDS: 4.0})
+    found = ledger([dataclasses.replace(record, reports=(made, *rest))])
+    assert found == Ledger(useful=2.0, attacks=4.0, start_up=3.0)
+    assert "4 s making perturbations" in found.render(0.0)
 
 
 def test_a_worker_that_dies_is_charged_what_it_lost(open_study: OpenStudy, recipe: Recipe) -> None:

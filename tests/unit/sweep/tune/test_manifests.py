@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -94,12 +95,20 @@ def test_the_kubernetes_file_is_one_cluster_and_a_job_on_it() -> None:
     assert job["spec"]["entrypoint"].startswith("ikd sweep ")
 
 
+WAITING = """
+import os, signal, sys
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+with open(os.environ["NOTES"], "a") as notes:
+    notes.write(" ".join(["ikd", *sys.argv[1:], os.environ["RAY_ADDRESS"]]) + chr(10))
+signal.sigwait({signal.SIGINT, signal.SIGTERM})
+sys.exit(130)
+"""
 STUBS = {
     "scontrol": '[ "$1" = show ] && printf "n1\\nn2\\nn3\\n" || echo "scontrol $*" >> "$NOTES"',
     "srun": 'while [ "${1#--}" != "$1" ]; do shift; done; exec "$@"',
     "ray": 'echo "ray $* $RAY_AUTH_MODE ${#RAY_AUTH_TOKEN}" >> "$NOTES"; [ "$1" = health-check ] || exec sleep 30',
-    "ikd": 'trap "exit 130" INT; trap "exit 130" TERM; echo "ikd $* $RAY_ADDRESS" >> "$NOTES"\n'
-    "for ((i = 0; i < 100; i++)); do sleep 0.1; done",  # a signal that comes during $(seq 100) is lost
+    # bash loses a signal that comes while it starts a command
+    "ikd": f"exec {sys.executable} -c '{WAITING}' \"$@\"",
 }
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
@@ -79,20 +78,9 @@ def test_whose_fault_it_is(gpu: Gpu, text: str, share: float, reserved: float, *
     assert reason is None or text.splitlines()[0] in reason
 
 
-class Full(Training):
-    """A trial for which there is no memory."""
-
-    def __init__(self, error: BaseException) -> None:
-        super().__init__()
-        self.error = error
-
-    def run_trial(self, *_: Any, **__: Any) -> None:
-        raise self.error
-
-
 def test_the_trials_own_fault_ends_it_with_advice(gpu: Gpu, tmp_path: Path, recipe: Recipe) -> None:
     gpu.reserved = 38 * GIB
-    told = train(Full(torch.OutOfMemoryError(TORCH)), recipe, tmp_path, gpus=0.5)
+    told = train(Training(torch.OutOfMemoryError(TORCH)), recipe, tmp_path, gpus=0.5)
     assert told[-1]["state"] == "failed"
     assert "its share of the GPU is 0.5, 39.2 GiB: use a smaller schedule.batch_size" in told[-1]["reason"]
     assert "raise trial.gpus in the runner" in told[-1]["reason"]
@@ -104,10 +92,10 @@ def test_a_neighbours_fault_is_raised_so_that_ray_tries_again(
 ) -> None:
     gpu.reserved = 10 * GIB
     with pytest.raises(JobError, match=r"the GPU is full though this trial keeps within its share"):
-        train(Full(RuntimeError(text)), recipe, tmp_path, gpus=0.5)
+        train(Training(RuntimeError(text)), recipe, tmp_path, gpus=0.5)
     assert "within its share" not in (tmp_path / "trials" / "3" / "error.txt").read_text()
 
 
 def test_main_memory_is_nobodys_share(gpu: Gpu, tmp_path: Path, recipe: Recipe) -> None:
-    told = train(Full(MemoryError("no more")), recipe, tmp_path, gpus=0.5)
+    told = train(Training(MemoryError("no more")), recipe, tmp_path, gpus=0.5)
     assert "out of memory: no more; use a smaller schedule.batch_size, or run fewer trials" in told[-1]["reason"]

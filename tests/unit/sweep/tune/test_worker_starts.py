@@ -22,8 +22,9 @@ BEGINS = "last.pth was cut short: the trial begins anew"
 class Training:
     """A training module whose checkpoints are epochs in text; it notes what it is asked for."""
 
-    def __init__(self) -> None:
+    def __init__(self, fault: BaseException | None = None) -> None:
         self.asked: list[dict[str, Any]] = []
+        self.fault = fault  # what a trial ends with
 
     def resumable(self, directory: Path) -> Path | None:
         files = [directory / "last.pth", directory / "previous.pth"]
@@ -50,6 +51,8 @@ class Training:
         prepared: Any,
         options: TrialOptions,
     ) -> None:
+        if self.fault is not None:
+            raise self.fault
         start = checkpoint or options.adopt
         name = start.name if start is not None else None
         self.asked.append({"from": name, "prepared": prepared is not None, "options": options})
