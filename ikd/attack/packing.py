@@ -34,7 +34,7 @@ HEADER_BYTES = _HEADER.size
 
 
 def pack(delta: NDArray[np.int8]) -> bytes:
-    """Pack whole grey levels [H, W, 3] without loss, whatever they are; sign steps take less than half a byte a value."""
+    """Pack whole grey levels [H, W, 3] without loss, whatever they are; sign steps take under half a byte a value."""
     height, width, _ = delta.shape
     delta = np.ascontiguousarray(delta)
     levels = _most_frequent(delta)
