@@ -7,7 +7,9 @@ Both are timed in one run on the same batch, in turn, so that a busy machine slo
 
 What it leaves on disk, and how fast that is read again, `benchmarks.stores` prints.
 
-The attack runs forward and backward `steps` times, but never the weights' half of the backward pass.
+The attack runs forward and backward `steps` times, but never the weights' half of the backward pass. What of both is
+spent inside convolutions is printed beside: no attack that takes these steps through this network can cost less than
+its own. Ratios are those of medians and of fastest runs; on a machine with other work the latter are nearer the truth.
 """
 
 from __future__ import annotations
@@ -57,7 +59,8 @@ def main() -> None:
     for _ in range(options.repeats):
         for name, work in rows.items():
             times[name].append(seconds(work, pixels.device) / len(samples))
-    report(times, peaks, f"batch {len(samples)} of {tuple(pixels.shape[2:])} px on {pixels.device}")
+    shares = {name: convolutions(work, pixels.device) / len(samples) for name, work in rows.items()}
+    report(times, peaks, shares, f"batch {len(samples)} of {tuple(pixels.shape[2:])} px on {pixels.device}")
 
 
 def parse() -> argparse.Namespace:
@@ -123,13 +126,28 @@ def seconds(work: Callable[[], Any], device: torch.device) -> float:
     return time.perf_counter() - start
 
 
-def report(times: dict[str, list[float]], peaks: dict[str, float], setting: str) -> None:
-    floor = statistics.median(next(iter(times.values())))
-    print(f"RetinaNet R18, {setting}; median of {len(next(iter(times.values())))}")
-    print(f"{'':24}{'ms/image':>10}{'ratio':>8}{'peak MiB':>10}")
+def convolutions(work: Callable[[], Any], device: torch.device) -> float:
+    """Return the seconds inside convolutions, forward and backward: the least of some runs."""
+    found = []
+    for _ in range(3):
+        with torch.profiler.profile() as profile:
+            work()
+        events = [event for event in profile.key_averages() if "conv" in event.key]
+        on_cpu = device.type == "cpu"
+        found.append(sum(event.self_cpu_time_total if on_cpu else event.self_device_time_total for event in events))
+    return min(found) / 1e6
+
+
+def report(times: dict[str, list[float]], peaks: dict[str, float], shares: dict[str, float], setting: str) -> None:
+    columns = ("ms/image", "ratio", "fastest", "ratio", "convolutions", "ratio", "peak MiB")
+    print(f"RetinaNet R18, {setting}; median and fastest of {len(next(iter(times.values())))}")
+    print(f"{'':24}" + "".join(f"{column:>{len(column) + 2}}" for column in columns))
+    plain = next(iter(times.values()))
     for name, values in times.items():
-        middle = statistics.median(values)
-        print(f"{name:24}{1000 * middle:10.2f}{middle / floor:8.2f}{peaks[name]:10.1f}")
+        row = [1000 * statistics.median(values), statistics.median(values) / statistics.median(plain)]
+        row += [1000 * min(values), min(values) / min(plain), 1000 * shares[name], shares[name] / min(plain)]
+        cells = zip(columns, [*row, peaks[name]], strict=True)
+        print(f"{name:24}" + "".join(f"{value:{len(column) + 2}.2f}" for column, value in cells))
 
 
 if __name__ == "__main__":

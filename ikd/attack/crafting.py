@@ -29,7 +29,7 @@ from ikd.errors import DataError, refuse
 from ikd.evaluation import coco_detections
 from ikd.trial import Notify
 
-_FORMAT = 2  # raise when the stored files or the meaning of a setting change
+_FORMAT = 3  # raise when the stored files or the meaning of a setting change
 WRITERS = 2
 """Threads that pack and write."""
 BEHIND = 32

@@ -14,6 +14,7 @@ from ikd.attack.gradient import prepared_samples, supervised_loss
 from ikd.attack.losses import feature_distance
 from ikd.attack.preprocess import PixelNormaliser, per_image_input, valid_mask
 from ikd.attack.published import published_attack
+from ikd.attack.repeated import without_repetition
 from ikd.attack.settings import AttackSettings
 from ikd.errors import refuse
 
@@ -73,20 +74,24 @@ class _Batch:
 
     def attack(self) -> Tensor:
         """Return the perturbation [N, 3, H, W]."""
+        with without_repetition(self.teacher, self.samples, classes_alone=self.attack_.loss == "cls"):
+            return self._attack()
+
+    def _attack(self) -> Tensor:
         settings = self.attack_
         momentum = torch.zeros_like(self.images)
         adversarial = self._start()
         for _ in range(settings.steps):
             gradient = self._gradient(adversarial)
             norm = gradient.abs().sum((1, 2, 3), keepdim=True).clamp_min(torch.finfo(gradient.dtype).tiny)
-            momentum = settings.momentum * momentum + gradient / norm
-            adversarial = self._project(adversarial + settings.step * momentum.sign())
+            momentum.mul_(settings.momentum).add_(gradient.div_(norm))
+            adversarial = self._project(momentum.sign().mul_(settings.step).add_(adversarial))
         return adversarial - self.images
 
     def _project(self, adversarial: Tensor) -> Tensor:
-        """Return the nearest images that differ by at most eps, lie in 0..255 and are clean on the padding."""
-        delta = (adversarial - self.images).clamp(-self.attack_.eps, self.attack_.eps) * self.valid
-        return (self.images + delta).clamp(0, 255)
+        """Change images to the nearest that differ by at most eps, lie in 0..255 and are clean on the padding."""
+        delta = adversarial.sub_(self.images).clamp_(-self.attack_.eps, self.attack_.eps).mul_(self.valid)
+        return delta.add_(self.images).clamp_(0, 255)
 
     def _start(self) -> Tensor:
         if self.attack_.loss != "feature_distance":
@@ -112,7 +117,7 @@ class _Batch:
         with torch.enable_grad():
             loss = self._loss(pixels, places, seeds)
             (gradient,) = torch.autograd.grad(loss, pixels)
-        return gradient * self.valid
+        return gradient.mul_(self.valid)
 
     def _loss(self, pixels: Tensor, places: Sequence[Placement | None], seeds: Sequence[int]) -> Tensor:
         inputs = self._inputs(pixels, places)

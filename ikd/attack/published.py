@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from ikd.attack.gradient import prepared_samples, seeded, teacher_loss
 from ikd.attack.losses import published_loss
 from ikd.attack.preprocess import PixelNormaliser, per_image_input, valid_mask
+from ikd.attack.repeated import without_repetition
 from ikd.attack.settings import AttackSettings
 
 
@@ -31,7 +32,8 @@ def published_attack(settings: AttackSettings, teacher: Any, images: Tensor, sam
         frame = (slice(index, index + 1), slice(None), slice(0, height), slice(0, width))
         inputs = normaliser.forward(images[frame], valid[frame])
         sample = prepared_samples(samples[index : index + 1], (height, width), padded[index : index + 1])
-        difference = _attack_one(settings, teacher, inputs, sample)
+        with without_repetition(teacher, sample, classes_alone=True):
+            difference = _attack_one(settings, teacher, inputs, sample)
         delta[frame] = normaliser.pixel_difference(difference)
     return delta
 

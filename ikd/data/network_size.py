@@ -8,8 +8,8 @@ from pathlib import Path
 from ikd.data.coco import read_annotations
 from ikd.errors import DataError, Problem
 
-BYTES_A_VALUE = 0.4
-"""What a pixel and channel takes where steps are whole grey levels, rounded up from 0.31 to 0.39 (docs/figures.md)."""
+BYTES_A_VALUE = 0.46
+"""What a pixel and channel takes where steps are whole grey levels, rounded up from 0.43 to 0.455 (docs/figures.md)."""
 CHANNELS = 3
 
 

@@ -58,12 +58,12 @@ def test_none_are_made_where_nothing_is_attacked(measurable: Recipe, parameters:
 
 def test_space_and_time_are_said(measurable: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
     found = stores(measurable, ATTACKS)
-    assert found.bytes == 9 * 1000 * 200 * 100 * 3 * 0.4
+    assert found.bytes == 9 * 1000 * 200 * 100 * 3 * 0.46
     steps = 3 * (1 + 3 + 5)
     assert found.seconds == pytest.approx(steps * 1000 * 0.02 / ASSUMED[False])
     ((title, text),) = found.lines()
     assert title == "perturbations"
-    assert text.startswith("at most 9 stores, 216 MB and about 9 min")
+    assert text.startswith("at most 9 stores, 248 MB and about 9 min")
     assert "assuming 1 megapixels a second and step" in text
     monkeypatch.setenv("IKD_STORE_GB", "0.1")
     assert "kept within 100 MB (IKD_STORE_GB)" in found.lines()[0][1]
