@@ -202,10 +202,10 @@ class TestSpeed:
             return graph.forward
 
         monkeypatch.setattr(precision, "COMPILER", count)
-        layer = torch.nn.Conv2d(3, 2, 3)
-        precision._compile(layer)
-        for batch, side in ((8, 32), (6, 32), (8, 48)):
-            layer(torch.zeros(batch, 3, side, side))
+        backbone = tiny("retinanet_r18").backbone
+        precision._compile(backbone)
+        for batch, side in ((8, 64), (6, 64), (8, 96)):
+            backbone(torch.zeros(batch, 3, side, side))
         torch._dynamo.reset()
         assert len(graphs) == 1
 
