@@ -263,7 +263,7 @@ class TestSearch:
                 r":3: parameters\.seed: must feed loss weights only with scheduler pbt \(.*\), and feeds seed",
             ),
             (
-                "  adversarial.weight: {log_uniform: [1e-6, 1e-4], also: [attack.eps]}",
+                "  adversarial.weight: {uniform: [2, 8], also: [attack.eps]}",
                 "scheduler: {pbt: {}}",
                 r"and feeds attack\.eps",
             ),

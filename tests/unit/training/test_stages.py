@@ -44,7 +44,7 @@ def staged(tiny_recipe: Build, tmp_path_factory: pytest.TempPathFactory) -> Buil
 def curve(recipe: Recipe, directory: Path, **arguments: Any) -> list[Metrics]:
     reports: list[EpochReport] = []
     run_trial(recipe, reports.append, directory=directory, **arguments)
-    timed = ("seconds/train", "seconds/val")
+    timed = ("seconds/train", "seconds/val", "seconds/attack")
     return [{name: value for name, value in one.metrics.items() if name not in timed} for one in reports]
 
 

@@ -17,7 +17,7 @@ from ikd.errors import BadInput, CheckpointError, ConfigError, NonFiniteLoss
 from ikd.training import EpochReport, StopTrial, TrialResult, load_teacher, model_config, prepare, run_trial
 
 Build = Callable[..., Recipe]
-TIMES = ("seconds/train", "seconds/val")
+TIMES = ("seconds/train", "seconds/val", "seconds/attack")
 
 
 def deterministic(metrics: dict[str, float]) -> dict[str, float]:

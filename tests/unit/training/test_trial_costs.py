@@ -27,7 +27,7 @@ def test_costs_are_in_every_report_and_change_nothing_else(tiny_recipe: Build, t
     costly = metrics_of(tiny_recipe(), tmp_path / "costly", COSTS)
     assert not any(name.startswith("cost/") for report in plain for name in report)
     assert [costly[0][name] for name in NAMES] == [costly[1][name] for name in NAMES]
-    timed = ("seconds/train", "seconds/val")
+    timed = ("seconds/train", "seconds/val", "seconds/attack")
     for with_costs, without in zip(costly, plain, strict=True):
         rest = {name: value for name, value in with_costs.items() if name not in (*NAMES, *timed)}
         assert rest == {name: value for name, value in without.items() if name not in timed}
