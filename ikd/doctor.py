@@ -28,7 +28,7 @@ from ikd.plugins import Group
 Status = Literal["ok", "warn", "fail"]
 
 GIB = 1 << 30
-COCO_STORE_GB = 120
+COCO_STORE_GB = 140
 CONSTRAINTS = Path(__file__).parent.parent / "constraints.txt"
 """Present only where ikd runs from its source tree."""
 
@@ -71,6 +71,7 @@ def diagnose() -> list[Check]:
         gpu,
         kernels,
         storage,
+        perturbations,
         memory,
         shared_memory,
         git,

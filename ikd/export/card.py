@@ -90,7 +90,7 @@ def _content(trial: TrialFile, found: Proven, folder: Path) -> dict[str, Any]:
 def _last_epoch(trial: TrialFile) -> Mapping[str, float]:
     """Return the metrics of the trial's last epoch; nothing where its log is not beside the file."""
     logged = TrialFolder(trial.path.parent).logged()
-    same = logged.get(trial.epoch, {}).get("bbox_mAP") == trial.metrics.get("bbox_mAP")
+    same = trial.epoch in logged and logged[trial.epoch].get("bbox_mAP") == trial.metrics.get("bbox_mAP")
     return logged[max(logged)] if same else {}
 
 
