@@ -145,6 +145,12 @@ def whole_levels(attack: DIFGSM, delta: Tensor) -> Tensor:
     return delta.round().clamp(-limit, limit).to(torch.int8)
 
 
+def crafted(attack: DIFGSM, teacher: Any, batch: Batch) -> Tensor:
+    """Attack a batch, on its device; return whole grey levels, int8 [N, 3, H, W], without the padding."""
+    height, width = batch.size
+    return whole_levels(attack, attack(teacher, batch.pixels, batch.samples))[:, :, :height, :width]
+
+
 class _Writer:
     """Writes perturbations in threads, behind the device; an error comes out at the next `write` or at the end."""
 
@@ -215,10 +221,7 @@ class _Run:
 
     def _craft(self, attack: DIFGSM, batch: Batch) -> NDArray[np.int8]:
         """Return the perturbations [N, H, W, 3] without the padding."""
-        samples = [sample.to(self.device) for sample in batch.samples]
-        delta = attack(self.teacher, batch.pixels.to(self.device), samples)
-        height, width = batch.size
-        levels: NDArray[np.int8] = whole_levels(attack, delta)[:, :, :height, :width].cpu().movedim(1, -1).numpy()
+        levels: NDArray[np.int8] = crafted(attack, self.teacher, batch.to(self.device)).cpu().movedim(1, -1).numpy()
         return levels
 
     def evaluate(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

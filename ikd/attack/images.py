@@ -49,6 +49,10 @@ class Batch:
     samples: list[Any]
     size: tuple[int, int]
 
+    def to(self, device: torch.device) -> Batch:
+        """Return the batch on a device."""
+        return Batch(self.pixels.to(device), [sample.to(device) for sample in self.samples], self.size)
+
     @property
     def image_ids(self) -> list[int]:
         """Ids of the images, as in the json."""

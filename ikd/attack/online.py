@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ikd.attack.crafting import whole_levels
+from ikd.attack.crafting import crafted
 from ikd.attack.difgsm import DIFGSM
 from ikd.attack.images import batch_of
 from ikd.attack.preprocess import PixelNormaliser
@@ -39,12 +39,10 @@ def adversarial_copies(
     items = [{"inputs": image, "data_samples": sample, "place": place} for place, (image, sample) in enumerate(pairs)]
     found: dict[int, Tensor] = {}
     for group in equal_sizes(items, batch_size):
-        batch = batch_of(group, divisor)
+        batch = batch_of(group, divisor).to(device)
         height, width = batch.size
-        pixels = batch.pixels.to(device)
-        delta = attack(teacher, pixels, [sample.to(device) for sample in batch.samples])
-        levels = whole_levels(attack, delta)
-        copies = (pixels.to(torch.int16) + levels).clamp(0, 255).to(torch.uint8)[:, :, :height, :width]
+        clean = batch.pixels[:, :, :height, :width].to(torch.int16)
+        copies = (clean + crafted(attack, teacher, batch)).clamp(0, 255).to(torch.uint8)
         for item, copy in zip(group, copies, strict=True):
             found[item["place"]] = item["data_samples"].geometry(copy)
     return [found[place] for place in range(len(items))]

@@ -20,12 +20,13 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from ikd.attack.store import SUMMARY
 from ikd.home import cache, lock_of, store_bound
 
 HELD_SECONDS = 900.0
 """How long after its last touch a store counts as in use."""
 TOUCH_SECONDS = 60.0
-_USED, _SUMMARY = "used", "summary.json"
+_USED = "used"
 
 
 def touch(folder: Path) -> None:
@@ -88,7 +89,7 @@ def make_room(needed: int) -> list[Path]:
 def size_of(folder: Path) -> int:
     """Return the bytes of a store: a finished one says it, as asking for each file takes long on a network."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        return int(json.loads((folder / _SUMMARY).read_text())["bytes"])
+        return int(json.loads((folder / SUMMARY).read_text())["bytes"])
     return bytes_in(folder)
 
 
@@ -104,7 +105,7 @@ def bytes_in(folder: Path) -> int:
 
 def _last_use(folder: Path) -> float:
     """Return when a store was last used; one from before that was noted, when it was finished or begun."""
-    for path in (folder / _USED, folder / _SUMMARY, folder):
+    for path in (folder / _USED, folder / SUMMARY, folder):
         with contextlib.suppress(FileNotFoundError):
             return path.stat().st_mtime
     return 0.0

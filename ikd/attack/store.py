@@ -21,7 +21,7 @@ from ikd.errors import DataError
 from ikd.files import write_whole
 
 _SUFFIX = ".ikdp"
-_SUMMARY, _KEY = "summary.json", "key.json"
+SUMMARY, _KEY = "summary.json", "key.json"
 
 
 class PerturbationStore:
@@ -56,7 +56,7 @@ class PerturbationStore:
         store.folder = folder  # it may have been moved
         if not store.complete:
             raise DataError(
-                f"the perturbations in {folder} are incomplete ({len(store)} files, no {_SUMMARY}); "
+                f"the perturbations in {folder} are incomplete ({len(store)} files, no {SUMMARY}); "
                 "run the same `ikd attack` again"
             )
         return store
@@ -67,7 +67,7 @@ class PerturbationStore:
     @property
     def complete(self) -> bool:
         """Whether every image was attacked and the teacher evaluated on the result."""
-        return (self.folder / _SUMMARY).is_file()
+        return (self.folder / SUMMARY).is_file()
 
     def missing(self, image_ids: Iterable[int]) -> list[int]:
         """Return the ids without a whole file, in the order given; looks at the beginning of each file only."""
@@ -107,12 +107,12 @@ class PerturbationStore:
 
     def reopen(self) -> None:
         """Make the store incomplete again, before files of it are made, and say in it what it depends on."""
-        (self.folder / _SUMMARY).unlink(missing_ok=True)
+        (self.folder / SUMMARY).unlink(missing_ok=True)
         self._begin()
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Write the summary, which makes the store complete."""
-        self._put(_SUMMARY, json.dumps(summary, indent=1).encode())
+        self._put(SUMMARY, json.dumps(summary, indent=1).encode())
 
     def summary(self) -> dict[str, Any]:
         """Return count, seconds, and the teacher's metrics on the clean and the perturbed images.
@@ -122,7 +122,7 @@ class PerturbationStore:
         """
         if not self.complete:
             raise DataError(f"the perturbations in {self.folder} are incomplete; run the same `ikd attack` again")
-        summary: dict[str, Any] = json.loads((self.folder / _SUMMARY).read_text())
+        summary: dict[str, Any] = json.loads((self.folder / SUMMARY).read_text())
         return summary
 
     def line(self, teacher: str) -> str:

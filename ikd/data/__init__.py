@@ -2,8 +2,8 @@
 
 from ikd.data.check import check_dataset, check_recipe_data, parse_images
 from ikd.data.coco import categories, read_annotations
-from ikd.data.draw import draw_dataset, drawn_dataset, drawn_folder
-from ikd.data.files import TRAINED_ON, DataFiles, part_of
+from ikd.data.draw import draw_dataset, drawn_dataset
+from ikd.data.files import TRAINED_ON, DataFiles, part_of, training_annotations
 from ikd.data.identity import fingerprint
 from ikd.data.metrics import IouType, coco_metrics
 from ikd.data.network_size import Perturbed, perturbed
@@ -24,10 +24,10 @@ __all__ = [
     "coco_metrics",
     "draw_dataset",
     "drawn_dataset",
-    "drawn_folder",
     "fingerprint",
     "parse_images",
     "part_of",
     "perturbed",
     "read_annotations",
+    "training_annotations",
 ]

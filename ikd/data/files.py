@@ -9,7 +9,7 @@ from typing import Any
 
 from ikd.config import DRAWN, Recipe
 from ikd.data.coco import categories
-from ikd.data.draw import drawn_dataset
+from ikd.data.draw import drawn_dataset, drawn_folder
 from ikd.data.identity import fingerprint
 from ikd.errors import BadInput
 
@@ -62,6 +62,12 @@ class DataFiles:
 def _fingerprint(files: DataFiles, stamp: tuple[int, ...]) -> str:
     parts = (fingerprint(files.train, files.train_images), fingerprint(files.val, files.val_images))
     return parts[0] if parts[0] == parts[1] else "-".join(part[:32] for part in parts)
+
+
+def training_annotations(recipe: Recipe) -> Path:
+    """Return where the annotations of the training part lie, whether they are there or not; nothing is drawn."""
+    root = drawn_folder() if recipe.data.root == DRAWN else Path(recipe.data.root)
+    return root / recipe.data.train.annotations
 
 
 TRAINED_ON: Config = {"filter_empty_gt": True, "min_size": 1}

@@ -66,7 +66,7 @@ class Canvas(nn.Module):
         if not _is_plain(own):
             batch: dict[str, Any] = own(dict(data), True)
         else:
-            shapes = [_padded(size, self.divisor) for size in _sizes(images)]
+            shapes = [_padded(size, self.divisor) for size in sizes_of(images)]
             batch = {"inputs": self._stacked(images), "data_samples": data.get("data_samples")}
             self._describe(batch, shapes)
         batch["inputs"] = batch["inputs"].contiguous(memory_format=self.memory_format)
@@ -74,7 +74,7 @@ class Canvas(nn.Module):
 
     def _stacked(self, images: Sequence[Tensor]) -> Tensor:
         """Normalise and pad all images at once: mmdet takes five steps for each of them, with an index of its own."""
-        own, sizes = self.preprocessor, _sizes(images)
+        own, sizes = self.preprocessor, sizes_of(images)
         height, width = (max(sides) for sides in zip(*sizes, strict=True))
         if all(size == (height, width) for size in sizes):
             batch = torch.stack(list(images))
@@ -150,7 +150,8 @@ def _is_plain(preprocessor: BaseDataPreprocessor) -> bool:
     return type(preprocessor) is DetDataPreprocessor
 
 
-def _sizes(images: Sequence[Tensor]) -> list[tuple[int, int]]:
+def sizes_of(images: Sequence[Tensor]) -> list[tuple[int, int]]:
+    """Return (height, width) of images [3, H, W]."""
     return [(int(image.shape[1]), int(image.shape[2])) for image in images]
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ikd.detectors import Taps, boxes_only
-from ikd.distill.canvas import Canvas, untouched_statistics
+from ikd.distill.canvas import Canvas, sizes_of, untouched_statistics
 from ikd.distill.crosskd.heads import CrossHeads
 from ikd.distill.functional import Targets, full_precision, standardise
 from ikd.distill.gradients import relative_pulls
@@ -358,8 +358,3 @@ def _enhanced(samples: Sequence[Any], device: torch.device) -> Tensor | None:
     for index in chosen:
         marks[index].fill_(True)  # a list would be copied to a GPU from pageable memory
     return marks
-
-
-def sizes_of(images: Sequence[Tensor]) -> list[tuple[int, int]]:
-    """Return (height, width) of images [3, H, W]."""
-    return [(int(image.shape[-2]), int(image.shape[-1])) for image in images]

@@ -13,9 +13,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ikd.config import DRAWN, Recipe, Runner, SearchSpace, SweepFiles
+from ikd.config import Recipe, Runner, SearchSpace, SweepFiles
+from ikd.data import training_annotations
 from ikd.errors import BadInput
-from ikd.home import at_home, cache
+from ikd.home import at_home
 from ikd.sweep.driver import resolve, storage_of
 from ikd.sweep.extend import budgeted
 from ikd.sweep.measure import Measured, measured_before, measured_now
@@ -203,10 +204,7 @@ def dry_run(
 
 def _levels(recipe: Recipe) -> str:
     """Return what is said of levels; nothing is drawn for it, and what does not fit is told when it is trained."""
-    drawn = cache("drawn")
-    if recipe.data.root == DRAWN and not (drawn.is_dir() and any(drawn.iterdir())):
-        return ""
-    if recipe.data.root != DRAWN and not (Path(recipe.data.root) / recipe.data.train.annotations).is_file():
+    if not training_annotations(recipe).is_file():
         return ""
     from ikd.training import said_of_levels  # torch is slow
 

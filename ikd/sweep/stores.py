@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ikd.config import DRAWN, Recipe, Runner, SearchSpace
-from ikd.data import Perturbed, drawn_folder, perturbed
+from ikd.config import Recipe, Runner, SearchSpace
+from ikd.data import Perturbed, perturbed, training_annotations
 from ikd.errors import ConfigError, DataError
 from ikd.home import BOUND, cache, store_bound
 from ikd.sweep.records.text import duration
@@ -97,7 +97,6 @@ class _Source:
 
 
 def _sources(recipe: Recipe) -> Iterable[_Source]:
-    root = drawn_folder() if recipe.data.root == DRAWN else Path(recipe.data.root)
     attack = recipe.attack.model_dump(mode="json", exclude={"batch_size", "store"})
     for plan in recipe.stages:
         if plan.teacher is None or not _crafts(plan.recipe, "disk"):
@@ -106,7 +105,7 @@ def _sources(recipe: Recipe) -> Iterable[_Source]:
         content = [teacher, attack, recipe.input.scale, recipe.input.keep_ratio, recipe.data.model_dump(mode="json")]
         yield _Source(
             json.dumps(content, sort_keys=True),
-            root / recipe.data.train.annotations,
+            training_annotations(recipe),
             recipe.input.scale,
             recipe.input.keep_ratio,
             recipe.attack.steps,

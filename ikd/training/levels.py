@@ -12,7 +12,7 @@ import torch
 from mmcv.image import rescale_size
 from torch import Tensor
 
-from ikd.config import HOSTS, Recipe
+from ikd.config import Recipe
 from ikd.data import DataFiles, read_annotations
 from ikd.detectors import SharedLevels, reached_levels, shared_levels
 from ikd.errors import refuse
@@ -63,13 +63,6 @@ def choose_levels(recipe: Recipe, files: DataFiles, student: Any, teacher: Any) 
     _refuse_missing(recipe, "distill.levels", chosen, shared)
     sides = [tuple(side[place] for place in chosen) for side in (shared.student, shared.teacher, shared.strides)]
     return Levels(chosen, sides[0], sides[1], sides[2], shared, said)
-
-
-def compares_maps(recipe: Recipe) -> bool:
-    """Tell whether a stage compares maps, so that its choice of levels acts; predictions are compared on all."""
-    host = recipe.distill.host
-    of_maps = host != "none" and not HOSTS[host].between_heads
-    return recipe.adversarial.enabled or recipe.distill.sfa.enabled or of_maps
 
 
 def aligned_levels(recipe: Recipe, levels: Levels) -> tuple[int, ...]:

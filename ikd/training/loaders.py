@@ -141,6 +141,7 @@ def train_loader(
         "copy_paste": recipe.input.copy_paste,
     }
     reader = {"type": "ikd.attack.PerturbationStore.open", "folder": str(perturbations)} if perturbations else None
+    planned = phases(plan)
     pipelines = [
         train_pipeline(
             augment=specific_arguments(recipe, boxes) if phase.alters else None,
@@ -148,13 +149,13 @@ def train_loader(
             crafted_later=phase.attacks and crafts_online(recipe),
             **shared,
         )
-        for phase in phases(plan)
+        for phase in planned
     ]
     dataset = part_of(files, "train") | {
         "type": "SeededCocoDataset",
         "filter_cfg": dict(TRAINED_ON),
         "pipeline": pipelines[0],
-        "later": [(phase.first, one) for phase, one in zip(phases(plan)[1:], pipelines[1:], strict=True)],
+        "later": [(phase.first, one) for phase, one in zip(planned[1:], pipelines[1:], strict=True)],
         "seed": recipe.seed,
         "partners": recipe.input.copy_paste.enabled,
     }

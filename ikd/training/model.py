@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ikd.config import HOSTS, Detector, Recipe, Teacher
+from ikd.config import HOSTS, Detector, Recipe, Teacher, compares_maps
 from ikd.data import DataFiles
 from ikd.detectors import (
     build_detector,
@@ -24,7 +24,7 @@ from ikd.distill import AdaptedLoss, PyramidSize, Scale, build_loss, canvas_divi
 from ikd.distill.crosskd import CrossHeads
 from ikd.distill.detector import DistillDetector, Terms
 from ikd.home import cache
-from ikd.training.levels import Levels, aligned_levels, choose_levels, compares_maps
+from ikd.training.levels import Levels, aligned_levels, choose_levels
 from ikd.training.loaders import typical_size
 
 

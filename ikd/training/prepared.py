@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 
-from ikd.config import Recipe, StagePlan, Teacher, load_recipe
+from ikd.config import Recipe, StagePlan, Teacher, compares_maps, load_recipe
 from ikd.data import DataFiles
 from ikd.detectors import build_detector, freeze
 from ikd.errors import BadInput, refuse
-from ikd.training.levels import choose_levels, compares_maps
+from ikd.training.levels import choose_levels
 from ikd.training.model import build_model, load_teacher, model_config
 from ikd.training.rehearsal.stage import rehearse
 

@@ -108,7 +108,7 @@ def _train_teacher(training: Recipe, folder: Path, progress: NotifyOf | None) ->
         if progress is not None:
             progress(f"teacher {training.name}", epoch.epoch, training.total_epochs)
 
-    alone = Prepared(check(training, device_of(training)), (PreparedStage(),))
+    alone = Prepared(DataFiles.of(training), (PreparedStage(),))  # `check` has tried this training
     run = partial(train, training, tell, directory=folder, prepared=alone)
     try:
         run(resumable(folder))

@@ -98,7 +98,7 @@ def _terms_in_force(recipe: RecipeSections) -> dict[str, Any]:
     if recipe.adversarial.enabled:
         found["adversarial"] = raw["adversarial"]
         found["attack"] = _attack(raw["attack"], recipe.seed)
-    if distill := _distill(raw["distill"], adversarial=recipe.adversarial.enabled):
+    if distill := _distill(raw["distill"], adversarial=recipe.adversarial.enabled, on_maps=compares_maps(recipe)):
         found["distill"] = distill
     return found
 
@@ -121,15 +121,21 @@ def _augment(raw: dict[str, Any], *, enhanced: bool) -> dict[str, Any]:
     return augment
 
 
-def _distill(distill: dict[str, Any], *, adversarial: bool) -> dict[str, Any]:
+def compares_maps(recipe: RecipeSections) -> bool:
+    """Tell whether a stage compares maps, so that its choice of levels acts; predictions are compared on all."""
+    host = recipe.distill.host
+    of_maps = host != "none" and not HOSTS[host].between_heads
+    return recipe.adversarial.enabled or recipe.distill.sfa.enabled or of_maps
+
+
+def _distill(distill: dict[str, Any], *, adversarial: bool, on_maps: bool) -> dict[str, Any]:
     host = distill["host"]
     idle = {name for name in HOSTS if name != host}
     distill = {key: value for key, value in _without_idle(distill).items() if key not in idle}
     distill.pop("measure_gradients")
-    compares_maps = adversarial or "sfa" in distill or (host != "none" and not HOSTS[host].between_heads)
-    for key in () if compares_maps else ("levels", "match"):
+    for key in () if on_maps else ("levels", "match"):
         distill.pop(key, None)
-    if not compares_maps or distill["reduction"] != "published":  # means have no strength to keep
+    if not on_maps or distill["reduction"] != "published":  # means have no strength to keep
         distill.pop("keep_strength", None)
     if host == "dfmsd":
         beta = distill["dfmsd"].pop("beta")

@@ -18,7 +18,7 @@ from mmdet.registry import DATASETS
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DefaultScope
 
-from ikd.attack import PerturbationStore, TrainingImages, attack_of, generate
+from ikd.attack import PerturbationStore, TrainingImages, attack_of, attacked_at_once, generate
 from ikd.augment import TeacherBoxes
 from ikd.config import Detector, Recipe, StagePlan
 from ikd.data import DataFiles, read_annotations
@@ -144,7 +144,7 @@ class _Rehearsal:
         source = TrainingImages(self.files.train, self.files.train_images, recipe.input.scale, recipe.input.keep_ratio)
         store = PerturbationStore(self.scratch, {"rehearsal": True})
         attack = dataclasses.replace(attack_of(recipe), steps=1)
-        size = 1 if attack.published else min(COUNT, recipe.attack.batch_size)
+        size = min(COUNT, attacked_at_once(recipe))
         with self._blamed(f"teachers.available.{self.plan.teacher}", "be attacked (adversarial.enabled)"):
             generate(self.teacher, source, store, attack, batch_size=size, device=self.device)
         return store.folder
