@@ -6,6 +6,7 @@ from ikd.config.section import NonNegative, Positive, Probability, Section, Weig
 # isort: split
 # What follows loads the sections of other packages, which take the names above from here.
 from ikd.config.files import SweepFiles, load_recipe, load_runner, load_sweep, parse_sets, recipe_names
+from ikd.config.paths import from_here
 from ikd.config.recipe.effective import LATER, compares_maps
 from ikd.config.recipe.fields import field_names, loss_weights
 from ikd.config.recipe.hosts import HOSTS
@@ -93,6 +94,7 @@ __all__ = [
     "Weight",
     "compares_maps",
     "field_names",
+    "from_here",
     "home",
     "json_schema",
     "load_recipe",
