@@ -40,6 +40,7 @@ from ikd.config.recipe.terms import (
 )
 from ikd.config.runner import Runner
 from ikd.config.schema import json_schema, write_schemas
+from ikd.config.showing import recipe_groups, recipe_lines
 from ikd.config.space.domain import Domain, Prior
 from ikd.config.space.search import Asha, Budget, Hyperband, Median, Pbt, Sampler, Scheduler, Tpe
 from ikd.config.space.space import SearchSpace
@@ -102,6 +103,8 @@ __all__ = [
     "load_sweep",
     "loss_weights",
     "parse_sets",
+    "recipe_groups",
+    "recipe_lines",
     "recipe_names",
     "sequence_text",
     "write_schemas",

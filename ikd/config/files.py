@@ -48,8 +48,7 @@ def load_recipe(name: str | Path, values: Mapping[str, Any] | None = None) -> Re
     Raises:
         ConfigError: lists every fault with file, line, field, value and what would be right.
     """
-    document = _recipe_document(_recipe_path(str(name)))
-    recipe = checked_recipe(document)
+    recipe = checked_recipe(recipe_document(name))
     return replaced(recipe, values, "--set") if values else recipe
 
 
@@ -190,7 +189,16 @@ def _recipe_path(name: str) -> Path:
     return SHIPPED / f"{name}.yaml"
 
 
-def _recipe_document(path: Path, seen: tuple[Path, ...] = ()) -> Document:
+def recipe_document(name: str | Path) -> Document:
+    """Return what a recipe's file says, laid over what it starts from; see `load_recipe`.
+
+    Raises:
+        ConfigError: a file is missing or no YAML, or leads back to itself.
+    """
+    return _document(_recipe_path(str(name)))
+
+
+def _document(path: Path, seen: tuple[Path, ...] = ()) -> Document:
     document = recipe_in_place(read_yaml(path), Path() if path.parent == SHIPPED else path.parent)
     base = document.data.pop("base", None)
     if base is None:
@@ -207,7 +215,7 @@ def _recipe_document(path: Path, seen: tuple[Path, ...] = ()) -> Document:
         raise ConfigError([document.problem(("base",), base, "must be a shipped recipe or a file that is there")])
     if parent.resolve() in [*(one.resolve() for one in seen), path.resolve()]:
         raise ConfigError([document.problem(("base",), base, "must not lead back to this recipe")])
-    return document.over(_recipe_document(parent, (*seen, path)))
+    return document.over(_document(parent, (*seen, path)))
 
 
 def _seen_from(document: Document, problem: Problem) -> Problem:

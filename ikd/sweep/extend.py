@@ -8,11 +8,9 @@ from pathlib import Path
 from ikd.config import SearchSpace
 from ikd.errors import BadInput
 from ikd.sweep.status import sweep_status
+from ikd.sweep.study.folder import COMPLETE
 from ikd.sweep.study.study import SweepStudy
 from ikd.sweep.study.warm import carried
-
-COMPLETE = "complete_trials"
-"""Note of the study: number of its trials when it last was complete."""
 
 
 def budgeted(space: SearchSpace, study: SweepStudy | None, trials: str | None) -> SearchSpace:

@@ -12,14 +12,12 @@ from typing_extensions import Self
 from ikd.config.paths import from_here
 from ikd.config.recipe.recipe import Recipe
 from ikd.config.recipe.sections import Anchor, Teachers
-from ikd.config.recipe.stages import stage_ends
+from ikd.config.recipe.stages import SEQUENCE, stage_ends
 from ikd.config.section import Section
 from ikd.config.space.conditions import holds, parents, translated, wanted
 from ikd.config.space.constraints import Constraint, constraint
 from ikd.config.space.domain import Domain
 from ikd.config.space.search import Asha, Budget, Cost, Objective, Sampler, Scheduler, Tpe
-
-SEQUENCE = "teachers.sequence"
 
 
 class SpaceSections(Section):

@@ -24,6 +24,8 @@ from ikd.home import home as usual_home
 
 FORMAT = 1
 """Of the notes in the study; a later ikd that writes another one says so."""
+COMPLETE = "complete_trials"
+"""Note of the study: number of its trials when it last was complete."""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ import ray
 from ikd.config import Runner
 from ikd.errors import BadInput, JobError, first_line
 from ikd.files import remove_left_over
+from ikd.progress import Loudness, library_level, loudness
 from ikd.sweep.tune.environment import QUIET
 
 OBJECT_STORE_BYTES = 80 * 2**20  # nothing large goes through it; 75 MiB is Ray's least
@@ -70,8 +71,8 @@ def _start(runner: Runner, folder: str) -> None:
                 num_cpus=cpus,
                 include_dashboard=False,
                 object_store_memory=OBJECT_STORE_BYTES,
-                log_to_driver=False,
-                logging_level="ERROR",
+                log_to_driver=loudness() is Loudness.VERBOSE,
+                logging_level=library_level(),
                 _temp_dir=folder,
                 runtime_env=_quoted_python(),
             )
@@ -90,7 +91,12 @@ def _joined_ray(runner: Runner) -> Iterator[None]:
             if address != "auto":  # Ray itself would knock for minutes where nobody answers
                 host, _, port = address.rpartition(":")
                 socket.create_connection((host, int(port)), timeout=ANSWER_SECONDS).close()
-            ray.init(address, log_to_driver=False, logging_level="ERROR", runtime_env={"env_vars": QUIET})
+            ray.init(
+                address,
+                log_to_driver=loudness() is Loudness.VERBOSE,
+                logging_level=library_level(),
+                runtime_env={"env_vars": QUIET},
+            )
         except (RuntimeError, ValueError, OSError, ImportError) as error:
             rule = "must be a Ray cluster that runs, reached from one of its nodes"
             advice = "a cluster with a token wants RAY_AUTH_MODE=token and the token here too"

@@ -1,4 +1,4 @@
-"""The `ikd` command: parse, call one public function, print. No logic lives here."""
+"""The `ikd` command: its options, and what runs, trains, checks and exports."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 
+from ikd.cli import look, recipes
+from ikd.cli.arguments import Name, Sets
 from ikd.errors import BadInput, IkdError
+from ikd.progress import Loudness, set_loudness
 
 app = typer.Typer(
     help="Search for the recipe that distils a big detector into a small one best.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -25,16 +27,38 @@ app.add_typer(space_app, name="space")
 track_app = typer.Typer(help="The tracker's copy of sweeps.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(track_app, name="track")
 
-Sets = Annotated[
-    list[str] | None, typer.Option("--set", help="Fix a recipe field, e.g. --set data.root=my/coco. Repeatable.")
-]
-Name = Annotated[str, typer.Argument(help="Name of a sweep.")]
+recipe_app = typer.Typer(help="Look at shipped recipes, and at your own.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(recipe_app, name="recipe")
+recipe_app.command("list")(recipes.list_recipes)
+recipe_app.command("show")(recipes.show_recipe)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from ikd import __version__
+
+        typer.echo(f"ikd {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors only, no progress.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print what mmdet and Ray say, too.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """Search for the recipe that distils a big detector into a small one best."""
+    if quiet and verbose:
+        raise BadInput("ikd: --quiet: must not come with --verbose")
+    set_loudness(Loudness.QUIET if quiet else Loudness.VERBOSE if verbose else Loudness.USUAL)
 
 
 def main() -> None:
     """Run the command; a known error is one message and its exit status, never a traceback."""
     try:
-        app()
+        app(prog_name="ikd")
     except IkdError as error:
         Console(stderr=True, soft_wrap=True, highlight=False).print(f"error: {error}", markup=False)
         sys.exit(error.exit_status)
@@ -76,15 +100,10 @@ def sweep(
     raise typer.Exit(result.exit_status)
 
 
-@app.command()
-def status(name: Name) -> None:
-    """Show the trials of a sweep, running or not, ranked against the anchors.
-
-    Example: ikd status mine
-    """
-    from ikd.sweep import sweep_status, wide_console
-
-    wide_console().print(sweep_status(name).render())
+app.command("status")(look.status)
+app.command("list")(look.list_sweeps)
+app.command("show")(look.show)
+app.command("compare")(look.compare)
 
 
 @app.command()
@@ -112,11 +131,11 @@ def train(
     from ikd.config import load_recipe, parse_sets
 
     loaded = load_recipe(recipe, parse_sets(sets or []))
-    from ikd.progress import show_progress
+    from ikd.progress import say, show_progress
     from ikd.training import EpochReport, checkpoint_in, prepare, run_trial  # after the recipe is right: torch is slow
 
     def show(report: EpochReport) -> None:
-        typer.echo(report.line(loaded.total_epochs))
+        say(report.line(loaded.total_epochs))
 
     checkpoint = checkpoint_in(to, resume=resume)
     prepared = prepare(loaded, show_progress)
@@ -300,7 +319,3 @@ def data_draw(
     from ikd.data import draw_dataset
 
     typer.echo(str(draw_dataset(directory, num_train=train_images, num_val=val_images, size_px=size, seed=seed)))
-
-
-if __name__ == "__main__":
-    main()
