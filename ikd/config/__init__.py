@@ -5,6 +5,7 @@ from ikd.config.section import NonNegative, Positive, Probability, Section, Weig
 
 # isort: split
 # What follows loads the sections of other packages, which take the names above from here.
+from ikd.config.document import Location, dotted
 from ikd.config.files import SweepFiles, load_recipe, load_runner, load_sweep, parse_sets, recipe_names
 from ikd.config.paths import from_here
 from ikd.config.recipe.effective import LATER, compares_maps
@@ -68,6 +69,7 @@ __all__ = [
     "Domain",
     "Hyperband",
     "Input",
+    "Location",
     "MaskingEnhancement",
     "Median",
     "Noise",
@@ -94,6 +96,7 @@ __all__ = [
     "Tpe",
     "Weight",
     "compares_maps",
+    "dotted",
     "field_names",
     "from_here",
     "home",

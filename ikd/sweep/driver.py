@@ -146,7 +146,8 @@ def run_sweep(  # noqa: PLR0913 - one keyword for each option of `ikd sweep`
             study = open_study(folder, files, create=True)
             files = SweepFiles(budgeted(files.space, study, trials), files.recipe, files.runner)
             if warm_start is not None:
-                warm_up(study, files.space, warm_start, home_folder)
+                taken = warm_up(study, files.space, warm_start, home_folder)
+                progress_console(output or wide_console()).print(taken, highlight=False, markup=False)
             write_files(folder, files)
             where = files.runner.tracking
             with open_tracker(where.uri, home=home_folder, folder=folder.path, experiment=where.experiment) as tracker:

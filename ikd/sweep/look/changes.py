@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ikd.config import Recipe
+from ikd.config import Recipe, dotted
 from ikd.sweep.records.trials import TrialRecord
-from ikd.sweep.study.folder import flat
+from ikd.sweep.study.folder import ABSENT, changes
 
 IDLE = ("name", "description")
 
@@ -23,9 +23,13 @@ def recipe_of(base: Recipe, record: TrialRecord) -> Recipe:
 
 def differences(one: Recipe, other: Recipe) -> dict[str, tuple[Any, Any]]:
     """Return the fields by dotted name that differ, with both values; None where a recipe has no such field."""
-    before, after = flat(one.as_dict()), flat(other.as_dict())
-    names = [name for name in {**before, **after} if before.get(name) != after.get(name) and name not in IDLE]
-    return {name: (before.get(name), after.get(name)) for name in names}
+    found = {dotted(place): (old, new) for place, old, new in changes(one.as_dict(), other.as_dict())}
+    plain = {name: (_plain(old), _plain(new)) for name, (old, new) in found.items()}
+    return {name: pair for name, pair in plain.items() if name not in IDLE}
+
+
+def _plain(value: Any) -> Any:
+    return None if value is ABSENT else value
 
 
 def recipe_changes(base: Recipe, record: TrialRecord) -> Mapping[str, tuple[Any, Any]]:

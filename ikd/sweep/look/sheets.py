@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -22,6 +23,8 @@ from ikd.sweep.status import SweepStatus
 from ikd.sweep.view.curve import MARKS, Curve, plotted
 from ikd.sweep.view.ranking import described, ended_how, state_of, trained
 from ikd.sweep.view.space import space_table
+
+USUAL_METRIC = "bbox_mAP"
 
 
 def trial_of(status: SweepStatus, number: int) -> TrialRecord:
@@ -46,18 +49,15 @@ def sweeps_table(found: Sequence[SweepStatus | BadInput]) -> RenderableType:
     table.add_column("state", no_wrap=True)
     table.add_column("trials", justify="right", no_wrap=True)
     table.add_column("best", justify="right", no_wrap=True)
-    table.add_column("metric")
     table.add_column("last change", no_wrap=True)
     table.add_column("data", overflow="fold")
     for status in statuses:
         best = status.best
-        figure = "-" if best is None else percent(best.metric, decimals=decimals_of([best.metric]))
-        where = "" if best is None else f" (trial {best.number})"
-        changed = "-" if status.changed is None else _when(status.changed)
         metric = status.files.space.objective.metric
-        table.add_row(
-            status.name, status.state, status.progress, figure + where, metric, changed, _home_path(status.data)
-        )
+        figure = "-" if best is None else percent(best.metric, decimals=decimals_of([best.metric]))
+        where = "" if best is None else f" (trial {best.number})" + (f" {metric}" if metric != USUAL_METRIC else "")
+        changed = "-" if status.changed is None else _when(status.changed)
+        table.add_row(status.name, status.state, status.progress, figure + where, changed, _home_path(status.data))
     broken = [f"error: {one}" for one in found if isinstance(one, BadInput)]
     return Group(table, Text("\n".join(broken))) if broken else table
 
@@ -98,8 +98,9 @@ class TrialSheet:
         metric = status.files.space.objective.metric
         rival = _rival(status, record)
         curves = [curve_of(record, metric), *([curve_of(rival, metric)] if rival is not None else [])]
-        legend = f" {MARKS[0]} trial {record.number}" + (
-            f"   {MARKS[1]} trial {rival.number} ({described(rival, status.files.space)})" if rival is not None else ""
+        legend = f"\n{MARKS[0]} trial {record.number}"
+        legend += (
+            f"\n{MARKS[1]} trial {rival.number}: {described(rival, status.files.space)}" if rival is not None else ""
         )
         yield from _drawn(metric, curves, legend, options.max_width)
         yield Text()
@@ -148,9 +149,8 @@ def _trial_facts(status: SweepStatus, record: TrialRecord) -> list[tuple[str, st
             (space.objective.metric, text + f"{percent(last, decimals=decimals)} at its last epoch, {record.epochs}")
         )
         others = {name: value for name, value in best_metrics(record, status).items() if name != space.objective.metric}
-        lines.append(
-            ("then also", ", ".join(f"{name} {percent(one, decimals=decimals)}" for name, one in others.items()))
-        )
+        texts = [f"{name} {percent(one, decimals=decimals)}" for name, one in others.items() if math.isfinite(one)]
+        lines.append(("at that epoch", ", ".join(texts)))
     for anchor in status.trials:
         if (
             anchor.anchors
@@ -207,6 +207,8 @@ def _metrics_table(status: SweepStatus, one: TrialRecord, other: TrialRecord, he
     decimals = decimals_of([record.metric for record in (one, other)])
     for name in {**figures[0], **figures[1]}:
         pair = [one.get(name) for one in figures]
+        if not any(value is not None and math.isfinite(value) for value in pair):
+            continue
         gain = None if None in pair else pair[1] - pair[0]  # type: ignore[operator]
         cells = [percent(value, decimals=decimals) for value in pair]
         table.add_row(f"{name} x100", *cells, percent(gain, sign=True, decimals=decimals))

@@ -8,12 +8,12 @@ from types import TracebackType
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from ikd.config import Recipe, SearchSpace
 from ikd.sweep.records.text import decimals_of, duration, percent
 from ikd.sweep.records.trials import TrialRecord, ranked
+from ikd.sweep.view.layout import Row, laid_out
 from ikd.sweep.view.ranking import STYLES, described, ended_how, state_of, trained
 from ikd.trial import OPEN
 
@@ -106,34 +106,29 @@ class SweepView:
         """Return the live table: what runs first, then what waits, then the best; no higher than the terminal."""
         records = list(self._records())
         decimals = decimals_of(record.metric for record in records)
-        table = Table(box=None, highlight=False, pad_edge=False)
-        for title in ("trial", "epoch", f"best {self._space.objective.metric}", "time"):
-            table.add_column(title, justify="right")
-        table.add_column("state")
-        table.add_column("what", overflow="fold")
-        rows = [(record, self._cells(record, decimals)) for record in self._by_interest(records)]
-        shown = self._fitting([cells for _, cells in rows])
-        for record, cells in rows[:shown]:
-            table.add_row(*cells, style=STYLES[record.state])
+        titles = ["trial", "epoch", f"best {self._space.objective.metric}", "time", "state"]
+        rows = [self._row(record, decimals) for record in self._by_interest(records)]
+        head, lines = laid_out(titles, rows, self._console.width)
+        shown = self._fitting(len(head), lines)
         ended = sum(record.state not in OPEN for record in records)
         left = self.seconds_left()
         rest = f"about {duration(left)} left" if left is not None else "time left: known after the first epoch"
         spent = duration(self._clock() - self._began)
         foot = f"{ended}/{self._space.budget.trials} trials ended, {spent} so far, {rest}; Ctrl-C saves and ends"
         hidden = f"and {len(rows) - shown} more: ikd status\n" if shown < len(rows) else ""
-        return Group(table, Text(hidden + foot))
+        return Group(*head, *lines[:shown], Text(hidden + foot))
 
-    def _cells(self, record: TrialRecord, decimals: int) -> tuple[str, ...]:
+    def _row(self, record: TrialRecord, decimals: int) -> Row:
         busy = self._notes.get(record.number)
         total = record.total_epochs(self._recipe.total_epochs)
-        return (
+        cells = [
             str(record.number),
             f"{record.epochs}/{total}" if record.state in OPEN else trained(record),
             percent(record.metric, decimals=decimals),
             duration(record.seconds),
             busy if busy and record.state == "running" else state_of(record),
-            described(record, self._space),
-        )
+        ]
+        return Row(cells, described(record, self._space), STYLES[record.state])
 
     def _by_interest(self, records: list[TrialRecord]) -> list[TrialRecord]:
         order = ranked(records, self._space.objective.mode)
@@ -141,15 +136,12 @@ class SweepView:
         openness = {"running": 0, "waiting": 1}
         return sorted(records, key=lambda one: (openness.get(one.state, 2), place.get(one.number, len(order))))
 
-    def _fitting(self, rows: Sequence[tuple[str, ...]]) -> int:
-        """Return how many rows have room, as each takes the lines that its last, folded cells need."""
-        width = self._console.width
-        fixed = sum(max((len(row[index]) for row in rows), default=0) + 2 for index in range(4)) + 12
-        room, lines = min(LIVE_LINES, self._console.height - 5), 0
+    def _fitting(self, head: int, rows: Sequence[Text]) -> int:
+        """Return how many rows have room below the head and above two lines of foot, which may break once more."""
+        room, taken = min(LIVE_LINES, self._console.height - head - 4), 0
         for index, row in enumerate(rows):
-            folded = max(1, width - fixed - len(row[4]))
-            lines += max(1, -(-len(row[5]) // folded), -(-len(row[4]) // max(12, width - fixed)))
-            if lines > max(1, room):
+            taken += 1 + row.plain.count("\n")
+            if taken > room:
                 return max(1, index)
         return len(rows)
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
-from rich.table import Table
 from rich.text import Text
 
 from ikd.config import SearchSpace
@@ -15,6 +14,7 @@ from ikd.sweep.records.pareto import pareto_front
 from ikd.sweep.records.text import decimals_of, duration, percent, readable
 from ikd.sweep.records.trials import ANCHOR_NAMES, TrialRecord, ranked
 from ikd.sweep.view.factorial import factorial_table
+from ikd.sweep.view.layout import Row, across, laid_out, widths_of
 from ikd.tracking import trial_name
 from ikd.trial import pulls_text
 
@@ -29,11 +29,8 @@ STYLES = {
 """Of the row of a trial, by its state."""
 COST_NAMES = {"gflops": "GFLOPs", "mparameters": "M params", "latency_ms": "ms", "gpu_hours": "GPU-h"}
 """Columns of costs."""
-WHAT_COLUMNS = 30
-"""Room that the text of what a trial is needs, in characters, before other columns are left out for it."""
 ALL = 10_000
 """Characters of a name that leaves nothing out."""
-_GAP = 2
 
 
 def state_of(record: TrialRecord) -> str:
@@ -66,10 +63,6 @@ class _Column:
     cell: Callable[[TrialRecord, int], str]
     spare: int = 0
 
-    def width(self, records: Sequence[TrialRecord]) -> int:
-        """Return the room it needs, in characters."""
-        return max(len(text) for text in [*self.title.split(), *[self.cell(one, 10) for one in records]])
-
 
 class Ranking:
     """What `ranking` returns: renders itself for the width there is."""
@@ -82,35 +75,37 @@ class Ranking:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         columns, left_out = self._fitting(options.max_width)
-        metric = self._space.objective.metric
-        title = f"{metric} x100, the best epoch of each trial"
-        table = Table(title=title, title_justify="left", box=None, pad_edge=False, highlight=False, padding=(0, 1))
-        for column in columns:
-            table.add_column(column.title, justify="right", vertical="top", min_width=column.width(self._records))
-        table.add_column("what", overflow="fold", ratio=1)
-        rest = [record for record in self._records if record not in self._order]
-        for rank, record in enumerate([*self._order, *rest], start=1):
-            place = rank if rank <= len(self._order) else 0
-            style = STYLES[record.state] if record.state != "finished" else ("bold" if record.anchors else None)
-            table.add_row(
-                *[column.cell(record, place) for column in columns], described(record, self._space), style=style
-            )
-        yield table
+        yield Text(f"{self._space.objective.metric} x100, the best epoch of each trial", style="italic")
+        yield from self._lines(columns, options.max_width)
         yield Text("\n".join(self._remarks(left_out)))
         if (factorial := factorial_table(self._records, self._space)) is not None:
             yield Group(Text(), factorial)
 
+    def _lines(self, columns: Sequence[_Column], width: int) -> Iterator[Text]:
+        """Yield head and rows, the trials without a result last."""
+        rest = [record for record in self._records if record not in self._order]
+        rows = []
+        for rank, record in enumerate([*self._order, *rest], start=1):
+            cells = [column.cell(record, rank if rank <= len(self._order) else 0) for column in columns]
+            style = STYLES[record.state] if record.state != "finished" else ("bold" if record.anchors else "")
+            rows.append(Row(cells, described(record, self._space), style))
+        head, lines = laid_out([column.title for column in columns], rows, width)
+        yield from [*head, *lines]
+
     def _fitting(self, width: int) -> tuple[list[_Column], list[str]]:
-        """Return the columns that leave room for what a trial is, and the titles of those left out."""
+        """Return the columns that have room, and the titles of those left out."""
         columns, left_out = self._columns(), list[str]()
-        room = min(WHAT_COLUMNS, max((len(described(one, self._space)) for one in self._records), default=0))
-        while sum(one.width(self._records) + _GAP for one in columns) + room > width:
+        while self._room(columns) > width:
             spare = max(columns, key=lambda one: one.spare)
             if not spare.spare:
                 break
             columns.remove(spare)
             left_out.append(spare.title)
         return columns, left_out
+
+    def _room(self, columns: Sequence[_Column]) -> int:
+        rows = [[column.cell(one, len(self._records)) for column in columns] for one in self._records]
+        return across(widths_of([column.title for column in columns], rows))
 
     def _columns(self) -> list[_Column]:
         metric = self._space.objective.metric
