@@ -150,7 +150,9 @@ def attack(
     recipe: Annotated[str, typer.Argument(help="Shipped recipe name, or a recipe file.")],
     sets: Sets = None,
 ) -> None:
-    """Make the perturbations of a recipe's teachers, and say how well they fool them.
+    """Make the perturbations of a recipe's teachers.
+
+    Says how well they fool the teachers.
 
     Example: ikd attack drawn_r18 --set attack.eps=4
     """
@@ -175,7 +177,9 @@ def export(
     register: Annotated[str | None, typer.Option(help="Also register as a version of this MLflow model.")] = None,
     onnx: Annotated[bool, typer.Option("--onnx", help="Also write student.onnx; needs pip install ikd[onnx].")] = False,
 ) -> None:
-    """Write the best student as a plain mmdet config and checkpoint, re-evaluated, with a card.
+    """Write the best student for plain mmdet.
+
+    A config and a checkpoint, evaluated again, with a card.
 
     Example: ikd export mine --to student
     """
@@ -198,7 +202,9 @@ def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 5000) -> 
 
 @app.command()
 def doctor() -> None:
-    """Report versions, GPU, kernels and disk, and what to do about each fault.
+    """Report versions, GPU, kernels and disk.
+
+    With what to do about each fault.
 
     Example: ikd doctor
     """
@@ -215,7 +221,9 @@ def space_show(
     space: Annotated[Path, typer.Argument(help="Search-space file.")],
     sets: Sets = None,
 ) -> None:
-    """Print a search space as a table: what varies, how, when, and what the paper has.
+    """Print a search space as a table.
+
+    What varies, how, when, and what the paper has.
 
     Example: ikd space show search_spaces/ikd.yaml
     """
@@ -245,7 +253,9 @@ def track_rebuild(
     name: Name,
     fresh: Annotated[bool, typer.Option("--fresh", help="Delete the runs that are there first.")] = False,
 ) -> None:
-    """Write a sweep to its tracker again, from its study: after a tracker was lost, moved or edited.
+    """Write a sweep to its tracker again, from its study.
+
+    After a tracker was lost, moved or edited.
 
     Example: ikd track rebuild mine
     """
@@ -266,7 +276,9 @@ def data_check(
     ] = None,
     sets: Sets = None,
 ) -> None:
-    """Find what would stop or spoil a training; print boxes by size and a fingerprint.
+    """Find what would stop or spoil a training.
+
+    Prints boxes by size and a fingerprint, too.
 
     Example: ikd data check my/coco --train annotations/instances_train2017.json --images train2017,val2017
     Example: ikd data check my/coco --recipe small_r18 --set augment.area_threshold=2304

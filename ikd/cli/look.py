@@ -12,7 +12,9 @@ Trial = Annotated[int, typer.Argument(help="Number of a trial.", autocompletion=
 
 
 def status(name: Name, as_json: Json = False) -> None:
-    """Show the trials of a sweep, running or not, ranked against the anchors.
+    """Show the trials of a sweep, ranked against the anchors.
+
+    Running or not; nothing is changed.
 
     Example: ikd status mine
     """
@@ -26,7 +28,7 @@ def status(name: Name, as_json: Json = False) -> None:
 
 
 def list_sweeps(as_json: Json = False) -> None:
-    """List all sweeps: how far they are, the best of each, on which data.
+    """List all sweeps: how far they are, and the best of each.
 
     Example: ikd list
     """
@@ -54,7 +56,9 @@ def show(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show what a sweep searches and how; or of a trial what it changes, its curve, its log, why it ended.
+    """Show what a sweep searches, or how a trial went.
+
+    Of a trial: what it changes in the recipe, its curve, its log, and why it ended.
 
     Example: ikd show mine
     Example: ikd show mine 3
@@ -70,7 +74,9 @@ def show(
 
 
 def compare(name: Name, one: Trial, other: Trial) -> None:
-    """Show two trials of a sweep side by side: where they differ, their metrics, gains and curves.
+    """Show two trials of a sweep side by side.
+
+    The fields in which they differ, their metrics and gains, and their curves.
 
     Example: ikd compare mine 0 3
     """

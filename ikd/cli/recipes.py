@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from ikd.cli.arguments import Sets, names_of_recipes
 
 
 def list_recipes() -> None:
-    """List the shipped recipes with a line each, those of papers by table.
+    """List the shipped recipes, those of papers by table.
 
     Example: ikd recipe list
     """
@@ -21,12 +20,11 @@ def list_recipes() -> None:
 
     console = wide_console()
     for title, recipes in recipe_groups().items():
-        table = Table(
-            title=Text(title, style="bold"), title_justify="left", box=None, show_header=False, pad_edge=False
-        )
+        room = max(map(len, recipes))
+        console.print(Text(title, style="bold"))
         for name, description in recipes.items():
-            table.add_row(Text(name, no_wrap=True), Text(description))
-        console.print(table)
+            line = f"  {name:<{room}}  {description}"
+            console.print(Text(line if len(line) <= console.width else f"  {name}\n      {description}"))
         console.print()
 
 
@@ -36,7 +34,9 @@ def show_recipe(
     ],
     sets: Sets = None,
 ) -> None:
-    """Print all values of a recipe, and which file and line say each; what no file says is a default.
+    """Print all values of a recipe, and who says each.
+
+    By file and line; what no file says is a default.
 
     Example: ikd recipe show small_r18 --set distill.host=mgd
     """
