@@ -155,6 +155,9 @@ def export(
     ] = "best",
     register: Annotated[str | None, typer.Option(help="Also register as a version of this MLflow model.")] = None,
     onnx: Annotated[bool, typer.Option("--onnx", help="Also write student.onnx; needs pip install ikd[onnx].")] = False,
+    data_root: Annotated[
+        Path | None, typer.Option(help="Where the data set lies now; without it, where the recipe says.")
+    ] = None,
 ) -> None:
     """Write the best student as a plain mmdet config and checkpoint, re-evaluated, with a card.
 
@@ -162,7 +165,8 @@ def export(
     """
     from ikd.export import export_sweep, parse_pick
 
-    typer.echo(export_sweep(name, to, pick=parse_pick(pick), register=register, onnx=onnx).summary())
+    made = export_sweep(name, to, pick=parse_pick(pick), register=register, onnx=onnx, data_root=data_root)
+    typer.echo(made.summary())
 
 
 @app.command()

@@ -1,7 +1,7 @@
 """Data sets in COCO format: checking, identifying, evaluating, and one that ikd draws itself."""
 
 from ikd.data.check import check_dataset, check_recipe_data, parse_images
-from ikd.data.coco import categories, read_annotations
+from ikd.data.coco import categories, completed, read_annotations
 from ikd.data.draw import draw_dataset, drawn_dataset
 from ikd.data.files import TRAINED_ON, DataFiles, part_of, training_annotations
 from ikd.data.identity import fingerprint
@@ -22,6 +22,7 @@ __all__ = [
     "check_dataset",
     "check_recipe_data",
     "coco_metrics",
+    "completed",
     "draw_dataset",
     "drawn_dataset",
     "fingerprint",

@@ -58,6 +58,21 @@ def read_annotations(path: Path) -> dict[str, Any]:
     return loaded
 
 
+def completed(annotations: dict[str, Any]) -> dict[str, Any]:
+    """Fill in, in place, what pycocotools needs and the wild leaves out; return the same object.
+
+    Args:
+        annotations: content of an annotation file. Its annotations are numbered from 1, since COCOeval keeps the id of
+            a match for its truth, so that id 0 would count as missed; a missing `iscrowd` becomes 0, a missing `area`
+            that of the box.
+    """
+    for number, annotation in enumerate(annotations["annotations"], start=1):
+        annotation["id"] = number
+        annotation.setdefault("iscrowd", 0)
+        annotation.setdefault("area", annotation["bbox"][2] * annotation["bbox"][3])
+    return annotations
+
+
 def categories(annotations: Path) -> tuple[str, ...]:
     """Name the classes of a data set, in the order of the file.
 

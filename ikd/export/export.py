@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import replace
@@ -9,11 +10,12 @@ from pathlib import Path
 
 import yaml
 
+from ikd.data import completed, read_annotations
 from ikd.detectors import complexity
 from ikd.errors import CheckpointError, JobError
 from ikd.evaluation import load_detector, read_config, run, val_loader
 from ikd.export.card import Proven, write_card
-from ikd.export.config import write_config
+from ikd.export.config import ANNOTATIONS, write_config
 from ikd.export.exported import Exported, SearchContext
 from ikd.export.folder import new_folder
 from ikd.export.onnx import require_one_stage, require_onnx, write_onnx
@@ -37,8 +39,8 @@ def export_student(
 ) -> Exported:
     """Make a plain mmdet detector of a trial's best student, and prove that it is as good as recorded.
 
-    `destination` gets student.pth, student.py, recipe.yaml, card.md and card.json, and appears in one step once all of
-    it is proven. An untouched earlier export is replaced; nothing else is ever deleted.
+    `destination` gets student.pth, student.py, val.json, recipe.yaml, card.md and card.json, and appears in one step
+    once all of it is proven. An untouched earlier export is replaced; nothing else is ever deleted.
 
     Args:
         best: the trial's best.pth.
@@ -55,13 +57,14 @@ def export_student(
         require_onnx()
     trial = read_trial(best)
     if data_root is not None:
-        trial = replace(trial, recipe=trial.recipe.with_values({"data.root": str(data_root)}))
+        trial = replace(trial, recipe=trial.recipe.with_values({"data.root": str(data_root.expanduser().absolute())}))
     files = _files(trial)
     origin = f", trial {context.trial} of the sweep {context.sweep}" if context else ""
     title = f"The student of the recipe {trial.recipe.name}{origin}, epoch {trial.epoch}."
     with new_folder(destination) as folder:
         write_student(trial, folder / STUDENT)
         write_config(trial.recipe, files, folder / CONFIG, title=title)
+        (folder / ANNOTATIONS).write_text(json.dumps(completed(read_annotations(files.val))), encoding="utf-8")
         (folder / "recipe.yaml").write_text(yaml.safe_dump(trial.recipe.as_dict(), sort_keys=False), encoding="utf-8")
         found = _prove(trial, files, folder, context=context, onnx=onnx)
         write_card(trial, found, folder)
@@ -99,8 +102,9 @@ def _prove(trial: TrialFile, files: DataFiles, folder: Path, *, context: SearchC
     detector = load_detector(settings, folder / STUDENT, files.classes, device=device)
     if onnx:
         require_one_stage(detector)
-    loader = val_loader(settings, files.val, files.val_images, files.classes)
-    metrics = run(detector, loader, files.val, kinds=trial.recipe.validate)
+    annotations = folder / ANNOTATIONS  # what others will measure it by
+    loader = val_loader(settings, annotations, files.val_images, files.classes)
+    metrics = run(detector, loader, annotations, kinds=trial.recipe.validate)
     _compare(metrics, trial)
     cost = complexity(detector, loader.dataset)
     written = write_onnx(detector, folder, height=cost.height, width=cost.width) if onnx else None
