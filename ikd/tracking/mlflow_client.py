@@ -61,8 +61,8 @@ def make_client(uri: str, artifacts: Path | None = None) -> Any:
 
     Args:
         uri: tracking URI.
-        artifacts: folder of artifacts in the home. Where `uri` is the home's own database, what it says of its artifacts
-            is set right here when the home has been moved.
+        artifacts: folder of artifacts in the home. Where `uri` is the home's own database, what it says of its
+            artifacts is set right here when the home has been moved.
     """
     client_class = load_mlflow().MlflowClient
     reach_this_machine_directly(uri)

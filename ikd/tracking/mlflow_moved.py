@@ -1,4 +1,4 @@
-"""The local database of a home that was moved or copied: MLflow fixes where artifacts lie when it makes an experiment."""
+"""The local database of a home that was moved or copied: MLflow writes into it where artifacts lie, for good."""
 
 from __future__ import annotations
 
@@ -47,6 +47,5 @@ def _is_of_a_home(location: str, artifacts: Path) -> bool:
     if not location.startswith("file:"):
         return False
     path = Path(unquote(urlsplit(location).path))
-    return path.name == artifacts.name and not (
-        path.exists() and artifacts.exists() and os.path.samefile(path, artifacts)
-    )
+    here = path.exists() and artifacts.exists() and os.path.samefile(path, artifacts)
+    return path.name == artifacts.name and not here

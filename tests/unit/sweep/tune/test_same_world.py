@@ -49,7 +49,7 @@ def run(trapped: Path, script: str, *arguments: str, **environment: str) -> str:
         env={**os.environ, "PYTHONPATH": str(ROOT), "IKD_HOME": str(trapped.parent / "home"), **environment},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
