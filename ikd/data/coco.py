@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +12,26 @@ from ikd.errors import DataError, Problem
 SECTIONS = ("images", "annotations", "categories")
 
 
-def malformed(path: Path) -> tuple[dict[str, Any], Problem | None]:
+def malformed(path: Path, hook: Callable[[dict[str, Any]], Any] | None = None) -> tuple[dict[str, Any], Problem | None]:
     """Read an annotation file without judging its entries.
 
     Args:
         path: a COCO json file.
+        hook: gets each JSON object as soon as it is parsed, and returns what stands in its place.
 
     Returns:
         The file's object (empty when unreadable), and what is wrong with the file as a whole, or None.
     """
     try:
-        loaded = json.loads(path.read_text(encoding="utf-8"))
+        loaded = json.loads(path.read_text(encoding="utf-8-sig"), object_hook=hook)  # some editors write a BOM
     except FileNotFoundError:
         return {}, Problem(str(path), "file", None, "the annotation file must exist")
     except (OSError, UnicodeDecodeError) as error:
         return {}, Problem(str(path), "file", str(error), "the annotation file must be readable UTF-8 text")
     except json.JSONDecodeError as error:
         return {}, Problem(str(path), f"column {error.colno}", error.msg, "the file must be valid JSON", error.lineno)
+    except ValueError as error:  # a number of more digits than Python reads
+        return {}, Problem(str(path), "file", str(error), "the file must hold numbers of a readable length")
     except RecursionError:
         return {}, Problem(str(path), "file", None, "the file must be COCO json, this one nests too deeply")
     if not isinstance(loaded, dict):

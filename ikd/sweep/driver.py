@@ -195,6 +195,8 @@ class _Drive:
         return result
 
     def _work(self, training: str) -> None:
+        for line in said_of_data(self._files.recipe) if training == OWN else ():
+            self._view.say(line)
         prepare_environment(self._files.runner.ray.address)
         from ikd.sweep.tune.execution import execute  # Ray is loaded only when something runs
 
