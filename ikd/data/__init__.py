@@ -4,8 +4,8 @@ from ikd.data.check import check_dataset, check_recipe_data, parse_images, said_
 from ikd.data.coco import categories, read_annotations
 from ikd.data.draw import draw_dataset, drawn_dataset
 from ikd.data.files import DataFiles, part_of, trained_on, training_annotations
-from ikd.data.images import image_loader
 from ikd.data.identity import fingerprint
+from ikd.data.images import image_loader
 from ikd.data.metrics import IouType, coco_metrics
 from ikd.data.network_size import Perturbed, perturbed
 from ikd.data.report import DataProblem, DataReport, SizeRow, SplitReport

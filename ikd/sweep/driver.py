@@ -11,6 +11,7 @@ from typing import Any, Literal
 from rich.console import Console
 
 from ikd.config import Recipe, Runner, SearchSpace, SweepFiles, load_runner, load_sweep
+from ikd.data import said_of_data
 from ikd.errors import BadInput, IkdError, JobError
 from ikd.home import home
 from ikd.progress import wide_console

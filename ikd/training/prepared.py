@@ -133,9 +133,9 @@ def said_of_levels(recipe: Recipe) -> list[str]:
 def _check_masks(part: SplitReport, who: str, detector: Any) -> None:
     if getattr(detector, "with_mask", False) and part.without_mask:
         raise BadInput(
-            f"{part.annotations}: annotations: {part.without_mask} boxes have no segmentation that gives a mask, which is "
-            f"needed for the {who} ({type(detector).__name__}); mend it (`ikd data check` names them), or take a detector "
-            "without a mask head"
+            f"{part.annotations}: annotations: {part.without_mask} boxes have no segmentation that gives a mask, "
+            f"which is needed for the {who} ({type(detector).__name__}); mend them (see `ikd data check`), or take "
+            "a detector without a mask head"
         )
 
 
