@@ -82,7 +82,8 @@ def _report(root: Path, places: tuple[Path, ...], settings: Settings) -> DataRep
     problems = [problem for part in (train, val) for problem in part.found.problems]
     if train.readable and val.readable:
         problems += _compare(train, val)
-    problems.sort(key=lambda problem: problem.severity)  # stable: errors first, otherwise in the order found
+    # stable: errors first, those of images before those of boxes, which they may cause, otherwise in the order found
+    problems.sort(key=lambda problem: (problem.severity, problem.field.startswith("annotations[")))
     sound = not any(problem.severity == "error" for problem in problems)
     fingerprints = [_fingerprint.fingerprint(part.path, part.images) if sound else None for part in (train, val)]
     pairs = zip((train, val), fingerprints, strict=True)

@@ -72,7 +72,9 @@ class Part:
             self.sound = check_entries(columns, Findings("", []))
             return
         self.sound = check_entries(columns, self.found)
-        check_form(self.sound, self.found)
+        causes = Findings(str(path), [])
+        check_form(self.sound, causes)
+        self.found.problems[:0] = causes.problems  # of what single boxes show
         self._masked = check_masks(self.sound, self.found)
         check_areas(self.sound, self.found)
 

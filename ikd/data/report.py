@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from ikd.errors import DataError, Problem
 
-SHOWN, SHOWN_OF_KIND = 30, 5  # problems written out in a text; a broken data set has thousands of the same kind
+SHOWN, SHOWN_OF_KIND = 30, 3  # problems written out in a text; a broken data set has thousands of the same kind
 WARNED = 8
 """Kinds of warnings told before a training."""
 
@@ -47,6 +47,7 @@ class Taught:
         crowds: boxes of crowds, in which nothing counts as wrong.
         ignored: boxes with `ignore`.
         thin: boxes under 1 px.
+        faulty: boxes of which an error tells.
         areas_filled: boxes without an area, which get width x height.
         crowds_filled: boxes without iscrowd, which are taken for single objects.
     """
@@ -60,6 +61,7 @@ class Taught:
     crowds: int
     ignored: int
     thin: int
+    faulty: int
     areas_filled: int
     crowds_filled: int
 
@@ -72,6 +74,7 @@ class Taught:
         left += [_count(self.crowds, "crowd")] if self.crowds else []
         left += [f"{self.ignored} with ignore"] if self.ignored else []
         left += [f"{_count(self.thin, 'box')} under 1 px"] if self.thin else []
+        left += [_count(self.faulty, "faulty box")] if self.faulty else []
         text += f"; left out: {', '.join(left)}" if left else "; nothing left out"
         filled = [f"area of {_count(self.areas_filled, 'box')}"] if self.areas_filled else []
         filled += [f"iscrowd of {_count(self.crowds_filled, 'box')}"] if self.crowds_filled else []

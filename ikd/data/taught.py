@@ -47,6 +47,7 @@ def count_taught(sound: Sound, *, keep_empty: bool) -> Taught:
         crowds=int((kept & ~alone).sum()),
         ignored=int(ignored.sum()),
         thin=int(thin.sum()),
+        faulty=int((~sound.usable).sum()),
         areas_filled=int(columns.areas.missing.sum()),
         crowds_filled=int(columns.crowds.missing.sum()),
     )
