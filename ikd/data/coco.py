@@ -21,13 +21,15 @@ def malformed(path: Path) -> tuple[dict[str, Any], Problem | None]:
         The file's object (empty when unreadable), and what is wrong with the file as a whole, or None.
     """
     try:
-        loaded = json.loads(path.read_text(encoding="utf-8"))
+        loaded = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         return {}, Problem(str(path), "file", None, "the annotation file must exist")
     except (OSError, UnicodeDecodeError) as error:
         return {}, Problem(str(path), "file", str(error), "the annotation file must be readable UTF-8 text")
     except json.JSONDecodeError as error:
         return {}, Problem(str(path), f"column {error.colno}", error.msg, "the file must be valid JSON", error.lineno)
+    except ValueError as error:  # a whole number of thousands of digits
+        return {}, Problem(str(path), "file", str(error), "the file must be valid JSON")
     except RecursionError:
         return {}, Problem(str(path), "file", None, "the file must be COCO json, this one nests too deeply")
     if not isinstance(loaded, dict):
