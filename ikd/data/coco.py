@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -60,21 +62,6 @@ def read_annotations(path: Path) -> dict[str, Any]:
     return loaded
 
 
-def categories(annotations: Path) -> tuple[str, ...]:
-    """Name the classes of a data set, in the order of the file.
-
-    The order matters: mmdet numbers labels by it, whatever the category ids are.
-
-    Args:
-        annotations: a COCO json file.
-
-    Raises:
-        DataError: the file is unreadable or has a category without a name.
-    """
-    names = []
-    for index, category in enumerate(read_annotations(Path(annotations))["categories"]):
-        name = category.get("name") if isinstance(category, dict) else None
-        if not isinstance(name, str):
-            raise DataError(str(Problem(str(annotations), f"categories[{index}].name", name, "must be a text")))
-        names.append(name)
-    return tuple(names)
+def on_disk(file_name: str) -> str:
+    """Return the name of a file as this process has to say it: on the disk it is UTF-8, whatever the locale."""
+    return file_name if sys.getfilesystemencoding() == "utf-8" else os.fsdecode(file_name.encode())

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ikd.config import Recipe, StagePlan, Teacher, compares_maps, load_recipe
-from ikd.data import DataFiles
+from ikd.data import DataFiles, indexed
 from ikd.detectors import build_detector, freeze
 from ikd.errors import BadInput, refuse
 from ikd.training.levels import choose_levels
@@ -132,7 +130,7 @@ def said_of_levels(recipe: Recipe) -> list[str]:
 
 def _check_masks(annotations: Path, who: str, detector: Any) -> None:
     masked = getattr(detector, "with_mask", False)
-    without = _boxes_without_mask(annotations, annotations.stat().st_mtime_ns) if masked else 0
+    without = _boxes_without_mask(annotations) if masked else 0
     if without:
         raise BadInput(
             f"{annotations}: annotations: {without} boxes have no segmentation, which is needed for the {who} "
@@ -144,20 +142,17 @@ def _check_outlines(recipe: Recipe, files: DataFiles) -> None:
     pasting = recipe.input.copy_paste
     if not (pasting.enabled and pasting.by == "mask"):
         return
-    if without := _boxes_without_mask(files.train, files.train.stat().st_mtime_ns):
+    if without := _boxes_without_mask(files.train):
         rule = f"needs a segmentation of every box, which {without} boxes of {files.train} lack"
         refuse(f"recipe {recipe.name}: input.copy_paste.by", rule, pasting.by, "add it, or paste by box")
 
 
-@lru_cache(maxsize=8)
-def _boxes_without_mask(annotations: Path, stamp: int) -> int:
-    found = json.loads(annotations.read_text())["annotations"]
-    return sum(not annotation.get("segmentation") for annotation in found)
+def _boxes_without_mask(annotations: Path) -> int:
+    return int((~indexed(annotations).masked).sum())
 
 
 def _check_length(recipe: Recipe, files: DataFiles) -> None:
-    annotations = json.loads(files.train.read_text())["annotations"]
-    images = len({annotation["image_id"] for annotation in annotations})
+    images = int(indexed(files.train).with_boxes.sum())
     if images == 0:
         raise BadInput(f"{files.train}: annotations: must hold a box; images without one are not trained on")
     per_epoch = math.ceil(images / recipe.schedule.batch_size)

@@ -64,7 +64,7 @@ def build(annotations: Path, folder: Path) -> None:
 
 
 class _Pass:
-    """What one pass over a file keeps: images, columns of the annotations in the file's order, and their texts on disk."""
+    """What one pass over a file keeps: images, and columns of the annotations; their texts go to the disk."""
 
     def __init__(self, file: str, spool: BinaryIO) -> None:
         self._file, self._spool = file, spool

@@ -1,11 +1,11 @@
-"""One annotation file in its normal form, with columns of what is asked most: mapped into memory, shared by processes."""
+"""One annotation file in its normal form, with columns of what is asked most, shared by processes."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import weakref
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ikd.data.reader.building import COLUMNS, NORMAL, NOTES, build
+from ikd.data.reader.stream import entries
 from ikd.errors import DataError, Problem
-from ikd.files import sha256, whole_folder
+from ikd.files import sha256, whole, whole_folder
 from ikd.home import cache, entry
 
 VERSION = 1
@@ -95,6 +96,20 @@ class CocoIndex:
         """[I] bool: the image has an annotation, which may be a crowd or one that mmdet leaves out."""
         return np.diff(self.first) > 0
 
+    @cached_property
+    def taught(self) -> NDArray[np.bool_]:
+        """[A] bool: mmdet keeps the annotation, a crowd as one to be ignored.
+
+        It leaves out those with `ignore`, without area, outside the image, and below 1 px.
+        """
+        left, top, width, height = np.asarray(self.boxes).T
+        inside_x = np.minimum(left + width, self.widths[self.owners]) - np.maximum(left, 0)
+        inside_y = np.minimum(top + height, self.heights[self.owners]) - np.maximum(top, 0)
+        # the product of both, as in mmdet's code: it may be 0 where neither is
+        inside = np.maximum(inside_x, 0) * np.maximum(inside_y, 0) != 0
+        found: NDArray[np.bool_] = inside & (np.asarray(self.areas) > 0) & (width >= 1) & (height >= 1) & ~self.ignored
+        return found
+
     def image(self, place: int) -> dict[str, Any]:
         """Return the entry of one image; `original_id` is there where the ids of the file could not be kept."""
         found: dict[str, Any] = json.loads(self._read(self._image_bytes[place]))
@@ -111,7 +126,7 @@ class CocoIndex:
 
 
 def indexed(annotations: Path) -> CocoIndex:
-    """Return the index of a COCO file from the cache, made there now where its content is new (a minute a million boxes).
+    """Return the index of a COCO file from the cache, made there now where the content is new (a minute for COCO).
 
     Raises:
         DataError: the file is unreadable, or an entry cannot be brought into its normal form; names the first such.
@@ -123,6 +138,43 @@ def indexed(annotations: Path) -> CocoIndex:
                 with whole_folder(held, replace=True) as draft:
                     build(path, draft)
     return _open(folder)
+
+
+def write_normal(annotations: Path, target: Path) -> None:
+    """Write the normal form of a COCO file, which plain mmdet and pycocotools read as ikd does.
+
+    Raises:
+        DataError: see `indexed`.
+        DiskFull: nothing was written.
+    """
+    source = indexed(annotations).normal
+    with whole(target) as partial:
+        shutil.copyfile(source, partial)
+
+
+def categories(annotations: Path) -> tuple[str, ...]:
+    """Name the classes of a data set, in the order of the file.
+
+    The order matters: mmdet numbers labels by it, whatever the category ids are.
+
+    Args:
+        annotations: a COCO json file.
+
+    Raises:
+        DataError: the file is unreadable or has a category without a name.
+    """
+    if (index := index_there(Path(annotations))) is not None:
+        return index.classes
+    names = []
+    for one in entries(Path(annotations)):
+        if one.section == "categories":
+            name = one.value.get("name") if isinstance(one.value, dict) else None
+            if not isinstance(name, str):
+                raise DataError(str(Problem(str(annotations), f"categories[{one.index}].name", name, "must be a text")))
+            names.append(name)
+        elif names:
+            break  # what comes after the classes may be half a gigabyte
+    return tuple(names)
 
 
 def index_there(annotations: Path) -> CocoIndex | None:

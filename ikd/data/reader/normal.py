@@ -1,7 +1,7 @@
 """The normal form of what a COCO file says, entry by entry: what is missing is filled in, what is unclear is refused.
 
-pycocotools and mmdet take a file as it is. They need `iscrowd` and `area`, count a box of id 0 as missed, keep texts and
-numbers as ids apart, and take any `iscrowd` that is not empty for a crowd.
+pycocotools and mmdet take a file as it is. They need `iscrowd` and `area`, count a box of id 0 as missed, and take any
+`iscrowd` that is not empty for a crowd.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeGuard
 
 from ikd.data.reader.stream import Entry
 from ikd.errors import DataError, Problem
@@ -60,8 +60,10 @@ def annotation(file: str, entry: Entry) -> Box:
     area = value.get("area")
     if area is not None and not _finite(area):
         _refuse(file, entry, "area", area, "must be a number (px^2), or be left out")
-    filled: dict[str, Any] = {} if area is not None else {"area": box[2] * box[3]}
-    filled |= {key: one for key, one in (("image_id", image), ("category_id", category)) if type(value[key]) is not type(one)}
+    ids = {"image_id": image, "category_id": category}
+    filled: dict[str, Any] = {key: one for key, one in ids.items() if type(value[key]) is not type(one)}
+    if area is None:
+        filled["area"] = area = box[2] * box[3]
     crowd, ignored = (_flag(file, entry, value, key) for key in ("iscrowd", "ignore"))
     if type(value.get("iscrowd")) is not int:
         filled["iscrowd"] = int(crowd)
@@ -71,7 +73,7 @@ def annotation(file: str, entry: Entry) -> Box:
         category,
         number if type(number) is int and 0 < number < MOST else None,
         (box[0], box[1], box[2], box[3]),
-        filled.get("area", area),
+        area,
         crowd,
         ignored,
         bool(value.get("segmentation")),
@@ -155,18 +157,17 @@ def _id(file: str, entry: Entry, key: str) -> Id:
         return value
     if not _finite(value):
         _refuse(file, entry, key, value, "must be a whole number or a text")
-    assert isinstance(value, (int, float))
     return int(value) if value == int(value) else value
 
 
 def _flag(file: str, entry: Entry, value: dict[str, Any], key: str) -> bool:
     found = value.get(key)
-    if not (found is None or isinstance(found, (bool, int, float)) and found in (0, 1)):
+    if found is not None and not (isinstance(found, (bool, int, float)) and found in (0, 1)):
         _refuse(file, entry, key, found, "must be 0 or 1")
     return bool(found)
 
 
-def _finite(value: object) -> bool:
+def _finite(value: object) -> TypeGuard[float]:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False
     return abs(value) < 1e300 and math.isfinite(value)  # a whole number of 400 digits overflows isfinite

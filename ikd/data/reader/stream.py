@@ -13,7 +13,7 @@ from ikd.data.coco import SECTIONS, malformed
 from ikd.errors import DataError, Problem
 
 PIECE = 1 << 22  # characters read at a time
-_SCAN = json.JSONDecoder().scan_once
+_SCAN = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # what raw_decode calls, undocumented
 _SPACE = re.compile(r"[ \t\n\r]*")
 
 
@@ -43,8 +43,7 @@ def entries(path: Path) -> Iterator[Entry]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             seen: list[str] = []
-            for entry in _object(_Text(file), seen):
-                yield entry
+            yield from _object(_Text(file), seen)
     except (OSError, ValueError, RecursionError) as error:
         raise _named(path, error) from error
     if missing := [section for section in SECTIONS if section not in seen]:
