@@ -68,8 +68,9 @@ class Batch:
 
 def open_dataset(source: TrainingImages, *, with_masks: bool) -> Any:
     """Return mmdet's COCO data set over all images, resized and packed as at test time, annotations included."""
-    from mmdet.datasets import CocoDataset
     from mmengine.registry import DefaultScope
+
+    from ikd.data.reader.dataset import IndexedCocoDataset
 
     pipeline = [
         image_loader(source.orientation),
@@ -79,7 +80,7 @@ def open_dataset(source: TrainingImages, *, with_masks: bool) -> Any:
     ]
     # pycocotools prints what it does; outside mmdet's scope the transforms' names mean mmcv's
     with contextlib.redirect_stdout(io.StringIO()), DefaultScope.overwrite_default_scope("mmdet"):
-        return CocoDataset(
+        return IndexedCocoDataset(
             ann_file=str(source.annotations),
             data_prefix={"img": str(source.images)},
             metainfo={"classes": categories(source.annotations)},

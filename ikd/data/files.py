@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ikd.config import DRAWN, Recipe
-from ikd.data.coco import categories
 from ikd.data.draw import drawn_dataset, drawn_folder
 from ikd.data.identity import fingerprint
+from ikd.data.reader import categories
 from ikd.errors import BadInput
 
 Config = dict[str, Any]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import random
 import statistics
@@ -14,13 +13,13 @@ from typing import Any
 
 import numpy as np
 from mmcv.image import rescale_size
-from mmdet.datasets import CocoDataset
 from mmdet.registry import DATASETS
 from mmengine.dataset import Compose
 
 from ikd.augment import PARTNER, specific_arguments, test_pipeline, train_pipeline
 from ikd.config import Recipe, StagePlan
-from ikd.data import DataFiles, part_of, trained_on
+from ikd.data import DataFiles, indexed, part_of, trained_on
+from ikd.data.reader.dataset import IndexedCocoDataset
 from ikd.detectors import head_row
 from ikd.training import averaging as _shared  # noqa: F401, registers the samplers
 
@@ -30,17 +29,17 @@ Config = dict[str, Any]
 @lru_cache(maxsize=32)
 def typical_size(annotations: Path, scale: tuple[int, int], keep_ratio: bool, divisor: int) -> tuple[int, int]:
     """Return the median padded (height, width) of the resized training images, in pixels."""
-    images = json.loads(annotations.read_text())["images"]
+    index = indexed(annotations)
     heights, widths = [], []
-    for image in images:
-        width, height = rescale_size((image["width"], image["height"]), scale) if keep_ratio else scale
+    for size in zip(index.widths.tolist(), index.heights.tolist(), strict=True):
+        width, height = rescale_size(size, scale) if keep_ratio else scale
         heights.append(math.ceil(height / divisor) * divisor)
         widths.append(math.ceil(width / divisor) * divisor)
     return int(statistics.median_low(heights)), int(statistics.median_low(widths))
 
 
 @DATASETS.register_module()
-class SeededCocoDataset(CocoDataset):
+class SeededCocoDataset(IndexedCocoDataset):
     """CocoDataset whose random transforms depend on (seed, epoch, index) alone.
 
     So a sample is the same whatever else runs, however many loader processes there are, and after any restart.
@@ -175,7 +174,7 @@ def val_loader(recipe: Recipe, files: DataFiles, student: Any) -> Config:
         bordered=bordered,
         orientation=recipe.data.orientation,
     )
-    dataset = part_of(files, "val") | {"type": "mmdet.CocoDataset", "test_mode": True, "pipeline": pipeline}
+    dataset = part_of(files, "val") | {"type": "IndexedCocoDataset", "test_mode": True, "pipeline": pipeline}
     # One image at a time, as mmdet validates: in a batch the padding, and so the metrics, depend on the neighbours.
     return _loader(recipe, dataset) | {"batch_size": 1, "sampler": {"type": "DefaultSampler", "shuffle": False}}
 
