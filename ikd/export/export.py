@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from ikd.data import completed, read_annotations
+from ikd.data import write_normal
 from ikd.detectors import complexity
 from ikd.errors import CheckpointError, JobError
 from ikd.evaluation import load_detector, read_config, run, val_loader
@@ -64,7 +63,7 @@ def export_student(
     with new_folder(destination) as folder:
         write_student(trial, folder / STUDENT)
         write_config(trial.recipe, files, folder / CONFIG, title=title)
-        (folder / ANNOTATIONS).write_text(json.dumps(completed(read_annotations(files.val))), encoding="utf-8")
+        write_normal(files.val, folder / ANNOTATIONS)
         (folder / "recipe.yaml").write_text(yaml.safe_dump(trial.recipe.as_dict(), sort_keys=False), encoding="utf-8")
         found = _prove(trial, files, folder, context=context, onnx=onnx)
         write_card(trial, found, folder)
@@ -102,9 +101,8 @@ def _prove(trial: TrialFile, files: DataFiles, folder: Path, *, context: SearchC
     detector = load_detector(settings, folder / STUDENT, files.classes, device=device)
     if onnx:
         require_one_stage(detector)
-    annotations = folder / ANNOTATIONS  # what others will measure it by
-    loader = val_loader(settings, annotations, files.val_images, files.classes)
-    metrics = run(detector, loader, annotations, kinds=trial.recipe.validate)
+    loader = val_loader(settings, files.val, files.val_images, files.classes)
+    metrics = run(detector, loader, files.val, kinds=trial.recipe.validate)
     _compare(metrics, trial)
     cost = complexity(detector, loader.dataset)
     written = write_onnx(detector, folder, height=cost.height, width=cost.width) if onnx else None
