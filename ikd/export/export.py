@@ -11,7 +11,7 @@ import yaml
 
 from ikd.data import write_normal
 from ikd.detectors import complexity
-from ikd.errors import CheckpointError, JobError
+from ikd.errors import BadInput, CheckpointError, JobError
 from ikd.evaluation import load_detector, read_config, run, val_loader
 from ikd.export.card import Proven, write_card
 from ikd.export.config import ANNOTATIONS, write_config
@@ -85,7 +85,12 @@ def export_student(
 
 
 def _files(trial: TrialFile) -> DataFiles:
-    files = DataFiles.of(trial.recipe)
+    try:
+        files = DataFiles.of(trial.recipe)
+    except BadInput as error:
+        if Path(trial.recipe.data.root).is_dir():
+            raise
+        raise BadInput(f"{error}; where the data set lies now is said by --data-root") from error
     if files.classes != trial.classes:
         raise CheckpointError(
             f"{trial.path}: was trained for the classes {list(trial.classes)}, "
