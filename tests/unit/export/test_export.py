@@ -189,7 +189,7 @@ def _lose_data(content: dict[str, Any]) -> None:
         (_swap_classes, r"was trained for the classes \['ring', .*, but .*train\.json has \['disc'"),
         (
             _lose_data,
-            r"data\.train\.annotations: must be a COCO json file, but /nowhere/train\.json is not there; .* --data-root$",
+            r"must be a COCO json file, but /nowhere/train\.json is not there; .* --data-root$",
         ),
     ],
 )
