@@ -131,6 +131,7 @@ def train(
     from ikd.config import load_recipe, parse_sets
 
     loaded = load_recipe(recipe, parse_sets(sets or []))
+    from ikd.data import said_of_data
     from ikd.progress import say, show_progress
     from ikd.training import EpochReport, checkpoint_in, prepare, run_trial  # after the recipe is right: torch is slow
 
@@ -138,6 +139,8 @@ def train(
         say(report.line(loaded.total_epochs))
 
     checkpoint = checkpoint_in(to, resume=resume)
+    for line in said_of_data(loaded):
+        say(line)
     prepared = prepare(loaded, show_progress)
     result = run_trial(loaded, show, checkpoint, directory=to, prepared=prepared)
     best, last = (100 * metrics["bbox_mAP"] for metrics in (result.metrics, result.last_metrics))
@@ -158,10 +161,13 @@ def attack(
     """
     from ikd.attack import PerturbationStore
     from ikd.config import load_recipe, parse_sets
+    from ikd.data import said_of_data
     from ikd.progress import show_progress
     from ikd.training import perturb
 
     loaded = load_recipe(recipe, {"adversarial.enabled": True} | parse_sets(sets or []))
+    for line in said_of_data(loaded):
+        typer.echo(line)
     for teacher, folder in perturb(loaded, show_progress).items():
         typer.echo(PerturbationStore.open(folder).line(teacher))
         typer.echo(str(folder))
@@ -176,6 +182,9 @@ def export(
     ] = "best",
     register: Annotated[str | None, typer.Option(help="Also register as a version of this MLflow model.")] = None,
     onnx: Annotated[bool, typer.Option("--onnx", help="Also write student.onnx; needs pip install ikd[onnx].")] = False,
+    data_root: Annotated[
+        Path | None, typer.Option(help="Where the data set lies now; without it, where the recipe says.")
+    ] = None,
 ) -> None:
     """Write the best student for plain mmdet.
 
@@ -185,7 +194,8 @@ def export(
     """
     from ikd.export import export_sweep, parse_pick
 
-    typer.echo(export_sweep(name, to, pick=parse_pick(pick), register=register, onnx=onnx).summary())
+    made = export_sweep(name, to, pick=parse_pick(pick), register=register, onnx=onnx, data_root=data_root)
+    typer.echo(made.summary())
 
 
 @app.command()

@@ -133,7 +133,10 @@ def test_the_shipped_recipes_are_listed_by_table() -> None:
 def test_a_recipe_says_where_each_value_is_from(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("base: small_r18\nschedule:\n  epochs: 7\n")
     done = CliRunner().invoke(app, ["recipe", "show", str(tmp_path / "mine.yaml"), "--set", "distill.host=mgd"])
-    found = dict(tuple(part.strip() for part in line.rsplit("#", 1)) for line in done.output.splitlines())  # type: ignore[misc]
+    found: dict[str, str] = {}
+    for line in done.output.splitlines():
+        said, _, source = line.rpartition("#")
+        found[said.strip()] = source.strip()
     assert found["schedule.epochs: 7"] == f"{tmp_path / 'mine.yaml'}:3"
     assert found["distill.host: mgd"] == "--set"
     assert found["teachers.sequence: [r18x32]"].startswith("small_r18.yaml:")
