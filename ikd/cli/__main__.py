@@ -1,6 +1,6 @@
 """`python -m ikd.cli`."""
 
-from ikd.cli.app import main
+from ikd.cli.commands import main
 
 if __name__ == "__main__":
     main()
