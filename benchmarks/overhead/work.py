@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ikd.config import Recipe
-from ikd.trial import EpochReport, NotifyOf, Report, TrialOptions
+from ikd.trial import EpochReport, NotifyOf, Report, Shared, TrialOptions
 
 SECONDS, NOTES = "IKD_OVERHEAD_SECONDS", "IKD_OVERHEAD_NOTES"
 """Variables: seconds of an epoch, and the file where what happens is noted."""
@@ -72,6 +72,11 @@ def epochs(alpha: float, count: int, folder: Path) -> Iterator[EpochReport]:
 
 def check(recipe: Recipe) -> None:
     """Let every recipe fit."""
+
+
+def found(recipe: Recipe) -> tuple[Shared, ...]:
+    """There is nothing to make."""
+    return ()
 
 
 def prepare(recipe: Recipe, progress: NotifyOf | None = None) -> Prepared:

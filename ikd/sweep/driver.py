@@ -12,10 +12,12 @@ from rich.console import Console
 
 from ikd.config import Recipe, Runner, SearchSpace, SweepFiles, load_runner, load_sweep
 from ikd.errors import BadInput, IkdError, JobError
-from ikd.home import home
+from ikd.home import at_home, home
 from ikd.progress import wide_console
 from ikd.sweep.conductor import Conductor
 from ikd.sweep.extend import COMPLETE, budgeted, warm_up
+from ikd.sweep.forecast.course import FILE, Course
+from ikd.sweep.forecast.wants import FEEDS, likely, look_up, settings
 from ikd.sweep.mirror import mirror_all
 from ikd.sweep.preflight import check_training
 from ikd.sweep.proposals.anchors import anchor_proposals
@@ -30,7 +32,7 @@ from ikd.sweep.study.database import open_study
 from ikd.sweep.study.folder import SweepFolder, driving, sweep_folder, write_files
 from ikd.sweep.study.postgres import held
 from ikd.sweep.study.study import StudyLost, SweepStudy
-from ikd.sweep.training import OWN
+from ikd.sweep.training import OWN, training_of
 from ikd.sweep.tune.environment import prepare_environment
 from ikd.sweep.tune.worker import Job
 from ikd.sweep.view.live import SweepView
@@ -176,7 +178,10 @@ class _Drive:
         announce(self._tracker, self._files, self._folder, self._study)
         self._store = open_store(files.runner.storage, folder.path)
         tidy = tidied(files.space, files.runner.keep_top, self._remove)
-        self._conductor = Conductor(files, study=study, watcher=self._view, tracker=tracker, tidy=tidy)
+        self._course = Course(folder.path / FILE)
+        self._conductor = Conductor(
+            files, study=study, watcher=self._view, tracker=tracker, tidy=tidy, course=self._course
+        )
 
     def _remove(self, number: int) -> None:
         """Remove the checkpoints of a trial; what others of a population may still go on from (`epoch-K.pth`) stays."""
@@ -186,13 +191,26 @@ class _Drive:
         """Do what is left and say how it went."""
         mirror_all(self._tracker, self._study.records)
         if self._conductor.has_work():
+            self._look_up(training)
+            self._course.note("begin")
             self._work(training)
+            self._course.note("over")
         result = self._result()
         self._show(result)
         self._hand_over(result)
         if self._conductor.fault is not None:
             raise JobError(self._conductor.fault)
         return result
+
+    def _look_up(self, training: str) -> None:
+        """Note what of all that trials share is there."""
+        space, recipe = self._files.space, self._files.recipe
+        if any(event.what == "shared" for event in self._course.events):
+            return  # an earlier start has
+        anchors = [one.recipe for one in anchor_proposals(space, recipe)]
+        sampled = settings(space, recipe, FEEDS) or likely(space, recipe)
+        with at_home(self._folder.home):
+            look_up(self._course, [*anchors, *sampled], training_of(training))
 
     def _work(self, training: str) -> None:
         prepare_environment(self._files.runner.ray.address)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +11,11 @@ from typing import Any
 
 from ikd.config import Recipe, Runner, SearchSpace
 from ikd.data import Perturbed, perturbed, training_annotations
-from ikd.errors import ConfigError, DataError
+from ikd.errors import DataError
 from ikd.home import BOUND, cache, store_bound
+from ikd.sweep.forecast.wants import FEEDS, likely, settings
 from ikd.sweep.records.text import duration
 
-FEEDS = ("attack.", "input.", "data.", "teachers.", "adversarial.enabled")
-"""What decides which perturbations a trial reads."""
-COUNTED = 2000
-"""Settings of those fields that are tried one by one, at most."""
 ASSUMED = {True: 15.0, False: 1.0}
 """Megapixels a second that a step of the attack goes through on a GPU, and on the cores of one trial without one."""
 
@@ -71,11 +67,11 @@ def forecast(space: SearchSpace, recipe: Recipe, runner: Runner, anchors: Iterab
         anchors: recipes of the fixed trials.
         trials: how many trials there are, at most.
     """
-    settings = _recipes(space, recipe)
-    recipes = [*anchors, *(_likely(space, recipe) if settings is None else settings)]
+    every = settings(space, recipe, FEEDS)
+    recipes = [*anchors, *(likely(space, recipe) if every is None else every)]
     sources = sorted({one for each in recipes for one in _sources(each)}, key=_Source.sort_key)
     most = trials * max((len(each.stages) for each in recipes), default=1)
-    count = min(len(sources), most) if settings is not None else most if sources else 0
+    count = min(len(sources), most) if every is not None else most if sources else 0
     speed, rate = _speed(gpu=runner.trial.gpus > 0)
     size, seconds = _cost(sources[:count], count, speed)
     return Stores(count, size, seconds, rate, any(_crafts(each, "online") for each in recipes))
@@ -115,34 +111,6 @@ def _sources(recipe: Recipe) -> Iterable[_Source]:
 def _crafts(recipe: Recipe, where: str) -> bool:
     stages = [plan.recipe for plan in recipe.stages]
     return recipe.attack.store == where and any(one.adversarial.enabled and one.teacher is not None for one in stages)
-
-
-def _recipes(space: SearchSpace, recipe: Recipe) -> list[Recipe] | None:
-    """Return a recipe for each setting of the fields that decide; None where there are too many, or a range."""
-    names = [
-        name for name, domain in space.parameters.items() if any(one.startswith(FEEDS) for one in (name, *domain.also))
-    ]
-    every = space.with_ancestors(names)
-    if math.prod(space.parameters[name].size for name in every) > COUNTED:
-        return None
-    decided = {field for name in every for field in (name, *space.parameters[name].also)}
-    open_ = set(space.fields) - decided
-    rules = [rule.text for rule in space.rules if not open_ & set(rule.fields)]
-    restricted = space.model_copy(update={"constraints": tuple(rules)})
-    found = []
-    for values in space.settings(names):
-        with contextlib.suppress(ConfigError):  # values that only others make possible
-            one = recipe.with_values(space.expanded(values))
-            if restricted.allows(one):
-                found.append(one)
-    return found
-
-
-def _likely(space: SearchSpace, recipe: Recipe) -> list[Recipe]:
-    """Return recipes that stand for those of a space with too many settings: the base, with the term if it varies."""
-    if "adversarial.enabled" not in space.fields or not recipe.teachers.sequence:
-        return [recipe]
-    return [recipe, recipe.with_values({"adversarial.enabled": True})]
 
 
 def _cost(sources: Sequence[_Source], count: int, speed: float) -> tuple[int, float] | tuple[None, None]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ikd.config import Recipe
-from ikd.trial import NotifyOf, Report, TrialOptions
+from ikd.trial import NotifyOf, Report, Shared, TrialOptions
 
 OWN = "ikd.training"
 
@@ -17,6 +17,9 @@ class Training(Protocol):
 
     def check(self, recipe: Recipe) -> object:
         """Refuse a recipe that does not fit its data or detectors, before anything is trained."""
+
+    def found(self, recipe: Recipe) -> tuple[Shared, ...]:
+        """Return what `prepare` would make, in its order, and how much of it is there; make nothing."""
 
     def prepare(self, recipe: Recipe, progress: NotifyOf | None = None) -> Any:
         """Make what a trial starts from; `.files.fingerprint()` of the answer names the data."""

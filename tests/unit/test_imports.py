@@ -44,6 +44,7 @@ IN_SWEEP = (
     *(
         "mirror",
         "stores",
+        "forecast",
         "proposals",
         "schedulers",
         "samplers",

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 from ikd.config import Recipe
 from ikd.errors import BadInput, CheckpointError, DiskFull, NonFiniteLoss
 from ikd.files import append, link_whole, write_whole
-from ikd.trial import EpochReport, NotifyOf, Report, TrialOptions
+from ikd.trial import EpochReport, NotifyOf, Report, Shared, TrialOptions
 
 IMPORTED = time.time()
 RESETS = 0
@@ -75,6 +75,11 @@ def epoch_metrics(recipe: Recipe, epoch: int) -> dict[str, float]:
 
 def check(recipe: Recipe) -> None:
     """Every recipe fits."""
+
+
+def found(recipe: Recipe) -> tuple[Shared, ...]:
+    """There is nothing to make."""
+    return ()
 
 
 def prepare(recipe: Recipe, progress: NotifyOf | None = None) -> Prepared:

@@ -80,6 +80,7 @@ class OneEpoch(ModuleType):
         self.reports = 0
 
     check = staticmethod(fake_training.check)
+    found = staticmethod(fake_training.found)
     resumable = staticmethod(fake_training.resumable)
     reset = staticmethod(fake_training.reset)
 

@@ -11,7 +11,7 @@ import pytest
 from ikd.config import Recipe
 from ikd.errors import CheckpointError, DiskFull
 from ikd.sweep.tune.worker import Job, Line, _train
-from ikd.trial import EpochReport, NotifyOf, Report, TrialOptions
+from ikd.trial import EpochReport, NotifyOf, Report, Shared, TrialOptions
 from tests.unit.sweep.fake_training import Prepared
 
 TORN = "torn"
@@ -32,6 +32,9 @@ class Training:
 
     def check(self, recipe: Recipe) -> None:
         pass
+
+    def found(self, recipe: Recipe) -> tuple[Shared, ...]:
+        return ()
 
     def prepare(self, recipe: Recipe, progress: NotifyOf | None = None) -> Prepared:
         return Prepared()
