@@ -18,6 +18,7 @@ from pathlib import Path
 import yaml
 
 from benchmarks.courses.recording import FOLDER, Recording
+from benchmarks.courses.replay import SHARE, forecast_at, recordings
 from benchmarks.courses.shapes import SHAPES, TEACHER, Shape
 from ikd.config import Runner, load_sweep
 from ikd.data import draw_dataset
@@ -70,6 +71,15 @@ def _space_file(shape: Shape, scratch: Path) -> Path:
     return file
 
 
+def show(share: float) -> None:
+    """Print forecasts of all recordings, part of the way, against what became of them."""
+    for file in recordings():
+        hit = forecast_at(file, share)
+        said = "-" if hit.forecast is None else f"{hit.forecast:6.1f}"
+        verdict = "holds" if hit.holds else ""
+        print(f"{hit.name:24} {hit.seconds:6.1f} s in all, left {hit.left:6.1f}, said {said} ({hit.off:+.0%}) {verdict}")
+
+
 def main() -> None:
     """Run one of the commands."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -77,7 +87,11 @@ def main() -> None:
     one = commands.add_parser("record")
     one.add_argument("names", nargs="*", help=f"some of {', '.join(SHAPES)}; all of them")
     one.add_argument("--to", type=Path, default=FOLDER)
+    one = commands.add_parser("show")
+    one.add_argument("--share", type=float, default=SHARE, help="of the way at which is asked")
     options = parser.parse_args()
+    if options.command == "show":
+        return show(options.share)
     for name in options.names or SHAPES:
         print(record(name, options.to), flush=True)
 

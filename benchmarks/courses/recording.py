@@ -29,12 +29,14 @@ class Recording:
         records: its trials at the end.
         events: its course; times count from the first.
         load: of the machine, before and after.
+        began: day and time, seconds since 1970.
     """
 
     files: SweepFiles
     records: tuple[TrialRecord, ...]
     events: tuple[Event, ...]
     load: tuple[float, float]
+    began: float = 0.0
 
     @classmethod
     def of(cls, name: str, home: Path, *, load: tuple[float, float]) -> Recording:
@@ -55,7 +57,7 @@ class Recording:
         metric, mode = files.space.objective.metric, files.space.objective.mode
         records = tuple(_record(number, one, metric, mode) for number, one in enumerate(content["trials"]))
         events = tuple(Event(*row) for row in content["events"])
-        return cls(files, records, events, tuple(content["load"]))
+        return cls(files, records, events, tuple(content["load"]), content.get("began", 0.0))
 
     def save(self, file: Path, *, scratch: Path) -> Path:
         """Write it down; times are seconds since the first event, and paths lie in `scratch`, which is not there."""
@@ -64,6 +66,7 @@ class Recording:
             "space": self.files.space.model_dump(mode="json", by_alias=True, exclude_defaults=True),
             "recipe": self.files.recipe.model_dump(mode="json", by_alias=True, exclude_defaults=True),
             "runner": self.files.runner.model_dump(mode="json", exclude_defaults=True),
+            "began": round(origin),
             "load": [round(one, 1) for one in self.load],
             "trials": [_trial(one, origin, self.files.space.objective.metric) for one in self.records],
             "events": [as_row(replace(one, time=round(one.time - origin, 2))) for one in self.events],
@@ -93,6 +96,10 @@ class Recording:
                 return begin + left
             left -= over - begin
         return self.drives[-1][1]
+
+    def spent(self, moment: float) -> float:
+        """Return how long it had run at a moment."""
+        return self.seconds - self.left(moment)
 
     def left(self, moment: float) -> float:
         """Return how long it still ran from a moment on."""

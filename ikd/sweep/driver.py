@@ -16,8 +16,10 @@ from ikd.home import at_home, home
 from ikd.progress import wide_console
 from ikd.sweep.conductor import Conductor
 from ikd.sweep.extend import COMPLETE, budgeted, warm_up
+from ikd.sweep.forecast.clock import TimeLeft
 from ikd.sweep.forecast.course import FILE, Course
-from ikd.sweep.forecast.wants import FEEDS, likely, look_up, settings
+from ikd.sweep.forecast.kept import keep, largest_checkpoint
+from ikd.sweep.forecast.wants import look_up, sampled_recipes
 from ikd.sweep.mirror import mirror_all
 from ikd.sweep.preflight import check_training
 from ikd.sweep.proposals.anchors import anchor_proposals
@@ -173,12 +175,20 @@ class _Drive:
         self._files, self._folder, self._study = files, folder, study
         self._tracker, self._console = tracker, console
         self._view = SweepView(
-            console, files.space, files.recipe, records=lambda: study.records, slots=lambda: self._conductor.slots
+            console, files.space, files.recipe, records=lambda: study.records, left=lambda: self._left()
         )
         announce(self._tracker, self._files, self._folder, self._study)
         self._store = open_store(files.runner.storage, folder.path)
         tidy = tidied(files.space, files.runner.keep_top, self._remove)
         self._course = Course(folder.path / FILE)
+        self._left = TimeLeft(
+            files,
+            folder,
+            self._course,
+            records=lambda: study.records,
+            slots=lambda: self._conductor.slots,
+            wall_seconds=lambda: self._conductor.wall_seconds,
+        )
         self._conductor = Conductor(
             files, study=study, watcher=self._view, tracker=tracker, tidy=tidy, course=self._course
         )
@@ -195,6 +205,7 @@ class _Drive:
             self._course.note("begin")
             self._work(training)
             self._course.note("over")
+            self._keep_costs()
         result = self._result()
         self._show(result)
         self._hand_over(result)
@@ -208,9 +219,16 @@ class _Drive:
         if any(event.what == "shared" for event in self._course.events):
             return  # an earlier start has
         anchors = [one.recipe for one in anchor_proposals(space, recipe)]
-        sampled = settings(space, recipe, FEEDS) or likely(space, recipe)
         with at_home(self._folder.home):
-            look_up(self._course, [*anchors, *sampled], training_of(training))
+            look_up(self._course, [*anchors, *sampled_recipes(space, recipe)], training_of(training))
+
+    def _keep_costs(self) -> None:
+        """Keep what this start has shown of the machine; trials that ran elsewhere show nothing of it."""
+        if self._files.runner.ray.address != "local":
+            return
+        sizes = {one.number: largest_checkpoint(one.directory) for one in self._study.records}
+        with at_home(self._folder.home):
+            keep(self._left.outlook().rows(f"sweep {self._folder.name}", {n: size for n, size in sizes.items() if size}))
 
     def _work(self, training: str) -> None:
         prepare_environment(self._files.runner.ray.address)

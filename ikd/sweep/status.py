@@ -11,13 +11,14 @@ from rich.text import Text
 
 from ikd.config import SweepFiles
 from ikd.errors import BadInput
+from ikd.sweep.forecast.clock import TimeLeft
+from ikd.sweep.forecast.course import FILE, Course
 from ikd.sweep.records.ledger import ledger
 from ikd.sweep.records.text import duration
 from ikd.sweep.records.trials import TrialRecord, ranked
 from ikd.sweep.storage.store import open_store
 from ikd.sweep.study.database import open_study
 from ikd.sweep.study.folder import driver_of, existing_folder, is_driven, read_files
-from ikd.sweep.view.live import seconds_left
 from ikd.sweep.view.ranking import ranking
 from ikd.trial import TrialFolder
 
@@ -34,6 +35,7 @@ class SweepStatus:
         driver: process that runs, or last ran it.
         wall_seconds: time spent by the clock, over all starts.
         trials: by number.
+        left: the time left, for people; empty while no driver runs.
     """
 
     name: str
@@ -43,6 +45,7 @@ class SweepStatus:
     driver: str
     wall_seconds: float
     trials: tuple[TrialRecord, ...]
+    left: str = ""
 
     @property
     def best(self) -> TrialRecord | None:
@@ -55,10 +58,7 @@ class SweepStatus:
         parts = ", ".join(f"{count} {state}" for state, count in counts.items())
         who = f"run by {self.driver}" if self.running else "no driver is running; the same ikd sweep command goes on"
         budget = self.files.space.budget.trials
-        left = seconds_left(
-            self.trials, self.files.space, self.files.recipe.total_epochs, self.files.runner.concurrency
-        )
-        rest = f", about {duration(left)} left" if left and self.running else ""
+        rest = f", {self.left}" if self.running else ""
         ended = len(self.trials) - counts["running"] - counts["waiting"]
         who = "complete" if not self.running and ended >= budget else who
         lines = f"{self.name}: {ended} of {budget} trials ended ({parts or 'none started'}), "
@@ -83,7 +83,14 @@ def sweep_status(name: str, *, home: Path | None = None) -> SweepStatus:
     files = read_files(folder)
     study = open_study(folder, files)
     spent = float(study.notes.get("wall_seconds", 0.0))
-    return SweepStatus(name, folder.path, files, is_driven(folder), driver_of(folder), spent, tuple(study.records))
+    records, running, left = tuple(study.records), is_driven(folder), ""
+    if running:
+        course = Course(folder.path / FILE)
+        slots, wall = files.runner.concurrency, spent
+        left = TimeLeft(
+            files, folder, course, records=lambda: records, slots=lambda: slots, wall_seconds=lambda: wall
+        )()
+    return SweepStatus(name, folder.path, files, running, driver_of(folder), spent, records, left)
 
 
 def trials_of(name: str, *, home: Path | None = None) -> list[TrialRecord]:

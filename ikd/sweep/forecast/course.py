@@ -62,10 +62,10 @@ class Course:
 
 def as_row(event: Event) -> list[Any]:
     """Return an event as plain values, without what it has none of."""
-    row: list[Any] = [event.time, event.what, event.trial, event.item, event.done, event.total]
-    while row[-1] in ("", 0, -1):
-        row.pop()
-    return row
+    row: list[Any] = [event.time, event.what]
+    if event.item:
+        return [*row, event.trial, event.item, event.done, event.total]
+    return [*row, event.trial] if event.trial >= 0 else row
 
 
 def read_course(file: Path) -> list[Event]:

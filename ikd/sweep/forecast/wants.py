@@ -17,6 +17,10 @@ from ikd.trial import SharedKind
 
 FEEDS = ("attack.", "input.", "data.", "teachers.", "adversarial.enabled", "distill.me.")
 """What decides which shared things a trial needs."""
+COSTLY = ("student.", "distill.host", "augment.enabled", "schedule.", "distill.sfa.enabled")
+"""What an epoch costs by besides."""
+SAMPLED = 64
+"""Recipes of a space that are looked at, at most."""
 COUNTED = 2000
 """Settings of a space's fields that are tried one by one, at most."""
 ASKED = 16
@@ -110,6 +114,14 @@ def likely(space: SearchSpace, recipe: Recipe) -> list[Recipe]:
     if "adversarial.enabled" not in space.fields or not recipe.teachers.sequence:
         return [recipe]
     return [recipe, recipe.with_values({"adversarial.enabled": True})]
+
+
+def sampled_recipes(space: SearchSpace, recipe: Recipe) -> list[Recipe]:
+    """Return recipes that sampled trials may have, as different as their epochs and shared things may be."""
+    for feeds in ((*FEEDS, *COSTLY), FEEDS):
+        if (found := settings(space, recipe, feeds)) is not None and found:
+            return found[:: max(1, len(found) // SAMPLED)][:SAMPLED]
+    return likely(space, recipe)
 
 
 def look_up(course: Course, recipes: Iterable[Recipe], training: Training) -> None:

@@ -32,7 +32,7 @@ class SweepView:
         space: what is searched.
         recipe: the base.
         records: returns the trials as they are now.
-        slots: returns how many trials run at once.
+        left: returns the time left, for people.
         clock: seconds, monotonic.
     """
 
@@ -43,11 +43,11 @@ class SweepView:
         recipe: Recipe,
         *,
         records: Callable[[], Sequence[TrialRecord]],
-        slots: Callable[[], int],
+        left: Callable[[], str],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._console, self._space, self._recipe = console, space, recipe
-        self._records, self._slots, self._clock = records, slots, clock
+        self._records, self._left, self._clock = records, left, clock
         self._notes: dict[int, str] = {}
         self._noted: dict[int, float] = {}
         self._live: Live | None = None
@@ -83,11 +83,9 @@ class SweepView:
         self._notes.pop(record.number, None)
         metric = self._space.objective.metric
         value = percent(record.reports[-1].metrics.get(metric))
-        left = self.seconds_left()
-        rest = f", about {duration(left)} left" if left is not None else ""
         best = percent(record.metric)
         epochs = record.total_epochs(self._recipe.total_epochs)
-        self._line(f"trial {record.number}: epoch {record.epochs}/{epochs}, {metric} {value} (best {best}){rest}")
+        self._line(f"trial {record.number}: epoch {record.epochs}/{epochs}, {metric} {value} (best {best}), {self._left()}")
 
     def ended(self, record: TrialRecord) -> None:
         """Show that a trial has ended, or is interrupted."""
@@ -121,10 +119,8 @@ class SweepView:
             )
             table.add_row(*cells, style=STYLES[record.state])
         ended = sum(record.state not in OPEN for record in records)
-        left = self.seconds_left()
-        rest = f"about {duration(left)} left" if left is not None else "time left: known after the first epoch"
         spent = duration(self._clock() - self._began)
-        foot = f"{ended}/{self._space.budget.trials} trials ended, {spent} so far, {rest}; Ctrl-C saves and ends"
+        foot = f"{ended}/{self._space.budget.trials} trials ended, {spent} so far, {self._left()}; Ctrl-C saves and ends"
         return Group(table, Text(foot))
 
     def _shown(self, records: list[TrialRecord]) -> list[TrialRecord]:
@@ -134,34 +130,3 @@ class SweepView:
         others = [record for record in ranked(records, self._space.objective.mode) if record not in first]
         kept = {record.number for record in [*first, *others][:LIVE_ROWS]}
         return [record for record in records if record.number in kept]
-
-    def seconds_left(self) -> float | None:
-        """Return an estimate of the time left, None before the first epoch."""
-        return seconds_left(list(self._records()), self._space, self._recipe.total_epochs, self._slots())
-
-
-def seconds_left(records: Sequence[TrialRecord], space: SearchSpace, epochs: int, slots: int) -> float | None:
-    """Estimate the time left from the trials so far; None before the first epoch.
-
-    Trials to come are taken to train as many epochs as the sampled ones that have ended did on average, all of them
-    while none has.
-
-    Args:
-        records: the trials so far.
-        space: its budget says how many are to come.
-        epochs: of a sampled trial that nothing stops.
-        slots: trials at once.
-    """
-    trained = sum(record.epochs for record in records)
-    seconds = sum(record.seconds for record in records)
-    if not trained or not seconds:
-        return None
-    ended = [record.epochs for record in records if record.state not in OPEN and not record.anchors]
-    usual = sum(ended) / len(ended) if ended else epochs
-    to_come = max(0, space.budget.trials - len(records))
-    open_ = [record for record in records if record.state in OPEN]
-    goals = [one.total_epochs(epochs) if one.anchors else max(usual, one.epochs) for one in open_]
-    running = sum(max(0.0, goal - one.epochs) for goal, one in zip(goals, open_, strict=True))
-    if space.budget.epochs is not None:
-        return min(running + to_come * usual, max(0, space.budget.epochs - trained)) * seconds / trained / slots
-    return (running + to_come * usual) * seconds / trained / slots
