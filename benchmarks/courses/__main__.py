@@ -46,9 +46,7 @@ def record(name: str, to: Path) -> Path:
             time.sleep(BREAK_SECONDS)
             result = run_sweep(space, runner=runner, name="s")
         assert result.state == "finished", result
-        return Recording.of("s", home, load=(load, os.getloadavg()[0])).save(
-            to / f"{name}.json", scratch=Path(scratch)
-        )
+        return Recording.of("s", home, load=(load, os.getloadavg()[0])).save(to / f"{name}.json", scratch=Path(scratch))
 
 
 def _make(space: Path) -> None:
@@ -77,7 +75,9 @@ def show(share: float) -> None:
         hit = forecast_at(file, share)
         said = "-" if hit.forecast is None else f"{hit.forecast:6.1f}"
         verdict = "holds" if hit.holds else ""
-        print(f"{hit.name:24} {hit.seconds:6.1f} s in all, left {hit.left:6.1f}, said {said} ({hit.off:+.0%}) {verdict}")
+        print(
+            f"{hit.name:24} {hit.seconds:6.1f} s in all, left {hit.left:6.1f}, said {said} ({hit.off:+.0%}) {verdict}"
+        )
 
 
 def main() -> None:

@@ -17,6 +17,8 @@ from ikd.trial import TRAIN_SECONDS, VAL_SECONDS
 
 FOLDER = Path(__file__).resolve().parents[2] / "tests" / "assets" / "courses"
 KEPT = (TRAIN_SECONDS, VAL_SECONDS)
+ELSEWHERE = "/recorded"
+"""Stands in the files for the folder in which a sweep was recorded."""
 Json = dict[str, Any]
 
 
@@ -73,7 +75,7 @@ class Recording:
         }
         lines = [f'"{key}": {_lines(value)}' for key, value in content.items()]
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(("{\n" + ",\n".join(lines) + "\n}\n").replace(f"{scratch}/", ""))
+        file.write_text(("{\n" + ",\n".join(lines) + "\n}\n").replace(f"{scratch}/", f"{ELSEWHERE}/"))
         return file
 
     @property
@@ -152,7 +154,9 @@ def _report(report: Report, origin: float, metric: str) -> list[Any]:
     times = [round(one, 2) for one in (report.time - origin, report.held, report.seconds)]
     row = [report.epoch, round(report.metrics.get(metric, 0.0), 5), *times, *took]
     taken = report.exploit
-    return row if taken is None else [*row, {"epoch": taken.epoch, "source": taken.source, "values": dict(taken.values)}]
+    return (
+        row if taken is None else [*row, {"epoch": taken.epoch, "source": taken.source, "values": dict(taken.values)}]
+    )
 
 
 def _record(number: int, content: Json, metric: str, mode: str) -> TrialRecord:

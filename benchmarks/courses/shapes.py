@@ -41,7 +41,12 @@ class Shape:
 
 SHAPES: dict[str, Shape] = {
     "asha_two_at_once": Shape(
-        {"parameters": ATTACKED, "scheduler": {"asha": {"grace_epochs": 2}}, "sampler": RANDOM, "budget": {"trials": 10}},
+        {
+            "parameters": ATTACKED,
+            "scheduler": {"asha": {"grace_epochs": 2}},
+            "sampler": RANDOM,
+            "budget": {"trials": 10},
+        },
         slots=2,
     ),
     "nothing_stopped_cached": Shape(
@@ -111,7 +116,7 @@ SHAPES: dict[str, Shape] = {
         made_before=True,
     ),
     "tiny_epochs": Shape(
-        {"parameters": ALPHA, "scheduler": {"none": {}}, "sampler": RANDOM, "budget": {"trials": 12}},
+        {"parameters": ALPHA, "scheduler": {"none": {}}, "sampler": RANDOM, "budget": {"trials": 24}},
         {**PLAIN, "schedule.epochs": 2},
         slots=2,
         images=16,

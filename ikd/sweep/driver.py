@@ -13,7 +13,7 @@ from rich.console import Console
 from ikd.config import Recipe, Runner, SearchSpace, SweepFiles, load_runner, load_sweep
 from ikd.errors import BadInput, IkdError, JobError
 from ikd.home import at_home, home
-from ikd.progress import wide_console
+from ikd.progress import wide_console, working
 from ikd.sweep.conductor import Conductor
 from ikd.sweep.extend import COMPLETE, budgeted, warm_up
 from ikd.sweep.forecast.clock import TimeLeft
@@ -144,7 +144,8 @@ def run_sweep(  # noqa: PLR0913 - one keyword for each option of `ikd sweep`
     files, folder = resolve(space, recipe=recipe, runner=runner, name=name, values=values)
     home_folder = storage_of(files.runner)
     if not (folder.path / "study.db").exists():
-        check_training(training, files, home_folder)
+        with working("trying the recipe, its anchors and choices on two images"):
+            check_training(training, files, home_folder)
     try:
         with driving(folder), held(files.runner.study, folder.name):
             study = open_study(folder, files, create=True)
@@ -228,9 +229,13 @@ class _Drive:
             return
         sizes = {one.number: largest_checkpoint(one.directory) for one in self._study.records}
         with at_home(self._folder.home):
-            keep(self._left.outlook().rows(f"sweep {self._folder.name}", {n: size for n, size in sizes.items() if size}))
+            keep(
+                self._left.outlook().rows(f"sweep {self._folder.name}", {n: size for n, size in sizes.items() if size})
+            )
 
     def _work(self, training: str) -> None:
+        self._view.say(self._headline())
+        self._view.waiting("starting Ray, and what trains in its processes")
         prepare_environment(self._files.runner.ray.address)
         from ikd.sweep.tune.execution import execute  # Ray is loaded only when something runs
 
@@ -259,8 +264,8 @@ class _Drive:
                 conductor.interrupt("ikd stop: ending the sweep")
             interrupts.beat()
             conductor.heartbeat()
+            self._view.beat()
 
-        self._view.say(self._headline())
         with self._view:
             try:
                 execute(conductor, job, files.runner, beat=beat, guard=listening(interrupts))
@@ -344,15 +349,12 @@ def announce(tracker: Tracker, files: SweepFiles, folder: SweepFolder, study: Sw
     """Tell a tracker about the sweep as a whole."""
     tags = {**environment_tags(), "recipe": files.recipe.as_dict(), "recipe_name": files.recipe.name}
     tags |= {"directory": str(folder.path), "metric": files.space.objective.metric}
+    tags |= {"trials": str(files.space.budget.trials)}  # no parameter, whose first value stays: a sweep may be extended
     if (data := study.notes.get("data_fingerprint")) is not None:
         tags["data_fingerprint"] = data
     if study.records:
         tags |= {"ledger": ledger(study.records).render(files.runner.trial.gpus)}
-    params: dict[str, object] = {
-        "trials": files.space.budget.trials,
-        "epochs": files.recipe.total_epochs,
-        "seed": files.space.seed,
-    }
+    params: dict[str, object] = {"epochs": files.recipe.total_epochs, "seed": files.space.seed}
     params |= {f"space.{name}": _domain_text(files.space, name) for name in files.space.parameters}
     tracker.start_sweep(folder.name, tags=tags, params=params)
 

@@ -11,7 +11,6 @@ from rich.text import Text
 
 from ikd.config import SweepFiles
 from ikd.errors import BadInput
-from ikd.sweep.forecast.clock import TimeLeft
 from ikd.sweep.forecast.course import FILE, Course
 from ikd.sweep.records.ledger import ledger
 from ikd.sweep.records.text import duration
@@ -85,6 +84,8 @@ def sweep_status(name: str, *, home: Path | None = None) -> SweepStatus:
     spent = float(study.notes.get("wall_seconds", 0.0))
     records, running, left = tuple(study.records), is_driven(folder), ""
     if running:
+        from ikd.sweep.forecast.clock import TimeLeft  # looks at the data, which a status of what is over need not
+
         course = Course(folder.path / FILE)
         slots, wall = files.runner.concurrency, spent
         left = TimeLeft(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
 from ikd.config import Recipe
-from ikd.trial import NotifyOf, Report, Shared, TrialOptions
+from ikd.trial import NotifyOf, Report, Shared, Timed, TrialOptions
 
 OWN = "ikd.training"
 
@@ -40,6 +41,9 @@ class Training(Protocol):
         options: TrialOptions,
     ) -> object:
         """Train one recipe."""
+
+    def timed(self, recipe: Recipe, threads: int, say: Callable[[str], None]) -> Iterator[Timed]:
+        """Measure what a sweep over a recipe is made of, and keep nothing."""
 
     def reset(self) -> None:
         """Leave the process as it was before the trial."""

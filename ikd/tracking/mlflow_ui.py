@@ -18,6 +18,7 @@ from types import FrameType
 from typing import Any
 
 from ikd.errors import BadInput, JobError
+from ikd.progress import working
 from ikd.tracking.mlflow_client import ARTIFACTS, load_mlflow, local_uri, make_client
 
 _START_SECONDS = 120.0
@@ -48,7 +49,8 @@ def serve_ui(home: Path, *, port: int = 5000, host: str = "127.0.0.1", announce:
     command = ui_command(home, port=port, host=host)
     with subprocess.Popen(command, cwd=home, env={**os.environ, **_SETTINGS}) as server, _terminated_with(server):
         try:
-            _wait_until_ready(server, f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}")
+            with working("waiting for its answer"):
+                _wait_until_ready(server, f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}")
             announce(f"MLflow UI: {page}  (Ctrl-C stops it)")
             return _status(server.wait())
         except KeyboardInterrupt:

@@ -17,6 +17,7 @@ from ikd.training.prepared import (  # noqa: E402
     said_of_levels,
 )
 from ikd.training.processes import check_processes  # noqa: E402
+from ikd.training.rehearsal.timed import timed  # noqa: E402
 from ikd.training.run import run_trial  # noqa: E402
 from ikd.training.sharing import found, perturb, prepare  # noqa: E402
 from ikd.training.start import checkpoint_in  # noqa: E402
@@ -50,4 +51,5 @@ __all__ = [
     "resumable",
     "run_trial",
     "said_of_levels",
+    "timed",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -29,7 +30,8 @@ from ikd.home import cache, digest, entry
 from ikd.training.checkpoint import resumable
 from ikd.training.loaders import crafts_online
 from ikd.training.model import load_teacher
-from ikd.training.prepared import Prepared, PreparedStage, check, device_of, teacher_recipe
+from ikd.training.prepared import CPU, Prepared, PreparedStage, check, device_of, teacher_recipe
+from ikd.training.rehearsal.record import rehearsal_key
 from ikd.training.trial import train
 from ikd.training.worker_state import determinism, reset, settle
 from ikd.trial import TRAIN_SECONDS, VAL_SECONDS, EpochReport, NotifyOf, Shared, TrialFolder, said_of
@@ -144,7 +146,9 @@ def _perturbations(
                 batch_size=attacked_at_once(recipe),
                 workers=recipe.schedule.workers,
                 device=str(device_of(recipe)),
-                progress=(lambda done, total: progress(said_of("perturbations", ""), done, total)) if progress else None,
+                progress=(lambda done, total: progress(said_of("perturbations", ""), done, total))
+                if progress
+                else None,
             )
             seconds = time.perf_counter() - began
         touch(store.folder)
@@ -176,9 +180,10 @@ def _store(recipe: Recipe, files: DataFiles, teacher: torch.nn.Module) -> Pertur
 
 
 def found(recipe: Recipe) -> tuple[Shared, ...]:
-    """Return what `prepare` would make for a recipe, in its order, and how much of it is there; makes nothing.
+    """Return what `prepare` would do once for a recipe, and how much of it is done; makes nothing.
 
-    Where a teacher's checkpoint lies on this machine it is loaded, to see whether something was made with its weights.
+    Rehearsals come last, as on a CPU. Where a teacher's checkpoint lies on this machine it is loaded, to see whether
+    something was made with its weights.
 
     Raises:
         BadInput: data or checkpoints that do not fit.
@@ -195,7 +200,18 @@ def found(recipe: Recipe) -> tuple[Shared, ...]:
             every.append(_found_boxes(recipe, plan.boxes_from, files, at[plan.boxes_from][1]))
         for one in every:
             told.setdefault((one.kind, one.teacher), one)
-    return tuple(told.values())
+    return tuple(told.values()) + tuple(_found_rehearsals(recipe, files))
+
+
+def _found_rehearsals(recipe: Recipe, files: DataFiles) -> Iterator[Shared]:
+    for plan in recipe.stages:
+        sees = any(other.boxes_from == plan.teacher for other in recipe.stages) and plan.teacher is not None
+        name = rehearsal_key(plan, files, CPU, sees=sees)
+        yield Shared("rehearsal", name, int((cache("rehearsals") / name).is_file()), 1)
+    for name in dict.fromkeys(stage.teacher for stage in recipe.teachers.stages):
+        teacher = recipe.teachers.available[name]
+        if teacher.checkpoint is None:
+            yield from _found_rehearsals(teacher_recipe(recipe, teacher), files)
 
 
 def _found_teacher(recipe: Recipe, name: str, files: DataFiles) -> tuple[Shared | None, Path | None]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ikd.config import Recipe, StagePlan, Teacher
 from ikd.data import training_annotations
@@ -15,7 +16,10 @@ from ikd.home import digest
 
 Features = Mapping[str, str]
 RIDGE = 0.3
-"""How many epochs of evidence the assumption weighs that a feature changes nothing."""
+"""How many epochs of evidence the assumption weighs of what a feature's value changes."""
+ASSUMED = {("attacked", "disk"): math.log(1.45), ("attacked", "online"): math.log(3.0), ("teacher", ""): math.log(1.25)}
+"""Logarithm of what an epoch costs more with adversarial copies and with any teacher, before any was seen; small
+detectors on a CPU. Everything else is assumed to change nothing."""
 
 
 @dataclass(frozen=True)
@@ -97,21 +101,19 @@ class EpochCost:
     """
 
     def __init__(self, seen: Sequence[Seen]) -> None:
-        self.known = bool(seen)
         groups = kinds(one for one in seen if one.seconds > 0)
         self.known = bool(groups)
-        self._exact = {tuple(sorted(one.features.items())): one for one in groups}
         levels = sorted({(name, value) for one in groups for name, value in one.features.items()})
         self._place = {level: index for index, level in enumerate(levels)}
         rows = np.array([self._row(one.features) for one in groups]).reshape(len(groups), len(levels))
         weights = np.array([min(one.count, 20.0) for one in groups])
-        logs = np.array([math.log(one.seconds) for one in groups])
+        logs = np.array([math.log(one.seconds) - _assumed(one.features) for one in groups])
         self._mean = float(np.average(logs, weights=weights)) if groups else 0.0
         left = rows.T @ (rows * weights[:, None]) + RIDGE * np.eye(len(levels))
         self._effects = np.linalg.solve(left, rows.T @ (weights * (logs - self._mean))) if groups else np.zeros(0)
 
-    def _row(self, features: Features) -> np.ndarray:
-        row = np.zeros(len(self._place))
+    def _row(self, features: Features) -> NDArray[np.float64]:
+        row = np.zeros(len(self._place), dtype=np.float64)
         for level in features.items():
             if level in self._place:
                 row[self._place[level]] = 1.0
@@ -120,4 +122,9 @@ class EpochCost:
     def __call__(self, features: Features) -> float:
         """Return the seconds of one epoch; only where something is known."""
         assert self.known, "nothing was seen"
-        return math.exp(self._mean + float(self._row(features) @ self._effects))
+        return math.exp(self._mean + _assumed(features) + float(self._row(features) @ self._effects))
+
+
+def _assumed(features: Features) -> float:
+    taught = ASSUMED["teacher", ""] if features.get("teacher", "none") != "none" else 0.0
+    return taught + ASSUMED.get(("attacked", features.get("attacked", "no")), 0.0)

@@ -23,9 +23,9 @@ from ikd.sweep.records.trials import TrialRecord
 from ikd.sweep.schedulers.judges import build_judge
 from ikd.trial import OPEN, kind_said
 
-ASSUMED = {"ray": 5.0, "cold": 9.0, "warm": 0.7, "first": 1.5, "next": 1.0, "end": 2.0}
+ASSUMED = {"ray": 5.0, "cold": 9.0, "warm": 0.7, "first": 1.5, "next": 1.0, "end": 2.0, "rehearsal": 4.0}
 """Seconds on an idle machine: until Ray has started; until a trial is ready in a new process and in one that is warm;
-from there to its first step, likewise; and from the last trial to the end."""
+from there to its first step, likewise; from the last trial to the end; and for a rehearsal."""
 DOUBT = 1.0
 """How many observations an assumption weighs."""
 STILL = 0.1
@@ -109,6 +109,11 @@ class Outlook:
                 self._recipes[record.number] = self._base
         return self._recipes[record.number]
 
+    @property
+    def student(self) -> str:
+        """The base recipe's student among the features of epochs."""
+        return self._features(self._base, 1)["student"]
+
     @cached_property
     def seen(self) -> list[Seen]:
         """Epochs of this sweep."""
@@ -136,8 +141,18 @@ class Outlook:
 
     @cached_property
     def cost(self) -> EpochCost:
-        """What an epoch takes."""
-        return EpochCost([*self.seen, *self._at.kept.epochs])
+        """What an epoch takes: by what this sweep has shown, and by what others have with its data and detectors."""
+        base = self._features(self._base, 1)
+        students = {self._features(one, 1)["student"] for one in (self._base, *self._at.sampled)}
+        students |= {features["student"] for features in self._wanted.values()}
+        same = [
+            one
+            for one in self._at.kept.epochs
+            if one.features["student"] in students
+            and all(one.features.get(name) == base[name] for name in ("data", "input", "batch"))
+        ]
+        known = self.seen or any(one.features["student"] == base["student"] for one in same)
+        return EpochCost([*self.seen, *same] if known else [])
 
     def _teacher(self, item: str) -> dict[str, str] | None:
         return next((features for want, features in self._wanted.items() if want.item == item), None)
@@ -241,7 +256,9 @@ class Outlook:
             source: of the measurements, for people.
             checkpoint_bytes: of the largest checkpoint of each trial that has one.
         """
-        sizes = {self._features(self.recipe_of(self._at.records[n]), 1)["student"]: b for n, b in checkpoint_bytes.items()}
+        sizes = {
+            self._features(self.recipe_of(self._at.records[n]), 1)["student"]: b for n, b in checkpoint_bytes.items()
+        }
         for one in kinds(self.seen):
             features = {name: value for name, value in one.features.items() if name != "when"}
             size = sizes.get(features["student"], 0)
@@ -286,16 +303,26 @@ class Outlook:
                 made |= set(told[:-1])
         return made
 
-    def forecast(self) -> Forecast:
-        """Return what is left."""
-        at, survival = self._at, Survival(build_judge(self._space, self._base), self._at.records)
+    def forecast(self, *, stopping: bool = True) -> Forecast:
+        """Return what is left.
+
+        Args:
+            stopping: let the space's rule stop trials; without, every trial trains to its end.
+        """
+        judge = build_judge(self._space, self._base) if stopping else None
+        at, survival = self._at, Survival(judge, self._at.records)
         open_ = [record for record in at.records if record.state in OPEN]
         to_come = max(0, at.trials - len(at.records))
         numbers = range(len(at.records), len(at.records) + to_come)
         coming = list(zip(numbers, self._coming(to_come), strict=True))
         goals = {one.number: self._goal(survival, one) for one in open_}
-        goals |= {number: self._last(survival, number, recipe, anchor=anchor) for number, (recipe, anchor) in coming}
-        epochs = sum(goals.values()) - sum(one.epochs for one in open_)
+        fixed = [(number, float(recipe.total_epochs)) for number, (recipe, anchor) in coming if anchor]
+        sampled = [number for number, (_, anchor) in coming if not anchor]
+        ends = self._space.stage_ends(self._base)  # of every sequence of teachers, all as likely
+        each = {number: [survival.last_epoch(number, one) for one in ends] for number in sampled}
+        goals |= dict(fixed) | {number: sum(last) / len(last) for number, last in each.items()}
+        epochs = sum(goals[one.number] - one.epochs for one in open_) + sum(last for _, last in fixed)
+        epochs += sum(last for one in each.values() for last in one) / len(ends)
         bound = sum(self.recipe_of(one).total_epochs - one.epochs for one in open_)
         bound += sum(recipe.total_epochs for _, (recipe, _) in coming)
         shared, makers = self._shared()
@@ -332,10 +359,6 @@ class Outlook:
             return float(total)
         return survival.last_epoch(record.number, record.stage_ends or (total,), done=record.epochs)
 
-    def _last(self, survival: Survival, number: int, recipe: Recipe, *, anchor: bool) -> float:
-        ends = [stage.last for stage in recipe.stages]
-        return float(ends[-1]) if anchor else survival.last_epoch(number, ends)
-
     def _coming(self, count: int) -> Iterator[tuple[Recipe, bool]]:
         """Yield a recipe for each trial to come, and whether it is an anchor: those first, then any of the space."""
         tried = {name for record in self._at.records for name in record.anchors}
@@ -366,13 +389,18 @@ class _Plan:
     def seconds(self, open_: Sequence[TrialRecord], coming: Sequence[tuple[int, Recipe]]) -> float:
         """Return the seconds until everything is done."""
         running = {one.trial: one for one in self._outlook.attempts if one.left is None} if self._at.now else {}
-        order = sorted((one for one in open_ if one.number in running), key=lambda one: -len(running[one.number].making))
+        order = sorted(
+            (one for one in open_ if one.number in running), key=lambda one: -len(running[one.number].making)
+        )
         free: list[tuple[float, int, bool]] = []  # when a place is free, which, and whether its process is new
         for slot, record in enumerate(order):
             free.append((self._rest(record, running[record.number]), slot, False))
         start = self._until_given()
         new = not running
-        free += [(start, slot, new or len(self._outlook.attempts) < self._at.slots) for slot in range(len(free), self._at.slots)]
+        free += [
+            (start, slot, new or len(self._outlook.attempts) < self._at.slots)
+            for slot in range(len(free), self._at.slots)
+        ]
         heapq.heapify(free)
         ends = [one[0] for one in free if one[1] < len(order)]
         waiting = [(one.number, self._outlook.recipe_of(one), one.epochs) for one in open_ if one.number not in running]
@@ -437,9 +465,7 @@ class _Plan:
 
 def _mixed(assumed: Mapping[str, float], seen: Mapping[str, Sequence[float]]) -> dict[str, float]:
     """Return what parts take: those seen, and the assumption, slowed down as much as those seen were."""
-    ratios = [
-        math.log(max(sum(took) / len(took), 1e-3) / assumed[name]) for name, took in seen.items() if took
-    ]
+    ratios = [math.log(max(sum(took) / len(took), 1e-3) / assumed[name]) for name, took in seen.items() if took]
     slow = math.exp(sum(ratios) / (len(ratios) + DOUBT)) if ratios else 1.0
     return {
         name: (DOUBT * usual * slow + sum(seen[name])) / (DOUBT + len(seen[name])) for name, usual in assumed.items()

@@ -38,17 +38,22 @@ class Survival:
             done: epochs that it has finished.
         """
         share = self._share(number, ends)
-        expected, alive, prior_alive = 0.0, 1.0, 1.0
+        expected, prior_alive, scale = 0.0, 1.0, 1.0  # scale: how much likelier it is to come here than by its rule
         for epoch, probability in share[:-1]:
-            hazard = probability / prior_alive if prior_alive > 0 else 0.0
+            usual = probability / prior_alive if prior_alive > 0 else 0.0
+            if epoch <= done:  # it has passed
+                scale /= 1 - usual
+            elif (seen := self._hazard(epoch, usual)) is not None:
+                expected += epoch * probability * scale * (seen / usual if usual > 0 else 0.0)
+                scale *= (1 - seen) / (1 - usual)
+            else:
+                expected += epoch * (probability * scale)
             prior_alive -= probability
-            if epoch <= done:
-                continue
-            stopped = alive * self._hazard(epoch, hazard)
-            expected, alive = expected + stopped * epoch, alive - stopped
-        return expected + alive * share[-1][0]
+        last, probability = share[-1]
+        return expected + last * (probability * scale)
 
-    def _hazard(self, epoch: int, expected: float) -> float:
+    def _hazard(self, epoch: int, usual: float) -> float | None:
+        """Return the share of those that come to a rung that is stopped there, None where nobody came yet."""
         there = [one for one in self._sampled if one.epochs >= epoch and epoch in self._rungs[one.number]]
         stopped = sum(one.state == "stopped" and one.epochs == epoch for one in there)
-        return (stopped + PRIOR * expected) / (len(there) + PRIOR)
+        return (stopped + PRIOR * usual) / (len(there) + PRIOR) if there else None

@@ -13,7 +13,7 @@ from ikd.errors import BadInput, ConfigError
 from ikd.home import digest
 from ikd.sweep.forecast.course import Course, Event
 from ikd.sweep.training import Training
-from ikd.trial import SharedKind
+from ikd.trial import Shared, SharedKind
 
 FEEDS = ("attack.", "input.", "data.", "teachers.", "adversarial.enabled", "distill.me.")
 """What decides which shared things a trial needs."""
@@ -124,22 +124,29 @@ def sampled_recipes(space: SearchSpace, recipe: Recipe) -> list[Recipe]:
     return likely(space, recipe)
 
 
-def look_up(course: Course, recipes: Iterable[Recipe], training: Training) -> None:
-    """Note of everything shared that these recipes need whether it is there, where the course does not say yet."""
+def look_up(course: Course, recipes: Iterable[Recipe], training: Training) -> list[Shared]:
+    """Return what of everything shared that these recipes need is there, and note it where the course does not say yet.
+
+    Only as many recipes are asked for as `ASKED`, and one of those that share the same.
+    """
     known = {event.item for event in course.events if event.what == "shared"}
-    asked = 0
+    asked: set[tuple[Want, ...]] = set()
+    found: list[Shared] = []
     for recipe in recipes:
         needed = wants(recipe)
-        if asked >= ASKED or all(one.item in known for one in needed):
+        if len(asked) >= ASKED or needed in asked:
             continue
-        asked += 1
+        asked.add(needed)
         with contextlib.suppress(BadInput):  # what is wrong is told where it is checked
-            states = {(one.kind, one.teacher): one for one in training.found(recipe)}
+            states = training.found(recipe)
+            found += states
+            named = {(one.kind, one.teacher): one for one in states}
             for want in needed:
-                state = states.get((want.kind, want.teacher))
+                state = named.get((want.kind, want.teacher))
                 if want.item not in known and state is not None:
                     known.add(want.item)
                     course.note("shared", item=want.item, done=state.done, total=state.total)
+    return found
 
 
 def shared_states(events: Iterable[Event]) -> dict[str, tuple[int, int]]:

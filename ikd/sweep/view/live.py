@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -12,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ikd.config import Recipe, SearchSpace
+from ikd.progress import BEAT_SECONDS, Steps
 from ikd.sweep.records.text import duration, percent
 from ikd.sweep.records.trials import TrialRecord, ranked
 from ikd.sweep.view.ranking import STYLES, described, ended_how
@@ -51,7 +53,8 @@ class SweepView:
         self._notes: dict[int, str] = {}
         self._noted: dict[int, float] = {}
         self._live: Live | None = None
-        self._began = clock()
+        self._began = self._said = clock()
+        self._waiting = Steps()
 
     def __enter__(self) -> SweepView:
         if self._console.is_terminal:
@@ -62,8 +65,19 @@ class SweepView:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._waiting.done()
         if self._live is not None:
             self._live.stop()
+
+    def waiting(self, what: str) -> None:
+        """Show that something else than a trial takes time: in a log, whose reader sees no table."""
+        if self._live is None and self._console.file is sys.stdout:
+            self._waiting.next(what)
+
+    def beat(self) -> None:
+        """Show that it goes on, where nothing has been said for a while."""
+        if self._live is None and not self._waiting.busy and self._clock() - self._said > BEAT_SECONDS:
+            self.waiting(f"{self._ended()}, {self._left()}")
 
     def started(self, record: TrialRecord) -> None:
         """Show that a trial starts or goes on."""
@@ -85,7 +99,9 @@ class SweepView:
         value = percent(record.reports[-1].metrics.get(metric))
         best = percent(record.metric)
         epochs = record.total_epochs(self._recipe.total_epochs)
-        self._line(f"trial {record.number}: epoch {record.epochs}/{epochs}, {metric} {value} (best {best}), {self._left()}")
+        self._line(
+            f"trial {record.number}: epoch {record.epochs}/{epochs}, {metric} {value} (best {best}), {self._left()}"
+        )
 
     def ended(self, record: TrialRecord) -> None:
         """Show that a trial has ended, or is interrupted."""
@@ -93,11 +109,13 @@ class SweepView:
 
     def say(self, text: str) -> None:
         """Something about the sweep as a whole."""
+        self._waiting.done()
+        self._said = self._clock()
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def _line(self, text: str) -> None:
         if self._live is None:
-            self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+            self.say(text)
 
     def render(self) -> RenderableType:
         """Return the live table."""
@@ -118,10 +136,13 @@ class SweepView:
                 duration(record.seconds),
             )
             table.add_row(*cells, style=STYLES[record.state])
-        ended = sum(record.state not in OPEN for record in records)
         spent = duration(self._clock() - self._began)
-        foot = f"{ended}/{self._space.budget.trials} trials ended, {spent} so far, {self._left()}; Ctrl-C saves and ends"
+        foot = f"{self._ended()}, {spent} so far, {self._left()}; Ctrl-C saves and ends"
         return Group(table, Text(foot))
+
+    def _ended(self) -> str:
+        ended = sum(record.state not in OPEN for record in self._records())
+        return f"{ended}/{self._space.budget.trials} trials ended"
 
     def _shown(self, records: list[TrialRecord]) -> list[TrialRecord]:
         if len(records) <= LIVE_ROWS:

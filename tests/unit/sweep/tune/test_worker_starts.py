@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from ikd.config import Recipe
 from ikd.errors import CheckpointError, DiskFull
 from ikd.sweep.tune.worker import Job, Line, _train
-from ikd.trial import EpochReport, NotifyOf, Report, Shared, TrialOptions
+from ikd.trial import EpochReport, NotifyOf, Report, Shared, Timed, TrialOptions
 from tests.unit.sweep.fake_training import Prepared
 
 TORN = "torn"
@@ -35,6 +36,10 @@ class Training:
 
     def found(self, recipe: Recipe) -> tuple[Shared, ...]:
         return ()
+
+    def timed(self, recipe: Recipe, threads: int, say: Callable[[str], None]) -> Iterator[Timed]:
+        """There is nothing to measure."""
+        yield from ()
 
     def prepare(self, recipe: Recipe, progress: NotifyOf | None = None) -> Prepared:
         return Prepared()
