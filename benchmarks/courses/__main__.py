@@ -18,7 +18,7 @@ from pathlib import Path
 import yaml
 
 from benchmarks.courses.recording import FOLDER, Recording
-from benchmarks.courses.replay import SHARE, forecast_at, recordings
+from benchmarks.courses.replay import SHARE, forecast_at, kept_before, recordings
 from benchmarks.courses.shapes import SHAPES, TEACHER, Shape
 from ikd.config import Runner, load_sweep
 from ikd.data import draw_dataset
@@ -46,7 +46,9 @@ def record(name: str, to: Path) -> Path:
             time.sleep(BREAK_SECONDS)
             result = run_sweep(space, runner=runner, name="s")
         assert result.state == "finished", result
-        return Recording.of("s", home, load=(load, os.getloadavg()[0])).save(to / f"{name}.json", scratch=Path(scratch))
+        return Recording.of("s", home, load=(load, os.getloadavg()[0]), images=shape.images).save(
+            to / f"{name}.json", scratch=Path(scratch)
+        )
 
 
 def _make(space: Path) -> None:
@@ -72,12 +74,13 @@ def _space_file(shape: Shape, scratch: Path) -> Path:
 def show(share: float) -> None:
     """Print forecasts of all recordings, part of the way, against what became of them."""
     for file in recordings():
-        hit = forecast_at(file, share)
-        said = "-" if hit.forecast is None else f"{hit.forecast:6.1f}"
-        verdict = "holds" if hit.holds else ""
-        print(
-            f"{hit.name:24} {hit.seconds:6.1f} s in all, left {hit.left:6.1f}, said {said} ({hit.off:+.0%}) {verdict}"
-        )
+        alone, learnt = forecast_at(file, share), forecast_at(file, share, kept_before(file))
+        said = [
+            f"{'-' if hit.forecast is None else f'{hit.forecast:.0f} s'} ({hit.off:+.0%})" for hit in (alone, learnt)
+        ]
+        verdict = "holds" if learnt.holds else ""
+        whole = f"{alone.name:24} {alone.seconds:5.0f} s in all, {alone.left:4.0f} s left"
+        print(f"{whole}, said {said[0]:14} and with the sweeps before it {said[1]:14} {verdict}")
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from ikd.config import Recipe, Runner, SearchSpace, SweepFiles
 from ikd.sweep import sweep_status
 from ikd.sweep.forecast.course import FILE, Event, as_row, read_course
+from ikd.sweep.forecast.wants import sampled_recipes, wants
 from ikd.sweep.records.trials import Exploit, Report, TrialRecord, best_report
 from ikd.sweep.study.folder import existing_folder, read_files
 from ikd.trial import TRAIN_SECONDS, VAL_SECONDS
@@ -31,6 +32,7 @@ class Recording:
         records: its trials at the end.
         events: its course; times count from the first.
         load: of the machine, before and after.
+        images: of the training part.
         began: day and time, seconds since 1970.
     """
 
@@ -38,14 +40,15 @@ class Recording:
     records: tuple[TrialRecord, ...]
     events: tuple[Event, ...]
     load: tuple[float, float]
+    images: int
     began: float = 0.0
 
     @classmethod
-    def of(cls, name: str, home: Path, *, load: tuple[float, float]) -> Recording:
+    def of(cls, name: str, home: Path, *, load: tuple[float, float], images: int) -> Recording:
         """Read a sweep from its folder."""
         folder = existing_folder(name, home)
         status = sweep_status(name, home=home)
-        return cls(read_files(folder), status.trials, tuple(read_course(folder.path / FILE)), load)
+        return cls(read_files(folder), status.trials, tuple(read_course(folder.path / FILE)), load, images)
 
     @classmethod
     def load_from(cls, file: Path) -> Recording:
@@ -59,24 +62,36 @@ class Recording:
         metric, mode = files.space.objective.metric, files.space.objective.mode
         records = tuple(_record(number, one, metric, mode) for number, one in enumerate(content["trials"]))
         events = tuple(Event(*row) for row in content["events"])
-        return cls(files, records, events, tuple(content["load"]), content.get("began", 0.0))
+        return cls(files, records, events, tuple(content["load"]), content["images"], content["began"])
 
     def save(self, file: Path, *, scratch: Path) -> Path:
         """Write it down; times are seconds since the first event, and paths lie in `scratch`, which is not there."""
         origin = self.events[0].time
+        names = dict(self._named(scratch))
         content = {
             "space": self.files.space.model_dump(mode="json", by_alias=True, exclude_defaults=True),
             "recipe": self.files.recipe.model_dump(mode="json", by_alias=True, exclude_defaults=True),
             "runner": self.files.runner.model_dump(mode="json", exclude_defaults=True),
             "began": round(origin),
+            "images": self.images,
             "load": [round(one, 1) for one in self.load],
             "trials": [_trial(one, origin, self.files.space.objective.metric) for one in self.records],
-            "events": [as_row(replace(one, time=round(one.time - origin, 2))) for one in self.events],
+            "events": [
+                as_row(replace(one, time=round(one.time - origin, 2), item=names.get(one.item, one.item)))
+                for one in self.events
+            ],
         }
         lines = [f'"{key}": {_lines(value)}' for key, value in content.items()]
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(("{\n" + ",\n".join(lines) + "\n}\n").replace(f"{scratch}/", f"{ELSEWHERE}/"))
         return file
+
+    def _named(self, scratch: Path) -> Iterator[tuple[str, str]]:
+        """Yield what shared things are called here, and what they will be: their names follow from paths."""
+        recipes = [self.files.recipe, *sampled_recipes(self.files.space, self.files.recipe)]
+        for recipe in recipes:
+            moved = Recipe.model_validate_json(recipe.model_dump_json().replace(f"{scratch}/", f"{ELSEWHERE}/"))
+            yield from zip([one.item for one in wants(recipe)], [one.item for one in wants(moved)], strict=True)
 
     @property
     def drives(self) -> list[tuple[float, float]]:

@@ -68,3 +68,15 @@ def forecast_at(file: Path, share: float = SHARE, kept: Kept | None = None) -> H
 def recordings() -> list[Path]:
     """Return all recordings, the earliest first."""
     return sorted(FOLDER.glob("*.json"), key=lambda file: (Recording.load_from(file).began, file.name))
+
+
+def kept_before(file: Path) -> Kept:
+    """Return what the recorded sweeps before this one had shown of the machine, those over as many images."""
+    one, kept = Recording.load_from(file), Kept()
+    for path in recordings():
+        other = Recording.load_from(path)
+        if other.began < one.began and other.images == one.images:
+            outlook = Outlook(situation(other, other.moment(1.0)))
+            for row in outlook.rows(f"sweep {path.stem}", {}):
+                kept.take(row)
+    return kept

@@ -15,6 +15,8 @@ from ikd.data import training_annotations
 from ikd.home import digest
 
 Features = Mapping[str, str]
+NOW = "now"
+"""The feature `when` of what this sweep shows; of others it is where that was seen."""
 RIDGE = 0.3
 """How many epochs of evidence the assumption weighs of what a feature's value changes."""
 ASSUMED = {("attacked", "disk"): math.log(1.45), ("attacked", "online"): math.log(3.0), ("teacher", ""): math.log(1.25)}
@@ -98,16 +100,18 @@ class EpochCost:
 
     Args:
         seen: what is known; none is none.
+        pace: how much slower than at other times the machine is now, as a factor, by what else was seen.
     """
 
-    def __init__(self, seen: Sequence[Seen]) -> None:
+    def __init__(self, seen: Sequence[Seen], pace: float = 1.0) -> None:
+        self._pace = math.log(pace)
         groups = kinds(one for one in seen if one.seconds > 0)
         self.known = bool(groups)
         levels = sorted({(name, value) for one in groups for name, value in one.features.items()})
         self._place = {level: index for index, level in enumerate(levels)}
         rows = np.array([self._row(one.features) for one in groups]).reshape(len(groups), len(levels))
         weights = np.array([min(one.count, 20.0) for one in groups])
-        logs = np.array([math.log(one.seconds) - _assumed(one.features) for one in groups])
+        logs = np.array([math.log(one.seconds) - self._assumed(one.features) for one in groups])
         self._mean = float(np.average(logs, weights=weights)) if groups else 0.0
         left = rows.T @ (rows * weights[:, None]) + RIDGE * np.eye(len(levels))
         self._effects = np.linalg.solve(left, rows.T @ (weights * (logs - self._mean))) if groups else np.zeros(0)
@@ -122,9 +126,9 @@ class EpochCost:
     def __call__(self, features: Features) -> float:
         """Return the seconds of one epoch; only where something is known."""
         assert self.known, "nothing was seen"
-        return math.exp(self._mean + _assumed(features) + float(self._row(features) @ self._effects))
+        return math.exp(self._mean + self._assumed(features) + float(self._row(features) @ self._effects))
 
-
-def _assumed(features: Features) -> float:
-    taught = ASSUMED["teacher", ""] if features.get("teacher", "none") != "none" else 0.0
-    return taught + ASSUMED.get(("attacked", features.get("attacked", "no")), 0.0)
+    def _assumed(self, features: Features) -> float:
+        taught = ASSUMED["teacher", ""] if features.get("teacher", "none") != "none" else 0.0
+        now = self._pace if features.get("when") == NOW else 0.0
+        return taught + now + ASSUMED.get(("attacked", features.get("attacked", "no")), 0.0)

@@ -13,7 +13,7 @@ from ikd.config import Recipe, SweepFiles
 from ikd.errors import IkdError
 from ikd.sweep.forecast.attempts import Attempt, attempts_of
 from ikd.sweep.forecast.course import Event
-from ikd.sweep.forecast.epochs import EpochCost, Seen, features_of, features_of_teacher, kinds
+from ikd.sweep.forecast.epochs import NOW, EpochCost, Seen, features_of, features_of_teacher, kinds
 from ikd.sweep.forecast.kept import Kept, epoch_row
 from ikd.sweep.forecast.survival import Survival
 from ikd.sweep.forecast.wants import Want, shared_states, wants
@@ -133,11 +133,15 @@ class Outlook:
                 if item.startswith("teacher ") and (found := self._teacher(item)) is not None:
                     began, ended = spans[0], spans[-1]
                     if (count := ended.done - began.done) > 0:
-                        yield Seen({**found, "when": "now"}, (ended.time - began.time) / count, count)
+                        yield Seen(
+                            {**found, "beside": str(self._at.slots), "when": NOW},
+                            (ended.time - began.time) / count,
+                            count,
+                        )
 
     def _features(self, recipe: Recipe, epoch: int) -> dict[str, str]:
         plan = next((one for one in recipe.stages if epoch <= one.last), recipe.stages[-1])
-        return {**features_of(plan, epoch), "when": "now"}
+        return {**features_of(plan, epoch), "beside": str(self._at.slots), "when": NOW}
 
     @cached_property
     def cost(self) -> EpochCost:
@@ -152,7 +156,20 @@ class Outlook:
             and all(one.features.get(name) == base[name] for name in ("data", "input", "batch"))
         ]
         known = self.seen or any(one.features["student"] == base["student"] for one in same)
-        return EpochCost([*self.seen, *same] if known else [])
+        return EpochCost([*self.seen, *same] if known else [], self.pace)
+
+    @cached_property
+    def pace(self) -> float:
+        """How much slower the machine is now than it was, by the start of Ray and of processes; 1 where unknown."""
+        kept, now = self._at.kept.parts, self._at.now
+        took = {name: list(seen) for name, seen in self.parts_seen.items() if name in ("ray", "cold") and name in kept}
+        if now is not None and "cold" in took:  # what takes longer already counts too
+            waits = [now - one.given for one in self.attempts if one.cold and one.start is None and one.left is None]
+            took["cold"] += [wait for wait in waits if wait > kept["cold"]]
+        ratios = [
+            math.log(sum(seen) / len(seen) / kept[name]) for name, seen in took.items() if seen and kept[name] > 0
+        ]
+        return math.exp(sum(ratios) / (len(ratios) + DOUBT))
 
     def _teacher(self, item: str) -> dict[str, str] | None:
         return next((features for want, features in self._wanted.items() if want.item == item), None)
@@ -239,7 +256,7 @@ class Outlook:
             return kept[want.item]
         if not self.cost.known:
             return kept.get(want.kind)
-        epoch = self.cost({**self._wanted[want], "when": "now"})
+        epoch = self.cost({**self._wanted[want], "beside": str(self._at.slots), "when": NOW})
         if want.kind == "teacher":
             return epoch
         steps = self._base.attack.steps

@@ -50,7 +50,7 @@ class Survival:
                 expected += epoch * (probability * scale)
             prior_alive -= probability
         last, probability = share[-1]
-        return expected + last * (probability * scale)
+        return min(expected + last * (probability * scale), float(last))
 
     def _hazard(self, epoch: int, usual: float) -> float | None:
         """Return the share of those that come to a rung that is stopped there, None where nobody came yet."""
