@@ -70,7 +70,11 @@ class TimeLeft:
     def __call__(self) -> str:
         """Return the time left for people."""
         if self._clock() - self._asked >= PERIOD_SECONDS:
-            self._asked, self._text = self._clock(), said(self.outlook().forecast())
+            self._asked = self._clock()
+            try:
+                self._text = said(self.outlook().forecast())
+            except Exception:  # a sweep of days does not end because its end cannot be told
+                self._text = "time left: not known"
         return self._text
 
 

@@ -30,6 +30,8 @@ DOUBT = 1.0
 """How many observations an assumption weighs."""
 STILL = 0.1
 """Share of a piece of work that is still to come when it takes longer than expected."""
+LEAST_PART = 0.01
+"""Seconds that any part takes, so that parts can be compared by ratio."""
 LEAST_SECONDS = 1.0
 """Left while anything runs."""
 OF_EPOCH = {"attack": 0.8, "look": 0.25}
@@ -482,7 +484,8 @@ class _Plan:
 
 def _mixed(assumed: Mapping[str, float], seen: Mapping[str, Sequence[float]]) -> dict[str, float]:
     """Return what parts take: those seen, and the assumption, slowed down as much as those seen were."""
-    ratios = [math.log(max(sum(took) / len(took), 1e-3) / assumed[name]) for name, took in seen.items() if took]
+    assumed = {name: max(seconds, LEAST_PART) for name, seconds in assumed.items()}
+    ratios = [math.log(max(sum(took) / len(took), LEAST_PART) / assumed[name]) for name, took in seen.items() if took]
     slow = math.exp(sum(ratios) / (len(ratios) + DOUBT)) if ratios else 1.0
     return {
         name: (DOUBT * usual * slow + sum(seen[name])) / (DOUBT + len(seen[name])) for name, usual in assumed.items()
