@@ -19,9 +19,14 @@ NOW = "now"
 """The feature `when` of what this sweep shows; of others it is where that was seen."""
 RIDGE = 0.3
 """How many epochs of evidence the assumption weighs of what a feature's value changes."""
-ASSUMED = {("attacked", "disk"): math.log(1.45), ("attacked", "online"): math.log(3.0), ("teacher", ""): math.log(1.25)}
-"""Logarithm of what an epoch costs more with adversarial copies and with any teacher, before any was seen; small
-detectors on a CPU. Everything else is assumed to change nothing."""
+TAUGHT = math.log(1.25)
+ASSUMED = {
+    ("attacked", "disk"): math.log(1.45),
+    ("attacked", "online"): math.log(3.0),
+    ("fresh", "yes"): math.log(1.3),
+}
+"""Logarithms of what an epoch costs more with any teacher, and with these values, before any was seen: of small
+detectors on a CPU. `fresh` is the first epoch of a process. Everything else is assumed to change nothing."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +134,6 @@ class EpochCost:
         return math.exp(self._mean + self._assumed(features) + float(self._row(features) @ self._effects))
 
     def _assumed(self, features: Features) -> float:
-        taught = ASSUMED["teacher", ""] if features.get("teacher", "none") != "none" else 0.0
+        taught = TAUGHT if features.get("teacher", "none") != "none" else 0.0
         now = self._pace if features.get("when") == NOW else 0.0
-        return taught + now + ASSUMED.get(("attacked", features.get("attacked", "no")), 0.0)
+        return taught + now + sum(ASSUMED.get(level, 0.0) for level in features.items())

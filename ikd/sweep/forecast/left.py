@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -125,25 +126,35 @@ class Outlook:
             if one.trial not in records:
                 continue
             before = max((r.epoch for r in records[one.trial].reports if r.time < one.given), default=0)
+            recipe, fresh = self.recipe_of(records[one.trial]), one.cold and not one.making
             for epoch, seconds, count in one.epochs(before):
-                found.append(Seen(self._features(self.recipe_of(records[one.trial]), epoch), seconds, count))
+                found.append(
+                    Seen({**self._features(recipe, epoch), **self._circumstances(fresh=fresh)}, seconds, count)
+                )
+                fresh = False
         return found + list(self._seen_of_teachers())
 
     def _seen_of_teachers(self) -> Iterator[Seen]:
         for one in self.attempts:
-            for item, spans in self._making(one).items():
-                if item.startswith("teacher ") and (found := self._teacher(item)) is not None:
-                    began, ended = spans[0], spans[-1]
-                    if (count := ended.done - began.done) > 0:
+            fresh = one.cold
+            for item, told in self._making(one).items():
+                features = self._teacher(item) if item.startswith("teacher ") else None
+                if features is None:
+                    continue
+                for before, after in itertools.pairwise(told):
+                    if (count := after.done - before.done) > 0:
                         yield Seen(
-                            {**found, "beside": str(self._at.slots), "when": NOW},
-                            (ended.time - began.time) / count,
-                            count,
+                            {**features, **self._circumstances(fresh=fresh)}, (after.time - before.time) / count, count
                         )
+                        fresh = False
 
     def _features(self, recipe: Recipe, epoch: int) -> dict[str, str]:
         plan = next((one for one in recipe.stages if epoch <= one.last), recipe.stages[-1])
-        return {**features_of(plan, epoch), "beside": str(self._at.slots), "when": NOW}
+        return {**features_of(plan, epoch), **self._circumstances()}
+
+    def _circumstances(self, *, fresh: bool = False) -> dict[str, str]:
+        """Return what an epoch costs by besides what is trained: others beside it, a new process, and the day."""
+        return {"beside": str(self._at.slots), "fresh": "yes" if fresh else "no", "when": NOW}
 
     @cached_property
     def cost(self) -> EpochCost:
@@ -258,7 +269,7 @@ class Outlook:
             return kept[want.item]
         if not self.cost.known:
             return kept.get(want.kind)
-        epoch = self.cost({**self._wanted[want], "beside": str(self._at.slots), "when": NOW})
+        epoch = self.cost({**self._wanted[want], **self._circumstances()})
         if want.kind == "teacher":
             return epoch
         steps = self._base.attack.steps

@@ -201,3 +201,13 @@ def test_an_epoch_is_in_the_store_before_it_is_told(training: Training, recipe: 
     assert not folder.exists(), "the sweep's folder is the driver's"
     _train(training, Line(send), config, job)
     assert [one["from"] for one in training.asked] == [None, "last.pth"], "the next attempt pulls it"
+
+
+def test_the_driver_hears_when_something_shared_begins_and_when_it_is_there() -> None:
+    told: list[dict[str, Any]] = []
+    line = Line(lambda content: told.append(json.loads(content["message"])))
+    for done in range(5):
+        line.note("teacher big", done, 4)  # in less than the time after which more is said
+    line.note("perturbations", 0, 8)
+    assert [one["making"] for one in told] == [["teacher big", 0, 4], ["teacher big", 4, 4], ["perturbations", 0, 8]]
+    assert told[0]["text"] == "teacher big 0/4"
