@@ -126,12 +126,11 @@ class Outlook:
             if one.trial not in records:
                 continue
             before = max((r.epoch for r in records[one.trial].reports if r.time < one.given), default=0)
-            recipe, fresh = self.recipe_of(records[one.trial]), one.cold and not one.making
+            recipe = self.recipe_of(records[one.trial])
             for epoch, seconds, count in one.epochs(before):
-                found.append(
-                    Seen({**self._features(recipe, epoch), **self._circumstances(fresh=fresh)}, seconds, count)
-                )
-                fresh = False
+                fresh = one.cold and not one.making and epoch == one.reports[0].epoch
+                features = {**self._features(recipe, epoch), **self._circumstances(fresh=fresh)}
+                found.append(Seen(features, seconds, count))
         return found + list(self._seen_of_teachers())
 
     def _seen_of_teachers(self) -> Iterator[Seen]:
