@@ -23,7 +23,7 @@ def malformed(path: Path) -> tuple[dict[str, Any], Problem | None]:
         The file's object (empty when unreadable), and what is wrong with the file as a whole, or None.
     """
     try:
-        loaded = json.loads(path.read_text(encoding="utf-8-sig"))
+        loaded = json.loads(path.read_text(encoding="utf-8-sig"))  # some editors write a byte order mark
     except FileNotFoundError:
         return {}, Problem(str(path), "file", None, "the annotation file must exist")
     except (OSError, UnicodeDecodeError) as error:

@@ -34,7 +34,12 @@ def find_boxes(
         By image id, [n, 5]: corners in pixels of the original image, and the score.
     """
     bordered = head_row(getattr(teacher, "bbox_head", None)).reads_border
-    pipeline = test_pipeline(scale=recipe.input.scale, keep_ratio=recipe.input.keep_ratio, bordered=bordered)
+    pipeline = test_pipeline(
+        scale=recipe.input.scale,
+        keep_ratio=recipe.input.keep_ratio,
+        bordered=bordered,
+        orientation=recipe.data.orientation,
+    )
     with contextlib.redirect_stdout(io.StringIO()), DefaultScope.overwrite_default_scope("mmdet"):
         dataset = IndexedCocoDataset(**part_of(files, "train"), test_mode=True, pipeline=pipeline)
     found: dict[int, NDArray[np.float32]] = {}

@@ -18,7 +18,7 @@ from mmengine.dataset import Compose
 
 from ikd.augment import PARTNER, specific_arguments, test_pipeline, train_pipeline
 from ikd.config import Recipe, StagePlan
-from ikd.data import TRAINED_ON, DataFiles, indexed, part_of
+from ikd.data import DataFiles, indexed, part_of, trained_on
 from ikd.data.reader.dataset import IndexedCocoDataset
 from ikd.detectors import head_row
 from ikd.training import averaging as _shared  # noqa: F401, registers the samplers
@@ -138,6 +138,7 @@ def train_loader(
         "with_masks": with_masks,
         "cutout": recipe.input.cutout,
         "copy_paste": recipe.input.copy_paste,
+        "orientation": recipe.data.orientation,
     }
     reader = {"type": "ikd.attack.PerturbationStore.open", "folder": str(perturbations)} if perturbations else None
     planned = phases(plan)
@@ -152,7 +153,7 @@ def train_loader(
     ]
     dataset = part_of(files, "train") | {
         "type": "SeededCocoDataset",
-        "filter_cfg": dict(TRAINED_ON),
+        "filter_cfg": trained_on(recipe),
         "pipeline": pipelines[0],
         "later": [(phase.first, one) for phase, one in zip(planned[1:], pipelines[1:], strict=True)],
         "seed": recipe.seed,
@@ -167,7 +168,12 @@ def train_loader(
 def val_loader(recipe: Recipe, files: DataFiles, student: Any) -> Config:
     """Return the mmengine config of the validation loader."""
     bordered = head_row(getattr(student, "bbox_head", None)).reads_border
-    pipeline = test_pipeline(scale=recipe.input.scale, keep_ratio=recipe.input.keep_ratio, bordered=bordered)
+    pipeline = test_pipeline(
+        scale=recipe.input.scale,
+        keep_ratio=recipe.input.keep_ratio,
+        bordered=bordered,
+        orientation=recipe.data.orientation,
+    )
     dataset = part_of(files, "val") | {"type": "IndexedCocoDataset", "test_mode": True, "pipeline": pipeline}
     # One image at a time, as mmdet validates: in a batch the padding, and so the metrics, depend on the neighbours.
     return _loader(recipe, dataset) | {"batch_size": 1, "sampler": {"type": "DefaultSampler", "shuffle": False}}
