@@ -1,4 +1,4 @@
-"""What a data set of COCO's size costs: time and memory of the check, a trial's data set, its loader's processes.
+"""What a data set of COCO's size costs, in time and memory: its check, a trial's data set, its loader's processes.
 
 A set is drawn at random with as many images and boxes as COCO train2017 and val2017 (600 MB, a few minutes) and each row
 measured in a process of its own, beside plain mmdet's CocoDataset::
