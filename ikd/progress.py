@@ -2,16 +2,49 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from enum import Enum
 
 from rich.console import Console
 
 BEAT_SECONDS = 1.5
 """Nobody waits longer than this without seeing that something goes on."""
+VARIABLE = "IKD_LOUDNESS"
+"""Environment variable that tells the workers of a command how much it prints."""
+PIPE_COLUMNS = 140
+
+
+class Loudness(Enum):
+    """How much a command prints: results and errors; progress too; what mmdet and Ray say, too."""
+
+    QUIET = "quiet"
+    USUAL = "usual"
+    VERBOSE = "verbose"
+
+
+def set_loudness(loudness: Loudness) -> None:
+    """Set how much this process and those that it starts print."""
+    if loudness is Loudness.USUAL:
+        os.environ.pop(VARIABLE, None)
+    else:
+        os.environ[VARIABLE] = loudness.value
+
+
+def loudness() -> Loudness:
+    """Return how much is printed."""
+    named = os.environ.get(VARIABLE, "")
+    return Loudness(named) if named in [one.value for one in Loudness] else Loudness.USUAL
+
+
+def library_level() -> int:
+    """Return from which level on the logs of libraries are shown."""
+    return logging.INFO if loudness() is Loudness.VERBOSE else logging.ERROR
 
 
 class Work:
@@ -27,6 +60,8 @@ class Work:
         self._show(f"{what} ...")
 
     def _show(self, text: str) -> None:
+        if loudness() is Loudness.QUIET:
+            return
         sys.stderr.write(text)
         sys.stderr.flush()
 
@@ -110,12 +145,18 @@ class Steps(ExitStack):
 
 
 def say(text: str) -> None:
-    """Write a line to stdout at once."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+    """Write a line of progress to stdout at once."""
+    if loudness() is not Loudness.QUIET:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
 
 
 def wide_console() -> Console:
-    """Return a console on standard output; a pipe has no width, so tables get room there."""
+    """Return a console on standard output; a pipe has no width, so tables get room there (`COLUMNS` sets it)."""
     console = Console()
-    return console if console.is_terminal else Console(width=140)
+    return console if console.is_terminal or "COLUMNS" in os.environ else Console(width=PIPE_COLUMNS)
+
+
+def progress_console(console: Console) -> Console:
+    """Return the console for progress: the same, or one that swallows it."""
+    return Console(quiet=True) if loudness() is Loudness.QUIET else console

@@ -12,8 +12,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ikd.config import Recipe, Runner, SearchSpace, SweepFiles
-from ikd.data import training_annotations
+from ikd.config import DRAWN, Recipe, Runner, SearchSpace, SweepFiles
+from ikd.data import said_of_data, training_annotations
 from ikd.errors import BadInput
 from ikd.home import at_home
 from ikd.sweep.driver import resolve
@@ -59,6 +59,7 @@ class DryRun:
         stores: perturbations that are made for it, at most.
         levels: what is said of the levels that the base recipe distils; empty where nothing is, or the data are not
             there yet.
+        data: what is said of the data; empty where the drawn data set is not drawn yet.
     """
 
     name: str
@@ -78,6 +79,7 @@ class DryRun:
     checkpoints: int
     stores: Stores
     levels: str = ""
+    data: tuple[str, ...] = ()
 
     def render(self) -> RenderableType:
         """Return the plan for a rich console."""
@@ -105,6 +107,7 @@ class DryRun:
             ("disk", self._disk()),
             *self.stores.lines(),
             *([("levels", self.levels)] if self.levels else []),
+            *(("data" if not number else "", line.removeprefix("data: ")) for number, line in enumerate(self.data)),
         ]
 
     def _so_far(self) -> str:
@@ -294,7 +297,20 @@ def dry_run(  # noqa: PLR0913 - one keyword for each option of `ikd sweep`
         ),
         stores=stores,
         levels=_levels(files.recipe),
+        data=_data(files.recipe, folder.home),
     )
+
+
+def _data(recipe: Recipe, home: Path) -> tuple[str, ...]:
+    """Return what is said of the data, where they are there: nothing is drawn for it, and plans may come first.
+
+    Raises:
+        BadInput: the data cannot be trained on.
+    """
+    if not (annotations := training_annotations(recipe)).is_file():
+        return () if recipe.data.root == DRAWN else (f"not checked: {annotations} is not there",)
+    with at_home(home):
+        return tuple(said_of_data(recipe))
 
 
 def _levels(recipe: Recipe) -> str:
@@ -338,6 +354,6 @@ def _samples_table(samples: Sequence[Mapping[str, Any]], space: SearchSpace) -> 
     for name in dict.fromkeys(name for sample in samples for name in sample):
         domain = space.parameters.get(name)
         aliases = [domain.alias(one.get(name)) if domain is not None and name in one else None for one in samples]
-        texts = [readable(sample[name]) if name in sample else "-" for sample in samples]
+        texts = [readable(sample[name], name) if name in sample else "-" for sample in samples]
         table.add_row(name, *[alias or text for alias, text in zip(aliases, texts, strict=True)])
     return table

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -165,12 +166,13 @@ def teacher_boxes(recipe: Recipe, files: DataFiles, teacher: torch.nn.Module, pr
 
 
 def _boxes_name(recipe: Recipe, files: DataFiles, teacher: torch.nn.Module) -> str:
-    size = [list(recipe.input.scale), recipe.input.keep_ratio]
+    size: list[Any] = [list(recipe.input.scale), recipe.input.keep_ratio]
+    size += [recipe.data.orientation] if recipe.data.orientation != "apply" else []  # files made before it had none
     return f"{digest({'teacher': weights_sha256(teacher), 'data': files.fingerprint(), 'input': size})}.npz"
 
 
 def _attacked(recipe: Recipe, files: DataFiles) -> TrainingImages:
-    return TrainingImages(files.train, files.train_images, recipe.input.scale, recipe.input.keep_ratio)
+    return TrainingImages.of(recipe, files.train, files.train_images)
 
 
 def _store(recipe: Recipe, files: DataFiles, teacher: torch.nn.Module) -> PerturbationStore:

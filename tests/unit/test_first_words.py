@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ikd import cli
+from ikd.cli import commands as cli
 
 
 class Begun(Exception):

@@ -104,7 +104,7 @@ def _shared(
     if one.kind == "boxes":
         return Timed("boxes", one.teacher, _rate(lambda tick: find_boxes(recipe, files, detector, tick)))
     plan = next(plan for plan in recipe.stages if plan.teacher == one.teacher and plan.recipe.adversarial.enabled)
-    source = TrainingImages(files.train, files.train_images, recipe.input.scale, recipe.input.keep_ratio)
+    source = TrainingImages.of(recipe, files.train, files.train_images)
     store, attack = PerturbationStore(scratch, {"measured": one.teacher}), attack_of(plan.recipe)
 
     def craft(tick: Callable[[int, int], None]) -> None:

@@ -15,12 +15,11 @@ from typer.testing import CliRunner
 from ikd.cli import app
 from ikd.config import Recipe, SweepFiles
 from ikd.sweep import DryRun, dry_run
-from ikd.sweep.extend import COMPLETE
 from ikd.sweep.forecast.epochs import features_of
 from ikd.sweep.forecast.kept import epoch_row, keep, place
 from ikd.sweep.proposals.anchors import anchor_proposals
 from ikd.sweep.study.database import open_study
-from ikd.sweep.study.folder import sweep_folder, write_files
+from ikd.sweep.study.folder import COMPLETE, sweep_folder, write_files
 from ikd.trial import Report, Shared, Timed, TrialOptions
 from tests.unit.sweep import fake_training
 from tests.unit.sweep.conftest import make_runner, make_space
