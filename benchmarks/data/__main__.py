@@ -1,6 +1,6 @@
 """What a data set of COCO's size costs, in time and memory: its check, a trial's data set, its loader's processes.
 
-A set is drawn at random with as many images and boxes as COCO train2017 and val2017 (600 MB, a few minutes) and each row
+A set is drawn at random with as many images and boxes as COCO train2017 and val2017 (600 MB, minutes); each row is
 measured in a process of its own, beside plain mmdet's CocoDataset::
 
     python -m benchmarks.data /tmp/coco_size             # the set stays there and is used again
