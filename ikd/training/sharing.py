@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 from ikd.attack import (
     PerturbationStore,
     TrainingImages,
+    adopt,
     attack_of,
     attacked_at_once,
     generate,
@@ -18,13 +20,13 @@ from ikd.attack import (
     perturbation_key,
     touch,
 )
-from ikd.augment import TeacherBoxes
+from ikd.augment import TeacherBoxes, boxes_by_id
 from ikd.config import Recipe, StagePlan, Teacher
 from ikd.data import DataFiles, perturbed
 from ikd.detectors import weights_sha256
 from ikd.distill import check_precision
-from ikd.errors import CheckpointError, refuse
-from ikd.evaluation import find_boxes
+from ikd.errors import CheckpointError, DataError, refuse
+from ikd.evaluation import bound_boxes, find_boxes
 from ikd.home import cache, digest, entry
 from ikd.training.checkpoint import resumable
 from ikd.training.loaders import crafts_online
@@ -128,7 +130,7 @@ def _perturbations(
     key = perturbation_key(teacher, source, attack, data_fingerprint=files.fingerprint())
     store = PerturbationStore(cache("perturbations"), key)
     with entry("perturbations", store.folder.name):
-        if not store.complete:
+        if not store.complete and not adopt(store, key, source):
             began = time.perf_counter()
             make_room(perturbed(source.annotations, source.input_size, source.keep_ratio).bytes)
             generate(
@@ -151,7 +153,19 @@ def teacher_boxes(recipe: Recipe, files: DataFiles, teacher: torch.nn.Module, pr
     size = [list(recipe.input.scale), recipe.input.keep_ratio]
     key = digest({"teacher": weights_sha256(teacher), "data": files.fingerprint(), "input": size})
     with entry("boxes", f"{key}.npz") as file:
-        if not file.is_file():
+        if not file.is_file() or not _named_by_content(file, recipe, files, teacher):
             tell = (lambda done, total: progress("teacher's boxes", done, total)) if progress else None
             TeacherBoxes.write(file, find_boxes(recipe, files, teacher, tell))
     return file
+
+
+def _named_by_content(file: Path, recipe: Recipe, files: DataFiles, teacher: torch.nn.Module) -> bool:
+    """Whether a file of boxes says of which images they are, or can be made to: before, it said ids alone."""
+    with contextlib.suppress(DataError):
+        TeacherBoxes(file)
+        return True
+    with contextlib.suppress(DataError):
+        if (bound := bound_boxes(recipe, files, teacher, boxes_by_id(file))) is not None:
+            TeacherBoxes.write(file, bound)
+            return True
+    return False
