@@ -3,11 +3,11 @@
 from ikd.data.check import check_dataset, check_recipe_data, parse_images
 from ikd.data.coco import categories, read_annotations
 from ikd.data.draw import draw_dataset, drawn_dataset
-from ikd.data.files import TRAINED_ON, DataFiles, part_of, training_annotations
+from ikd.data.files import TRAINED_ON, DataFiles, data_of, part_of, training_annotations
 from ikd.data.identity import fingerprint, image_digest
 from ikd.data.metrics import IouType, coco_metrics
 from ikd.data.network_size import Perturbed, perturbed
-from ikd.data.record import DataRecord, class_changes
+from ikd.data.record import DataRecord, PartRecord, class_changes
 from ikd.data.report import DataProblem, DataReport, SizeRow, SplitReport
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "DataRecord",
     "DataReport",
     "IouType",
+    "PartRecord",
     "Perturbed",
     "SizeRow",
     "SplitReport",
@@ -25,6 +26,7 @@ __all__ = [
     "check_recipe_data",
     "class_changes",
     "coco_metrics",
+    "data_of",
     "draw_dataset",
     "drawn_dataset",
     "fingerprint",

@@ -65,6 +65,15 @@ class DataFiles:
         return self.record().fingerprint
 
 
+def data_of(recipe: Recipe) -> DataRecord:
+    """Return what the data of a recipe show now.
+
+    Raises:
+        BadInput: see `DataFiles.of` and `DataFiles.record`.
+    """
+    return DataFiles.of(recipe).record()
+
+
 def training_annotations(recipe: Recipe) -> Path:
     """Return where the annotations of the training part lie, whether they are there or not; nothing is drawn."""
     root = drawn_folder() if recipe.data.root == DRAWN else Path(recipe.data.root)

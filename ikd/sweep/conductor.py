@@ -9,10 +9,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from ikd.config import SweepFiles
+from ikd.data import DataRecord
 from ikd.sweep.budget import spent_budget
 from ikd.sweep.mirror import Watcher, mirror_end, mirror_trial
 from ikd.sweep.proposals.order import order_of
 from ikd.sweep.records.trials import Exploit, TrialRecord
+from ikd.sweep.same_data import HINT, changed_data
 from ikd.sweep.schedulers.judges import build_judge
 from ikd.sweep.schedulers.population import next_exploit
 from ikd.sweep.study.study import SweepStudy
@@ -182,13 +184,15 @@ class Conductor:
         self._watcher.note(number, text)
         return self._stop_for_ending(number, self.records[number].epochs)
 
-    def data(self, number: int, fingerprint: str) -> bool:
-        """Note what data set a worker has read; return whether the trial must stop because it is not the sweep's."""
-        noted = self._study.notes.get("data_fingerprint")
-        if noted is None:
-            self._study.note("data_fingerprint", fingerprint)
-        elif noted != fingerprint:
-            self.end(number, "failed", "the data set has changed since the sweep began; use another name for a new one")
+    def data(self, number: int, part: str, record: Mapping[str, Any]) -> bool:
+        """Note what data a worker has found; return whether the trial must stop because they are not the sweep's.
+
+        Then the whole sweep is interrupted: every trial reads them, and can go on when they are as they were.
+        """
+        if change := changed_data(self._study, part, DataRecord.of(record)):
+            self.fault = f"the data set has changed since the sweep began: {change}; {HINT}"
+            self._pause(number)
+            self.interrupt(self.fault)
             return True
         return self._stop_for_ending(number, self.records[number].epochs)
 

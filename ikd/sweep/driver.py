@@ -22,6 +22,7 @@ from ikd.sweep.proposals.anchors import anchor_proposals
 from ikd.sweep.records.ledger import ledger
 from ikd.sweep.records.text import duration, percent, readable
 from ikd.sweep.records.trials import TrialRecord, ranked
+from ikd.sweep.same_data import check_same_data
 from ikd.sweep.signals import Interrupts, StopNow, listening
 from ikd.sweep.storage.keeping import tidied
 from ikd.sweep.storage.objects import is_address
@@ -145,6 +146,7 @@ def run_sweep(  # noqa: PLR0913 - one keyword for each option of `ikd sweep`
         with driving(folder), held(files.runner.study, folder.name):
             study = open_study(folder, files, create=True)
             files = SweepFiles(budgeted(files.space, study, trials), files.recipe, files.runner)
+            check_same_data(study, files, training, home_folder)
             if warm_start is not None:
                 warm_up(study, files.space, warm_start, home_folder)
             write_files(folder, files)

@@ -141,9 +141,10 @@ class ReportHook(Hook):
             return
         # The loop counts the epoch after this hook's training epoch has ended, so `epoch` is the number finished.
         epoch, values, progress = runner.epoch, self._values(runner, dict(metrics or {})), self._progress
+        assert progress.data is not None
         if progress.note(epoch, values):
             info = {"epoch": epoch, "metrics": values, "recipe": self._recipe.as_dict()}
-            save(student_file(runner.model, classes=progress.classes, info=info), progress.folder.best)
+            save(student_file(runner.model, classes=progress.data.classes, info=info), progress.folder.best)
         # The log first: an epoch that a checkpoint holds is never without its numbers, whenever the process dies.
         progress.folder.note(epoch, values)
         goes_on = epoch < self._recipe.total_epochs  # nothing can go on from a finished training
@@ -180,8 +181,10 @@ class ReportHook(Hook):
 
     def _content(self, runner: Runner, values: Metrics) -> Content:
         progress = self._progress
+        assert progress.data is not None
         return {
             "fingerprint": progress.fingerprint,
+            "data": progress.data.as_dict(),
             "epoch": runner.epoch,
             "iteration": runner.iter,
             "metrics": values,

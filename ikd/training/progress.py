@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+from ikd.data import DataRecord
 from ikd.trial import Metrics, TrialFolder
 
 
@@ -16,7 +17,7 @@ class Progress:
         folder: of the trial.
         metric: that decides the best epoch.
         mode: `max` or `min`.
-        classes: of the data set.
+        data: what is trained on; None in the further processes of a trial, which write nothing.
         fingerprint: of the recipe.
         keep_epochs: epochs whose checkpoint stays are multiples of this, before the last; None keeps none.
         costs: of the student, the same in every report.
@@ -28,7 +29,7 @@ class Progress:
     folder: TrialFolder
     metric: str
     mode: str
-    classes: tuple[str, ...]
+    data: DataRecord | None
     fingerprint: str
     keep_epochs: int | None = None
     costs: Metrics = field(default_factory=dict)

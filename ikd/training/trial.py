@@ -59,9 +59,9 @@ def train(  # noqa: PLR0913 - as `run_trial`
     """Train a recipe from what was prepared for it; see `run_trial`."""
     directory.mkdir(parents=True, exist_ok=True)
     folder = TrialFolder(directory)
-    progress = Progress(folder, *objective, prepared.files.classes, recipe.fingerprint(), options.keep_epochs)
+    progress = Progress(folder, *objective, prepared.files.record(), recipe.fingerprint(), options.keep_epochs)
     progress.attack_seconds = sum(stage.attack_seconds for stage in prepared.stages)
-    start = find_start(recipe, progress, checkpoint, options.adopt)
+    start = find_start(recipe, progress, prepared.files, checkpoint, options.adopt)
     write_text(folder.recipe, yaml.safe_dump(recipe.as_dict(), sort_keys=False))
     share = max(1, (threads or torch.get_num_threads()) // options.processes)
     settle()
@@ -86,8 +86,7 @@ def train(  # noqa: PLR0913 - as `run_trial`
 
 def follow(task: Task) -> None:
     """Train as a further process of a trial."""
-    folder, classes = TrialFolder(task.directory), task.prepared.files.classes
-    progress = Progress(folder, *task.objective, classes, task.recipe.fingerprint())
+    progress = Progress(TrialFolder(task.directory), *task.objective, None, task.recipe.fingerprint())
     start = Start(load(task.start), task.start) if task.start is not None else None
     settle()
     with determinism(task.recipe):

@@ -41,6 +41,7 @@ ONLY_UNDER = {"ray": ("sweep/tune/",), "optuna": ("sweep/samplers/", "sweep/stud
 
 IN_SWEEP = (
     *("rebuild", "planning", "driver", "tune", "preflight", "extend", "measure", "status", "conductor", "budget"),
+    "same_data",
     *(
         "mirror",
         "stores",

@@ -80,6 +80,7 @@ class OneEpoch(ModuleType):
         self.reports = 0
 
     check = staticmethod(fake_training.check)
+    data_of = staticmethod(fake_training.data_of)
     resumable = staticmethod(fake_training.resumable)
     reset = staticmethod(fake_training.reset)
 

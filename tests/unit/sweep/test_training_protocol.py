@@ -68,7 +68,7 @@ def lacking(training: Any) -> list[str]:
 
 
 def test_every_double_is_compared() -> None:
-    assert MEMBERS == ["check", "prepare", "resumable", "run_trial", "reset"]
+    assert MEMBERS == ["check", "data_of", "prepare", "resumable", "run_trial", "reset"]
     assert sorted(doubles(ROOT)) == sorted(set(HERE) - {"ikd.training"}), "assign a new one to a `Training` above"
 
 

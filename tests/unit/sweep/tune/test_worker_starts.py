@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from ikd.config import Recipe
+from ikd.data import DataRecord
 from ikd.errors import CheckpointError, DiskFull
 from ikd.sweep.tune.worker import Job, Line, _train
 from ikd.trial import EpochReport, NotifyOf, Report, TrialOptions
-from tests.unit.sweep.fake_training import Prepared
+from tests.unit.sweep.fake_training import DATA, Prepared
 
 TORN = "torn"
 GOES_ON = "last.pth was cut short: the trial goes on from the epoch before"
@@ -32,6 +33,9 @@ class Training:
 
     def check(self, recipe: Recipe) -> None:
         pass
+
+    def data_of(self, recipe: Recipe) -> DataRecord:
+        return DATA
 
     def prepare(self, recipe: Recipe, progress: NotifyOf | None = None) -> Prepared:
         return Prepared()
