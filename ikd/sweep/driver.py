@@ -20,6 +20,7 @@ from ikd.sweep.mirror import mirror_all
 from ikd.sweep.preflight import check_training
 from ikd.sweep.proposals.anchors import anchor_proposals
 from ikd.sweep.records.ledger import ledger
+from ikd.sweep.records.teachers import said_of_teachers
 from ikd.sweep.records.text import duration, percent, readable
 from ikd.sweep.records.trials import TrialRecord, ranked
 from ikd.sweep.same_data import check_same_data
@@ -277,6 +278,8 @@ class _Drive:
         say = self._view.say
         if result.trials:
             self._console.print(ranking(result.trials, self._files.space))
+            for line in said_of_teachers(result.trials):
+                say(line)
             say(ledger(result.trials).render(self._files.runner.trial.gpus))
         spent = duration(self._conductor.wall_seconds)
         if result.state == "interrupted":

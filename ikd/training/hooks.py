@@ -23,7 +23,18 @@ from ikd.training.checkpoint import Content, save, save_last, student_file
 from ikd.training.progress import Progress
 from ikd.training.runner import trained_names
 from ikd.training.start import schedule_of
-from ikd.trial import ATTACK_SECONDS, LOSS, PULL, SHARE, TRAIN_SECONDS, VAL_SECONDS, EpochReport, Metrics, Report
+from ikd.trial import (
+    ATTACK_SECONDS,
+    LOSS,
+    PULL,
+    SHARE,
+    TEACHER,
+    TRAIN_SECONDS,
+    VAL_SECONDS,
+    EpochReport,
+    Metrics,
+    Report,
+)
 
 
 class PlaceHook(RuntimeInfoHook):
@@ -172,6 +183,7 @@ class ReportHook(Hook):
         if len(self._recipe.teachers.sequence) > 1:
             values["stage"] = float(self._stage + 1)
         values |= self._progress.costs
+        values |= {f"{TEACHER}{name}": score for name, score in self._progress.teachers.items()}
         values["lr"] = float(runner.optim_wrapper.get_lr()["lr"][0])
         values[TRAIN_SECONDS] = self._trained - self._started
         if self._progress.attack_seconds:

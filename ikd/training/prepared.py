@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from ikd.config import Recipe, StagePlan, Teacher, compares_maps, load_recipe
-from ikd.data import DataFiles
+from ikd.data import DataFiles, read_annotations
 from ikd.detectors import build_detector, freeze
 from ikd.errors import BadInput, refuse
 from ikd.training.levels import choose_levels
@@ -31,12 +31,14 @@ class PreparedStage:
         perturbations: folder of the store; None without the adversarial term.
         boxes: file of the boxes that drive masking enhancement; None without it.
         attack_seconds: what making the perturbations took; 0 where they were there.
+        score: bbox_mAP of the teacher on the validation part, 0..1; None when the student trains alone.
     """
 
     weights: Path | str | None = None
     perturbations: Path | None = None
     boxes: Path | None = None
     attack_seconds: float = 0.0
+    score: float | None = None
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ def check(recipe: Recipe, device: torch.device = CPU) -> DataFiles:
     """
     files = DataFiles.of(recipe)
     _check_length(recipe, files)
+    _check_truth(files)
     _check_outlines(recipe, files)
     for plan in recipe.stages:
         _check_stage(plan, files, device, sees=any(other.boxes_from == plan.teacher for other in recipe.stages))
@@ -153,6 +156,14 @@ def _check_outlines(recipe: Recipe, files: DataFiles) -> None:
 def _boxes_without_mask(annotations: Path, stamp: int) -> int:
     found = json.loads(annotations.read_text())["annotations"]
     return sum(not annotation.get("segmentation") for annotation in found)
+
+
+def _check_truth(files: DataFiles) -> None:
+    """Refuse a validation part by which nothing can be measured: its mAP would be no number."""
+    boxes = read_annotations(files.val)["annotations"]
+    if all(box.get("iscrowd") or box.get("ignore") for box in boxes):
+        got = f"all of its {len(boxes)} boxes are crowds or ignored" if boxes else "it has none"
+        raise BadInput(f"{files.val}: annotations: must hold a box to measure detectors by (iscrowd 0), but {got}")
 
 
 def _check_length(recipe: Recipe, files: DataFiles) -> None:

@@ -21,6 +21,7 @@ class Progress:
         fingerprint: of the recipe.
         keep_epochs: epochs whose checkpoint stays are multiples of this, before the last; None keeps none.
         costs: of the student, the same in every report.
+        teachers: mAP of each by name, the same in every report.
         attack_seconds: spent on perturbations before the training, and not reported yet.
         best_epoch: from 1; 0 before the first.
         best_metrics: of that epoch.
@@ -33,6 +34,7 @@ class Progress:
     fingerprint: str
     keep_epochs: int | None = None
     costs: Metrics = field(default_factory=dict)
+    teachers: Metrics = field(default_factory=dict)
     attack_seconds: float = 0.0
     best_epoch: int = 0
     best_metrics: Metrics = field(default_factory=dict)

@@ -32,6 +32,7 @@ from ikd.training.checkpoint import resumable
 from ikd.training.loaders import crafts_online
 from ikd.training.model import load_teacher
 from ikd.training.prepared import Prepared, PreparedStage, check, device_of, teacher_recipe
+from ikd.training.scores import teacher_score
 from ikd.training.trial import train
 from ikd.training.worker_state import determinism, reset, settle
 from ikd.trial import EpochReport, NotifyOf, TrialFolder
@@ -77,6 +78,12 @@ def _stage(recipe: Recipe, plan: StagePlan, files: DataFiles, progress: NotifyOf
         return PreparedStage()
     teacher = recipe.teachers.available[plan.teacher]
     weights = teacher_weights(recipe, teacher, files, progress)
+    watched = (
+        (lambda done, total: progress(f"teacher {plan.teacher} on the validation part", done, total))
+        if progress
+        else None
+    )
+    score = teacher_score(recipe, teacher, weights, files, watched)
     perturbations, boxes, seconds = None, None, 0.0
     if plan.recipe.adversarial.enabled and not crafts_online(plan.recipe):
         perturbations, seconds = _perturbations(plan.recipe, files, _loaded(recipe, teacher, weights, files), progress)
@@ -84,7 +91,7 @@ def _stage(recipe: Recipe, plan: StagePlan, files: DataFiles, progress: NotifyOf
         seeing = recipe.teachers.available[plan.boxes_from]
         seen_by = _loaded(recipe, seeing, teacher_weights(recipe, seeing, files, progress), files)
         boxes = teacher_boxes(recipe, files, seen_by, progress)
-    return PreparedStage(weights, perturbations, boxes, seconds)
+    return PreparedStage(weights, perturbations, boxes, seconds, score)
 
 
 def _loaded(recipe: Recipe, teacher: Teacher, weights: Path | str, files: DataFiles) -> torch.nn.Module:

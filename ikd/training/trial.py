@@ -18,6 +18,7 @@ from ikd.training.costs import measure_costs
 from ikd.training.prepared import Prepared
 from ikd.training.processes import Task, crew
 from ikd.training.progress import Progress
+from ikd.training.scores import said_of_teacher
 from ikd.training.stage import StageRun, build_runner
 from ikd.training.start import Start, find_start
 from ikd.training.worker_state import borrowed_process, determinism, reset, settle
@@ -61,8 +62,11 @@ def train(  # noqa: PLR0913 - as `run_trial`
     folder = TrialFolder(directory)
     progress = Progress(folder, *objective, prepared.files.record(), recipe.fingerprint(), options.keep_epochs)
     progress.attack_seconds = sum(stage.attack_seconds for stage in prepared.stages)
+    progress.teachers = _scores(recipe, prepared)
     start = find_start(recipe, progress, prepared.files, checkpoint, options.adopt)
     write_text(folder.recipe, yaml.safe_dump(recipe.as_dict(), sort_keys=False))
+    for name, score in progress.teachers.items():
+        _tell(progress, said_of_teacher(name, score, prepared.files))
     share = max(1, (threads or torch.get_num_threads()) // options.processes)
     settle()
     with tempfile.TemporaryDirectory(prefix="ikd-") as scratch:
@@ -82,6 +86,18 @@ def train(  # noqa: PLR0913 - as `run_trial`
         folder.previous.unlink(missing_ok=True)  # nothing comes that could need it
     ended = folder.logged().get(epochs, {})
     return TrialResult(progress.best_metrics, ended, progress.best_epoch, epochs, folder.best, folder.last)
+
+
+def _scores(recipe: Recipe, prepared: Prepared) -> Metrics:
+    """Return the mAP of each teacher whose was measured."""
+    stages = zip(recipe.stages, prepared.stages, strict=True)
+    return {plan.teacher: made.score for plan, made in stages if plan.teacher is not None and made.score is not None}
+
+
+def _tell(progress: Progress, text: str) -> None:
+    """Tell a person something of this trial, once."""
+    if progress.folder.remark(text):
+        say(text)
 
 
 def follow(task: Task) -> None:
@@ -109,8 +125,8 @@ def _train_stages(
         runner.start = start
         runner.check_start()
         said = runner.model.terms.said
-        if said and not get_rank() and progress.folder.remark(said):
-            say(said)
+        if said and not get_rank():
+            _tell(progress, said)
         if costs and not progress.costs:
             dataset = runner.val_dataloader.dataset
             progress.costs = measure_costs(costs, runner.model.student, dataset, progress.best_metrics)

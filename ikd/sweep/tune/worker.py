@@ -137,6 +137,8 @@ class _Attempt:
         try:
             self._run()
         except NonFiniteLoss as error:
+            if error.cause:  # no value of the search has done that, and none can mend it
+                return {"state": "failed", "reason": str(error)}
             return {"state": "diverged", "reason": str(error), "epoch": error.epoch}
         except BadInput as error:
             return {"state": "failed", "reason": str(error)}
