@@ -112,6 +112,7 @@ def train(
     from ikd.config import load_recipe, parse_sets
 
     loaded = load_recipe(recipe, parse_sets(sets or []))
+    from ikd.data import said_of_data
     from ikd.progress import show_progress
     from ikd.training import EpochReport, checkpoint_in, prepare, run_trial  # after the recipe is right: torch is slow
 
@@ -119,6 +120,8 @@ def train(
         typer.echo(report.line(loaded.total_epochs))
 
     checkpoint = checkpoint_in(to, resume=resume)
+    for line in said_of_data(loaded):
+        typer.echo(line)
     prepared = prepare(loaded, show_progress)
     result = run_trial(loaded, show, checkpoint, directory=to, prepared=prepared)
     best, last = (100 * metrics["bbox_mAP"] for metrics in (result.metrics, result.last_metrics))
@@ -137,10 +140,13 @@ def attack(
     """
     from ikd.attack import PerturbationStore
     from ikd.config import load_recipe, parse_sets
+    from ikd.data import said_of_data
     from ikd.progress import show_progress
     from ikd.training import perturb
 
     loaded = load_recipe(recipe, {"adversarial.enabled": True} | parse_sets(sets or []))
+    for line in said_of_data(loaded):
+        typer.echo(line)
     for teacher, folder in perturb(loaded, show_progress).items():
         typer.echo(PerturbationStore.open(folder).line(teacher))
         typer.echo(str(folder))
@@ -155,6 +161,9 @@ def export(
     ] = "best",
     register: Annotated[str | None, typer.Option(help="Also register as a version of this MLflow model.")] = None,
     onnx: Annotated[bool, typer.Option("--onnx", help="Also write student.onnx; needs pip install ikd[onnx].")] = False,
+    data_root: Annotated[
+        Path | None, typer.Option(help="Where the data set lies now; without it, where the recipe says.")
+    ] = None,
 ) -> None:
     """Write the best student as a plain mmdet config and checkpoint, re-evaluated, with a card.
 
@@ -162,7 +171,8 @@ def export(
     """
     from ikd.export import export_sweep, parse_pick
 
-    typer.echo(export_sweep(name, to, pick=parse_pick(pick), register=register, onnx=onnx).summary())
+    made = export_sweep(name, to, pick=parse_pick(pick), register=register, onnx=onnx, data_root=data_root)
+    typer.echo(made.summary())
 
 
 @app.command()

@@ -14,7 +14,18 @@ from filelock import FileLock
 
 from ikd.errors import refuse
 
-Kind = Literal["teachers", "perturbations", "boxes", "drawn", "checkpoints", "rehearsals", "fingerprints", "scores"]
+Kind = Literal[
+    "teachers",
+    "perturbations",
+    "boxes",
+    "drawn",
+    "checkpoints",
+    "rehearsals",
+    "checks",
+    "coco",
+    "fingerprints",
+    "scores",
+]
 
 
 def home() -> Path:

@@ -15,7 +15,7 @@ from mmcv.image import rescale_size
 from ikd.attack.images import TrainingImages
 from ikd.attack.packing import HEADER_BYTES, size_in
 from ikd.attack.store import PerturbationStore
-from ikd.data import image_digest, read_annotations
+from ikd.data import image_digest, indexed, on_disk
 from ikd.files import link_whole, write_text
 
 FORMAT = 3
@@ -34,7 +34,8 @@ def adopt(store: PerturbationStore, key: Mapping[str, Any], source: TrainingImag
         key: of `ikd.attack.perturbation_key`.
         source: the images and their size.
     """
-    images = read_annotations(source.annotations)["images"]
+    index = indexed(source.annotations)
+    images = [index.image(place) for place in range(len(index))]
     listed = json.dumps(sorted([image["id"], image["file_name"]] for image in images))
     shared = {name: value for name, value in key.items() if name not in ("format", "classes")}
     earlier = {"format": FORMAT, "images": hashlib.sha256(listed.encode()).hexdigest(), **shared}
@@ -47,7 +48,7 @@ def adopt(store: PerturbationStore, key: Mapping[str, Any], source: TrainingImag
     store.reopen()
     with contextlib.suppress(OSError):  # a read-only or full disk: they are made anew then, if they can be written
         for file, image in files.items():
-            link_whole(file, store.path_of(image_digest(source.images / image["file_name"])))
+            link_whole(file, store.path_of(image_digest(source.images / on_disk(image["file_name"]))))
         store.finish(before.summary())
         write_text(before.folder / TAKEN, json.dumps(store.folder.name))
     return store.complete

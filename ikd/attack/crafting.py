@@ -46,7 +46,8 @@ def perturbation_key(
         data_fingerprint: of the annotations and images (`ikd.data.fingerprint`). It says nothing about the order of
             classes, in which the teacher is asked for them, so that enters too.
     """
-    return {
+    turned = {} if source.orientation == "apply" else {"orientation": source.orientation}  # older stores have none
+    return turned | {
         "format": FORMAT,
         "teacher": weights_sha256(teacher),
         "data": data_fingerprint,

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ikd.data.coco import read_annotations
 from ikd.data.identity import file_stamp, fingerprint, settled
+from ikd.data.reader import indexed
 from ikd.files import write_text
 from ikd.home import cache, digest
 
@@ -106,8 +106,8 @@ def part_record(annotations: Path, images: Path) -> PartRecord:
     if stamp is not None:
         with contextlib.suppress(OSError, ValueError, TypeError):
             return PartRecord(**json.loads(kept.read_text()))
-    content = read_annotations(annotations)
-    record = PartRecord(fingerprint(annotations, images), len(content["images"]), len(content["annotations"]))
+    index = indexed(annotations)
+    record = PartRecord(fingerprint(annotations, images), len(index), len(index.boxes))
     if stamp is not None and _stamp(annotations, images) == stamp:
         with contextlib.suppress(OSError):  # a full or read-only disk costs time, no more
             kept.parent.mkdir(parents=True, exist_ok=True)

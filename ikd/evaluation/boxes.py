@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmdet.datasets import CocoDataset
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DefaultScope
 from numpy.typing import NDArray
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from ikd.augment import test_pipeline
 from ikd.config import Recipe
 from ikd.data import DataFiles, image_digest, part_of
+from ikd.data.reader.dataset import IndexedCocoDataset
 from ikd.detectors import boxes_only, head_row
 from ikd.evaluation.plain_mmdet import predictions
 from ikd.evaluation.reading import equal_sizes, read_ahead
@@ -66,9 +66,14 @@ def find_boxes(
 def _images(recipe: Recipe, files: DataFiles, teacher: Any) -> Any:
     """Return mmdet's data set of the training images as at test time."""
     bordered = head_row(getattr(teacher, "bbox_head", None)).reads_border
-    pipeline = test_pipeline(scale=recipe.input.scale, keep_ratio=recipe.input.keep_ratio, bordered=bordered)
+    pipeline = test_pipeline(
+        scale=recipe.input.scale,
+        keep_ratio=recipe.input.keep_ratio,
+        bordered=bordered,
+        orientation=recipe.data.orientation,
+    )
     with contextlib.redirect_stdout(io.StringIO()), DefaultScope.overwrite_default_scope("mmdet"):
-        return CocoDataset(**part_of(files, "train"), test_mode=True, pipeline=pipeline)
+        return IndexedCocoDataset(**part_of(files, "train"), test_mode=True, pipeline=pipeline)
 
 
 def bound_boxes(

@@ -13,8 +13,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ikd.config import Recipe, Runner, SearchSpace, SweepFiles
-from ikd.data import training_annotations
+from ikd.config import DRAWN, Recipe, Runner, SearchSpace, SweepFiles
+from ikd.data import said_of_data, training_annotations
 from ikd.errors import BadInput
 from ikd.home import at_home
 from ikd.sweep.driver import resolve, storage_of
@@ -52,6 +52,7 @@ class DryRun:
         stores: perturbations that are made for it, at most.
         levels: what is said of the levels that the base recipe distils; empty where nothing is, or the data are not
             there yet.
+        data: what is said of the data; empty where the drawn data set is not drawn yet.
     """
 
     name: str
@@ -68,6 +69,7 @@ class DryRun:
     checkpoints: int
     stores: Stores
     levels: str = ""
+    data: tuple[str, ...] = ()
 
     def seconds(self, epochs: float) -> float | None:
         """Return the time for a number of epochs, None when not measured."""
@@ -99,6 +101,7 @@ class DryRun:
             ("disk", self._disk()),
             *self.stores.lines(),
             *([("levels", self.levels)] if self.levels else []),
+            *(("data" if not number else "", line.removeprefix("data: ")) for number, line in enumerate(self.data)),
         ]
 
     def _distinct(self) -> str:
@@ -199,7 +202,20 @@ def dry_run(
         ),
         stores=stores,
         levels=_levels(files.recipe),
+        data=_data(files.recipe, folder.home),
     )
+
+
+def _data(recipe: Recipe, home: Path) -> tuple[str, ...]:
+    """Return what is said of the data, where they are there: nothing is drawn for it, and plans may come first.
+
+    Raises:
+        BadInput: the data cannot be trained on.
+    """
+    if not (annotations := training_annotations(recipe)).is_file():
+        return () if recipe.data.root == DRAWN else (f"not checked: {annotations} is not there",)
+    with at_home(home):
+        return tuple(said_of_data(recipe))
 
 
 def _levels(recipe: Recipe) -> str:

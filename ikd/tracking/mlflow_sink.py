@@ -90,7 +90,7 @@ class MlflowSink:
 
     def _connect(self) -> None:
         if self._client is None:
-            client = make_client(self.uri)
+            client = make_client(self.uri, self._artifact_root)
             self._experiment_id = get_experiment(client, self._experiment, self._artifact_root)
             self._client = client
 

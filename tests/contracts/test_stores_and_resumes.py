@@ -57,6 +57,8 @@ WHOLE = {
     "checkpoints": "downloads, named after their content",
     "rehearsals": "whether a step can be made; two images, nothing of which is kept",
     "fingerprints": "what files show, named after their times and sizes",
+    "checks": "what was found out of files, by their path, time and size",
+    "coco": "what one annotation file says, named after its content",
 }
 BY_ID = {
     "attack/difgsm.py": "random numbers of an image under attack; any are right",

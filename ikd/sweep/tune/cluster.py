@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray.job_config import JobConfig
 
 from ikd.config import Runner
 from ikd.errors import BadInput, JobError, first_line
 from ikd.files import remove_left_over
 from ikd.sweep.tune.environment import QUIET
+from ikd.world import import_path
 
 OBJECT_STORE_BYTES = 80 * 2**20  # nothing large goes through it; 75 MiB is Ray's least
 LONGEST_TEMP = 24
@@ -73,6 +75,7 @@ def _start(runner: Runner, folder: str) -> None:
                 log_to_driver=False,
                 logging_level="ERROR",
                 _temp_dir=folder,
+                job_config=_same_path(),
                 runtime_env=_quoted_python(),
             )
             return
@@ -90,7 +93,13 @@ def _joined_ray(runner: Runner) -> Iterator[None]:
             if address != "auto":  # Ray itself would knock for minutes where nobody answers
                 host, _, port = address.rpartition(":")
                 socket.create_connection((host, int(port)), timeout=ANSWER_SECONDS).close()
-            ray.init(address, log_to_driver=False, logging_level="ERROR", runtime_env={"env_vars": QUIET})
+            ray.init(
+                address,
+                log_to_driver=False,
+                logging_level="ERROR",
+                job_config=_same_path(),
+                runtime_env={"env_vars": QUIET},
+            )
         except (RuntimeError, ValueError, OSError, ImportError) as error:
             rule = "must be a Ray cluster that runs, reached from one of its nodes"
             advice = "a cluster with a token wants RAY_AUTH_MODE=token and the token here too"
@@ -99,6 +108,15 @@ def _joined_ray(runner: Runner) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _same_path() -> JobConfig:
+    """Have workers import from where this process does, in the same order.
+
+    Ray itself puts the folder in which the command was run first, whether this process imports from it or not, except
+    for jobs of its client; that is all that such a job differs in here. It puts one folder after the other in front.
+    """
+    return JobConfig(_client_job=True, _py_driver_sys_path=import_path()[::-1])
 
 
 def _quoted_python() -> dict[str, Any]:

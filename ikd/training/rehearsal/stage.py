@@ -21,7 +21,7 @@ from mmengine.registry import DefaultScope
 from ikd.attack import PerturbationStore, TrainingImages, attack_of, attacked_at_once, generate
 from ikd.augment import TeacherBoxes, content_of
 from ikd.config import Detector, Recipe, StagePlan
-from ikd.data import DataFiles, read_annotations
+from ikd.data import DataFiles, on_disk, read_annotations
 from ikd.detectors import LATE, quiet, training_position
 from ikd.distill import arrange
 from ikd.distill.detector import DistillDetector
@@ -141,7 +141,7 @@ class _Rehearsal:
     def _attack(self) -> Path:
         """Attack both images as `ikd attack` would, in one step; return the folder of the perturbations."""
         recipe = self.recipe
-        source = TrainingImages(self.files.train, self.files.train_images, recipe.input.scale, recipe.input.keep_ratio)
+        source = TrainingImages.of(recipe, self.files.train, self.files.train_images)
         store = PerturbationStore(self.scratch, {"rehearsal": True})
         attack = dataclasses.replace(attack_of(recipe), steps=1)
         size = min(COUNT, attacked_at_once(recipe))
@@ -171,7 +171,7 @@ class _Rehearsal:
         """Write boxes that cover half of each image: which ones the teacher would find changes no step."""
         file = self.scratch / "boxes.npz"
         images = read_annotations(self.files.train)["images"]
-        names = [content_of({"img_path": self.files.train_images / image["file_name"]}) for image in images]
+        names = [content_of({"img_path": self.files.train_images / on_disk(image["file_name"])}) for image in images]
         halves = [np.array([[0, 0, image["width"], image["height"] / 2, 1]], np.float32) for image in images]
         TeacherBoxes.write(file, dict(zip(names, halves, strict=True)))
         return file

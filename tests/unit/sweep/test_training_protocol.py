@@ -86,7 +86,7 @@ def test_what_lacks_a_member_or_a_parameter_is_told(tmp_path: Path) -> None:
         def run_trial(self, recipe: Any, report: Any, checkpoint: Any, *, directory: Any, **rest: Any) -> None: ...
 
     assert lacking(Rotten()) == [
-        "prepare(progress)", "resumable", "run_trial(objective)", "run_trial(threads)", "run_trial(prepared)",
+        "data_of", "prepare(progress)", "resumable", "run_trial(objective)", "run_trial(threads)", "run_trial(prepared)",
         "run_trial(options)", "reset",
     ]  # fmt: skip
     (tmp_path / "tests").mkdir()
