@@ -45,6 +45,17 @@ class StopTrial(Exception):
     """Raised by a report callback to end the trial here, cleanly."""
 
 
+def said_of_teacher(name: str, score: float) -> str:
+    """Return what a person is told of a teacher of this mAP (0..1) on the validation part."""
+    text = f"teacher {name}: mAP {100 * score:.1f} on the validation part"
+    if score < NEAR_ZERO:
+        text += (
+            "; warning: it sees next to nothing, so there is little to learn from it: look at its checkpoint, classes "
+        )
+        text += "and preprocessor, and at input.scale"
+    return text
+
+
 def pulls_text(metrics: Mapping[str, float]) -> str:
     """Write how hard terms pull, the detection loss being 1: `fgd 7.5, adversarial 12`."""
     pulls = {name.removeprefix(PULL): value for name, value in metrics.items() if name.startswith(PULL)}

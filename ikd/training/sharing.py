@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import json
 import time
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.registry import DefaultScope
+from mmengine.runner import Runner
 
 from ikd.attack import (
     PerturbationStore,
@@ -24,19 +28,21 @@ from ikd.attack import (
 from ikd.augment import TeacherBoxes, boxes_by_id
 from ikd.config import Recipe, StagePlan, Teacher
 from ikd.data import DataFiles, perturbed
-from ikd.detectors import weights_sha256
+from ikd.detectors import boxes_only, fetch, weights_sha256
 from ikd.distill import check_precision
 from ikd.errors import CheckpointError, DataError, refuse
-from ikd.evaluation import bound_boxes, find_boxes
+from ikd.evaluation import bound_boxes, find_boxes, run
+from ikd.files import sha256, write_text
 from ikd.home import cache, digest, entry
 from ikd.training.checkpoint import resumable
-from ikd.training.loaders import crafts_online
-from ikd.training.model import load_teacher
+from ikd.training.loaders import crafts_online, val_loader
+from ikd.training.model import load_teacher, model_config
 from ikd.training.prepared import Prepared, PreparedStage, check, device_of, teacher_recipe
-from ikd.training.scores import teacher_score
 from ikd.training.trial import train
 from ikd.training.worker_state import determinism, reset, settle
-from ikd.trial import EpochReport, NotifyOf, TrialFolder
+from ikd.trial import EpochReport, Notify, NotifyOf, TrialFolder
+
+_SCORE = 1  # raise when another number is measured
 
 
 def prepare(recipe: Recipe, progress: NotifyOf | None = None) -> Prepared:
@@ -84,7 +90,7 @@ def _stage(recipe: Recipe, plan: StagePlan, files: DataFiles, progress: NotifyOf
         if progress
         else None
     )
-    score = teacher_score(recipe, teacher, weights, files, watched)
+    score = _score(recipe, teacher, weights, files, watched)
     perturbations, boxes, seconds = None, None, 0.0
     if plan.recipe.adversarial.enabled and not crafts_online(plan.recipe):
         perturbations, seconds = _perturbations(plan.recipe, files, _loaded(recipe, teacher, weights, files), progress)
@@ -97,6 +103,56 @@ def _stage(recipe: Recipe, plan: StagePlan, files: DataFiles, progress: NotifyOf
 
 def _loaded(recipe: Recipe, teacher: Teacher, weights: Path | str, files: DataFiles) -> torch.nn.Module:
     return load_teacher(teacher, weights, files.classes).to(device_of(recipe))
+
+
+def _score(
+    recipe: Recipe, teacher: Teacher, weights: Path | str, files: DataFiles, progress: Notify | None
+) -> float | None:
+    """Return a teacher's bbox_mAP on the validation part at the size that it teaches at; measured once for its content.
+
+    Args:
+        recipe: says the size of the images, and the device.
+        teacher: which detector it is.
+        weights: its checkpoint.
+        files: data of the recipe.
+        progress: called with images done and images to do, where it is measured now.
+
+    Returns:
+        0..1; None where the checkpoint cannot be read, which is refused when it is loaded for the training.
+    """
+    try:
+        source = weights if isinstance(weights, Path) else _local(weights)
+        content = {
+            "format": _SCORE,
+            "weights": sha256(source),
+            "detector": repr(model_config(teacher, files.classes).to_dict()),
+            "data": files.record().val.fingerprint,
+            "classes": files.classes,
+            "input": [list(recipe.input.scale), recipe.input.keep_ratio, recipe.data.orientation],
+        }
+        with entry("scores", f"{digest(content)}.json") as file:
+            if not file.is_file():
+                write_text(file, json.dumps({"bbox_mAP": _measured(recipe, teacher, weights, files, progress)}))
+            return float(json.loads(file.read_text())["bbox_mAP"])
+    except (CheckpointError, OSError):
+        return None
+
+
+def _local(weights: str) -> Path:
+    """Return the file of a checkpoint, downloaded where it is a URL."""
+    return fetch(weights, cache("checkpoints")) if "://" in weights else Path(weights).expanduser()
+
+
+def _measured(
+    recipe: Recipe, teacher: Teacher, weights: Path | str, files: DataFiles, progress: Notify | None
+) -> float:
+    with torch.random.fork_rng(devices=[]):
+        detector = load_teacher(teacher, weights, files.classes).to(device_of(recipe))
+        with DefaultScope.overwrite_default_scope("mmdet"), contextlib.redirect_stdout(io.StringIO()):
+            loader = Runner.build_dataloader(val_loader(recipe, files, detector))
+        with boxes_only(detector):
+            metrics = run(detector, loader, files.val, kinds=("bbox",), progress=progress)
+    return metrics["bbox_mAP"]
 
 
 def teacher_weights(recipe: Recipe, teacher: Teacher, files: DataFiles, progress: NotifyOf | None) -> Path | str:

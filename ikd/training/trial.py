@@ -18,11 +18,10 @@ from ikd.training.costs import measure_costs
 from ikd.training.prepared import Prepared
 from ikd.training.processes import Task, crew
 from ikd.training.progress import Progress
-from ikd.training.scores import said_of_teacher
 from ikd.training.stage import StageRun, build_runner
 from ikd.training.start import Start, find_start
 from ikd.training.worker_state import borrowed_process, determinism, reset, settle
-from ikd.trial import NO_OPTIONS, Metrics, Report, StopTrial, TrialFolder, TrialOptions
+from ikd.trial import NO_OPTIONS, Metrics, Report, StopTrial, TrialFolder, TrialOptions, said_of_teacher
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ def train(  # noqa: PLR0913 - as `run_trial`
     start = find_start(recipe, progress, prepared.files, checkpoint, options.adopt)
     write_text(folder.recipe, yaml.safe_dump(recipe.as_dict(), sort_keys=False))
     for name, score in progress.teachers.items():
-        _tell(progress, said_of_teacher(name, score, prepared.files))
+        _tell(progress, said_of_teacher(name, score))
     share = max(1, (threads or torch.get_num_threads()) // options.processes)
     settle()
     with tempfile.TemporaryDirectory(prefix="ikd-") as scratch:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ikd.sweep.records.trials import TrialRecord
-from ikd.trial import NEAR_ZERO, TEACHER
+from ikd.trial import NEAR_ZERO, TEACHER, said_of_teacher
 
 LEAST_SHARE = 0.9
 """A teacher below this share of the mAP that the student reaches alone is warned of: there is little it could teach."""
@@ -30,11 +30,7 @@ def said_of_teachers(records: Sequence[TrialRecord]) -> list[str]:
 
 
 def _line(name: str, score: float, alone: float) -> str:
-    text = f"teacher {name}: mAP {100 * score:.1f} on the validation part"
-    if score < NEAR_ZERO:
-        return (
-            f"{text}; warning: it sees next to nothing: look at its checkpoint, classes, preprocessor and input.scale"
-        )
-    if score < LEAST_SHARE * alone:
+    text = said_of_teacher(name, score)
+    if NEAR_ZERO <= score < LEAST_SHARE * alone:
         text += f"; warning: below {LEAST_SHARE:g} of the {100 * alone:.1f} that the student reaches alone"
     return text

@@ -86,8 +86,8 @@ def test_what_lacks_a_member_or_a_parameter_is_told(tmp_path: Path) -> None:
         def run_trial(self, recipe: Any, report: Any, checkpoint: Any, *, directory: Any, **rest: Any) -> None: ...
 
     assert lacking(Rotten()) == [
-        "data_of", "prepare(progress)", "resumable", "run_trial(objective)", "run_trial(threads)", "run_trial(prepared)",
-        "run_trial(options)", "reset",
+        "data_of", "prepare(progress)", "resumable", "run_trial(objective)", "run_trial(threads)",
+        "run_trial(prepared)", "run_trial(options)", "reset",
     ]  # fmt: skip
     (tmp_path / "tests").mkdir()
     (tmp_path / "tests" / "new.py").write_text("class A:\n def run_trial(self): ...\ndef run_trial(): ...\n")
