@@ -23,6 +23,7 @@ Kind = Literal[
     "rehearsals",
     "checks",
     "coco",
+    "costs",
     "fingerprints",
     "scores",
 ]

@@ -23,21 +23,20 @@ TAKEN = "taken.json"
 """Beside files named by ids: which store has taken them over. What they are of is then known, and nobody else's."""
 
 
-def adopt(store: PerturbationStore, key: Mapping[str, Any], source: TrainingImages) -> bool:
+def adopt(store: PerturbationStore, source: TrainingImages) -> bool:
     """Take over the perturbations that were made for the same images, ids and names before, as links; tell whether.
 
     That store was named after all that this one's key says, but for the classes' order, and after ids and file names.
     Which content lay under which id it does not say, so each file must at least have its image's size.
 
     Args:
-        store: incomplete, with `key`.
-        key: of `ikd.attack.perturbation_key`.
+        store: incomplete, with the key of `ikd.attack.perturbation_key`.
         source: the images and their size.
     """
     index = indexed(source.annotations)
     images = [index.image(place) for place in range(len(index))]
     listed = json.dumps(sorted([image["id"], image["file_name"]] for image in images))
-    shared = {name: value for name, value in key.items() if name not in ("format", "classes")}
+    shared = {name: value for name, value in store.key.items() if name not in ("format", "classes")}
     earlier = {"format": FORMAT, "images": hashlib.sha256(listed.encode()).hexdigest(), **shared}
     before = PerturbationStore(store.folder.parent, earlier)
     if not before.complete or (before.folder / TAKEN).exists():

@@ -63,6 +63,12 @@ class PerturbationStore:
             )
         return store
 
+    @property
+    def key(self) -> dict[str, Any]:
+        """Everything the perturbations depend on."""
+        key: dict[str, Any] = json.loads(self._key)
+        return key
+
     def __len__(self) -> int:
         return sum(1 for _ in self.folder.glob(f"*{_SUFFIX}"))
 

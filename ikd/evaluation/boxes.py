@@ -52,6 +52,8 @@ def find_boxes(
     dataset = _images(recipe, files, teacher)
     wanted = range(len(dataset)) if wanted is None else wanted
     found: dict[str, NDArray[np.float32]] = {}
+    if progress is not None:
+        progress(0, len(wanted))
     samples = read_ahead(dataset, wanted, workers=recipe.schedule.workers)
     batches = map(pseudo_collate, equal_sizes(samples, recipe.schedule.batch_size))
     with boxes_only(teacher):

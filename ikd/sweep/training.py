@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
 from ikd.config import Recipe
 from ikd.data import DataRecord
 from ikd.data import data_of as own_data
-from ikd.trial import NotifyOf, Report, TrialOptions
+from ikd.trial import NotifyOf, Report, Shared, Timed, TrialOptions
 
 OWN = "ikd.training"
 
@@ -22,6 +23,9 @@ class Training(Protocol):
 
     def data_of(self, recipe: Recipe) -> DataRecord:
         """Say what the data of a recipe show now."""
+
+    def found(self, recipe: Recipe) -> tuple[Shared, ...]:
+        """Return what `prepare` would make, in its order, and how much of it is there; make nothing."""
 
     def prepare(self, recipe: Recipe, progress: NotifyOf | None = None) -> Any:
         """Make what a trial starts from."""
@@ -42,6 +46,9 @@ class Training(Protocol):
         options: TrialOptions,
     ) -> object:
         """Train one recipe."""
+
+    def timed(self, recipe: Recipe, threads: int, say: Callable[[str], None]) -> Iterator[Timed]:
+        """Measure what a sweep over a recipe is made of, and keep nothing."""
 
     def reset(self) -> None:
         """Leave the process as it was before the trial."""

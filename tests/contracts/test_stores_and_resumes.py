@@ -58,6 +58,7 @@ WHOLE = {
     "rehearsals": "whether a step can be made; two images, nothing of which is kept",
     "fingerprints": "what files show, named after their times and sizes",
     "checks": "what was found out of files, by their path, time and size",
+    "costs": "what things took",
     "coco": "what one annotation file says, named after its content",
 }
 BY_ID = {

@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 ORDER = (
     *(
+        "__main__",
         "cli",
         "doctor",
         "export",
@@ -40,11 +41,24 @@ ONLY_UNDER = {"ray": ("sweep/tune/",), "optuna": ("sweep/samplers/", "sweep/stud
 """How the paths of the files begin that alone may import a package."""
 
 IN_SWEEP = (
-    *("rebuild", "planning", "driver", "tune", "preflight", "extend", "measure", "status", "conductor", "budget"),
+    *(
+        "rebuild",
+        "planning",
+        "driver",
+        "tune",
+        "preflight",
+        "extend",
+        "measure",
+        "look",
+        "status",
+        "conductor",
+        "budget",
+    ),
     "same_data",
     *(
         "mirror",
         "stores",
+        "forecast",
         "proposals",
         "schedulers",
         "samplers",

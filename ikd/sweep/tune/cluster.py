@@ -21,6 +21,7 @@ from ray.job_config import JobConfig
 from ikd.config import Runner
 from ikd.errors import BadInput, JobError, first_line
 from ikd.files import remove_left_over
+from ikd.progress import Loudness, library_level, loudness
 from ikd.sweep.tune.environment import QUIET
 from ikd.world import import_path
 
@@ -72,8 +73,8 @@ def _start(runner: Runner, folder: str) -> None:
                 num_cpus=cpus,
                 include_dashboard=False,
                 object_store_memory=OBJECT_STORE_BYTES,
-                log_to_driver=False,
-                logging_level="ERROR",
+                log_to_driver=loudness() is Loudness.VERBOSE,
+                logging_level=library_level(),
                 _temp_dir=folder,
                 job_config=_same_path(),
                 runtime_env=_quoted_python(),
@@ -95,8 +96,8 @@ def _joined_ray(runner: Runner) -> Iterator[None]:
                 socket.create_connection((host, int(port)), timeout=ANSWER_SECONDS).close()
             ray.init(
                 address,
-                log_to_driver=False,
-                logging_level="ERROR",
+                log_to_driver=loudness() is Loudness.VERBOSE,
+                logging_level=library_level(),
                 job_config=_same_path(),
                 runtime_env={"env_vars": QUIET},
             )

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ikd.config import Recipe
+from ikd.config import Recipe, from_here
 from ikd.errors import BadInput, DiskFull, JobError, NonFiniteLoss, first_line
 from ikd.sweep.same_data import part_name
 from ikd.sweep.storage.store import TrialStore, open_store
@@ -59,6 +59,7 @@ class Line:
         self._send = send
         self.stopped = False
         self._last_note = 0.0
+        self._making = ""
 
     def __call__(self, kind: str, **content: Any) -> None:
         """Send a message; returns when the driver has dealt with it.
@@ -75,10 +76,11 @@ class Line:
             raise
 
     def note(self, what: str, done: int, total: int) -> None:
-        """Say what is being made, at most every two seconds."""
-        if time.monotonic() - self._last_note >= NOTE_PERIOD_SECONDS:
-            self._last_note = time.monotonic()
-            self("note", text=f"{what} {done}/{total}")
+        """Say what is being made: when it begins, when it is done, and at most every two seconds between."""
+        turns = what != self._making or done >= total
+        if turns or time.monotonic() - self._last_note >= NOTE_PERIOD_SECONDS:
+            self._last_note, self._making = time.monotonic(), what
+            self("note", text=f"{what} {done}/{total}", making=(what, done, total))
 
 
 def train(config: Mapping[str, Any], *, job: Job) -> None:
@@ -166,9 +168,9 @@ class _Attempt:
             options = replace(options, adopt=other)
         begins = checkpoint is None and options.adopt is None
         self._note_torn(checkpoint, begins)
+        prepared = self.training.prepare(self.recipe, self.line.note) if begins else None
         record = self.training.data_of(self.recipe)
         self.line("data", part=part_name(self.recipe), record=record.as_dict())
-        prepared = self.training.prepare(self.recipe, self.line.note) if begins else None
         earlier = 0.0 if begins else self._tell_logged()
         began = time.monotonic()
 
@@ -222,16 +224,17 @@ def tune_trainable(recipe: Recipe) -> Callable[[dict[str, Any]], None]:
     For a script of your own: `ray.tune.Tuner(tune_trainable(recipe), param_space={"distill.mgd.alpha":
     ray.tune.loguniform(1e-6, 1e-4)})`. The config's keys are dotted recipe fields, as in the search-space files. Every
     epoch is reported with its metrics (`bbox_mAP`, `loss/total`, ...) and a Tune checkpoint, so that retries, pausing
-    schedulers and `Tuner.restore` go on from the last epoch.
+    schedulers and `Tuner.restore` go on from the last epoch. Relative paths in the config start from the folder in
+    which this is called: Ray Tune changes it for its trials.
 
     Raises (inside the trial):
         BadInput: a name is no recipe field, or a value does not fit it.
         NonFiniteLoss: the trial diverged.
     """
-    plain = recipe.as_dict()
+    plain, here = recipe.as_dict(), Path.cwd()
 
     def trainable(config: dict[str, Any]) -> None:
-        train_plain(plain, config)
+        train_plain(plain, {name: from_here(name, value, here) for name, value in config.items()})
 
     return trainable
 

@@ -8,11 +8,14 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from ikd.config import Recipe
+from ikd.config import Recipe, SweepFiles
 from ikd.data import DataRecord, PartRecord
+from ikd.sweep.conductor import Conductor
+from ikd.sweep.forecast.course import Course
 from ikd.sweep.study.database import open_storage
+from ikd.tracking import NullTracker
 from tests.unit.sweep.conftest import OpenStudy, make_runner, make_space
-from tests.unit.sweep.player import Death, DyingStudy, Worker, conduct, play
+from tests.unit.sweep.player import Death, DyingStudy, SilentWatcher, Worker, conduct, play
 
 
 def outcome(study: Any) -> list[tuple[Any, ...]]:
@@ -208,3 +211,20 @@ def test_changed_data_interrupt_the_sweep_and_fail_nothing(open_study: OpenStudy
 def record(*classes: str, boxes: int = 5) -> dict[str, Any]:
     part = PartRecord(f"content {boxes}", images=3, boxes=boxes)
     return DataRecord(classes, part, part).as_dict()
+
+
+def test_a_course_is_noted_beside_the_study(open_study: OpenStudy, recipe: Recipe) -> None:
+    course = Course()
+    files = SweepFiles(make_space(), recipe, make_runner())
+    conductor = Conductor(files, study=open_study(), watcher=SilentWatcher(), tracker=NullTracker(), course=course)
+    trial = conductor.next_trial()
+    assert trial is not None
+    conductor.started(0, conductor.records[0].fingerprint)
+    conductor.note(0, "teacher big 1/4", making=("teacher big", 1, 4))
+    conductor.note(0, "last.pth was cut short")
+    conductor.data(0, "part", record("a"))
+    conductor.end(0, "failed", "why")
+    conductor.closed(0)
+    told = [(event.what, event.trial, event.item, event.done, event.total) for event in course.events]
+    plain = [("prepared", 0, "", 0, 0), ("left", 0, "", 0, 0)]
+    assert told == [("given", 0, "", 0, 0), ("start", 0, "", 0, 0), ("making", 0, "teacher big", 1, 4), *plain]

@@ -1,4 +1,4 @@
-"""The `ikd` command: parse, call one public function, print. No logic lives here."""
+"""The `ikd` command: its options, and what runs, trains, checks and exports."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 
+from ikd.cli import look, recipes
+from ikd.cli.arguments import Name, Sets
 from ikd.errors import BadInput, IkdError
+from ikd.progress import Loudness, set_loudness
 
 app = typer.Typer(
     help="Search for the recipe that distils a big detector into a small one best.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -25,16 +27,38 @@ app.add_typer(space_app, name="space")
 track_app = typer.Typer(help="The tracker's copy of sweeps.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(track_app, name="track")
 
-Sets = Annotated[
-    list[str] | None, typer.Option("--set", help="Fix a recipe field, e.g. --set data.root=my/coco. Repeatable.")
-]
-Name = Annotated[str, typer.Argument(help="Name of a sweep.")]
+recipe_app = typer.Typer(help="Look at shipped recipes, and at your own.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(recipe_app, name="recipe")
+recipe_app.command("list")(recipes.list_recipes)
+recipe_app.command("show")(recipes.show_recipe)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from ikd import __version__
+
+        typer.echo(f"ikd {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors only, no progress.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print what mmdet and Ray say, too.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """Search for the recipe that distils a big detector into a small one best."""
+    if quiet and verbose:
+        raise BadInput("ikd: --quiet: must not come with --verbose")
+    set_loudness(Loudness.QUIET if quiet else Loudness.VERBOSE if verbose else Loudness.USUAL)
 
 
 def main() -> None:
     """Run the command; a known error is one message and its exit status, never a traceback."""
     try:
-        app()
+        app(prog_name="ikd")
     except IkdError as error:
         Console(stderr=True, soft_wrap=True, highlight=False).print(f"error: {error}", markup=False)
         sys.exit(error.exit_status)
@@ -64,27 +88,34 @@ def sweep(
     from ikd import sweep as sweeps
     from ikd.config import parse_sets
     from ikd.errors import BadInput
+    from ikd.progress import Steps, working
 
     values = parse_sets(sets or [])
     if measure and not dry_run:
         raise BadInput("--measure: must come with --dry-run")
     if dry_run:
-        plan = sweeps.dry_run(space, runner=runner, name=name, values=values, trials=trials, measure=measure)
+        with Steps() as steps:
+            steps.next("looking at what is there")
+            try:
+                plan = sweeps.dry_run(
+                    space, runner=runner, name=name, values=values, trials=trials, measure=measure, progress=steps.next
+                )
+            except KeyboardInterrupt:
+                steps.done()
+                typer.echo("interrupted; what was measured is kept for the next dry run")
+                raise typer.Exit(130) from None
         sweeps.wide_console().print(plan.render())
         return
-    result = sweeps.run_sweep(space, runner=runner, name=name, values=values, trials=trials, warm_start=warm_start)
+    with working("loading what runs a sweep"):
+        run_sweep = sweeps.run_sweep
+    result = run_sweep(space, runner=runner, name=name, values=values, trials=trials, warm_start=warm_start)
     raise typer.Exit(result.exit_status)
 
 
-@app.command()
-def status(name: Name) -> None:
-    """Show the trials of a sweep, running or not, ranked against the anchors.
-
-    Example: ikd status mine
-    """
-    from ikd.sweep import sweep_status, wide_console
-
-    wide_console().print(sweep_status(name).render())
+app.command("status")(look.status)
+app.command("list")(look.list_sweeps)
+app.command("show")(look.show)
+app.command("compare")(look.compare)
 
 
 @app.command()
@@ -112,18 +143,28 @@ def train(
     from ikd.config import load_recipe, parse_sets
 
     loaded = load_recipe(recipe, parse_sets(sets or []))
-    from ikd.data import said_of_data
-    from ikd.progress import show_progress
-    from ikd.training import EpochReport, checkpoint_in, prepare, run_trial  # after the recipe is right: torch is slow
+    from ikd.progress import Steps, say
 
-    def show(report: EpochReport) -> None:
-        typer.echo(report.line(loaded.total_epochs))
+    with Steps() as steps:
+        steps.next("loading what trains")
+        from ikd.data import said_of_data
+        from ikd.training import EpochReport, checkpoint_in, prepare, run_trial  # after the recipe is right: it is slow
 
-    checkpoint = checkpoint_in(to, resume=resume)
-    for line in said_of_data(loaded):
-        typer.echo(line)
-    prepared = prepare(loaded, show_progress)
-    result = run_trial(loaded, show, checkpoint, directory=to, prepared=prepared)
+        def show(report: EpochReport) -> None:
+            steps.done()
+            say(report.line(loaded.total_epochs))
+            if report.epoch < loaded.total_epochs:
+                steps.next(f"epoch {report.epoch + 1}")
+
+        checkpoint = checkpoint_in(to, resume=resume)
+        said = said_of_data(loaded)
+        steps.done()
+        for line in said:
+            say(line)
+        steps.next("trying the recipe on two images")
+        prepared = prepare(loaded, steps.count)
+        steps.next("training to the first validation")
+        result = run_trial(loaded, show, checkpoint, directory=to, prepared=prepared)
     best, last = (100 * metrics["bbox_mAP"] for metrics in (result.metrics, result.last_metrics))
     typer.echo(f"best mAP {best:.1f} at epoch {result.best_epoch}: {result.best}")
     typer.echo(f"last mAP {last:.1f} at epoch {result.epochs}")
@@ -134,20 +175,29 @@ def attack(
     recipe: Annotated[str, typer.Argument(help="Shipped recipe name, or a recipe file.")],
     sets: Sets = None,
 ) -> None:
-    """Make the perturbations of a recipe's teachers, and say how well they fool them.
+    """Make the perturbations of a recipe's teachers.
+
+    Says how well they fool the teachers.
 
     Example: ikd attack drawn_r18 --set attack.eps=4
     """
-    from ikd.attack import PerturbationStore
     from ikd.config import load_recipe, parse_sets
-    from ikd.data import said_of_data
-    from ikd.progress import show_progress
-    from ikd.training import perturb
+    from ikd.progress import Steps
 
     loaded = load_recipe(recipe, {"adversarial.enabled": True} | parse_sets(sets or []))
-    for line in said_of_data(loaded):
-        typer.echo(line)
-    for teacher, folder in perturb(loaded, show_progress).items():
+    with Steps() as steps:
+        steps.next("loading what attacks")
+        from ikd.attack import PerturbationStore
+        from ikd.data import said_of_data
+        from ikd.training import perturb
+
+        said = said_of_data(loaded)
+        steps.done()
+        for line in said:
+            typer.echo(line)
+        steps.next("trying the recipe on two images")
+        folders = perturb(loaded, steps.count)
+    for teacher, folder in folders.items():
         typer.echo(PerturbationStore.open(folder).line(teacher))
         typer.echo(str(folder))
 
@@ -165,14 +215,23 @@ def export(
         Path | None, typer.Option(help="Where the data set lies now; without it, where the recipe says.")
     ] = None,
 ) -> None:
-    """Write the best student as a plain mmdet config and checkpoint, re-evaluated, with a card.
+    """Write the best student for plain mmdet.
+
+    A config and a checkpoint, evaluated again, with a card.
 
     Example: ikd export mine --to student
     """
-    from ikd.export import export_sweep, parse_pick
+    from ikd.progress import Steps
 
-    made = export_sweep(name, to, pick=parse_pick(pick), register=register, onnx=onnx, data_root=data_root)
-    typer.echo(made.summary())
+    with Steps() as steps:
+        steps.next("loading what exports")
+        from ikd.export import export_sweep, parse_pick
+
+        chosen = parse_pick(pick)
+        exported = export_sweep(
+            name, to, pick=chosen, register=register, onnx=onnx, data_root=data_root, progress=steps.count
+        )
+    typer.echo(exported.summary())
 
 
 @app.command()
@@ -182,21 +241,27 @@ def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 5000) -> 
     Example: ikd ui --port 5001
     """
     from ikd.home import home
-    from ikd.tracking import serve_ui
+    from ikd.progress import working
+
+    with working("loading MLflow"):
+        from ikd.tracking import serve_ui
 
     raise typer.Exit(serve_ui(home(), port=port))
 
 
 @app.command()
 def doctor() -> None:
-    """Report versions, GPU, kernels and disk, and what to do about each fault.
+    """Report versions, GPU, kernels and disk.
+
+    With what to do about each fault.
 
     Example: ikd doctor
     """
     from ikd.doctor import diagnose, exit_status, render
-    from ikd.progress import wide_console
+    from ikd.progress import wide_console, working
 
-    checks = diagnose()
+    with working("looking at this machine"):
+        checks = diagnose()
     wide_console().print(render(checks))
     raise typer.Exit(exit_status(checks))
 
@@ -206,7 +271,9 @@ def space_show(
     space: Annotated[Path, typer.Argument(help="Search-space file.")],
     sets: Sets = None,
 ) -> None:
-    """Print a search space as a table: what varies, how, when, and what the paper has.
+    """Print a search space as a table.
+
+    What varies, how, when, and what the paper has.
 
     Example: ikd space show search_spaces/ikd.yaml
     """
@@ -236,13 +303,17 @@ def track_rebuild(
     name: Name,
     fresh: Annotated[bool, typer.Option("--fresh", help="Delete the runs that are there first.")] = False,
 ) -> None:
-    """Write a sweep to its tracker again, from its study: after a tracker was lost, moved or edited.
+    """Write a sweep to its tracker again, from its study.
+
+    After a tracker was lost, moved or edited.
 
     Example: ikd track rebuild mine
     """
+    from ikd.progress import working
     from ikd.sweep import rebuild_tracking
 
-    made = rebuild_tracking(name, fresh=fresh)
+    with working(f"writing {name} to its tracker"):
+        made = rebuild_tracking(name, fresh=fresh)
     typer.echo(f"{name}: {made.trials} runs with {made.reports} epochs are at {made.uri}")
 
 
@@ -257,7 +328,9 @@ def data_check(
     ] = None,
     sets: Sets = None,
 ) -> None:
-    """Find what would stop or spoil a training; print boxes by size and a fingerprint.
+    """Find what would stop or spoil a training.
+
+    Prints boxes by size and a fingerprint, too.
 
     Example: ikd data check my/coco --train annotations/instances_train2017.json --images train2017,val2017
     Example: ikd data check my/coco --recipe small_r18 --set augment.area_threshold=2304
@@ -270,9 +343,12 @@ def data_check(
         raise BadInput("ikd data check: needs the folder of a data set, or --recipe")
     if sets:
         raise BadInput("ikd data check: --set goes only with --recipe")
-    from ikd.data import check_dataset, parse_images
+    from ikd.progress import working
 
-    report = check_dataset(directory, **named | {"images": parse_images(named["images"])} if images else named)
+    with working(f"checking {directory}"):
+        from ikd.data import check_dataset, parse_images
+
+        report = check_dataset(directory, **named | {"images": parse_images(named["images"])} if images else named)
     typer.echo(str(report))
     raise typer.Exit(report.exit_status)
 
@@ -285,12 +361,14 @@ def _check_for(name: str, directory: Path | None, named: dict[str, str], sets: l
     from ikd.augment import branches_of
     from ikd.config import load_recipe, parse_sets
     from ikd.data import check_recipe_data
+    from ikd.progress import working
 
     root = {} if directory is None else {"data.root": str(directory)}
     loaded = load_recipe(name, parse_sets(sets or []) | root)
-    report = check_recipe_data(loaded)
+    with working(f"checking the data of {loaded.name}"):
+        report = check_recipe_data(loaded)
+        found = [str(one) for one in branches_of(loaded)] if report.ok else []
     typer.echo(str(report))
-    found = [str(one) for one in branches_of(loaded)] if report.ok else []
     typer.echo("\n".join(found) if found or not report.ok else f"recipe {loaded.name} has neither noise nor crop")
     raise typer.Exit(report.exit_status)
 
@@ -310,7 +388,3 @@ def data_draw(
     from ikd.data import draw_dataset
 
     typer.echo(str(draw_dataset(directory, num_train=train_images, num_val=val_images, size_px=size, seed=seed)))
-
-
-if __name__ == "__main__":
-    main()
