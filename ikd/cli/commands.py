@@ -88,15 +88,27 @@ def sweep(
     from ikd import sweep as sweeps
     from ikd.config import parse_sets
     from ikd.errors import BadInput
+    from ikd.progress import Steps, working
 
     values = parse_sets(sets or [])
     if measure and not dry_run:
         raise BadInput("--measure: must come with --dry-run")
     if dry_run:
-        plan = sweeps.dry_run(space, runner=runner, name=name, values=values, trials=trials, measure=measure)
+        with Steps() as steps:
+            steps.next("looking at what is there")
+            try:
+                plan = sweeps.dry_run(
+                    space, runner=runner, name=name, values=values, trials=trials, measure=measure, progress=steps.next
+                )
+            except KeyboardInterrupt:
+                steps.done()
+                typer.echo("interrupted; what was measured is kept for the next dry run")
+                raise typer.Exit(130) from None
         sweeps.wide_console().print(plan.render())
         return
-    result = sweeps.run_sweep(space, runner=runner, name=name, values=values, trials=trials, warm_start=warm_start)
+    with working("loading what runs a sweep"):
+        run_sweep = sweeps.run_sweep
+    result = run_sweep(space, runner=runner, name=name, values=values, trials=trials, warm_start=warm_start)
     raise typer.Exit(result.exit_status)
 
 
@@ -131,18 +143,28 @@ def train(
     from ikd.config import load_recipe, parse_sets
 
     loaded = load_recipe(recipe, parse_sets(sets or []))
-    from ikd.data import said_of_data
-    from ikd.progress import say, show_progress
-    from ikd.training import EpochReport, checkpoint_in, prepare, run_trial  # after the recipe is right: torch is slow
+    from ikd.progress import Steps, say
 
-    def show(report: EpochReport) -> None:
-        say(report.line(loaded.total_epochs))
+    with Steps() as steps:
+        steps.next("loading what trains")
+        from ikd.data import said_of_data
+        from ikd.training import EpochReport, checkpoint_in, prepare, run_trial  # after the recipe is right: it is slow
 
-    checkpoint = checkpoint_in(to, resume=resume)
-    for line in said_of_data(loaded):
-        say(line)
-    prepared = prepare(loaded, show_progress)
-    result = run_trial(loaded, show, checkpoint, directory=to, prepared=prepared)
+        def show(report: EpochReport) -> None:
+            steps.done()
+            say(report.line(loaded.total_epochs))
+            if report.epoch < loaded.total_epochs:
+                steps.next(f"epoch {report.epoch + 1}")
+
+        checkpoint = checkpoint_in(to, resume=resume)
+        said = said_of_data(loaded)
+        steps.done()
+        for line in said:
+            say(line)
+        steps.next("trying the recipe on two images")
+        prepared = prepare(loaded, steps.count)
+        steps.next("training to the first validation")
+        result = run_trial(loaded, show, checkpoint, directory=to, prepared=prepared)
     best, last = (100 * metrics["bbox_mAP"] for metrics in (result.metrics, result.last_metrics))
     typer.echo(f"best mAP {best:.1f} at epoch {result.best_epoch}: {result.best}")
     typer.echo(f"last mAP {last:.1f} at epoch {result.epochs}")
@@ -159,16 +181,23 @@ def attack(
 
     Example: ikd attack drawn_r18 --set attack.eps=4
     """
-    from ikd.attack import PerturbationStore
     from ikd.config import load_recipe, parse_sets
-    from ikd.data import said_of_data
-    from ikd.progress import show_progress
-    from ikd.training import perturb
+    from ikd.progress import Steps
 
     loaded = load_recipe(recipe, {"adversarial.enabled": True} | parse_sets(sets or []))
-    for line in said_of_data(loaded):
-        typer.echo(line)
-    for teacher, folder in perturb(loaded, show_progress).items():
+    with Steps() as steps:
+        steps.next("loading what attacks")
+        from ikd.attack import PerturbationStore
+        from ikd.data import said_of_data
+        from ikd.training import perturb
+
+        said = said_of_data(loaded)
+        steps.done()
+        for line in said:
+            typer.echo(line)
+        steps.next("trying the recipe on two images")
+        folders = perturb(loaded, steps.count)
+    for teacher, folder in folders.items():
         typer.echo(PerturbationStore.open(folder).line(teacher))
         typer.echo(str(folder))
 
@@ -192,10 +221,17 @@ def export(
 
     Example: ikd export mine --to student
     """
-    from ikd.export import export_sweep, parse_pick
+    from ikd.progress import Steps
 
-    made = export_sweep(name, to, pick=parse_pick(pick), register=register, onnx=onnx, data_root=data_root)
-    typer.echo(made.summary())
+    with Steps() as steps:
+        steps.next("loading what exports")
+        from ikd.export import export_sweep, parse_pick
+
+        chosen = parse_pick(pick)
+        exported = export_sweep(
+            name, to, pick=chosen, register=register, onnx=onnx, data_root=data_root, progress=steps.count
+        )
+    typer.echo(exported.summary())
 
 
 @app.command()
@@ -205,7 +241,10 @@ def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 5000) -> 
     Example: ikd ui --port 5001
     """
     from ikd.home import home
-    from ikd.tracking import serve_ui
+    from ikd.progress import working
+
+    with working("loading MLflow"):
+        from ikd.tracking import serve_ui
 
     raise typer.Exit(serve_ui(home(), port=port))
 
@@ -219,9 +258,10 @@ def doctor() -> None:
     Example: ikd doctor
     """
     from ikd.doctor import diagnose, exit_status, render
-    from ikd.progress import wide_console
+    from ikd.progress import wide_console, working
 
-    checks = diagnose()
+    with working("looking at this machine"):
+        checks = diagnose()
     wide_console().print(render(checks))
     raise typer.Exit(exit_status(checks))
 
@@ -269,9 +309,11 @@ def track_rebuild(
 
     Example: ikd track rebuild mine
     """
+    from ikd.progress import working
     from ikd.sweep import rebuild_tracking
 
-    made = rebuild_tracking(name, fresh=fresh)
+    with working(f"writing {name} to its tracker"):
+        made = rebuild_tracking(name, fresh=fresh)
     typer.echo(f"{name}: {made.trials} runs with {made.reports} epochs are at {made.uri}")
 
 
@@ -301,9 +343,12 @@ def data_check(
         raise BadInput("ikd data check: needs the folder of a data set, or --recipe")
     if sets:
         raise BadInput("ikd data check: --set goes only with --recipe")
-    from ikd.data import check_dataset, parse_images
+    from ikd.progress import working
 
-    report = check_dataset(directory, **named | {"images": parse_images(named["images"])} if images else named)
+    with working(f"checking {directory}"):
+        from ikd.data import check_dataset, parse_images
+
+        report = check_dataset(directory, **named | {"images": parse_images(named["images"])} if images else named)
     typer.echo(str(report))
     raise typer.Exit(report.exit_status)
 
@@ -316,12 +361,14 @@ def _check_for(name: str, directory: Path | None, named: dict[str, str], sets: l
     from ikd.augment import branches_of
     from ikd.config import load_recipe, parse_sets
     from ikd.data import check_recipe_data
+    from ikd.progress import working
 
     root = {} if directory is None else {"data.root": str(directory)}
     loaded = load_recipe(name, parse_sets(sets or []) | root)
-    report = check_recipe_data(loaded)
+    with working(f"checking the data of {loaded.name}"):
+        report = check_recipe_data(loaded)
+        found = [str(one) for one in branches_of(loaded)] if report.ok else []
     typer.echo(str(report))
-    found = [str(one) for one in branches_of(loaded)] if report.ok else []
     typer.echo("\n".join(found) if found or not report.ok else f"recipe {loaded.name} has neither noise nor crop")
     raise typer.Exit(report.exit_status)
 

@@ -22,14 +22,14 @@ from ikd.sweep import (
     trials_of,
 )
 from ikd.tracking import register_best
-from ikd.trial import TrialFolder
+from ikd.trial import NotifyOf, TrialFolder
 
 Pick = int | Literal["best", "knee"]
 _ENDED = ("finished", "stopped", "diverged")
 """States of a trial whose best epoch stays what it is; one that diverged was good before it did."""
 
 
-def export_sweep(
+def export_sweep(  # noqa: PLR0913 - one keyword for each option of `ikd export`
     name: str,
     destination: Path,
     *,
@@ -38,6 +38,7 @@ def export_sweep(
     register: str | None = None,
     onnx: bool = False,
     data_root: Path | None = None,
+    progress: NotifyOf | None = None,
 ) -> Exported:
     """Export the best student of a sweep; see `export_student`.
 
@@ -50,6 +51,7 @@ def export_sweep(
         register: name of a model in MLflow's registry that gets the student as its newest version.
         onnx: write student.onnx too.
         data_root: where the data set lies now, when that is not where the recipe says.
+        progress: told how many images the student was evaluated on.
 
     Raises:
         BadInput: no such sweep or trial, a trial without a result; names those that have one. No MLflow to register in.
@@ -64,7 +66,7 @@ def export_sweep(
     folder = _folder_to_register(name, home) if register is not None else None
     values = dict(record.values)
     context = SearchContext(name, record.number, record.name, values, record.state, len(records))
-    exported = export_student(best, destination, context=context, data_root=data_root, onnx=onnx)
+    exported = export_student(best, destination, context=context, data_root=data_root, onnx=onnx, progress=progress)
     if folder is None or register is None:
         return exported
     tracking = read_files(folder).runner.tracking

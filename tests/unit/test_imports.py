@@ -57,6 +57,7 @@ IN_SWEEP = (
     *(
         "mirror",
         "stores",
+        "forecast",
         "proposals",
         "schedulers",
         "samplers",
