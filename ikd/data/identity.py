@@ -1,12 +1,19 @@
-"""A hash of what a data set shows, whatever its files and ids are called."""
+"""What a data set and each of its images show, whatever their files and ids are called.
+
+What is kept of single images (perturbations, a teacher's boxes) is found by `image_digest` alone: neither an id nor a
+name says which image it belongs to, as both change with every export.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from threading import Lock
+from time import time_ns
 from typing import Any
 
 from ikd.data.reader.stream import entries
@@ -17,6 +24,46 @@ from ikd.files import sha256
 Objects = dict[Any, list[tuple[Any, str]]]
 _NUMBERS = {int, float}
 _VERSION = "ikd data 1"  # part of every hash: a change of the recipe below must not pass for the same data
+SETTLED_SECONDS = 2.0
+"""A file younger than this may change once more without its times telling, so nothing is remembered of it."""
+_known: dict[str, tuple[tuple[int, ...], bytes]] = {}
+_lock = Lock()
+
+
+def image_digest(path: Path | str) -> str:
+    """Hash the bytes of an image file: what everything that is kept of an image is found by.
+
+    A process remembers it as long as the file's size, times and place on the disk are the same.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        SHA-256, 64 hexadecimal digits.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    name, stamp = os.fspath(path), file_stamp(Path(path))
+    known = _known.get(name)
+    if known is not None and known[0] == stamp:
+        return known[1].hex()
+    digest = sha256(Path(path))
+    if settled(stamp) and file_stamp(Path(path)) == stamp:
+        with _lock:
+            _known[name] = stamp, bytes.fromhex(digest)
+    return digest
+
+
+def file_stamp(path: Path) -> tuple[int, ...]:
+    """Return numbers that change with a file: its size, times of content and entry (ns), and place on the disk."""
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+
+
+def settled(stamp: tuple[int, ...]) -> bool:
+    """Whether a file is old enough for its stamp to tell the next change."""
+    return time_ns() - max(stamp[1:3]) > SETTLED_SECONDS * 1e9
 
 
 def fingerprint(annotations: Path, images: Path) -> str:
@@ -37,7 +84,7 @@ def fingerprint(annotations: Path, images: Path) -> str:
     """
     images_of, names, objects = _read(Path(annotations))
     try:
-        return digest_of(names, images_of, objects, lambda image: sha256(Path(images) / image["file_name"]))
+        return digest_of(names, images_of, objects, lambda image: image_digest(Path(images) / image["file_name"]))
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         rule = f"every entry must be complete ({type(error).__name__}: {error}); see `ikd data check`"
         raise DataError(str(Problem(str(annotations), "annotations", None, rule))) from error

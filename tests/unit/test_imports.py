@@ -54,6 +54,7 @@ IN_SWEEP = (
         "conductor",
         "budget",
     ),
+    "same_data",
     *(
         "mirror",
         "stores",

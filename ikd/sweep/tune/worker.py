@@ -14,6 +14,7 @@ from typing import Any
 
 from ikd.config import Recipe, from_here
 from ikd.errors import BadInput, DiskFull, JobError, NonFiniteLoss, first_line
+from ikd.sweep.same_data import part_name
 from ikd.sweep.storage.store import TrialStore, open_store
 from ikd.sweep.training import OWN, Training, training_of
 from ikd.sweep.tune.memory import is_memory_fault, keep_to, own_fault
@@ -138,6 +139,8 @@ class _Attempt:
         try:
             self._run()
         except NonFiniteLoss as error:
+            if error.cause:  # no value of the search has done that, and none can mend it
+                return {"state": "failed", "reason": str(error)}
             return {"state": "diverged", "reason": str(error), "epoch": error.epoch}
         except BadInput as error:
             return {"state": "failed", "reason": str(error)}
@@ -165,10 +168,9 @@ class _Attempt:
             options = replace(options, adopt=other)
         begins = checkpoint is None and options.adopt is None
         self._note_torn(checkpoint, begins)
-        prepared = None
-        if begins:
-            prepared = self.training.prepare(self.recipe, self.line.note)
-            self.line("data", fingerprint=prepared.files.fingerprint())
+        prepared = self.training.prepare(self.recipe, self.line.note) if begins else None
+        record = self.training.data_of(self.recipe)
+        self.line("data", part=part_name(self.recipe), record=record.as_dict())
         earlier = 0.0 if begins else self._tell_logged()
         began = time.monotonic()
 

@@ -256,6 +256,7 @@ def test_the_same_content_is_indexed_once_and_a_change_is_seen(tmp_path: Path, m
 
 def test_a_file_that_changes_while_it_is_read_leaves_no_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path, plain())
+
     def slow(source: Path, folder: Path) -> None:
         write(tmp_path, with_annotation(0, category_id=4))
         build(source, folder)

@@ -93,6 +93,7 @@ class Making(ModuleType):
         self.asked: list[int] = []
 
     check = staticmethod(fake_training.check)
+    data_of = staticmethod(fake_training.data_of)
     prepare = staticmethod(fake_training.prepare)
     resumable = staticmethod(fake_training.resumable)
     reset = staticmethod(fake_training.reset)

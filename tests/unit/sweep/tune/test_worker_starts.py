@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from ikd.config import Recipe
+from ikd.data import DataRecord
 from ikd.errors import CheckpointError, DiskFull
 from ikd.sweep.tune.worker import Job, Line, _train
 from ikd.trial import EpochReport, NotifyOf, Report, Shared, Timed, TrialOptions
-from tests.unit.sweep.fake_training import Prepared
+from tests.unit.sweep.fake_training import DATA, Prepared
 
 TORN = "torn"
 GOES_ON = "last.pth was cut short: the trial goes on from the epoch before"
@@ -33,6 +34,9 @@ class Training:
 
     def check(self, recipe: Recipe) -> None:
         pass
+
+    def data_of(self, recipe: Recipe) -> DataRecord:
+        return DATA
 
     def found(self, recipe: Recipe) -> tuple[Shared, ...]:
         return ()
