@@ -4,12 +4,11 @@ from ikd.data.check import check_dataset, check_recipe_data, parse_images, said_
 from ikd.data.coco import on_disk, read_annotations
 from ikd.data.draw import draw_dataset, drawn_dataset
 from ikd.data.files import DataFiles, data_of, part_of, trained_on, training_annotations
-from ikd.data.identity import fingerprint, image_digest
+from ikd.data.identity import DataRecord, PartRecord, class_changes, fingerprint, image_digest
 from ikd.data.images import image_loader
 from ikd.data.metrics import IouType, coco_metrics
 from ikd.data.network_size import Perturbed, perturbed
 from ikd.data.reader import CocoIndex, categories, indexed, write_normal
-from ikd.data.record import DataRecord, PartRecord, class_changes
 from ikd.data.report import DataProblem, DataReport, SizeRow, SplitReport
 
 __all__ = [

@@ -8,8 +8,8 @@ from typing import Any
 
 from ikd.config import DRAWN, Recipe
 from ikd.data.draw import drawn_dataset, drawn_folder
+from ikd.data.identity import DataRecord, part_record
 from ikd.data.reader import categories
-from ikd.data.record import DataRecord, part_record
 from ikd.errors import BadInput
 
 Config = dict[str, Any]

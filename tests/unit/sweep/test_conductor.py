@@ -228,3 +228,21 @@ def test_a_course_is_noted_beside_the_study(open_study: OpenStudy, recipe: Recip
     told = [(event.what, event.trial, event.item, event.done, event.total) for event in course.events]
     plain = [("prepared", 0, "", 0, 0), ("left", 0, "", 0, 0)]
     assert told == [("given", 0, "", 0, 0), ("start", 0, "", 0, 0), ("making", 0, "teacher big", 1, 4), *plain]
+
+
+def test_a_metric_that_no_trial_has_is_the_datas_fault(open_study: OpenStudy, recipe: Recipe) -> None:
+    """As of small objects where there are none; a trial that had one before, or whose losses broke, has diverged."""
+    study = open_study()
+    conductor = conduct(make_space(), recipe, study, runner=make_runner())
+    conductor.next_trial()
+    assert conductor.report(0, 1, {"bbox_mAP": math.nan, "loss/total": 2.0}, 1.0)
+    assert study.records[0].state == "failed"
+    assert conductor.fault is not None
+    assert "no object to measure it by" in conductor.fault
+    assert conductor.next_trial() is None
+
+    other = open_study(study.records[0].directory.parents[1] / "other")
+    conductor = conduct(make_space(), recipe, other, runner=make_runner())
+    conductor.next_trial()
+    conductor.report(0, 1, {"bbox_mAP": math.nan, "loss/total": math.inf}, 1.0)
+    assert other.records[0].state == "diverged"

@@ -149,3 +149,19 @@ class TestOnline:
             self.curve(one, tmp_path / one.attack.store) for one in (disk, disk.with_values({"attack.store": "online"}))
         ]
         assert curves[0] == curves[1]
+
+
+def test_a_teacher_is_measured_once_for_its_weights_and_the_size(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = []
+
+    def measure(*arguments: Any) -> float:
+        measured.append(arguments)
+        return 0.25
+
+    monkeypatch.setattr("ikd.training.sharing._measured", measure)
+    quick = recipe.with_values({"adversarial.enabled": False})
+    for one in (quick, quick.with_values({"seed": 3}), quick.with_values({"input.scale": [64, 64]})):
+        assert [stage.score for stage in prepare(one).stages] == [0.25]
+    assert len(measured) == 2
