@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ikd.config import DRAWN, Recipe
-from ikd.data.draw import drawn_dataset, drawn_folder
+from ikd.data.drawn.draw import drawn_dataset, drawn_folder
 from ikd.data.identity import DataRecord, part_record
 from ikd.data.reader import categories
 from ikd.errors import BadInput
