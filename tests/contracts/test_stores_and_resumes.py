@@ -76,7 +76,7 @@ BY_ID = {
 GOES_ON = {
     ("sweep/tune/worker.py", "resumable"): "a trial of a sweep: test_a_sweep_*, and its last.pth as of `ikd train`",
     ("sweep/tune/worker.py", "checkpoint_of"): "a trial of somebody's own Tuner: its last.pth as of `ikd train`",
-    ("cli.py", "checkpoint_in"): "ikd train --resume: test_a_training_*",
+    ("cli/commands.py", "checkpoint_in"): "ikd train --resume: test_a_training_*",
     ("training/sharing.py", "resumable"): "an interrupted teacher: test_an_interrupted_teacher_*",
     ("training/start.py", "load"): "a trial's own checkpoint and the one it adopts: test_a_training_*, test_adopting_*",
     ("training/trial.py", "load"): "the same trial's: the stage before, and the first process's for the others",
@@ -339,7 +339,7 @@ def calls() -> Iterator[tuple[str, str]]:
     readers = {"load", "resumable", "checkpoint_in"}
     for file in PACKAGE.rglob("*.py"):
         text = file.read_text()
-        if "training.checkpoint" not in text and file.name not in ("worker.py", "cli.py", "checkpoint.py"):
+        if "training.checkpoint" not in text and file.name not in ("worker.py", "commands.py", "checkpoint.py"):
             continue
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.Call):

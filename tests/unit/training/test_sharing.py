@@ -75,7 +75,7 @@ def test_boxes_are_those_of_one_image_at_a_time_whoever_reads(recipe: Recipe) ->
         teacher,
         lambda *done: noted.append(done),
     )
-    assert noted == [(number, len(alone)) for number in range(1, len(alone) + 1)]
+    assert noted == [(number, len(alone)) for number in range(len(alone) + 1)]
     for workers in (0, 2):
         changed = recipe.with_values({"schedule.batch_size": 5, "schedule.workers": workers})
         found = find_boxes(changed, files, teacher, None)
