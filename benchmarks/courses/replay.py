@@ -8,7 +8,8 @@ from pathlib import Path
 from benchmarks.courses.recording import FOLDER, Recording
 from ikd.sweep.forecast.kept import Kept
 from ikd.sweep.forecast.left import Outlook, Situation
-from ikd.sweep.forecast.wants import sampled_recipes
+from ikd.sweep.forecast.wants import sampled_recipes, trials_in_all
+from ikd.sweep.proposals.anchors import anchor_proposals
 
 SHARE, WITHIN = 0.25, 0.25
 
@@ -49,7 +50,7 @@ def situation(one: Recording, moment: float, kept: Kept | None = None) -> Situat
         records,
         events,
         slots=one.files.runner.concurrency,
-        trials=one.files.space.budget.trials,
+        trials=trials_in_all(one.files.space, one.files.recipe, _outside(one)),
         now=moment,
         wall_seconds=one.spent(moment),
         sampled=sampled,
@@ -80,3 +81,7 @@ def kept_before(file: Path) -> Kept:
             for row in outlook.rows(f"sweep {path.stem}", {}):
                 kept.take(row)
     return kept
+
+
+def _outside(one: Recording) -> int:
+    return sum(not anchor.in_space for anchor in anchor_proposals(one.files.space, one.files.recipe))

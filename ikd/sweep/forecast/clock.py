@@ -10,7 +10,8 @@ from ikd.home import at_home
 from ikd.sweep.forecast.course import Course
 from ikd.sweep.forecast.kept import read_kept
 from ikd.sweep.forecast.left import Forecast, Outlook, Situation
-from ikd.sweep.forecast.wants import sampled_recipes
+from ikd.sweep.forecast.wants import sampled_recipes, trials_in_all
+from ikd.sweep.proposals.anchors import anchor_proposals
 from ikd.sweep.records.text import duration
 from ikd.sweep.records.trials import TrialRecord
 from ikd.sweep.study.folder import SweepFolder
@@ -45,6 +46,8 @@ class TimeLeft:
     ) -> None:
         self._files, self._course = files, course
         self._records, self._slots, self._wall, self._clock = records, slots, wall_seconds, clock
+        outside = sum(not anchor.in_space for anchor in anchor_proposals(files.space, files.recipe))
+        self._trials = trials_in_all(files.space, files.recipe, outside)
         self._sampled = sampled_recipes(files.space, files.recipe)
         with at_home(folder.home):
             self._kept = read_kept()
@@ -58,7 +61,7 @@ class TimeLeft:
                 self._files,
                 list(self._records()),
                 self._course.events,
-                trials=self._files.space.budget.trials,
+                trials=self._trials,
                 slots=self._slots(),
                 now=self._clock(),
                 wall_seconds=self._wall(),

@@ -124,6 +124,18 @@ def sampled_recipes(space: SearchSpace, recipe: Recipe) -> list[Recipe]:
     return likely(space, recipe)
 
 
+def trials_in_all(space: SearchSpace, recipe: Recipe, outside: int) -> int:
+    """Return how many trials a sweep has at most: its budget, or all there is to try.
+
+    Args:
+        space: resolved.
+        recipe: the base.
+        outside: anchors that are no points of the space.
+    """
+    grid = space.sampler.grid
+    return int(min(space.budget.trials, space.num_configurations(recipe) * (grid.repeats if grid else 1) + outside))
+
+
 def look_up(course: Course, recipes: Iterable[Recipe], training: Training) -> list[Shared]:
     """Return what of everything shared that these recipes need is there, and note it where the course does not say yet.
 
