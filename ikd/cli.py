@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from ikd.errors import BadInput, IkdError
+from ikd.signals import Ended, advising, ended_by_signals, tell
 
 app = typer.Typer(
     help="Search for the recipe that distils a big detector into a small one best.",
@@ -34,7 +35,10 @@ Name = Annotated[str, typer.Argument(help="Name of a sweep.")]
 def main() -> None:
     """Run the command; a known error is one message and its exit status, never a traceback."""
     try:
-        app()
+        with ended_by_signals():
+            app()
+    except Ended as ended:
+        sys.exit(tell(ended))
     except IkdError as error:
         Console(stderr=True, soft_wrap=True, highlight=False).print(f"error: {error}", markup=False)
         sys.exit(error.exit_status)
@@ -113,14 +117,21 @@ def train(
 
     loaded = load_recipe(recipe, parse_sets(sets or []))
     from ikd.progress import show_progress
-    from ikd.training import EpochReport, checkpoint_in, prepare, run_trial  # after the recipe is right: torch is slow
+    from ikd.training import (
+        EpochReport,
+        checkpoint_in,
+        how_to_go_on,
+        prepare,
+        run_trial,
+    )  # after the recipe is right: torch is slow
 
     def show(report: EpochReport) -> None:
         typer.echo(report.line(loaded.total_epochs))
 
     checkpoint = checkpoint_in(to, resume=resume)
-    prepared = prepare(loaded, show_progress)
-    result = run_trial(loaded, show, checkpoint, directory=to, prepared=prepared)
+    with advising(lambda: how_to_go_on(to)):
+        prepared = prepare(loaded, show_progress)
+        result = run_trial(loaded, show, checkpoint, directory=to, prepared=prepared)
     best, last = (100 * metrics["bbox_mAP"] for metrics in (result.metrics, result.last_metrics))
     typer.echo(f"best mAP {best:.1f} at epoch {result.best_epoch}: {result.best}")
     typer.echo(f"last mAP {last:.1f} at epoch {result.epochs}")
@@ -141,7 +152,9 @@ def attack(
     from ikd.training import perturb
 
     loaded = load_recipe(recipe, {"adversarial.enabled": True} | parse_sets(sets or []))
-    for teacher, folder in perturb(loaded, show_progress).items():
+    with advising(lambda: "what is made of the perturbations is kept, and the same command goes on"):
+        made = perturb(loaded, show_progress)
+    for teacher, folder in made.items():
         typer.echo(PerturbationStore.open(folder).line(teacher))
         typer.echo(str(folder))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,9 @@ from rich.console import Console
 from ikd.config import Recipe, Runner, SearchSpace, SweepFiles, load_runner, load_sweep
 from ikd.errors import BadInput, IkdError, JobError
 from ikd.home import home
+from ikd.logs import Log
 from ikd.progress import wide_console
+from ikd.signals import ENDING
 from ikd.sweep.conductor import Conductor
 from ikd.sweep.extend import COMPLETE, budgeted, warm_up
 from ikd.sweep.mirror import mirror_all
@@ -38,6 +41,9 @@ from ikd.sweep.view.ranking import ranking
 from ikd.tracking import Tracker, environment_tags, open_tracker
 from ikd.trial import TrialFolder, TrialOptions
 
+TRACKER_SECONDS = 4.0
+"""What the tracker gets to deliver after SIGTERM or SIGHUP; the rest waits on disk for the next start."""
+
 
 @dataclass(frozen=True)
 class SweepResult:
@@ -50,6 +56,7 @@ class SweepResult:
         reason: why it is not finished.
         trials: all of them, by number.
         best: the best trial, None when none has a result.
+        signal: number of the signal that interrupted it, 0 where it was none.
     """
 
     name: str
@@ -58,11 +65,12 @@ class SweepResult:
     reason: str
     trials: tuple[TrialRecord, ...]
     best: TrialRecord | None
+    signal: int = 0
 
     @property
     def exit_status(self) -> int:
-        """Exit status of a command that ran this sweep."""
-        return {"finished": 0, "failed": 1, "interrupted": 130}[self.state]
+        """Exit status of a command that ran this sweep; an interrupted one has 128 and the signal (Ctrl-C's: 130)."""
+        return {"finished": 0, "failed": 1, "interrupted": 128 + (self.signal or signal.SIGINT)}[self.state]
 
 
 def resolve(
@@ -117,7 +125,7 @@ def run_sweep(  # noqa: PLR0913 - one keyword for each option of `ikd sweep`
 
     The study in the sweep's folder says what has happened; the call does what is left. Trials that ended never run
     again, interrupted ones go on from their last checkpoint with the same values, a larger `budget.trials` adds trials.
-    Ctrl-C and SIGTERM save and end; the same call goes on later.
+    Ctrl-C, SIGTERM and SIGHUP save and end; the same call goes on later.
 
     Args:
         space: a search-space file, or an object together with `recipe`.
@@ -171,12 +179,18 @@ class _Drive:
         self._files, self._folder, self._study = files, folder, study
         self._tracker, self._console = tracker, console
         self._view = SweepView(
-            console, files.space, files.recipe, records=lambda: study.records, slots=lambda: self._conductor.slots
+            console,
+            files.space,
+            files.recipe,
+            records=lambda: study.records,
+            slots=lambda: self._conductor.slots,
+            log=Log(folder.log),
         )
         announce(self._tracker, self._files, self._folder, self._study)
         self._store = open_store(files.runner.storage, folder.path)
         tidy = tidied(files.space, files.runner.keep_top, self._remove)
         self._conductor = Conductor(files, study=study, watcher=self._view, tracker=tracker, tidy=tidy)
+        self._interrupts = Interrupts(self._conductor.interrupt)
 
     def _remove(self, number: int) -> None:
         """Remove the checkpoints of a trial; what others of a population may still go on from (`epoch-K.pth`) stays."""
@@ -216,7 +230,7 @@ class _Drive:
                 processes=files.runner.trial.processes,
             ),
         )
-        interrupts = Interrupts(conductor.interrupt)
+        interrupts = self._interrupts
 
         def beat() -> None:
             if self._folder.stop_file.exists():
@@ -230,7 +244,7 @@ class _Drive:
                 execute(conductor, job, files.runner, beat=beat, guard=listening(interrupts))
             except StudyLost:
                 raise
-            except (StopNow, KeyboardInterrupt):  # Ctrl-C while Ray starts or ends is Python's own
+            except (StopNow, KeyboardInterrupt):  # of Python's own, where a program's other thread runs the sweep
                 conductor.interrupt("stopped at once")
             finally:
                 conductor.close()
@@ -269,12 +283,13 @@ class _Drive:
             state = "interrupted"
         elif best is None:
             state, reason = "failed", reason or "no trial has a result"
-        return SweepResult(self._folder.name, self._folder.path, state, reason, tuple(records), best)
+        received = self._interrupts.first if state == "interrupted" else 0
+        return SweepResult(self._folder.name, self._folder.path, state, reason, tuple(records), best, received)
 
     def _show(self, result: SweepResult) -> None:
         say = self._view.say
         if result.trials:
-            self._console.print(ranking(result.trials, self._files.space))
+            self._view.show(ranking(result.trials, self._files.space))
             say(ledger(result.trials).render(self._files.runner.trial.gpus))
         spent = duration(self._conductor.wall_seconds)
         if result.state == "interrupted":
@@ -302,6 +317,8 @@ class _Drive:
                     self._tracker.log_artifacts(result.best.number, file, "best")
         with contextlib.suppress(IkdError):
             self._tracker.end_sweep("stopped" if result.state == "interrupted" else result.state, result.reason)
+        if result.signal in ENDING:
+            self._tracker.close(TRACKER_SECONDS)
 
 
 def announce(tracker: Tracker, files: SweepFiles, folder: SweepFolder, study: SweepStudy) -> None:

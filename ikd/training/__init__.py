@@ -19,7 +19,7 @@ from ikd.training.prepared import (  # noqa: E402
 from ikd.training.processes import check_processes  # noqa: E402
 from ikd.training.run import run_trial  # noqa: E402
 from ikd.training.sharing import perturb, prepare  # noqa: E402
-from ikd.training.start import checkpoint_in  # noqa: E402
+from ikd.training.start import checkpoint_in, how_to_go_on  # noqa: E402
 from ikd.training.trial import TrialResult  # noqa: E402
 from ikd.training.worker_state import reset  # noqa: E402
 from ikd.trial import EpochReport, Report, StopTrial, TrialFolder, TrialOptions  # noqa: E402
@@ -40,6 +40,7 @@ __all__ = [
     "check_processes",
     "checkpoint_in",
     "device_of",
+    "how_to_go_on",
     "load_teacher",
     "model_config",
     "optim_wrapper",

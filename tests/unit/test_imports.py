@@ -27,7 +27,7 @@ ORDER = (
         "augment",
         "detectors",
     ),
-    *("data", "config", "ops", "trial", "files", "home", "plugins", "progress", "errors"),
+    *("data", "config", "ops", "trial", "files", "home", "plugins", "progress", "logs", "signals", "errors"),
 )
 """Highest first. `ikd/__init__.py` stands above them all; a package may import those after it."""
 

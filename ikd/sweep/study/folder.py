@@ -49,6 +49,11 @@ class SweepFolder:
         return self.path / "sweep.yaml"
 
     @property
+    def log(self) -> Path:
+        """What its drivers have printed, with times."""
+        return self.path / "driver.log"
+
+    @property
     def exists(self) -> bool:
         """Whether a sweep was ever started here."""
         return self.files.is_file()

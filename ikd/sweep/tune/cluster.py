@@ -21,6 +21,7 @@ from ikd.config import Runner
 from ikd.errors import BadInput, JobError, first_line
 from ikd.files import remove_left_over
 from ikd.sweep.tune.environment import QUIET
+from ikd.sweep.tune.processes import shut_down, unsignalled
 
 OBJECT_STORE_BYTES = 80 * 2**20  # nothing large goes through it; 75 MiB is Ray's least
 LONGEST_TEMP = 24
@@ -54,10 +55,11 @@ def _private_ray(runner: Runner) -> Iterator[None]:
     remove_left_over(Path(temp))
     folder = tempfile.mkdtemp(prefix=f"ikd-ray-{os.getpid()}-", dir=temp)
     try:
-        _start(runner, folder)
+        with unsignalled():
+            _start(runner, folder)
         yield
     finally:
-        ray.shutdown()
+        shut_down()
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -79,7 +81,7 @@ def _start(runner: Runner, folder: str) -> None:
         except Exception as error:  # Ray raises just that when its processes take more than half a minute
             if last:
                 raise JobError(f"Ray does not start on this machine: {first_line(error)}") from error
-            ray.shutdown()
+            shut_down()
 
 
 @contextlib.contextmanager
@@ -90,7 +92,8 @@ def _joined_ray(runner: Runner) -> Iterator[None]:
             if address != "auto":  # Ray itself would knock for minutes where nobody answers
                 host, _, port = address.rpartition(":")
                 socket.create_connection((host, int(port)), timeout=ANSWER_SECONDS).close()
-            ray.init(address, log_to_driver=False, logging_level="ERROR", runtime_env={"env_vars": QUIET})
+            with unsignalled():
+                ray.init(address, log_to_driver=False, logging_level="ERROR", runtime_env={"env_vars": QUIET})
         except (RuntimeError, ValueError, OSError, ImportError) as error:
             rule = "must be a Ray cluster that runs, reached from one of its nodes"
             advice = "a cluster with a token wants RAY_AUTH_MODE=token and the token here too"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -12,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ikd.config import Recipe, SearchSpace
+from ikd.logs import Log
 from ikd.sweep.records.text import duration, percent
 from ikd.sweep.records.trials import TrialRecord, ranked
 from ikd.sweep.view.ranking import STYLES, described, ended_how
@@ -33,6 +36,7 @@ class SweepView:
         recipe: the base.
         records: returns the trials as they are now.
         slots: returns how many trials run at once.
+        log: takes every line too, also those that a live table takes the place of.
         clock: seconds, monotonic.
     """
 
@@ -44,8 +48,10 @@ class SweepView:
         *,
         records: Callable[[], Sequence[TrialRecord]],
         slots: Callable[[], int],
+        log: Log | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._log = log
         self._console, self._space, self._recipe = console, space, recipe
         self._records, self._slots, self._clock = records, slots, clock
         self._notes: dict[int, str] = {}
@@ -63,7 +69,8 @@ class SweepView:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._live is not None:
-            self._live.stop()
+            with contextlib.suppress(OSError):  # the terminal has closed
+                self._live.stop()
 
     def started(self, record: TrialRecord) -> None:
         """Show that a trial starts or goes on."""
@@ -95,11 +102,28 @@ class SweepView:
 
     def say(self, text: str) -> None:
         """Something about the sweep as a whole."""
-        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+        self._keep(text)
+        with contextlib.suppress(OSError):  # nobody listens any more: the terminal, or what read the pipe, has closed
+            self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def show(self, what: RenderableType) -> None:
+        """Show a table or the like; the log gets it without colours."""
+        if self._log is not None:
+            plain = Console(file=io.StringIO(), width=140)
+            plain.print(what)
+            self._keep(plain.file.getvalue())  # type: ignore[attr-defined]
+        with contextlib.suppress(OSError):
+            self._console.print(what)
 
     def _line(self, text: str) -> None:
         if self._live is None:
-            self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+            self.say(text)
+        else:
+            self._keep(text)
+
+    def _keep(self, text: str) -> None:
+        if self._log is not None:
+            self._log.write(text)
 
     def render(self) -> RenderableType:
         """Return the live table."""
