@@ -56,6 +56,12 @@ def sweep(
     warm_start: Annotated[
         str | None, typer.Option(help="At the first start: another sweep whose trials teach this one's sampler.")
     ] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Run failed trials again, after what failed them was mended.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Go on though the anchors have learnt nothing; remembered.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run at what cost; start nothing.")] = False,
     measure: Annotated[
         bool, typer.Option("--measure", help="With --dry-run: train one epoch here for the forecast.")
@@ -73,10 +79,24 @@ def sweep(
     if measure and not dry_run:
         raise BadInput("--measure: must come with --dry-run")
     if dry_run:
-        plan = sweeps.dry_run(space, runner=runner, name=name, values=values, trials=trials, measure=measure)
+        for option, given in {"--retry-failed": retry_failed, "--force": force}.items():
+            if given:
+                raise BadInput(f"{option}: must come without --dry-run, which starts nothing")
+        plan = sweeps.dry_run(
+            space, runner=runner, name=name, values=values, trials=trials, measure=measure, check=True
+        )
         sweeps.wide_console().print(plan.render())
         return
-    result = sweeps.run_sweep(space, runner=runner, name=name, values=values, trials=trials, warm_start=warm_start)
+    result = sweeps.run_sweep(
+        space,
+        runner=runner,
+        name=name,
+        values=values,
+        trials=trials,
+        warm_start=warm_start,
+        retry_failed=retry_failed,
+        force=force,
+    )
     raise typer.Exit(result.exit_status)
 
 

@@ -17,10 +17,11 @@ from ikd.home import home
 from ikd.logs import Log
 from ikd.progress import wide_console
 from ikd.signals import ENDING
-from ikd.sweep.conductor import Conductor
+from ikd.sweep.conductor import FORCED, Conductor
 from ikd.sweep.extend import COMPLETE, budgeted, warm_up
+from ikd.sweep.hopeless import without_result
 from ikd.sweep.mirror import mirror_all
-from ikd.sweep.preflight import check_training
+from ikd.sweep.preflight import check_start
 from ikd.sweep.proposals.anchors import anchor_proposals
 from ikd.sweep.records.ledger import ledger
 from ikd.sweep.records.text import duration, percent, readable
@@ -30,7 +31,7 @@ from ikd.sweep.storage.keeping import tidied
 from ikd.sweep.storage.objects import is_address
 from ikd.sweep.storage.store import open_store
 from ikd.sweep.study.database import open_study
-from ikd.sweep.study.folder import SweepFolder, driving, sweep_folder, write_files
+from ikd.sweep.study.folder import SweepFolder, driving, has_trials, sweep_folder, write_files
 from ikd.sweep.study.postgres import held
 from ikd.sweep.study.study import StudyLost, SweepStudy
 from ikd.sweep.training import OWN
@@ -52,7 +53,8 @@ class SweepResult:
     Attributes:
         name: of the sweep.
         directory: its folder.
-        state: finished; interrupted (the same command goes on); failed (no trial has a result).
+        state: finished; interrupted (the same command goes on); failed (no trial with a teacher has a result, or what
+            all of them would meet must be mended first; then the same command goes on).
         reason: why it is not finished.
         trials: all of them, by number.
         best: the best trial, None when none has a result.
@@ -118,6 +120,8 @@ def run_sweep(  # noqa: PLR0913 - one keyword for each option of `ikd sweep`
     values: Mapping[str, Any] | None = None,
     trials: str | None = None,
     warm_start: str | None = None,
+    retry_failed: bool = False,
+    force: bool = False,
     output: Console | None = None,
     training: str = OWN,
 ) -> SweepResult:
@@ -137,6 +141,8 @@ def run_sweep(  # noqa: PLR0913 - one keyword for each option of `ikd sweep`
             it was last complete.
         warm_start: another sweep, whose trials that are points of this space teach the sampler; given at the first
             start, kept from then on.
+        retry_failed: run failed trials again, as further attempts of theirs; also when the sweep is complete.
+        force: go on though the anchors have learnt nothing; kept from then on.
         output: where the live table goes; None is standard output.
         training: importable module that trains (see `ikd.sweep.tune.worker.Job`); the default is ikd's own.
 
@@ -147,8 +153,9 @@ def run_sweep(  # noqa: PLR0913 - one keyword for each option of `ikd sweep`
     """
     files, folder = resolve(space, recipe=recipe, runner=runner, name=name, values=values)
     home_folder = storage_of(files.runner)
-    if not (folder.path / "study.db").exists():
-        check_training(training, files, home_folder)
+    console = output or wide_console()
+    if said := check_start(training, files, folder, begun=has_trials(folder)):
+        console.print(said, highlight=False, markup=False, soft_wrap=True)
     try:
         with driving(folder), held(files.runner.study, folder.name):
             study = open_study(folder, files, create=True)
@@ -158,8 +165,8 @@ def run_sweep(  # noqa: PLR0913 - one keyword for each option of `ikd sweep`
             write_files(folder, files)
             where = files.runner.tracking
             with open_tracker(where.uri, home=home_folder, folder=folder.path, experiment=where.experiment) as tracker:
-                drive = _Drive(files, folder, study, tracker=tracker, console=output or wide_console())
-                return drive.run(training)
+                drive = _Drive(files, folder, study, tracker=tracker, console=console)
+                return drive.run(training, retry_failed=retry_failed, force=force)
     except StudyLost as lost:
         raise JobError(f"{lost}. Nothing that was written is lost; mend it, and the same command goes on") from lost
 
@@ -196,8 +203,13 @@ class _Drive:
         """Remove the checkpoints of a trial; what others of a population may still go on from (`epoch-K.pth`) stays."""
         self._store.remove(number, TrialFolder.BEST, TrialFolder.LAST, TrialFolder.PREVIOUS)
 
-    def run(self, training: str) -> SweepResult:
+    def run(self, training: str, *, retry_failed: bool, force: bool) -> SweepResult:
         """Do what is left and say how it went."""
+        if force:
+            self._study.note(FORCED, True)
+        if retry_failed:
+            again = ", ".join(map(str, self._conductor.retry_failed()))
+            self._view.say(f"trying again: trials {again}" if again else "--retry-failed: no trial has failed")
         mirror_all(self._tracker, self._study.records)
         if self._conductor.has_work():
             self._work(training)
@@ -279,10 +291,11 @@ class _Drive:
         ending = self._conductor.ending
         state: Literal["finished", "interrupted", "failed"] = "finished"
         reason = ending.reason if ending is not None else ""
-        if ending is not None and ending.kind == "interrupted":
-            state = "interrupted"
-        elif best is None:
-            state, reason = "failed", reason or "no trial has a result"
+        lacking = without_result(records, self._files.recipe)
+        if ending is not None and ending.kind != "over":
+            state = ending.kind
+        elif lacking:
+            state, reason = "failed", lacking
         received = self._interrupts.first if state == "interrupted" else 0
         return SweepResult(self._folder.name, self._folder.path, state, reason, tuple(records), best, received)
 
@@ -294,8 +307,8 @@ class _Drive:
         spent = duration(self._conductor.wall_seconds)
         if result.state == "interrupted":
             say(f"{result.name}: interrupted after {spent}; the same command goes on")
-        elif result.best is None:
-            say(f"{result.name}: failed after {spent}: {result.reason}")
+        elif result.state == "failed":
+            say(f"{result.name}: failed after {spent}: {result.reason} (what was said: {self._folder.log})")
         if result.best is not None:
             metric = self._files.space.objective.metric
             best = result.best

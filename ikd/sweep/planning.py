@@ -20,6 +20,7 @@ from ikd.home import at_home
 from ikd.sweep.driver import resolve, storage_of
 from ikd.sweep.extend import budgeted
 from ikd.sweep.measure import Measured, measured_before, measured_now
+from ikd.sweep.preflight import check_start, scratch_home
 from ikd.sweep.proposals.anchors import anchor_proposals
 from ikd.sweep.proposals.search import propose
 from ikd.sweep.records.text import duration, readable
@@ -28,8 +29,11 @@ from ikd.sweep.schedulers.judges import build_judge, expected_epochs
 from ikd.sweep.storage.keeping import most_checkpoints
 from ikd.sweep.stores import Stores, forecast
 from ikd.sweep.study.database import open_study
+from ikd.sweep.study.folder import has_trials
+from ikd.sweep.training import OWN
 
 NUM_SAMPLES = 5
+ALL_WELL = "would find data, detectors, teachers, what trials ask of the machine, storage and tracker as they must be"
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,7 @@ class DryRun:
         stores: perturbations that are made for it, at most.
         levels: what is said of the levels that the base recipe distils; empty where nothing is, or the data are not
             there yet.
+        said: what a start would meet, see `ikd.sweep.preflight`; empty where it was not looked at.
     """
 
     name: str
@@ -68,6 +73,7 @@ class DryRun:
     checkpoints: int
     stores: Stores
     levels: str = ""
+    said: str = ""
 
     def seconds(self, epochs: float) -> float | None:
         """Return the time for a number of epochs, None when not measured."""
@@ -99,6 +105,7 @@ class DryRun:
             ("disk", self._disk()),
             *self.stores.lines(),
             *([("levels", self.levels)] if self.levels else []),
+            *([("a start", self.said)] if self.said else []),
         ]
 
     def _distinct(self) -> str:
@@ -137,7 +144,7 @@ class DryRun:
         return None if self.measured is None else self.checkpoints * self.measured.checkpoint_bytes
 
 
-def dry_run(
+def dry_run(  # noqa: PLR0913 - one keyword for each option of `ikd sweep --dry-run`
     space: SearchSpace | str | Path,
     *,
     recipe: Recipe | None = None,
@@ -146,6 +153,7 @@ def dry_run(
     values: Mapping[str, Any] | None = None,
     trials: str | None = None,
     measure: bool = False,
+    check: bool = False,
 ) -> DryRun:
     """Plan a sweep: how much there is to try, five samples, epochs, time and disk. Starts nothing.
 
@@ -158,11 +166,16 @@ def dry_run(
         trials: as of `run_sweep`.
         measure: train one epoch of the base recipe here and now, for the forecast; what trials share is made and kept
             for them. Without it the forecast rests on earlier sweeps, and nothing is written.
+        check: refuse first what a start would refuse, by the same function, as `ikd sweep --dry-run` does. Data,
+            detectors and tracker must then be there.
 
     Raises:
         BadInput: as `run_sweep` does.
     """
     files, folder = resolve(space, recipe=recipe, runner=runner, name=name, values=values)
+    if check:
+        with scratch_home(folder.home, files) as scratch:
+            said = check_start(OWN, files, folder, begun=has_trials(folder), home_of_caches=scratch)
     if trials is not None:
         study = open_study(folder, files) if folder.exists else None
         files = SweepFiles(budgeted(files.space, study, trials), files.recipe, files.runner)
@@ -199,6 +212,7 @@ def dry_run(
         ),
         stores=stores,
         levels=_levels(files.recipe),
+        said=(said or ALL_WELL) if check else "",
     )
 
 

@@ -40,8 +40,21 @@ ONLY_UNDER = {"ray": ("sweep/tune/",), "optuna": ("sweep/samplers/", "sweep/stud
 """How the paths of the files begin that alone may import a package."""
 
 IN_SWEEP = (
-    *("rebuild", "planning", "driver", "tune", "preflight", "extend", "measure", "status", "conductor", "budget"),
     *(
+        "rebuild",
+        "planning",
+        "driver",
+        "tune",
+        "preflight",
+        "extend",
+        "measure",
+        "status",
+        "conductor",
+        "hopeless",
+        "budget",
+    ),
+    *(
+        "budget",
         "mirror",
         "stores",
         "proposals",

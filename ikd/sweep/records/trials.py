@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ikd.config import Recipe
-from ikd.trial import COST, PULL, State
+from ikd.trial import COST, PULL, State, TrialFolder
 
 ANCHOR_NAMES = {
     "paper": "paper",
@@ -87,6 +87,7 @@ class TrialRecord:
         proposed: the values before any exploit.
         began: when it was proposed, seconds since 1970.
         ended: when it ended, seconds since 1970; 0 for one that is open.
+        failures: why it had failed each time before a person had it tried again.
     """
 
     number: int
@@ -111,6 +112,12 @@ class TrialRecord:
     proposed: Mapping[str, Any] = field(default_factory=dict, repr=False)
     began: float = 0.0
     ended: float = 0.0
+    failures: tuple[str, ...] = ()
+
+    @property
+    def log(self) -> Path:
+        """What its attempts have said, where they could write it; see `TrialFolder`."""
+        return TrialFolder(self.directory).said
 
     @property
     def epochs(self) -> int:

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import socket
+import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,6 +92,18 @@ def sweep_names(*, home: Path | None = None) -> list[str]:
     folder = (home or usual_home()) / "sweeps"
     found = [path for path in folder.glob("*/sweep.yaml")] if folder.is_dir() else []
     return [path.parent.name for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)]
+
+
+def has_trials(folder: SweepFolder) -> bool:
+    """Tell whether a trial of the sweep was ever proposed, from the study's file; of one in a server this says no."""
+    file = folder.path / "study.db"
+    if not file.is_file():
+        return False
+    with contextlib.closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, timeout=60)) as connection:
+        try:
+            return connection.execute("SELECT 1 FROM trials LIMIT 1").fetchone() is not None
+        except sqlite3.DatabaseError:  # another message says what the file is
+            return False
 
 
 @contextlib.contextmanager

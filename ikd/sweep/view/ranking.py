@@ -81,7 +81,9 @@ def ranking(records: Sequence[TrialRecord], space: SearchSpace) -> RenderableTyp
             style=STYLES[record.state] if record.state != "finished" else ("bold" if record.anchors else None),
         )
     lines = [
-        f"trial {record.number} {ended_how(record)}" for record in records if record.state in ("failed", "diverged")
+        f"trial {record.number} {ended_how(record)}; log: {record.log}"
+        for record in records
+        if record.state in ("failed", "diverged")
     ]
     if any(record.state != "finished" for record in order):
         lines.append("* not trained to the last epoch: its best so far, not comparable with whole trials")
