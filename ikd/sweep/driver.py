@@ -18,14 +18,14 @@ from ikd.logs import Log
 from ikd.progress import wide_console
 from ikd.signals import ENDING
 from ikd.sweep.conductor import FORCED, Conductor
-from ikd.sweep.extend import COMPLETE, budgeted, warm_up
+from ikd.sweep.extend import COMPLETE, as_it_began, budgeted, warm_up
 from ikd.sweep.hopeless import without_result
 from ikd.sweep.mirror import mirror_all
 from ikd.sweep.preflight import check_start
 from ikd.sweep.proposals.anchors import anchor_proposals
 from ikd.sweep.records.ledger import ledger
 from ikd.sweep.records.text import duration, percent, readable
-from ikd.sweep.records.trials import TrialRecord, ranked
+from ikd.sweep.records.trials import TrialRecord, gain, ranked
 from ikd.sweep.signals import Interrupts, StopNow, listening
 from ikd.sweep.storage.keeping import tidied
 from ikd.sweep.storage.objects import is_address
@@ -154,6 +154,9 @@ def run_sweep(  # noqa: PLR0913 - one keyword for each option of `ikd sweep`
     files, folder = resolve(space, recipe=recipe, runner=runner, name=name, values=values)
     home_folder = storage_of(files.runner)
     console = output or wide_console()
+    files, left_out = as_it_began(files, folder)
+    if left_out:
+        console.print(left_out, highlight=False, markup=False, soft_wrap=True)
     if said := check_start(training, files, folder, begun=has_trials(folder)):
         console.print(said, highlight=False, markup=False, soft_wrap=True)
     try:
@@ -313,7 +316,9 @@ class _Drive:
             metric = self._files.space.objective.metric
             best = result.best
             what = f"trial {best.number} ({best.name}), {metric} {percent(best.metric)}"
-            say(f"best: {what} at epoch {best.best_epoch}, in {best.directory}")
+            found = gain(best, result.trials, self._files.space.objective.mode)
+            against = f" ({percent(found[0], sign=True)} against {found[1]})" if found is not None else ""
+            say(f"best: {what}{against} at epoch {best.best_epoch}, in {best.directory}")
 
     def _hand_over(self, result: SweepResult) -> None:
         announce(
@@ -342,6 +347,10 @@ def announce(tracker: Tracker, files: SweepFiles, folder: SweepFolder, study: Sw
         tags["data_fingerprint"] = data
     if study.records:
         tags |= {"ledger": ledger(study.records).render(files.runner.trial.gpus)}
+        mode = files.space.objective.mode
+        best = next(iter(ranked(study.records, mode)), None)
+        if best is not None and (found := gain(best, study.records, mode)) is not None:
+            tags["gain"] = f"{percent(found[0], sign=True)} {files.space.objective.metric} x100 against {found[1]}"
     params: dict[str, object] = {
         "trials": files.space.budget.trials,
         "epochs": files.recipe.total_epochs,

@@ -18,7 +18,7 @@ from ikd.data import training_annotations
 from ikd.errors import BadInput
 from ikd.home import at_home
 from ikd.sweep.driver import resolve, storage_of
-from ikd.sweep.extend import budgeted
+from ikd.sweep.extend import as_it_began, budgeted
 from ikd.sweep.measure import Measured, measured_before, measured_now
 from ikd.sweep.preflight import check_start, scratch_home
 from ikd.sweep.proposals.anchors import anchor_proposals
@@ -173,6 +173,7 @@ def dry_run(  # noqa: PLR0913 - one keyword for each option of `ikd sweep --dry-
         BadInput: as `run_sweep` does.
     """
     files, folder = resolve(space, recipe=recipe, runner=runner, name=name, values=values)
+    files, _ = as_it_began(files, folder)
     if check:
         with scratch_home(folder.home, files) as scratch:
             said = check_start(OWN, files, folder, begun=has_trials(folder), home_of_caches=scratch)

@@ -12,7 +12,7 @@ from rich.text import Text
 from ikd.config import SearchSpace
 from ikd.sweep.records.pareto import pareto_front
 from ikd.sweep.records.text import duration, percent, readable
-from ikd.sweep.records.trials import ANCHOR_NAMES, TrialRecord, ranked
+from ikd.sweep.records.trials import ANCHOR_NAMES, TrialRecord, ranked, shown_anchors
 from ikd.sweep.view.factorial import factorial_table
 from ikd.trial import pulls_text
 
@@ -37,11 +37,13 @@ def ended_how(record: TrialRecord) -> str:
 def ranking(records: Sequence[TrialRecord], space: SearchSpace) -> RenderableType:
     """Return the trials, best first, with their distance to the anchors and costs; those without a result come last.
 
+    Of the anchors without distillation the stronger one counts: what inheriting gives is no gain of distilling.
+
     A trial that was stopped early shows its best epoch so far, marked with *: it is not comparable with whole ones. A
     full factorial with repeats has a second table: mean and spread of each configuration.
     """
-    anchors = {anchor: record for record in records for anchor in record.anchors}
     metric, mode = space.objective.metric, space.objective.mode
+    anchors = shown_anchors(records, mode)
     table = Table(title=f"{metric} x100, best epoch of each trial", title_justify="left", highlight=False)
     table.add_column("rank", justify="right", no_wrap=True)
     table.add_column("trial", justify="right", no_wrap=True)
