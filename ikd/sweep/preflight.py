@@ -60,7 +60,7 @@ def check_start(
         faults = [*_resource_faults(files), *_storage_faults(files.runner, folder), *_file_faults(files)]
         faults += [] if begun else _disk_faults(files, folder)
         if faults:
-            raise BadInput("\n".join(dict.fromkeys(faults)))
+            raise BadInput("\n".join(faults))
         check_reachable(files.runner.study)
         list(plugins("ikd.losses"))
         list(plugins("ikd.detectors"))
@@ -129,7 +129,8 @@ def _to_check(space: SearchSpace, recipe: Recipe) -> Iterator[tuple[str, Recipe]
 
 
 def _file_faults(files: SweepFiles) -> Iterator[str]:
-    """Yield the files of students and teachers that are not there, for everyone that the space may choose."""
+    """Yield the files of students and teachers that are not there, each once, for all that the space may choose."""
+    told = set[str]()
     for who, recipe in _to_check(files.space, files.recipe):
         named: list[tuple[str, Detector]] = [("student", recipe.student)]
         named += [
@@ -138,7 +139,9 @@ def _file_faults(files: SweepFiles) -> Iterator[str]:
         ]
         for field, detector in named:
             for fault in _detector_faults(field, detector):
-                yield f"{who}: {fault}" if who.startswith("search space") else f"recipe {recipe.name}: {fault}"
+                if fault not in told:
+                    told.add(fault)
+                    yield f"{who}: {fault}" if who.startswith("search space") else f"recipe {recipe.name}: {fault}"
 
 
 def _detector_faults(field: str, detector: Detector) -> Iterator[str]:
