@@ -136,6 +136,7 @@ def train(
     from ikd.config import load_recipe, parse_sets
 
     loaded = load_recipe(recipe, parse_sets(sets or []))
+    from ikd.data import said_of_data
     from ikd.progress import show_progress
     from ikd.training import (
         EpochReport,
@@ -149,6 +150,8 @@ def train(
         typer.echo(report.line(loaded.total_epochs))
 
     checkpoint = checkpoint_in(to, resume=resume)
+    for line in said_of_data(loaded):
+        typer.echo(line)
     with advising(lambda: how_to_go_on(to)):
         prepared = prepare(loaded, show_progress)
         result = run_trial(loaded, show, checkpoint, directory=to, prepared=prepared)
@@ -168,10 +171,13 @@ def attack(
     """
     from ikd.attack import PerturbationStore
     from ikd.config import load_recipe, parse_sets
+    from ikd.data import said_of_data
     from ikd.progress import show_progress
     from ikd.training import perturb
 
     loaded = load_recipe(recipe, {"adversarial.enabled": True} | parse_sets(sets or []))
+    for line in said_of_data(loaded):
+        typer.echo(line)
     with advising(lambda: "what is made of the perturbations is kept, and the same command goes on"):
         made = perturb(loaded, show_progress)
     for teacher, folder in made.items():

@@ -14,14 +14,14 @@ from filelock import FileLock
 
 from ikd.errors import refuse
 
-Kind = Literal["teachers", "perturbations", "boxes", "drawn", "checkpoints", "rehearsals"]
+Kind = Literal["teachers", "perturbations", "boxes", "drawn", "checkpoints", "rehearsals", "checks", "coco"]
 
 
 def home() -> Path:
     """Return the ikd home: `$IKD_HOME` when set, else `~/ikd`.
 
-    Below it lie `sweeps/NAME`, `cache/{teachers,perturbations,boxes,drawn,checkpoints,rehearsals}`, `mlflow.db` and
-    `mlartifacts`. Nothing is created here; whoever writes makes the folder.
+    Below it lie `sweeps/NAME`, `cache/{teachers,perturbations,boxes,drawn,checkpoints,rehearsals,checks,coco}`,
+    `mlflow.db` and `mlartifacts`. Nothing is created here; whoever writes makes the folder.
     """
     return Path(os.environ.get("IKD_HOME") or "~/ikd").expanduser().absolute()
 

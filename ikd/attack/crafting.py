@@ -49,7 +49,8 @@ def perturbation_key(
             which the store is read, so the ids and file names enter too.
     """
     images = [[item["id"], item["file_name"]] for item in read_annotations(source.annotations)["images"]]
-    return {
+    turned = {} if source.orientation == "apply" else {"orientation": source.orientation}  # older stores have none
+    return turned | {
         "format": _FORMAT,
         "teacher": weights_sha256(teacher),
         "data": data_fingerprint,

@@ -7,14 +7,14 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ikd.config import Input
-from ikd.data import categories
+from ikd.config import Data, Input, Recipe
+from ikd.data import categories, image_loader
 from ikd.evaluation import equal_sizes, read_ahead
 
 
@@ -27,12 +27,19 @@ class TrainingImages:
         images: folder of its files.
         input_size: (width, height) into which images are resized, as in mmdet's `Resize(scale=...)`.
         keep_ratio: whether they fit into that size with their aspect, or are stretched to it.
+        orientation: a recipe's `data.orientation`.
     """
 
     annotations: Path
     images: Path
     input_size: tuple[int, int]
     keep_ratio: bool = Input().keep_ratio
+    orientation: Literal["apply", "ignore"] = Data(root="").orientation
+
+    @classmethod
+    def of(cls, recipe: Recipe, annotations: Path, images: Path) -> TrainingImages:
+        """Return the images of a recipe as it reads them."""
+        return cls(annotations, images, recipe.input.scale, recipe.input.keep_ratio, recipe.data.orientation)
 
 
 @dataclass(frozen=True)
@@ -61,18 +68,19 @@ class Batch:
 
 def open_dataset(source: TrainingImages, *, with_masks: bool) -> Any:
     """Return mmdet's COCO data set over all images, resized and packed as at test time, annotations included."""
-    from mmdet.datasets import CocoDataset
     from mmengine.registry import DefaultScope
 
+    from ikd.data.reader.dataset import IndexedCocoDataset
+
     pipeline = [
-        {"type": "LoadImageFromFile"},
+        image_loader(source.orientation),
         {"type": "LoadAnnotations", "with_bbox": True, "with_mask": with_masks},
         {"type": "Resize", "scale": tuple(source.input_size), "keep_ratio": source.keep_ratio},
         {"type": "PackDetInputs", "meta_keys": ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")},
     ]
     # pycocotools prints what it does; outside mmdet's scope the transforms' names mean mmcv's
     with contextlib.redirect_stdout(io.StringIO()), DefaultScope.overwrite_default_scope("mmdet"):
-        return CocoDataset(
+        return IndexedCocoDataset(
             ann_file=str(source.annotations),
             data_prefix={"img": str(source.images)},
             metainfo={"classes": categories(source.annotations)},

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from mmdet.datasets import CocoDataset
 from numpy.typing import NDArray
 
 from ikd.augment.rule import judged_small
 from ikd.augment.union import covered_share
 from ikd.config import Recipe
-from ikd.data import TRAINED_ON, DataFiles, part_of
+from ikd.data import DataFiles, part_of, trained_on
+from ikd.data.reader.dataset import IndexedCocoDataset
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Branches:
 
     Attributes:
         rule: what decides, in words.
-        images: that are trained on: those with a box.
+        images: that are trained on.
         rows: its branches; an image may qualify for none.
     """
 
@@ -83,7 +83,7 @@ def _entries(recipe: Recipe) -> Iterator[dict[str, Any]]:
     """Yield the images that are trained on, as mmdet reads them."""
     part = part_of(DataFiles.of(recipe), "train")
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints
-        samples = CocoDataset(**part, filter_cfg=dict(TRAINED_ON), pipeline=[])
+        samples = IndexedCocoDataset(**part, filter_cfg=trained_on(recipe), pipeline=[])
     for index in range(len(samples)):
         yield samples.get_data_info(index)
 

@@ -10,11 +10,13 @@ from ikd.augment import copy_paste as _copy_paste  # noqa: F401, registers its t
 from ikd.augment.pair import AttachPerturbation, PerturbationReader
 from ikd.augment.sample_specific import SampleSpecificAugment
 from ikd.config import CopyPaste as CopyPasteSection
-from ikd.config import Cutout, Input
+from ikd.config import Cutout, Data, Input
+from ikd.data import image_loader
 from ikd.errors import refuse
 
 _ORDERS = ("flip_crop", "crop_flip")
-_INPUT = Input()
+_INPUT, _ORIENTATION = Input(), Data(root="").orientation
+Orientation = Literal["apply", "ignore"]
 
 
 def train_pipeline(  # noqa: PLR0913 (what a recipe says of its input)
@@ -29,6 +31,7 @@ def train_pipeline(  # noqa: PLR0913 (what a recipe says of its input)
     with_masks: bool = False,
     cutout: Cutout = _INPUT.cutout,
     copy_paste: CopyPasteSection = _INPUT.copy_paste,
+    orientation: Orientation = _ORIENTATION,
 ) -> list[dict[str, Any]]:
     """Write the training pipeline of one phase.
 
@@ -46,6 +49,7 @@ def train_pipeline(  # noqa: PLR0913 (what a recipe says of its input)
         cutout: holes, the same in all copies; a recipe's `input.cutout`.
         copy_paste: objects of another image; a recipe's `input.copy_paste`. The data set puts that image's entry under
             the sample's `partner`, as `ikd.training`'s does.
+        orientation: a recipe's `data.orientation`.
 
     Returns:
         Configs of mmdet transforms. A sample ends as `inputs` (uint8 [3, H, W], BGR), `data_samples`, with
@@ -65,7 +69,7 @@ def train_pipeline(  # noqa: PLR0913 (what a recipe says of its input)
         geometry.append({"type": "AttachUnaltered"})
     loaded_masks = with_masks or (copy_paste.enabled and copy_paste.by == "mask")
     load: list[dict[str, Any]] = [
-        {"type": "LoadImageFromFile"},
+        image_loader(orientation),
         {"type": "LoadAnnotations", "with_bbox": True, "with_mask": loaded_masks},
     ]
     if copy_paste.enabled:
@@ -90,6 +94,7 @@ def test_pipeline(
     scale: tuple[int, int],
     keep_ratio: bool = _INPUT.keep_ratio,  # noqa: PT028, no test
     bordered: bool = False,  # noqa: PT028, no test
+    orientation: Orientation = _ORIENTATION,  # noqa: PT028, no test
 ) -> list[dict[str, Any]]:
     """Write the validation pipeline: resizing only.
 
@@ -97,6 +102,7 @@ def test_pipeline(
         scale: what mmdet's Resize takes, px.
         keep_ratio: keep the aspect ratio.
         bordered: for a head that reads the border (`ikd.detectors.Head`): note one, of the pixel that makes sides even.
+        orientation: a recipe's `data.orientation`.
 
     Returns:
         Configs of mmdet transforms, all of them mmdet's own.
@@ -106,7 +112,7 @@ def test_pipeline(
     """
     _check_geometry(scale, 0.0, _ORDERS[0])
     meta = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")
-    load: dict[str, Any] = {"type": "LoadImageFromFile"}
+    load = image_loader(orientation)
     resize = {"type": "Resize", "scale": tuple(scale), "keep_ratio": keep_ratio}
     if not bordered:
         return [load, resize, {"type": "PackDetInputs", "meta_keys": meta}]

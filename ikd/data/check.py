@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
-from typing import Any
 
 from ikd.config import Recipe
 from ikd.data import identity as _fingerprint
-from ikd.data.coco import malformed
-from ikd.data.files import DataFiles
-from ikd.data.images import check_images
-from ikd.data.report import DataProblem, DataReport, SizeRow, SplitReport
-from ikd.data.rules import Findings, check_annotations, sound_entries
+from ikd.data.alike import near_files, same_files
+from ikd.data.files import places_of
+from ikd.data.part import Part, Settings
+from ikd.data.report import DataProblem, DataReport
+from ikd.data.rules import Findings, plain_name
+from ikd.data.stamps import VERSION, kept_report, stat_of
+from ikd.data.taught import sizes_of
 from ikd.errors import DataError
-
-SMALL_PX2, LARGE_PX2 = 32**2, 96**2  # COCO's borders between small, medium and large
 
 
 def parse_images(text: str) -> str | tuple[str, str]:
@@ -29,7 +27,7 @@ def check_dataset(
 ) -> DataReport:
     """Look for everything in a data set that would stop or quietly spoil a training.
 
-    Every image is decoded. Nothing is written.
+    Every image is decoded, unless it was before and has not changed since; what was found out is kept in the ikd home.
 
     Args:
         directory: the data set's folder.
@@ -49,102 +47,79 @@ def check_dataset(
     if not root.is_dir():
         raise DataError(f"the data set's folder must exist, but got {str(root)!r}")
     train_images, val_images = (images, images) if isinstance(images, str) else images
-    checked = [_Split("train", root / train, root / train_images), _Split("val", root / val, root / val_images)]
-    problems = [problem for split in checked for problem in split.found.problems]
-    if all(split.readable for split in checked):
-        problems += _compare(checked[0], checked[1])
-    problems.sort(key=lambda problem: problem.severity)  # stable: errors first, otherwise in the order found
-    sound = not any(problem.severity == "error" for problem in problems)
-    fingerprints = [split.fingerprint() if sound else None for split in checked]
-    return DataReport(
-        directory=root,
-        categories=checked[0].categories,
-        splits={split.name: split.report(value) for split, value in zip(checked, fingerprints, strict=True)},
-        rows=tuple(row for split in checked for row in split.rows()),
-        problems=tuple(problems),
-        fingerprint=_fingerprint.combine([str(value) for value in fingerprints]) if sound else None,
-    )
+    return _report(root, (root / train, root / train_images, root / val, root / val_images), Settings())
 
 
 def check_recipe_data(recipe: Recipe) -> DataReport:
-    """Check the data of a recipe, see `check_dataset`.
+    """Check the data of a recipe as it would train on them, see `check_dataset`: once, until a file changes.
 
     Raises:
-        BadInput: a file is missing, or the two parts name different classes.
+        BadInput: a file or folder is missing.
     """
-    files = DataFiles.of(recipe)
-    parts, images = (str(files.train), str(files.val)), (str(files.train_images), str(files.val_images))
-    return check_dataset(files.train.parent, *parts, images)
+    places = tuple(places_of(recipe).values())
+    root, settings = Path(recipe.data.root), Settings.of(recipe)
+    stats = [stat_of(path) for path in places]
+    key = [VERSION, str(root), [str(place.absolute()) for place in places], stats, vars(settings)]
+    return kept_report(key, (places[1], places[3]), lambda: _report(root, places, settings))
 
 
-class _Split:
-    """One annotation file with its findings."""
+def said_of_data(recipe: Recipe) -> list[str]:
+    """Return what a person is told of a recipe's data before anything starts: what is taught, and what to look at.
 
-    def __init__(self, name: str, path: Path, images: Path) -> None:
-        self.name, self.path, self.images = name, path, images
-        self.found = Findings(str(path), [])
-        self.content, problem = malformed(path)
-        self.readable = problem is None
-        self.boxes: list[tuple[dict[str, Any], dict[str, Any]]] = []
-        self.num_images = 0
-        self.categories: tuple[str, ...] = ()
-        if problem is not None:
-            self.found.problems.append(DataProblem(**vars(problem)))
-            return
-        sound = sound_entries(self.content, self.found)
-        self.names = {category["id"]: category["name"] for _, category in sound["categories"]}
-        self.categories = tuple(category["name"] for _, category in sound["categories"])
-        self.num_images = len(sound["images"])
-        self.boxes = check_annotations(sound, self.found)
-        check_images(sound["images"], images, self.found)
-
-    def fingerprint(self) -> str:
-        return _fingerprint.fingerprint(self.path, self.images)
-
-    def report(self, fingerprint: str | None) -> SplitReport:
-        objects = [(annotation, image) for annotation, image in self.boxes if not annotation.get("iscrowd", 0)]
-        with_boxes = {image["id"] for _, image in self.boxes}
-        bigger = {image["id"] for annotation, image in objects if size_bin(annotation["area"]) != "small"}
-        return SplitReport(
-            annotations=self.path,
-            images=self.num_images,
-            boxes=len(objects),
-            crowds=len(self.boxes) - len(objects),
-            without_boxes=self.num_images - len(with_boxes),
-            only_small=len({image["id"] for _, image in objects} - bigger),
-            fingerprint=fingerprint,
-        )
-
-    def rows(self) -> list[SizeRow]:
-        counts = Counter(
-            (self.names[annotation["category_id"]], size_bin(annotation["area"]))
-            for annotation, _ in self.boxes
-            if not annotation.get("iscrowd", 0)
-        )
-        sizes = ("small", "medium", "large")
-        return [SizeRow(self.name, name, *(counts[name, size] for size in sizes)) for name in self.categories]
+    Raises:
+        BadInput: the data cannot be trained on.
+    """
+    report = check_recipe_data(recipe)
+    report.raise_for_errors()
+    return report.said
 
 
-def size_bin(area_px2: float) -> str:
-    """Name COCO's size bin of an area in original pixels."""
-    if area_px2 < SMALL_PX2:
-        return "small"
-    return "medium" if area_px2 < LARGE_PX2 else "large"
+def _report(root: Path, places: tuple[Path, ...], settings: Settings) -> DataReport:
+    """Judge both parts and put together what was found."""
+    train, val = Part("train", places[0], places[1]), Part("val", places[2], places[3])
+    train.judge(settings, val.by_class)
+    val.judge(settings, train.by_class)
+    problems = [problem for part in (train, val) for problem in part.found.problems]
+    if train.readable and val.readable:
+        problems += _compare(train, val)
+    # stable: errors first, those of images before those of boxes, which they may cause, otherwise in the order found
+    problems.sort(key=lambda problem: (problem.severity, problem.field.startswith("annotations[")))
+    sound = not any(problem.severity == "error" for problem in problems)
+    fingerprints = [_fingerprint.fingerprint(part.path, part.images) if sound else None for part in (train, val)]
+    pairs = zip((train, val), fingerprints, strict=True)
+    return DataReport(
+        directory=root,
+        categories=train.categories,
+        splits={part.name: part.report(settings, value) for part, value in pairs},
+        rows=tuple(row for part in (train, val) for row in part.rows()),
+        problems=tuple(problems),
+        fingerprint=_fingerprint.combine([str(value) for value in fingerprints]) if sound else None,
+        sizes=sizes_of(train.sound, settings.scale, keep_ratio=settings.keep_ratio) if settings.scale else None,
+    )
 
 
-def _compare(train: _Split, val: _Split) -> list[DataProblem]:
+def _compare(train: Part, val: Part) -> list[DataProblem]:
     """Find what is wrong only when both splits are seen together."""
-    problems = []
+    found = Findings(str(val.path), [])
     if train.categories != val.categories:
         rule = f"must be those of {train.path.name} in the same order, {list(train.categories)}: mmdet numbers by it"
-        problems.append(DataProblem(str(val.path), "categories", list(val.categories), rule))
-    shared = sorted(_file_names(train) & _file_names(val))
-    if shared and train.images == val.images:
-        rule = f"should not name images of {train.path.name}: {len(shared)} are in both splits"
-        problems.append(DataProblem(str(val.path), "images", shared[0], rule, severity="warning"))
-    return problems
+        plain = [[plain_name(name) for name in part.categories] for part in (train, val)]
+        rule += "; they differ by case, blanks or the form of their letters alone" if plain[0] == plain[1] else ""
+        found.error("categories", list(val.categories), rule)
+    facts = {part.name: [one for one in part.facts.values() if not one.fault] for part in (train, val)}
+    places = {part.name: [index for index, one in part.facts.items() if not one.fault] for part in (train, val)}
+    for kind, pairs in (("be", same_files), ("look like", near_files)):
+        listed = [
+            (val.sound.images[places["val"][one]], train.sound.images[places["train"][other]])
+            for one, other in pairs(facts["train"], facts["val"])
+        ]
+        if listed:
+            rule = f"should not {kind} images of {train.path.name}: {len(listed)} {{}}, the first as "
+            rule += f"{listed[0][1]['file_name']!r}; the metrics are too good by them"
+            does = "are in both splits" if kind == "be" else "do"
+            named = ", ".join(one["file_name"] for one, _ in listed[:_NAMED])
+            found.warning("images", named, rule.format(does))
+    return found.problems
 
 
-def _file_names(split: _Split) -> set[str]:
-    entries = (image for image in split.content["images"] if isinstance(image, dict))
-    return {image["file_name"] for image in entries if isinstance(image.get("file_name"), str)}
+_NAMED = 5

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +14,26 @@ from ikd.errors import DataError, Problem
 SECTIONS = ("images", "annotations", "categories")
 
 
-def malformed(path: Path) -> tuple[dict[str, Any], Problem | None]:
+def malformed(path: Path, hook: Callable[[dict[str, Any]], Any] | None = None) -> tuple[dict[str, Any], Problem | None]:
     """Read an annotation file without judging its entries.
 
     Args:
         path: a COCO json file.
+        hook: gets each JSON object as soon as it is parsed, and returns what stands in its place.
 
     Returns:
         The file's object (empty when unreadable), and what is wrong with the file as a whole, or None.
     """
     try:
-        loaded = json.loads(path.read_text(encoding="utf-8"))
+        loaded = json.loads(path.read_text(encoding="utf-8-sig"), object_hook=hook)  # some editors write a BOM
     except FileNotFoundError:
         return {}, Problem(str(path), "file", None, "the annotation file must exist")
     except (OSError, UnicodeDecodeError) as error:
         return {}, Problem(str(path), "file", str(error), "the annotation file must be readable UTF-8 text")
     except json.JSONDecodeError as error:
         return {}, Problem(str(path), f"column {error.colno}", error.msg, "the file must be valid JSON", error.lineno)
+    except ValueError as error:  # a whole number of thousands of digits
+        return {}, Problem(str(path), "file", str(error), "the file must be valid JSON")
     except RecursionError:
         return {}, Problem(str(path), "file", None, "the file must be COCO json, this one nests too deeply")
     if not isinstance(loaded, dict):
@@ -58,21 +64,6 @@ def read_annotations(path: Path) -> dict[str, Any]:
     return loaded
 
 
-def categories(annotations: Path) -> tuple[str, ...]:
-    """Name the classes of a data set, in the order of the file.
-
-    The order matters: mmdet numbers labels by it, whatever the category ids are.
-
-    Args:
-        annotations: a COCO json file.
-
-    Raises:
-        DataError: the file is unreadable or has a category without a name.
-    """
-    names = []
-    for index, category in enumerate(read_annotations(Path(annotations))["categories"]):
-        name = category.get("name") if isinstance(category, dict) else None
-        if not isinstance(name, str):
-            raise DataError(str(Problem(str(annotations), f"categories[{index}].name", name, "must be a text")))
-        names.append(name)
-    return tuple(names)
+def on_disk(file_name: str) -> str:
+    """Return the name of a file as this process has to say it: on the disk it is UTF-8, whatever the locale."""
+    return file_name if sys.getfilesystemencoding() == "utf-8" else os.fsdecode(file_name.encode())

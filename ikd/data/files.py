@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ikd.config import DRAWN, Recipe
-from ikd.data.coco import categories
 from ikd.data.draw import drawn_dataset, drawn_folder
 from ikd.data.identity import fingerprint
+from ikd.data.reader import categories
 from ikd.errors import BadInput
 
 Config = dict[str, Any]
@@ -33,29 +33,38 @@ class DataFiles:
         Raises:
             BadInput: a file is missing, or the two parts name different classes.
         """
-        root = drawn_dataset() if recipe.data.root == DRAWN else Path(recipe.data.root)
-        places = {}
-        for part in ("train", "val"):
-            split = getattr(recipe.data, part)
-            for key in ("annotations", "images"):
-                path = root / getattr(split, key)
-                if not (path.is_file() if key == "annotations" else path.is_dir()):
-                    kind = "a COCO json file" if key == "annotations" else "a folder of images"
-                    raise BadInput(f"recipe {recipe.name}: data.{part}.{key}: must be {kind}, but {path} is not there")
-                places[part, key] = path
-        classes, other = (categories(places[part, "annotations"]) for part in ("train", "val"))
+        train, train_images, val, val_images = places_of(recipe).values()
+        classes, other = (categories(path) for path in (train, val))
         if classes != other:
             raise BadInput(
-                f"{places['val', 'annotations']}: categories: must be those of the training part, "
+                f"{val}: categories: must be those of the training part, "
                 f"{list(classes)} in this order, but got {list(other)}"
             )
-        train, train_images, val, val_images = places.values()
         return cls(train, train_images, val, val_images, classes)
 
     def fingerprint(self) -> str:
         """Return one hash of the content of both parts."""
         paths = (self.train, self.val, self.train_images, self.val_images)
         return _fingerprint(self, tuple(path.stat().st_mtime_ns for path in paths))
+
+
+def places_of(recipe: Recipe) -> dict[tuple[str, str], Path]:
+    """Return where annotations and images of both parts lie, by part and key; the drawn data set is drawn if need be.
+
+    Raises:
+        BadInput: one is not there.
+    """
+    root = drawn_dataset() if recipe.data.root == DRAWN else Path(recipe.data.root)
+    places = {}
+    for part in ("train", "val"):
+        split = getattr(recipe.data, part)
+        for key in ("annotations", "images"):
+            path = root / getattr(split, key)
+            if not (path.is_file() if key == "annotations" else path.is_dir()):
+                kind = "a COCO json file" if key == "annotations" else "a folder of images"
+                raise BadInput(f"recipe {recipe.name}: data.{part}.{key}: must be {kind}, but {path} is not there")
+            places[part, key] = path
+    return places
 
 
 @lru_cache(maxsize=8)
@@ -70,8 +79,9 @@ def training_annotations(recipe: Recipe) -> Path:
     return root / recipe.data.train.annotations
 
 
-TRAINED_ON: Config = {"filter_empty_gt": True, "min_size": 1}
-"""Which images of the training part are trained on, as mmdet's CocoDataset takes it: those with a box."""
+def trained_on(recipe: Recipe) -> Config:
+    """Return which images of the training part are trained on, as mmdet's CocoDataset takes it."""
+    return {"filter_empty_gt": not recipe.data.keep_empty, "min_size": 1}
 
 
 def part_of(files: DataFiles, part: str) -> Config:

@@ -1,77 +1,254 @@
-"""Judging image files: where they lie, whether they decode, and how big they are."""
+"""Judging image files: where they lie, whether they decode, how big, how deep and which way up they are."""
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
+import threading
 import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from ikd.data.rules import Findings
 
-Fault = tuple[str, object, str]  # key, value, rule
+THUMB = 16
+"""Side of the grey thumbnails by which images are compared."""
+ORIENTATION_TAG = 0x0112  # EXIF 2.3, 4.6.4 A: 1 is upright, 2 to 4 keep the sides, 5 to 8 exchange them
+_EXCHANGING = 5  # from this tag on width and height are exchanged
+NEAR_BLACK_16BIT = 1 << 14
+"""A 16-bit picture is read as value / 256: one with no brighter pixel than this is dark to a detector."""
+_REDUCED_FROM_PX = 512  # JPEGs with longer sides are decoded at an eighth, which finds the same faults
+
+Pixels = NDArray[Any]
 
 
-def check_images(images: list[tuple[int, dict[str, Any]]], folder: Path, found: Findings) -> None:
-    """Decode every image of a split.
+@dataclass(frozen=True)
+class Facts:
+    """What was found out about one image file; no rule is applied yet.
+
+    Attributes:
+        fault: why it cannot be used, empty where it can; the others are 0 then.
+        width: px, turned as its orientation tag says.
+        height: likewise.
+        stored: width and height in px as stored, without the tag.
+        tag: EXIF's orientation where OpenCV turns the pixels by it, else 1.
+        bits: of a channel.
+        brightest: largest value, where a channel has more than 8 bits.
+        sha256: of the file.
+        thumb: grey thumbnail, `THUMB`^2 bytes.
+    """
+
+    fault: str = ""
+    width: int = 0
+    height: int = 0
+    stored: tuple[int, int] = (0, 0)
+    tag: int = 1
+    bits: int = 8
+    brightest: float = 0.0
+    sha256: str = ""
+    thumb: bytes = b""
+
+
+def check_images(
+    images: Mapping[int, dict[str, Any]],
+    folder: Path,
+    facts: Mapping[int, Facts],
+    found: Findings,
+    *,
+    orientation: str,
+) -> None:
+    """Judge what is known of the image files of a split.
 
     Args:
-        images: index and entry, all keys present.
+        images: entries with all keys, by index in the file.
         folder: what the file names are relative to.
-        found: takes the problems, in the order of the file.
+        facts: of the files that could be looked at, by the same index.
+        found: takes the problems, by rule in the order of the file.
+        orientation: a recipe's `data.orientation`.
     """
-    if not folder.is_dir():
-        found.error("images", str(folder), "the image folder must exist")
-        return
     first: dict[str, int] = {}
-    for index, image in images:
-        if image["file_name"] in first:
-            rule = f"should be named once, images[{first[image['file_name']]}] has it"
-            found.warning(f"images[{index}].file_name", image["file_name"], rule)
-        first.setdefault(image["file_name"], index)
-    with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:  # decoders release the interpreter lock
-        faults = pool.map(lambda item: _faults(item[1], folder), images)
-        for (index, _), listed in zip(images, faults, strict=True):
-            for key, value, rule in listed:
-                found.error(f"images[{index}].{key}", value, rule)
+    twice = []
+    for index, image in images.items():
+        if (before := first.setdefault(image["file_name"], index)) != index:
+            twice.append(
+                (f"images[{index}].file_name", image["file_name"], f"should be named once, images[{before}] has it")
+            )
+    found.each(twice, "warning")
+    unread = [(f"images[{i}].file_name", images[i]["file_name"], one.fault) for i, one in facts.items() if one.fault]
+    found.each(unread)
+    read = {index: one for index, one in facts.items() if not one.fault}
+    found.each(fault for index, one in read.items() for fault in _size_faults(index, images[index], one, orientation))
+    _orientations(read, images, found, orientation)
+    _depths(read, images, found)
 
 
-def _faults(image: dict[str, Any], folder: Path) -> list[Fault]:
-    name, size = image["file_name"], (image["width"], image["height"])
-    if min(size) <= 0:
-        return [("width" if size[0] <= 0 else "height", min(size), "must be above 0")]
-    if PurePosixPath(name).is_absolute() or PureWindowsPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-        return [("file_name", name, f"must stay inside {folder}: relative, without '..'")]
-    path = folder / name
+def image_loader(orientation: str) -> dict[str, Any]:
+    """Return the config of the mmdet transform that reads an image.
+
+    Args:
+        orientation: a recipe's `data.orientation`.
+    """
+    loader: dict[str, Any] = {"type": "LoadImageFromFile"}
+    return loader if orientation == "apply" else loader | {"color_type": "color_ignore_orientation"}
+
+
+def place_of(name: str, folder: Path) -> tuple[Path | None, str]:
+    """Return where a file of a data set lies, and what is wrong with its name, empty where nothing is.
+
+    Links may lead anywhere, as in stores of data versions; names must not.
+    """
+    path = Path(os.path.normpath(folder / name)) if "\0" not in name else None
+    if path is None:
+        return None, f"the file must exist in {folder}"
+    if not path.is_relative_to(os.path.normpath(folder)) or PureWindowsPath(name).drive:
+        return None, f"must stay inside {folder}: relative, without '..'"
     try:
-        resolved = path.resolve(strict=True)
-    except (OSError, RuntimeError, ValueError):  # missing, a loop of links, a NUL in the name
-        return [("file_name", name, f"the file must exist in {folder}")]
-    if not resolved.is_relative_to(folder.resolve()):
-        return [("file_name", name, f"must stay inside {folder}, this link leads to {resolved}")]
-    if not resolved.is_file():
-        return [("file_name", name, "must be a file")]
-    return _decode(resolved, name, size)
+        state = path.stat()
+    except (OSError, ValueError):  # missing, a loop of links
+        hint = "; write / for \\, which separates folders under Windows alone" if "\\" in name else ""
+        return None, f"the file must exist in {folder}{hint}"
+    return (path, "") if state.st_mode & 0o170000 == 0o100000 else (None, "must be a file")
 
 
-def _decode(path: Path, name: str, size: tuple[int, int]) -> list[Fault]:
+def look(paths: Sequence[Path]) -> Iterator[Facts]:
+    """Decode image files, several at a time; yield what they are in this order."""
+    # decoders and hashes release the interpreter lock
+    with _any_size(), ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
+        yield from pool.map(facts_of, paths)
+
+
+_limit = threading.Lock()
+
+
+@contextmanager
+def _any_size() -> Iterator[None]:
+    """Lift Pillow's limit of pixels, which OpenCV, that training reads with, does not share."""
+    with _limit:
+        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
+
+
+def facts_of(path: Path) -> Facts:
     """Decode with the library that training uses, and with one that notices a truncated file."""
     try:
         content = path.read_bytes()
         with warnings.catch_warnings(), Image.open(io.BytesIO(content)) as picture:
             warnings.simplefilter("ignore")  # a strange colour profile is no fault
-            picture.load()
+            kind, size, mode = picture.format or "", picture.size, picture.mode
+            tag = int(picture.getexif().get(ORIENTATION_TAG, 1))
+            if not _ends_whole(content, kind):
+                picture.load()
     except Exception as error:  # Pillow's decoders raise nearly anything, SyntaxError and struct.error included
-        return [("file_name", name, f"must be a readable image ({type(error).__name__}: {error})")]
-    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+        return Facts(f"must be a readable image ({type(error).__name__}: {error})")
+    encoded = np.frombuffer(content, np.uint8)
+    reduced = kind == "JPEG" and min(size) >= _REDUCED_FROM_PX
+    pixels = cv2.imdecode(encoded, cv2.IMREAD_REDUCED_COLOR_8 if reduced else cv2.IMREAD_COLOR)
     if pixels is None:
-        return [("file_name", name, "must be a format that OpenCV reads, for example PNG or JPEG")]
-    height, width = pixels.shape[:2]  # after the camera's rotation tag, as in training
-    keys = (("width", size[0], width), ("height", size[1], height))
-    return [(key, said, f"must be the image's {key}, {real} px") for key, said, real in keys if said != real]
+        return Facts("must be a format that OpenCV reads, for example PNG or JPEG")
+    turned = tag != 1 and _turns(encoded, pixels, reduced=reduced)
+    width, height = size if reduced else (pixels.shape[1], pixels.shape[0])
+    if reduced and turned and tag >= _EXCHANGING:
+        width, height = height, width
+    stored = (height, width) if turned and tag >= _EXCHANGING else (width, height)
+    bits, brightest = _depth(content, encoded, kind, mode)
+    thumb = cv2.resize(cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY), (THUMB, THUMB), interpolation=cv2.INTER_AREA)
+    digest = hashlib.sha256(content).hexdigest()
+    acting = tag if turned or (kind == "TIFF" and tag != 1) else 1  # OpenCV turns a TIFF whatever it is asked
+    return Facts("", width, height, stored, acting, bits, brightest, digest, thumb.tobytes())
+
+
+def _ends_whole(content: bytes, kind: str) -> bool:
+    """Tell whether a JPEG has its end marker, so that Pillow need not decode all of it to find it cut."""
+    return kind == "JPEG" and content.rstrip(b"\0")[-2:] == b"\xff\xd9"
+
+
+def _turns(encoded: Pixels, pixels: Pixels, *, reduced: bool) -> bool:
+    """Tell whether OpenCV turns the pixels by the tag: it reads the tags of some formats only."""
+    flag = cv2.IMREAD_REDUCED_COLOR_8 if reduced else cv2.IMREAD_COLOR
+    plain = cv2.imdecode(encoded, flag | cv2.IMREAD_IGNORE_ORIENTATION)
+    assert plain is not None, "the same content was decoded before"
+    return plain.shape != pixels.shape or not np.array_equal(plain, pixels)
+
+
+def _depth(content: bytes, encoded: Pixels, kind: str, mode: str) -> tuple[int, float]:
+    """Return the bits of a channel, and the largest value where they are more than 8."""
+    if kind == "PNG" and content[24:25] != b"\x10":  # the header's bit depth
+        return 8, 0.0
+    if kind in ("JPEG", "GIF", "BMP", "WEBP") or (kind == "TIFF" and mode in ("1", "L", "P", "CMYK")):
+        return 8, 0.0
+    whole = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED)
+    if whole is None or whole.dtype == np.uint8:
+        return 8, 0.0
+    return 8 * whole.dtype.itemsize, float(whole.max())
+
+
+def _size_faults(index: int, image: Mapping[str, Any], facts: Facts, orientation: str) -> list[tuple[str, object, str]]:
+    said = (image["width"], image["height"])
+    turned, stored = (facts.width, facts.height), facts.stored
+    read, other, setting = (turned, stored, "ignore") if orientation == "apply" else (stored, turned, "apply")
+    if said == read:
+        return []
+    field = f"images[{index}]"
+    if said == other:
+        rule = (
+            f"must be the size that training sees, {read[0]}x{read[1]} px; the file's orientation tag is {facts.tag}, "
+        )
+        rule += (
+            f"and this is its size {'without' if setting == 'ignore' else 'with'} it: if the boxes are drawn so too, "
+        )
+        return [(f"{field}.width", said[0], f"{rule}set data.orientation: {setting}")]
+    if said == read[::-1]:
+        rule = f"must be the image's width, {read[0]} px: width and height are exchanged"
+        return [(f"{field}.width", said[0], rule)]
+    keys = (("width", said[0], read[0]), ("height", said[1], read[1]))
+    return [
+        (f"{field}.{key}", value, f"must be the image's {key}, {real} px") for key, value, real in keys if value != real
+    ]
+
+
+def _orientations(
+    read: Mapping[int, Facts], images: Mapping[int, dict[str, Any]], found: Findings, orientation: str
+) -> None:
+    """Warn of turned pixels where no size tells whether the boxes are turned too."""
+    unsure = [index for index, one in read.items() if one.tag != 1 and (one.width, one.height) == one.stored]
+    if not unsure:
+        return
+    does = "ikd turns the pixels by it" if orientation == "apply" else "ikd leaves the pixels as stored"
+    other = "ignore" if orientation == "apply" else "apply"
+    rule = (
+        f"should have its boxes drawn as training sees it: it has an orientation tag, {{}}, and {does}; if the boxes "
+    )
+    rule += f"of these {len(unsure)} images are drawn the other way, set data.orientation: {other}"
+    named = ((f"images[{i}].file_name", images[i]["file_name"], rule.format(read[i].tag)) for i in unsure)
+    found.each(named, "warning")
+
+
+def _depths(read: Mapping[int, Facts], images: Mapping[int, dict[str, Any]], found: Findings) -> None:
+    """Refuse deep pictures that would be read nearly black, and say how the others are read."""
+    deep = {index: one for index, one in read.items() if one.bits > 8}
+    name = {index: (f"images[{index}].file_name", images[index]["file_name"]) for index in deep}
+    other = [index for index, one in deep.items() if one.bits != 16]
+    dark = [index for index, one in deep.items() if one.bits == 16 and one.brightest < NEAR_BLACK_16BIT]
+    rule = "must have 8 or 16 bits a channel, but has {}: scale it to 0..255 and save it with 8"
+    found.each((*name[index], rule.format(deep[index].bits)) for index in other)
+    rule = (
+        "must use the range of its 16 bits: its brightest pixel is {:g} of 65535, which is read as {:g} of 255, nearly "
+    )
+    rule += "black; scale it to 0..255 and save it with 8 bits"
+    found.each((*name[i], rule.format(deep[i].brightest, deep[i].brightest // 256)) for i in dark)
+    told = {*other, *dark}
+    rule = "has 16 bits a channel; training sees value / 256"
+    found.each(((*name[index], rule) for index in deep if index not in told), "warning")

@@ -14,6 +14,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from ikd.data.coco import read_annotations
+from ikd.data.reader import indexed
 from ikd.errors import DataError
 
 # position in COCOeval.stats; 8 is AR over areas at maxDets = 100, and those after it are of one size each
@@ -65,7 +66,9 @@ def _by_class(evaluation: COCOeval, truth: COCO) -> dict[str, float]:
 
 
 def _index(source: str | Path | Mapping[str, Any]) -> COCO:
-    content = copy.deepcopy(dict(source)) if isinstance(source, Mapping) else read_annotations(Path(source))
+    if not isinstance(source, Mapping):
+        return _coco(read_annotations(indexed(Path(source)).normal))
+    content = copy.deepcopy(dict(source))
     for number, annotation in enumerate(content["annotations"], start=1):
         annotation["id"] = number  # COCOeval takes the id of the match for its truth, so id 0 would count as missed
         annotation.setdefault("iscrowd", 0)  # this and the area are optional in the wild, and pycocotools needs them

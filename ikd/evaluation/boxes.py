@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmdet.datasets import CocoDataset
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DefaultScope
 from numpy.typing import NDArray
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from ikd.augment import test_pipeline
 from ikd.config import Recipe
 from ikd.data import DataFiles, part_of
+from ikd.data.reader.dataset import IndexedCocoDataset
 from ikd.detectors import boxes_only, head_row
 from ikd.evaluation.plain_mmdet import predictions
 from ikd.evaluation.reading import equal_sizes, read_ahead
@@ -34,9 +34,14 @@ def find_boxes(
         By image id, [n, 5]: corners in pixels of the original image, and the score.
     """
     bordered = head_row(getattr(teacher, "bbox_head", None)).reads_border
-    pipeline = test_pipeline(scale=recipe.input.scale, keep_ratio=recipe.input.keep_ratio, bordered=bordered)
+    pipeline = test_pipeline(
+        scale=recipe.input.scale,
+        keep_ratio=recipe.input.keep_ratio,
+        bordered=bordered,
+        orientation=recipe.data.orientation,
+    )
     with contextlib.redirect_stdout(io.StringIO()), DefaultScope.overwrite_default_scope("mmdet"):
-        dataset = CocoDataset(**part_of(files, "train"), test_mode=True, pipeline=pipeline)
+        dataset = IndexedCocoDataset(**part_of(files, "train"), test_mode=True, pipeline=pipeline)
     found: dict[int, NDArray[np.float32]] = {}
     samples = read_ahead(dataset, range(len(dataset)), workers=recipe.schedule.workers)
     batches = map(pseudo_collate, equal_sizes(samples, recipe.schedule.batch_size))

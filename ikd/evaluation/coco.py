@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 from pycocotools import mask as run_lengths
 
-from ikd.data import IouType, coco_metrics
+from ikd.data import IouType, coco_metrics, indexed
 
 
 class CocoEvaluator(BaseMetric):
@@ -32,7 +31,7 @@ class CocoEvaluator(BaseMetric):
 
     @cached_property
     def _category_ids(self) -> list[int]:
-        return [entry["id"] for entry in json.loads(self._annotations.read_text())["categories"]]
+        return indexed(self._annotations).category_ids
 
     def process(self, data_batch: Any, data_samples: Sequence[Any]) -> None:
         """Keep the predictions of one batch."""

@@ -15,6 +15,7 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 
 from ikd.data import IouType, categories
+from ikd.data.reader import dataset as _indexed  # noqa: F401, registers the data set
 from ikd.detectors import build_detector, load_weights, quiet, read_checkpoint, without_pretrained
 from ikd.errors import BadInput, refuse
 from ikd.evaluation.coco import CocoEvaluator
@@ -115,7 +116,7 @@ def val_loader(settings: Config, annotations: Path, images: Path, classes: tuple
     """Return the loader of a config's test data, pointed at these files."""
     given = settings.test_dataloader
     dataset = {
-        "type": "CocoDataset",
+        "type": "IndexedCocoDataset",
         "ann_file": str(annotations),
         "data_prefix": {"img": str(images)},
         "metainfo": {"classes": classes},

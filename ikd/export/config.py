@@ -66,7 +66,12 @@ def write_config(recipe: Recipe, files: DataFiles, path: Path, *, title: str) ->
     """
     model = without_pretrained(model_config(recipe.student, files.classes))
     bordered = head_row(model.get("bbox_head", {}).get("type", "")).reads_border
-    pipeline = test_pipeline(scale=recipe.input.scale, keep_ratio=recipe.input.keep_ratio, bordered=bordered)
+    pipeline = test_pipeline(
+        scale=recipe.input.scale,
+        keep_ratio=recipe.input.keep_ratio,
+        bordered=bordered,
+        orientation=recipe.data.orientation,
+    )
     root = Path(os.path.commonpath([os.path.abspath(files.val), os.path.abspath(files.val_images)]))
     text = _HEADER.format(title=" ".join(title.split())) + assignment("data_root", str(root))
     text += assignment("classes", files.classes) + "\n" + assignment("model", model)

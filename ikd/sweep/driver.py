@@ -12,6 +12,7 @@ from typing import Any, Literal
 from rich.console import Console
 
 from ikd.config import Recipe, Runner, SearchSpace, SweepFiles, load_runner, load_sweep
+from ikd.data import said_of_data
 from ikd.errors import BadInput, IkdError, JobError
 from ikd.home import home
 from ikd.logs import Log
@@ -224,6 +225,8 @@ class _Drive:
         return result
 
     def _work(self, training: str) -> None:
+        for line in said_of_data(self._files.recipe) if training == OWN else ():
+            self._view.say(line)
         prepare_environment(self._files.runner.ray.address)
         from ikd.sweep.tune.execution import execute  # Ray is loaded only when something runs
 

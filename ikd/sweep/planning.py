@@ -13,14 +13,14 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ikd.config import Recipe, Runner, SearchSpace, SweepFiles
-from ikd.data import training_annotations
+from ikd.config import DRAWN, Recipe, Runner, SearchSpace, SweepFiles
+from ikd.data import said_of_data, training_annotations
 from ikd.errors import BadInput
 from ikd.home import at_home
 from ikd.sweep.driver import resolve, storage_of
 from ikd.sweep.extend import as_it_began, budgeted
 from ikd.sweep.measure import Measured, measured_before, measured_now
-from ikd.sweep.preflight import check_start, scratch_home
+from ikd.sweep.preflight import check_start
 from ikd.sweep.proposals.anchors import anchor_proposals
 from ikd.sweep.proposals.search import propose
 from ikd.sweep.records.text import duration, readable
@@ -57,6 +57,7 @@ class DryRun:
         levels: what is said of the levels that the base recipe distils; empty where nothing is, or the data are not
             there yet.
         said: what a start would meet, see `ikd.sweep.preflight`; empty where it was not looked at.
+        data: what is said of the data; empty where the drawn data set is not drawn yet.
     """
 
     name: str
@@ -74,6 +75,7 @@ class DryRun:
     stores: Stores
     levels: str = ""
     said: str = ""
+    data: tuple[str, ...] = ()
 
     def seconds(self, epochs: float) -> float | None:
         """Return the time for a number of epochs, None when not measured."""
@@ -106,6 +108,7 @@ class DryRun:
             *self.stores.lines(),
             *([("levels", self.levels)] if self.levels else []),
             *([("a start", self.said)] if self.said else []),
+            *(("data" if not number else "", line.removeprefix("data: ")) for number, line in enumerate(self.data)),
         ]
 
     def _distinct(self) -> str:
@@ -175,8 +178,7 @@ def dry_run(  # noqa: PLR0913 - one keyword for each option of `ikd sweep --dry-
     files, folder = resolve(space, recipe=recipe, runner=runner, name=name, values=values)
     files, _ = as_it_began(files, folder)
     if check:
-        with scratch_home(folder.home, files) as scratch:
-            said = check_start(OWN, files, folder, begun=has_trials(folder), home_of_caches=scratch)
+        said = check_start(OWN, files, folder, begun=has_trials(folder), keep=False)
     if trials is not None:
         study = open_study(folder, files) if folder.exists else None
         files = SweepFiles(budgeted(files.space, study, trials), files.recipe, files.runner)
@@ -214,7 +216,20 @@ def dry_run(  # noqa: PLR0913 - one keyword for each option of `ikd sweep --dry-
         stores=stores,
         levels=_levels(files.recipe),
         said=(said or ALL_WELL) if check else "",
+        data=_data(files.recipe, folder.home),
     )
+
+
+def _data(recipe: Recipe, home: Path) -> tuple[str, ...]:
+    """Return what is said of the data, where they are there: nothing is drawn for it, and plans may come first.
+
+    Raises:
+        BadInput: the data cannot be trained on.
+    """
+    if not (annotations := training_annotations(recipe)).is_file():
+        return () if recipe.data.root == DRAWN else (f"not checked: {annotations} is not there",)
+    with at_home(home):
+        return tuple(said_of_data(recipe))
 
 
 def _levels(recipe: Recipe) -> str:

@@ -10,10 +10,12 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from ikd.config import Detector, Recipe, Runner, SearchSpace, SweepFiles, Teacher, load_recipe
+from ikd.config import DRAWN, Detector, Recipe, Runner, SearchSpace, SweepFiles, Teacher, load_recipe
+from ikd.data import places_of
 from ikd.errors import BadInput, ConfigError, first_line
 from ikd.home import at_home, store_bound
 from ikd.plugins import plugins
+from ikd.progress import show_progress
 from ikd.sweep.measure import measured_before
 from ikd.sweep.proposals.anchors import anchor_proposals
 from ikd.sweep.records.text import readable
@@ -37,7 +39,7 @@ FITTING_BELOW = ("student.", "teachers.available.", "data.")
 
 
 def check_start(
-    training: str, files: SweepFiles, folder: SweepFolder, *, begun: bool = False, home_of_caches: Path | None = None
+    training: str, files: SweepFiles, folder: SweepFolder, *, begun: bool = False, keep: bool = True
 ) -> str:
     """Refuse what every trial would meet; nothing is written but caches that trials share (a drawn data set).
 
@@ -48,7 +50,7 @@ def check_start(
         files: of the sweep.
         folder: of the sweep, there or not.
         begun: the sweep has trials. Then its recipe has proved to fit, and a tracker that refuses is no reason to stop.
-        home_of_caches: where the data set is drawn and rehearsals are noted; None is the sweep's own home.
+        keep: leave in the home's caches what was drawn and rehearsed for it, for the trials to come.
 
     Returns:
         What a person ought to know though it is no reason to stop; empty as a rule.
@@ -56,7 +58,7 @@ def check_start(
     Raises:
         BadInput: what does not fit, with file, field, value and what would.
     """
-    with at_home(home_of_caches or folder.home):
+    with at_home(folder.home):
         faults = [*_resource_faults(files), *_storage_faults(files.runner, folder), *_file_faults(files)]
         faults += [] if begun else _disk_faults(files, folder)
         if faults:
@@ -68,7 +70,8 @@ def check_start(
             return ""
         where = files.runner.tracking
         said = check_tracking(where.uri, home=folder.home, experiment=where.experiment)
-    check_training(training, files, home_of_caches or folder.home)
+    with contextlib.nullcontext(folder.home) if keep else scratch_home(folder.home, files) as home:
+        check_training(training, files, home)
     return said
 
 
@@ -103,15 +106,16 @@ def check_training(training: str, files: SweepFiles, home: Path) -> None:
     if batch % processes:
         rule = f"must divide schedule.batch_size, which is {batch} over all processes"
         raise BadInput(f"runner: trial.processes: {rule}, but got {processes}")
-    done: set[str] = set()
+    distinct: dict[str, tuple[str, Recipe]] = {}
+    for who, recipe in _to_check(files.space, files.recipe):
+        distinct.setdefault(recipe.fingerprint(), (who, recipe))
     with at_home(home):
-        for who, recipe in _to_check(files.space, files.recipe):
-            if (print_ := recipe.fingerprint()) not in done:
-                done.add(print_)
-                try:
-                    training_of(training).check(recipe)
-                except BadInput as error:
-                    raise (BadInput(f"{who}: {error}") if who else error) from error
+        for done, (who, recipe) in enumerate(distinct.values()):
+            show_progress("checking that data, detectors and losses go together", done, len(distinct))
+            try:
+                training_of(training).check(recipe)
+            except BadInput as error:
+                raise (BadInput(f"{who}: {error}") if who else error) from error
 
 
 def _to_check(space: SearchSpace, recipe: Recipe) -> Iterator[tuple[str, Recipe]]:
@@ -129,9 +133,12 @@ def _to_check(space: SearchSpace, recipe: Recipe) -> Iterator[tuple[str, Recipe]
 
 
 def _file_faults(files: SweepFiles) -> Iterator[str]:
-    """Yield the files of students and teachers that are not there, each once, for all that the space may choose."""
+    """Yield the files of data and detectors that are not there, each once, for all that the space may choose."""
     told = set[str]()
     for who, recipe in _to_check(files.space, files.recipe):
+        if (fault := _data_fault(recipe)) and fault not in told:
+            told.add(fault)
+            yield fault
         named: list[tuple[str, Detector]] = [("student", recipe.student)]
         named += [
             (f"teachers.available.{stage.teacher}", recipe.teachers.available[stage.teacher])
@@ -142,6 +149,15 @@ def _file_faults(files: SweepFiles) -> Iterator[str]:
                 if fault not in told:
                     told.add(fault)
                     yield f"{who}: {fault}" if who.startswith("search space") else f"recipe {recipe.name}: {fault}"
+
+
+def _data_fault(recipe: Recipe) -> str:
+    try:
+        if recipe.data.root != DRAWN:  # else it is drawn when the rest is well
+            places_of(recipe)
+    except BadInput as error:
+        return str(error)
+    return ""
 
 
 def _detector_faults(field: str, detector: Detector) -> Iterator[str]:

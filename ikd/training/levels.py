@@ -8,12 +8,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from mmcv.image import rescale_size
 from torch import Tensor
 
 from ikd.config import Recipe
-from ikd.data import DataFiles, read_annotations
+from ikd.data import DataFiles, indexed
 from ikd.detectors import SharedLevels, reached_levels, shared_levels
 from ikd.errors import refuse
 
@@ -147,15 +148,10 @@ def box_sizes(annotations: Path, stamp: int, scale: tuple[int, int], keep_ratio:
         scale: of the recipe's input.
         keep_ratio: of the recipe's input.
     """
-    content = read_annotations(annotations)
-    factors = {}
-    for image in content["images"]:
-        before = (image["width"], image["height"])
-        after = rescale_size(before, scale) if keep_ratio else scale
-        factors[image["id"]] = (after[0] / before[0], after[1] / before[1])
-    sizes = [
-        (box["bbox"][2] * factors[box["image_id"]][0], box["bbox"][3] * factors[box["image_id"]][1])
-        for box in content["annotations"]
-        if not box.get("iscrowd") and min(box["bbox"][2:]) > 0
-    ]
-    return torch.tensor(sizes, dtype=torch.double).reshape(-1, 2)
+    index = indexed(annotations)
+    before = np.stack([index.widths, index.heights], axis=1)
+    after = [rescale_size((width, height), scale) if keep_ratio else scale for width, height in before.tolist()]
+    factors = np.array(after, np.float64).reshape(-1, 2) / before
+    sizes = index.boxes[:, 2:]
+    counted = ~index.crowds & (sizes.min(axis=1, initial=np.inf) > 0)
+    return torch.from_numpy((sizes * factors[index.owners])[counted])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import random
 import statistics
@@ -14,13 +13,13 @@ from typing import Any
 
 import numpy as np
 from mmcv.image import rescale_size
-from mmdet.datasets import CocoDataset
 from mmdet.registry import DATASETS
 from mmengine.dataset import Compose
 
 from ikd.augment import PARTNER, specific_arguments, test_pipeline, train_pipeline
 from ikd.config import Recipe, StagePlan
-from ikd.data import TRAINED_ON, DataFiles, part_of
+from ikd.data import DataFiles, indexed, part_of, trained_on
+from ikd.data.reader.dataset import IndexedCocoDataset
 from ikd.detectors import head_row
 from ikd.training import averaging as _shared  # noqa: F401, registers the samplers
 
@@ -30,17 +29,17 @@ Config = dict[str, Any]
 @lru_cache(maxsize=32)
 def typical_size(annotations: Path, scale: tuple[int, int], keep_ratio: bool, divisor: int) -> tuple[int, int]:
     """Return the median padded (height, width) of the resized training images, in pixels."""
-    images = json.loads(annotations.read_text())["images"]
+    index = indexed(annotations)
     heights, widths = [], []
-    for image in images:
-        width, height = rescale_size((image["width"], image["height"]), scale) if keep_ratio else scale
+    for size in zip(index.widths.tolist(), index.heights.tolist(), strict=True):
+        width, height = rescale_size(size, scale) if keep_ratio else scale
         heights.append(math.ceil(height / divisor) * divisor)
         widths.append(math.ceil(width / divisor) * divisor)
     return int(statistics.median_low(heights)), int(statistics.median_low(widths))
 
 
 @DATASETS.register_module()
-class SeededCocoDataset(CocoDataset):
+class SeededCocoDataset(IndexedCocoDataset):
     """CocoDataset whose random transforms depend on (seed, epoch, index) alone.
 
     So a sample is the same whatever else runs, however many loader processes there are, and after any restart.
@@ -139,6 +138,7 @@ def train_loader(
         "with_masks": with_masks,
         "cutout": recipe.input.cutout,
         "copy_paste": recipe.input.copy_paste,
+        "orientation": recipe.data.orientation,
     }
     reader = {"type": "ikd.attack.PerturbationStore.open", "folder": str(perturbations)} if perturbations else None
     planned = phases(plan)
@@ -153,7 +153,7 @@ def train_loader(
     ]
     dataset = part_of(files, "train") | {
         "type": "SeededCocoDataset",
-        "filter_cfg": dict(TRAINED_ON),
+        "filter_cfg": trained_on(recipe),
         "pipeline": pipelines[0],
         "later": [(phase.first, one) for phase, one in zip(planned[1:], pipelines[1:], strict=True)],
         "seed": recipe.seed,
@@ -168,8 +168,13 @@ def train_loader(
 def val_loader(recipe: Recipe, files: DataFiles, student: Any) -> Config:
     """Return the mmengine config of the validation loader."""
     bordered = head_row(getattr(student, "bbox_head", None)).reads_border
-    pipeline = test_pipeline(scale=recipe.input.scale, keep_ratio=recipe.input.keep_ratio, bordered=bordered)
-    dataset = part_of(files, "val") | {"type": "mmdet.CocoDataset", "test_mode": True, "pipeline": pipeline}
+    pipeline = test_pipeline(
+        scale=recipe.input.scale,
+        keep_ratio=recipe.input.keep_ratio,
+        bordered=bordered,
+        orientation=recipe.data.orientation,
+    )
+    dataset = part_of(files, "val") | {"type": "IndexedCocoDataset", "test_mode": True, "pipeline": pipeline}
     # One image at a time, as mmdet validates: in a batch the padding, and so the metrics, depend on the neighbours.
     return _loader(recipe, dataset) | {"batch_size": 1, "sampler": {"type": "DefaultSampler", "shuffle": False}}
 

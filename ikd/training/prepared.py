@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ikd.config import Recipe, StagePlan, Teacher, compares_maps, load_recipe
-from ikd.data import DataFiles
+from ikd.data import DataFiles, DataReport, SplitReport, check_recipe_data
 from ikd.detectors import build_detector, freeze
 from ikd.errors import BadInput, refuse
 from ikd.training.levels import choose_levels
@@ -67,11 +65,13 @@ def check(recipe: Recipe, device: torch.device = CPU) -> DataFiles:
     Raises:
         BadInput: names the field, the value and what would be right.
     """
+    data = check_recipe_data(recipe)
+    data.raise_for_errors()
     files = DataFiles.of(recipe)
-    _check_length(recipe, files)
-    _check_outlines(recipe, files)
+    _check_length(recipe, data.splits["train"])
+    _check_outlines(recipe, data.splits["train"])
     for plan in recipe.stages:
-        _check_stage(plan, files, device, sees=any(other.boxes_from == plan.teacher for other in recipe.stages))
+        _check_stage(plan, files, data, device, sees=any(other.boxes_from == plan.teacher for other in recipe.stages))
     for name in dict.fromkeys(stage.teacher for stage in recipe.teachers.stages):
         teacher = recipe.teachers.available[name]
         if teacher.checkpoint is None:
@@ -94,7 +94,7 @@ def _check_teacher_training(name: str, training: Recipe, device: torch.device) -
         raise BadInput(f"teachers.available.{name}, which has no checkpoint and would be trained: {error}") from error
 
 
-def _check_stage(plan: StagePlan, files: DataFiles, device: torch.device, *, sees: bool) -> None:
+def _check_stage(plan: StagePlan, files: DataFiles, data: DataReport, device: torch.device, *, sees: bool) -> None:
     chosen, teacher = plan.recipe.teacher, None
     with torch.random.fork_rng(devices=[]):
         if chosen is not None and chosen.checkpoint is not None:
@@ -102,14 +102,14 @@ def _check_stage(plan: StagePlan, files: DataFiles, device: torch.device, *, see
         elif chosen is not None:
             teacher = freeze(build_detector(model_config(chosen, files.classes)))
         model = build_model(plan.recipe, files, teacher)
-    _check_masks(files.train, "student", model.student)
+    _check_masks(data.splits["train"], "student", model.student)
     if "segm" in plan.recipe.validate:
         if not getattr(model.student, "with_mask", False):
             rule = f"must not hold segm: the student, a {type(model.student).__name__}, predicts no masks"
             refuse(f"recipe {plan.recipe.name}: validate", rule, list(plan.recipe.validate))
-        _check_masks(files.val, "student, whose masks are validated", model.student)
+        _check_masks(data.splits["val"], "student, whose masks are validated", model.student)
     if plan.recipe.adversarial.enabled and teacher is not None:  # the attack asks the teacher's whole loss
-        _check_masks(files.train, f"teacher {plan.teacher}, which adversarial.enabled attacks", teacher)
+        _check_masks(data.splits["train"], f"teacher {plan.teacher}, which adversarial.enabled attacks", teacher)
     rehearse(plan, files, model, teacher, device=device, sees=sees and teacher is not None)
 
 
@@ -130,37 +130,25 @@ def said_of_levels(recipe: Recipe) -> list[str]:
     return list(dict.fromkeys(filter(None, said)))
 
 
-def _check_masks(annotations: Path, who: str, detector: Any) -> None:
-    masked = getattr(detector, "with_mask", False)
-    without = _boxes_without_mask(annotations, annotations.stat().st_mtime_ns) if masked else 0
-    if without:
+def _check_masks(part: SplitReport, who: str, detector: Any) -> None:
+    if getattr(detector, "with_mask", False) and part.without_mask:
         raise BadInput(
-            f"{annotations}: annotations: {without} boxes have no segmentation, which is needed for the {who} "
-            f"({type(detector).__name__}); add it, or take a detector without a mask head"
+            f"{part.annotations}: annotations: {part.without_mask} boxes have no segmentation that gives a mask, "
+            f"which is needed for the {who} ({type(detector).__name__}); mend them (see `ikd data check`), or take "
+            "a detector without a mask head"
         )
 
 
-def _check_outlines(recipe: Recipe, files: DataFiles) -> None:
+def _check_outlines(recipe: Recipe, part: SplitReport) -> None:
     pasting = recipe.input.copy_paste
-    if not (pasting.enabled and pasting.by == "mask"):
-        return
-    if without := _boxes_without_mask(files.train, files.train.stat().st_mtime_ns):
-        rule = f"needs a segmentation of every box, which {without} boxes of {files.train} lack"
-        refuse(f"recipe {recipe.name}: input.copy_paste.by", rule, pasting.by, "add it, or paste by box")
+    if pasting.enabled and pasting.by == "mask" and part.without_mask:
+        rule = f"needs a segmentation of every box that gives a mask, which {part.without_mask} boxes of "
+        rule += f"{part.annotations} lack"
+        refuse(f"recipe {recipe.name}: input.copy_paste.by", rule, pasting.by, "mend it, or paste by box")
 
 
-@lru_cache(maxsize=8)
-def _boxes_without_mask(annotations: Path, stamp: int) -> int:
-    found = json.loads(annotations.read_text())["annotations"]
-    return sum(not annotation.get("segmentation") for annotation in found)
-
-
-def _check_length(recipe: Recipe, files: DataFiles) -> None:
-    annotations = json.loads(files.train.read_text())["annotations"]
-    images = len({annotation["image_id"] for annotation in annotations})
-    if images == 0:
-        raise BadInput(f"{files.train}: annotations: must hold a box; images without one are not trained on")
-    per_epoch = math.ceil(images / recipe.schedule.batch_size)
+def _check_length(recipe: Recipe, part: SplitReport) -> None:
+    per_epoch = math.ceil(part.taught.taught_images / recipe.schedule.batch_size)
     by_stage = recipe.schedule.policy.span == "stage"
     epochs = min(plan.epochs for plan in recipe.stages) if by_stage else recipe.total_epochs
     warmup, total = recipe.schedule.warmup.iterations, epochs * per_epoch

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -124,7 +125,7 @@ def _perturbations(
     """Return the folder of the perturbations, and the seconds that making them took."""
     seconds = 0.0
     attack = attack_of(recipe)
-    source = TrainingImages(files.train, files.train_images, recipe.input.scale, recipe.input.keep_ratio)
+    source = TrainingImages.of(recipe, files.train, files.train_images)
     key = perturbation_key(teacher, source, attack, data_fingerprint=files.fingerprint())
     store = PerturbationStore(cache("perturbations"), key)
     with entry("perturbations", store.folder.name):
@@ -148,7 +149,8 @@ def _perturbations(
 
 def teacher_boxes(recipe: Recipe, files: DataFiles, teacher: torch.nn.Module, progress: NotifyOf | None) -> Path:
     """Return the file of what a teacher sees in the training images; made once for teacher, data and input."""
-    size = [list(recipe.input.scale), recipe.input.keep_ratio]
+    size: list[Any] = [list(recipe.input.scale), recipe.input.keep_ratio]
+    size += [recipe.data.orientation] if recipe.data.orientation != "apply" else []  # files made before it had none
     key = digest({"teacher": weights_sha256(teacher), "data": files.fingerprint(), "input": size})
     with entry("boxes", f"{key}.npz") as file:
         if not file.is_file():

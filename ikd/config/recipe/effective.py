@@ -11,6 +11,8 @@ from ikd.config.recipe.sections import RecipeSections
 LATER: Mapping[str, Any] = {
     "adversarial.updates_statistics": True,
     "attack.store": "disk",
+    "data.keep_empty": False,
+    "data.orientation": "apply",
     "deterministic": False,
     "distill.keep_strength": False,
     "distill.levels": "all",

@@ -42,6 +42,11 @@ class Data(Section):
     """Training part."""
     val: Split = Split(annotations="val.json")
     """Validation part: decides which trial is best."""
+    keep_empty: bool = False
+    """Train on images without a box too, as background; false leaves them out, as mmdet does."""
+    orientation: Literal["apply", "ignore"] = "apply"
+    """Turn pixels as a camera's orientation tag says (EXIF), or read them as they are stored: whichever way the boxes
+    were drawn. Holds in training, validation, attack and export."""
 
 
 class Detector(Section):

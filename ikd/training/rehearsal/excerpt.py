@@ -8,7 +8,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ikd.data import DataFiles, read_annotations
+import numpy as np
+
+from ikd.data import DataFiles, indexed
 from ikd.files import write_text
 
 COUNT = 2
@@ -43,15 +45,13 @@ def _chosen(annotations: Path, stamp: int) -> dict[str, Any]:
 
     Images with a box are preferred: the others are not trained on.
     """
-    content = read_annotations(annotations)
-    boxes: dict[Any, list[Any]] = {}
-    for box in content["annotations"]:
-        boxes.setdefault(box["image_id"], []).append(box)
-    images = [image for image in content["images"] if image["id"] in boxes] or content["images"]
-    images = sorted(images, key=lambda image: (image["width"] / image["height"], image["width"], image["id"]))
-    ends = [images[0], images[-1]] if len(images) >= COUNT else images
+    index = indexed(annotations)
+    places = np.flatnonzero(index.with_boxes) if index.with_boxes.any() else np.arange(len(index))
+    widths = index.widths[places]
+    places = places[np.lexsort((index.ids[places], widths, widths / index.heights[places]))]
+    ends = [int(places[0]), int(places[-1])] if len(places) >= COUNT else places.tolist()
     return {
-        "images": ends,
-        "annotations": [box for image in ends for box in boxes.get(image["id"], [])],
-        "categories": content["categories"],
+        "images": [index.image(place) for place in ends],
+        "annotations": [box for place in ends for box in index.annotations(place)],
+        "categories": index.categories,
     }

@@ -141,7 +141,7 @@ class _Rehearsal:
     def _attack(self) -> Path:
         """Attack both images as `ikd attack` would, in one step; return the folder of the perturbations."""
         recipe = self.recipe
-        source = TrainingImages(self.files.train, self.files.train_images, recipe.input.scale, recipe.input.keep_ratio)
+        source = TrainingImages.of(recipe, self.files.train, self.files.train_images)
         store = PerturbationStore(self.scratch, {"rehearsal": True})
         attack = dataclasses.replace(attack_of(recipe), steps=1)
         size = min(COUNT, attacked_at_once(recipe))

@@ -40,7 +40,7 @@ FAULTS: dict[str, tuple[Change, str, str, str]] = {
     "absolute path": (entry("images", 2, file_name="/etc/passwd"), "error", "images[2].file_name", "stay inside"),
     "drive": (entry("images", 2, file_name="C:\\a.png"), "error", "images[2].file_name", "stay inside"),
     "parent": (
-        entry("images", 2, file_name="../images/train_00002.png"),
+        entry("images", 2, file_name="../train.json"),
         "error",
         "images[2].file_name",
         "stay inside",
@@ -57,7 +57,9 @@ FAULTS: dict[str, tuple[Change, str, str, str]] = {
     "annotation id": (entry("annotations", 2, id=2), "error", "annotations[2].id", "unique, see annotations[1]"),
     "category id": (entry("categories", 2, id=2), "error", "categories[2].id", "unique, see categories[1]"),
     "category name": (entry("categories", 2, name="disc"), "error", "categories[2].name", "unique, see categories[0]"),
-    "id type": (entry("annotations", 2, id="x"), "error", "annotations[2].id", "whole number"),
+    "id type": (entry("images", 2, id=[1]), "error", "images[2].id", "whole number or a text"),
+    "id fraction": (entry("categories", 2, id=2.5), "error", "categories[2].id", "whole number or a text"),
+    "box id type": (entry("annotations", 2, id={}), "warning", "annotations[2].id", "whole number or a text"),
     "id zero": (entry("annotations", 0, id=0), "warning", "annotations[0].id", "should not be 0"),
     "unknown category": (
         entry("annotations", 2, category_id=99),
@@ -78,7 +80,8 @@ FAULTS: dict[str, tuple[Change, str, str, str]] = {
     "box slightly out": (entry("annotations", 2, bbox=[-1, 1, 10, 9]), "warning", "annotations[2].bbox", "clipped"),
     "box thin": (entry("annotations", 2, bbox=[1, 1, 0.5, 9]), "warning", "annotations[2].bbox", "at least 1 px"),
     "area": (entry("annotations", 2, area=0), "error", "annotations[2].area", "above 0"),
-    "no area": (without("annotations", 2, "area"), "error", "annotations[2].area", "the key 'area' is missing"),
+    "area type": (entry("annotations", 2, area="9"), "error", "annotations[2].area", "above 0"),
+    "area true": (entry("annotations", 2, area=True), "error", "annotations[2].area", "above 0"),
     "no box": (without("annotations", 2, "bbox"), "error", "annotations[2].bbox", "is missing"),
     "no file name": (without("images", 2, "file_name"), "error", "images[2].file_name", "is missing"),
     "no name": (without("categories", 2, "name"), "error", "categories[2].name", "is missing"),
@@ -109,7 +112,8 @@ def test_all_faults_come_at_once_errors_first_with_what_was_found(copied: Copy) 
     spoil(directory, entry("annotations", 1, category_id=99))
     spoil(directory, entry("annotations", 0, area=-1), split="val")
     report = check_dataset(directory)
-    assert [item.severity for item in report.problems] == ["error", "error", "warning"]
+    assert [item.severity for item in report.problems[:3]] == ["error", "error", "warning"]
+    assert {item.severity for item in report.problems[2:]} == {"warning"}
     assert report.problems[0].value == 99
     assert str(report.problems[1]).endswith(
         "val.json: annotations[0].area: must be a number above 0 (px^2), mmdet drops the box otherwise, but got -1"
@@ -169,7 +173,7 @@ def test_a_truncated_jpeg_is_found_though_opencv_reads_it(copied: Copy) -> None:
     assert [item.field for item in check_dataset(directory).errors] == ["images[2].file_name"]
 
 
-def test_links_may_lead_inside_but_not_out(copied: Copy, tmp_path: Path) -> None:
+def test_links_may_lead_anywhere_but_must_end(copied: Copy, tmp_path: Path) -> None:
     directory = copied("c")
     inside, outside, loop = (directory / "images" / name for name in ("in.png", "out.png", "loop.png"))
     inside.symlink_to(directory / "images" / "train_00000.png")
@@ -179,8 +183,7 @@ def test_links_may_lead_inside_but_not_out(copied: Copy, tmp_path: Path) -> None
         spoil(directory, entry("images", index, file_name=link.name))
     errors = check_dataset(directory).errors
     assert [(item.field, item.rule.split()[0:3]) for item in errors] == [
-        ("images[1].file_name", ["must", "stay", "inside"]),
-        ("images[2].file_name", ["the", "file", "must"]),
+        ("images[2].file_name", ["the", "file", "must"])
     ]
 
 
