@@ -6,7 +6,7 @@
 
 # A Makefile read from elsewhere (make -f path/Makefile) goes on in its own folder, so every path below is relative to it.
 HERE := $(shell cd "$$(dirname "$$(echo "$(MAKEFILE_LIST)" | sed 's/^ *//')")" && pwd -P)
-VERBS := demo test test-faults test-all lint clean .venv
+VERBS := demo clean-demo test test-faults test-all lint clean .venv
 ifneq ($(CURDIR),$(HERE))
 .PHONY: help $(VERBS)
 .DEFAULT_GOAL := help
@@ -23,9 +23,10 @@ NEEDED_MIB := 4000
 CPU_TORCH := https://download.pytorch.org/whl/cpu
 NEEDED_TEMPORARY_MIB := 1000
 
-.PHONY: help demo test test-faults test-all lint clean .venv
+.PHONY: help demo clean-demo test test-faults test-all lint clean .venv
 help:
 	@echo "make demo         sweep distillation recipes on the drawn data set, rank them, export the best student (to .demo/)"
+	@echo "make clean-demo   delete the demo's sweep and student, so that make demo begins anew"
 	@echo "make test         lint, then every test that takes seconds"
 	@echo "make test-faults  the tests that kill processes, fill disks and cut networks; what fails is run once more (20 minutes)"
 	@echo "make test-all     lint, then every test, those that take minutes or kill processes included"
@@ -33,13 +34,16 @@ help:
 	@echo "make .venv        only set up: .venv with the versions of constraints.txt"
 	@echo "make clean        delete .venv, .demo and every cache in this folder"
 
-demo: export IKD_HOME := $(CURDIR)/.demo
+# The sweep lies in the ikd home, as every sweep does, so that `ikd status demo` finds it.
 demo: $(DONE)
 	$(IKD) sweep search_spaces/quickstart.yaml --name demo --runner runners/local.yaml
 	$(IKD) export demo --to .demo/student
 	@echo
 	@echo "The best student is in $(CURDIR)/.demo/student"
-	@echo "To compare the trials in a browser:  IKD_HOME='$(IKD_HOME)' '$(CURDIR)/$(IKD)' ui"
+	@echo "To go on:  . '$(CURDIR)/.venv/bin/activate'   then: ikd status demo, ikd show demo 0, ikd ui"
+
+clean-demo:
+	rm -rf .demo "$${IKD_HOME:-$$HOME/ikd}/sweeps/demo"
 
 test: lint
 	$(PY) -m pytest -n 2 --dist loadfile -m "not slow and not fault" --durations=10 $(PYTEST_ARGS)

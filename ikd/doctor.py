@@ -24,6 +24,7 @@ from rich.table import Table
 from ikd.errors import BadInput
 from ikd.home import BOUND, home, store_bound
 from ikd.plugins import Group
+from ikd.world import python_code
 
 Status = Literal["ok", "warn", "fail"]
 
@@ -194,10 +195,10 @@ def _version(name: str) -> str:
 
 
 def _start_import(name: str) -> subprocess.Popen[str]:
-    # The path is printed, because a folder of the same name in the current one shadows a broken installation.
+    # The path is printed, because a folder of the same name on the path shadows a broken installation.
     code = f"import {name}; print({name}.__file__ or 'a folder without __init__.py: ' + str(list({name}.__path__)))"
     pipe = subprocess.PIPE
-    return subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True)
+    return subprocess.Popen(python_code(code), stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True)
 
 
 def _finish_import(name: str, process: subprocess.Popen[str], advice: str) -> Check:

@@ -5,7 +5,9 @@ from ikd.config.section import NonNegative, Positive, Probability, Section, Weig
 
 # isort: split
 # What follows loads the sections of other packages, which take the names above from here.
+from ikd.config.document import Location, dotted
 from ikd.config.files import SweepFiles, load_recipe, load_runner, load_sweep, parse_sets, recipe_names
+from ikd.config.paths import from_here
 from ikd.config.recipe.effective import LATER, compares_maps
 from ikd.config.recipe.fields import field_names, loss_weights
 from ikd.config.recipe.hosts import HOSTS
@@ -41,6 +43,7 @@ from ikd.config.recipe.terms import (
 )
 from ikd.config.runner import Runner
 from ikd.config.schema import json_schema, write_schemas
+from ikd.config.showing import recipe_groups, recipe_lines
 from ikd.config.space.domain import Domain, Prior
 from ikd.config.space.search import Asha, Budget, Hyperband, Median, Pbt, Sampler, Scheduler, Tpe
 from ikd.config.space.space import SearchSpace
@@ -70,6 +73,7 @@ __all__ = [
     "Domain",
     "Hyperband",
     "Input",
+    "Location",
     "MaskingEnhancement",
     "Median",
     "Noise",
@@ -96,7 +100,9 @@ __all__ = [
     "Tpe",
     "Weight",
     "compares_maps",
+    "dotted",
     "field_names",
+    "from_here",
     "home",
     "json_schema",
     "load_recipe",
@@ -104,6 +110,8 @@ __all__ = [
     "load_sweep",
     "loss_weights",
     "parse_sets",
+    "recipe_groups",
+    "recipe_lines",
     "recipe_names",
     "sequence_text",
     "write_schemas",

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ikd.config.document import Document, Location, parse_scalar, printable, read_yaml
-from ikd.config.recipe.fields import as_json
+from ikd.config.paths import from_here, is_recipe_path, looked_up, recipe_in_place, runner_in_place
+from ikd.config.recipe.fields import as_json, unknown_field
 from ikd.config.recipe.recipe import VALUES, Recipe, checked_recipe, replaced
 from ikd.config.runner import Runner
 from ikd.config.section import validate
+from ikd.config.space.checks import unsearchable
 from ikd.config.space.include import space_document
 from ikd.config.space.space import SearchSpace
 from ikd.errors import BadInput, ConfigError, Problem
 
+Loaded = TypeVar("Loaded")
 SHIPPED = Path(__file__).resolve().parents[1] / "recipes"
 
 
@@ -38,14 +41,14 @@ def recipe_names() -> list[str]:
 def load_recipe(name: str | Path, values: Mapping[str, Any] | None = None) -> Recipe:
     """Load a shipped recipe by name, or a recipe file by path, then replace dotted fields.
 
-    A recipe file may start from another one: `base: NAME` (shipped, or a path beside the file), then only what differs.
-    Relative paths inside are taken from the current folder, as mmdet does.
+    A recipe file may start from another one: `base: NAME` (shipped, or a path), then only what differs. Relative paths
+    start from the folder of the file that says them; those of `values`, and of a shipped recipe, which lies in no
+    folder of yours, from the current one.
 
     Raises:
         ConfigError: lists every fault with file, line, field, value and what would be right.
     """
-    document = _recipe_document(_recipe_path(str(name)))
-    recipe = checked_recipe(document)
+    recipe = checked_recipe(recipe_document(name))
     return replaced(recipe, values, "--set") if values else recipe
 
 
@@ -55,7 +58,7 @@ def load_runner(path: str | Path) -> Runner:
     Raises:
         ConfigError: lists every fault.
     """
-    return validate(Runner, read_yaml(Path(path)))
+    return validate(Runner, runner_in_place(read_yaml(Path(path)), Path(path).parent))
 
 
 def load_sweep(
@@ -73,19 +76,73 @@ def load_sweep(
         ConfigError: lists every fault.
     """
     document = space_document(Path(space))
-    parsed = validate(SearchSpace, document)
-    loaded_runner = load_runner(runner) if runner is not None else Runner()
-    values = values or {}
+    values = as_json(values or {})
+    faults = _Faults(document)
+    parsed = faults.caught(lambda: validate(SearchSpace, document))
+    loaded_runner = faults.caught(lambda: load_runner(runner) if runner is not None else Runner())
+    varied = parsed.parameters if parsed is not None else faults.sections("parameters")
+    fixed = {name: _fixed(varied[name], name, value) for name, value in values.items() if name in varied}
+    recipe = faults.caught(
+        lambda: _recipe_of(document, {name: one for name, one in values.items() if name not in fixed})
+    )
+    if parsed is None or loaded_runner is None or recipe is None:
+        faults.add_unknown_names()
+        raise ConfigError(faults.problems)
     _refuse_followers(parsed, values)
-    fixed = {name: plain_value for name, plain_value in as_json(values).items() if name in parsed.parameters}
+    return SweepFiles(parsed.checked(recipe, document, fixed), recipe, loaded_runner)
+
+
+class _Faults:
+    """The faults of several files, so that all are told at once."""
+
+    def __init__(self, document: Document) -> None:
+        self.problems: list[Problem] = []
+        self._document = document
+
+    def caught(self, load: Callable[[], Loaded]) -> Loaded | None:
+        """Return what is loaded, or None where it has faults."""
+        try:
+            return load()
+        except ConfigError as error:
+            self.problems += [one for one in error.problems if one not in self.problems]
+            return None
+
+    def sections(self, field: str) -> dict[str, Any]:
+        """Return a mapping of the space's file, whatever its content; empty where it is none."""
+        content = self._document.data.get(field)
+        return content if isinstance(content, dict) else {}
+
+    def add_unknown_names(self) -> None:
+        """Add the parameters and fixed fields that no recipe has: that can be told whatever else is wrong."""
+        for field, rule_of in (("parameters", unsearchable), ("set", unknown_field)):
+            for name in self.sections(field):
+                rule = rule_of(name)
+                problem = self._document.problem((field, name), None, rule or "")
+                told = {(one.file, one.line, one.rule) for one in self.problems}
+                if rule is not None and (problem.file, problem.line, rule) not in told:
+                    self.problems.append(problem)
+
+
+def _fixed(domain: Any, name: str, value: Any) -> Any:
+    """Return the value that a varied field is fixed to, by its short name or as it is, with paths from here."""
+    named = isinstance(value, str) and value in (getattr(domain, "aliases", None) or ())
+    return value if named else from_here(name, value)
+
+
+def _recipe_of(document: Document, values: Mapping[str, Any]) -> Recipe | None:
+    """Return the recipe of a space's file, with what it sets and what is set from outside.
+
+    None where the file names none, or sets nothing that can be set.
+    """
+    name, fixed = document.data.get("recipe"), document.data.get("set", {})
+    if not isinstance(name, str) or not isinstance(fixed, dict):
+        return None
     try:
-        recipe = load_recipe(parsed.recipe)
-        recipe = recipe.with_values(parsed.set) if parsed.set else recipe
+        recipe = load_recipe(name)
+        recipe = recipe.with_values(fixed) if fixed else recipe
     except ConfigError as error:
         raise ConfigError([_seen_from(document, problem) for problem in error.problems]) from error
-    others = {name: value for name, value in values.items() if name not in fixed}
-    recipe = replaced(recipe, others, "--set") if others else recipe
-    return SweepFiles(parsed.checked(recipe, document, fixed), recipe, loaded_runner)
+    return replaced(recipe, values, "--set") if values else recipe
 
 
 def _refuse_followers(space: SearchSpace, values: Mapping[str, Any]) -> None:
@@ -116,8 +173,8 @@ def parse_sets(assignments: Sequence[str]) -> dict[str, Any]:
 
 
 def _recipe_path(name: str) -> Path:
-    if name.endswith((".yaml", ".yml")) or "/" in name:
-        return Path(name)
+    if is_recipe_path(name):
+        return Path(name).expanduser()
     if name not in recipe_names():
         near = difflib.get_close_matches(name, recipe_names(), n=1)
         if near:
@@ -132,23 +189,33 @@ def _recipe_path(name: str) -> Path:
     return SHIPPED / f"{name}.yaml"
 
 
-def _recipe_document(path: Path, seen: tuple[Path, ...] = ()) -> Document:
-    document = read_yaml(path)
+def recipe_document(name: str | Path) -> Document:
+    """Return what a recipe's file says, laid over what it starts from; see `load_recipe`.
+
+    Raises:
+        ConfigError: a file is missing or no YAML, or leads back to itself.
+    """
+    return _document(_recipe_path(str(name)))
+
+
+def _document(path: Path, seen: tuple[Path, ...] = ()) -> Document:
+    document = recipe_in_place(read_yaml(path), Path() if path.parent == SHIPPED else path.parent)
     base = document.data.pop("base", None)
     if base is None:
         return document
     if not isinstance(base, str):
         raise ConfigError([document.problem(("base",), base, "must be a recipe name or a path")])
-    beside = path.parent / base
     try:
-        parent = beside if base.endswith((".yaml", ".yml")) and os.path.isfile(beside) else _recipe_path(base)
+        parent = Path(looked_up(base, path.parent)) if is_recipe_path(base) else _recipe_path(base)
     except ConfigError as error:
         raise ConfigError([document.problem(("base",), base, error.problems[0].rule)]) from error
+    except ValueError as error:
+        raise ConfigError([document.problem(("base",), base, str(error))]) from error
     if not os.path.isfile(parent):
         raise ConfigError([document.problem(("base",), base, "must be a shipped recipe or a file that is there")])
     if parent.resolve() in [*(one.resolve() for one in seen), path.resolve()]:
         raise ConfigError([document.problem(("base",), base, "must not lead back to this recipe")])
-    return document.over(_recipe_document(parent, (*seen, path)))
+    return document.over(_document(parent, (*seen, path)))
 
 
 def _seen_from(document: Document, problem: Problem) -> Problem:

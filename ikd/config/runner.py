@@ -8,6 +8,7 @@ from typing import Annotated
 import pydantic
 from pydantic import Field
 
+from ikd.config.paths import absolute, absolute_database
 from ikd.config.section import Count, NonNegative, Positive, Section
 
 
@@ -30,6 +31,11 @@ class RayCluster(Section):
         if not re.fullmatch(r"local|auto|[^:/ ]+:\d+", address):
             raise ValueError("must be local, auto or host:port")
         return address
+
+    @pydantic.field_validator("temp")
+    @classmethod
+    def _absolute(cls, temp: str | None) -> str | None:
+        return temp if temp is None else absolute(temp)
 
     @pydantic.model_validator(mode="after")
     def _own_temp(self) -> RayCluster:
@@ -65,6 +71,11 @@ class Tracking(Section):
     experiment: str = "ikd"
     """MLflow experiment."""
 
+    @pydantic.field_validator("uri")
+    @classmethod
+    def _absolute(cls, uri: str) -> str:
+        return absolute_database(uri)
+
 
 class Runner(Section):
     """Where and with which resources a sweep runs."""
@@ -76,11 +87,16 @@ class Runner(Section):
     concurrency: Count = 1
     """Trials at once, at most."""
     storage: str | None = None
-    """Folder for sweeps and caches; null is the ikd home ($IKD_HOME or ~/ikd). An object store (`s3://bucket/path`)
-    holds the trials' checkpoints, the home the rest."""
+    """Folder for sweeps and caches, by its path from the file that says it; null is the ikd home ($IKD_HOME or ~/ikd).
+    An object store (`s3://bucket/path`) holds the trials' checkpoints, the home the rest."""
     keep_top: Count | None = 5
     """Checkpoints of the best so many ended trials are kept, anchors besides; null keeps all."""
     study: Annotated[str, Field(pattern=r"^(sqlite|postgresql(\+\w+)?://.+)$")] = "sqlite"
     """Store of the study: `sqlite` (a file in the sweep's folder) or a PostgreSQL URL."""
     tracking: Tracking = Tracking()
     """Tracking."""
+
+    @pydantic.field_validator("storage")
+    @classmethod
+    def _absolute(cls, storage: str | None) -> str | None:
+        return storage if storage is None else absolute(storage)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import json
 from collections.abc import Mapping
@@ -55,7 +56,7 @@ def validate(cls: type[SectionType], document: Document) -> SectionType:
         # JSON mode names what a file holds: an array, an object, where Python mode would say tuple, dictionary.
         return cls.model_validate_json(json.dumps(document.data, default=str))
     except pydantic.ValidationError as error:
-        raise ConfigError([_problem(cls, document, dict(fault)) for fault in error.errors()]) from error
+        raise ConfigError(_problems(cls, document, [dict(fault) for fault in error.errors()])) from error
 
 
 def plain(value: Any) -> Any:
@@ -65,6 +66,26 @@ def plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: plain(one) for key, one in value.items()}
     return [plain(one) for one in value] if isinstance(value, (list, tuple)) else value
+
+
+def _problems(cls: type[Section], document: Document, faults: list[dict[str, Any]]) -> list[Problem]:
+    """Return a fault for each place: of a value that may be of several kinds, what each of them would want.
+
+    Where one of the kinds fits and only something inside is wrong, the others have nothing to say.
+    """
+    places = [_written(document, fault["loc"]) for fault in faults]
+    of_kinds = [len(place) < len(fault["loc"]) for place, fault in zip(places, faults, strict=True)]
+    inner = [place for place, of_kind in zip(places, of_kinds, strict=True) if of_kind]
+    found: dict[Location, Problem] = {}
+    for place, of_kind, fault in zip(places, of_kinds, faults, strict=True):
+        if of_kind and any(len(one) > len(place) and one[: len(place)] == place for one in inner):
+            continue
+        problem = _problem(cls, document, fault)
+        same = found.get(place) if of_kind else None
+        if same is not None and problem.rule not in same.rule.split(", or "):
+            problem = dataclasses.replace(same, rule=f"{same.rule}, or {problem.rule}")
+        found[place] = problem
+    return list(found.values())
 
 
 def _problem(cls: type[Section], document: Document, fault: Mapping[str, Any]) -> Problem:

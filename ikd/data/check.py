@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ikd.config import Recipe
-from ikd.data import identity as _fingerprint
+from ikd.data import identity
 from ikd.data.alike import near_files, same_files
 from ikd.data.files import places_of
 from ikd.data.part import Part, Settings
@@ -85,7 +85,7 @@ def _report(root: Path, places: tuple[Path, ...], settings: Settings) -> DataRep
     # stable: errors first, those of images before those of boxes, which they may cause, otherwise in the order found
     problems.sort(key=lambda problem: (problem.severity, problem.field.startswith("annotations[")))
     sound = not any(problem.severity == "error" for problem in problems)
-    fingerprints = [_fingerprint.fingerprint(part.path, part.images) if sound else None for part in (train, val)]
+    fingerprints = [part.fingerprint() if sound else None for part in (train, val)]
     pairs = zip((train, val), fingerprints, strict=True)
     return DataReport(
         directory=root,
@@ -93,7 +93,7 @@ def _report(root: Path, places: tuple[Path, ...], settings: Settings) -> DataRep
         splits={part.name: part.report(settings, value) for part, value in pairs},
         rows=tuple(row for part in (train, val) for row in part.rows()),
         problems=tuple(problems),
-        fingerprint=_fingerprint.combine([str(value) for value in fingerprints]) if sound else None,
+        fingerprint=identity.combine([str(value) for value in fingerprints]) if sound else None,
         sizes=sizes_of(train.sound, settings.scale, keep_ratio=settings.keep_ratio) if settings.scale else None,
     )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +13,17 @@ from ikd.errors import DataError, Problem
 SECTIONS = ("images", "annotations", "categories")
 
 
-def malformed(path: Path, hook: Callable[[dict[str, Any]], Any] | None = None) -> tuple[dict[str, Any], Problem | None]:
+def malformed(path: Path) -> tuple[dict[str, Any], Problem | None]:
     """Read an annotation file without judging its entries.
 
     Args:
         path: a COCO json file.
-        hook: gets each JSON object as soon as it is parsed, and returns what stands in its place.
 
     Returns:
         The file's object (empty when unreadable), and what is wrong with the file as a whole, or None.
     """
     try:
-        loaded = json.loads(path.read_text(encoding="utf-8-sig"), object_hook=hook)  # some editors write a BOM
+        loaded = json.loads(path.read_text(encoding="utf-8-sig"))  # some editors write a byte order mark
     except FileNotFoundError:
         return {}, Problem(str(path), "file", None, "the annotation file must exist")
     except (OSError, UnicodeDecodeError) as error:

@@ -12,8 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ikd.data.coco import malformed
-from ikd.errors import Problem
+from ikd.data.coco import SECTIONS, malformed
+from ikd.data.identity import said_of
+from ikd.data.reader.stream import entries
+from ikd.errors import DataError, Problem
 
 Floats = NDArray[np.float64]
 HUGE = 1e12
@@ -69,6 +71,7 @@ class _Row(NamedTuple):
     ignore: Any
     mask: Mask
     mask_value: Any
+    said: str
 
 
 @dataclass
@@ -108,6 +111,7 @@ class Columns:
         crowds: 0 or 1.
         ignores: 0 or 1.
         masks: N.
+        said: N, what the fingerprint takes of each.
         mask_values: what stands in place of masks that cannot be read, or whose parts cannot, by index.
     """
 
@@ -122,6 +126,7 @@ class Columns:
     crowds: Column
     ignores: Column
     masks: list[Mask]
+    said: list[str]
     mask_values: dict[int, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -136,13 +141,19 @@ def read_columns(path: Path) -> tuple[Columns, Problem | None]:
     Returns:
         The columns (empty when unreadable), and what is wrong with the file as a whole, or None.
     """
-    content, problem = malformed(path, _pack)
-    return columns_of(content), problem
+    content: dict[str, list[Any]] = {section: [] for section in SECTIONS}
+    try:
+        for entry in entries(path):
+            packed = _pack(entry.value) if entry.section == "annotations" else entry.value
+            content[entry.section].append(packed)
+    except DataError as error:
+        return columns_of({}), malformed(path)[1] or Problem(str(path), "file", None, str(error))
+    return columns_of(content), None
 
 
 def columns_of(content: Mapping[str, Any]) -> Columns:
-    """Return a COCO object by columns."""
-    entries = [_pack(entry) if isinstance(entry, dict) else entry for entry in content.get("annotations", [])]
+    """Return a COCO object, its annotations packed, by columns."""
+    entries = content.get("annotations", [])
     strange = {index: entry for index, entry in enumerate(entries) if not isinstance(entry, _Row)}
     rows = [entry if isinstance(entry, _Row) else _NOTHING for entry in entries]
     return Columns(
@@ -157,6 +168,7 @@ def columns_of(content: Mapping[str, Any]) -> Columns:
         crowds=_column([row.iscrowd for row in rows], flags=True),
         ignores=_column([row.ignore for row in rows], flags=True),
         masks=[row.mask for row in rows],
+        said=[row.said for row in rows],
         mask_values={index: row.mask_value for index, row in enumerate(rows) if row.mask_value is not None},
     )
 
@@ -164,9 +176,9 @@ def columns_of(content: Mapping[str, Any]) -> Columns:
 _FOUR = struct.Struct("4d")
 
 
-def _pack(entry: dict[str, Any]) -> Any:
-    """Pack what looks like an annotation; everything else of a COCO file is left alone. Null is nothing there."""
-    if "image_id" not in entry and "bbox" not in entry and "category_id" not in entry:
+def _pack(entry: Any) -> Any:
+    """Pack an annotation; null is nothing there, and what is no JSON object is left alone."""
+    if not isinstance(entry, dict):
         return entry
     entry = {key: value for key, value in entry.items() if value is not None}
     get, mask, segmentation = entry.get, _NO_MASK, entry.get("segmentation")
@@ -178,10 +190,18 @@ def _pack(entry: dict[str, Any]) -> Any:
         *(get("id", MISSING), get("image_id", MISSING), get("category_id", MISSING), packed, get("area", MISSING)),
         *(get("iscrowd", MISSING), get("ignore", MISSING), mask),
         segmentation if mask.kind == "malformed" or mask.unusable else None,
+        _said(entry),
     )
 
 
-_NOTHING = _Row(MISSING, MISSING, MISSING, MISSING, MISSING, MISSING, MISSING, _NO_MASK, None)
+def _said(entry: dict[str, Any]) -> str:
+    try:
+        return said_of(entry)
+    except (KeyError, TypeError, ValueError, OverflowError):  # of no use, as an error of the check will tell
+        return ""
+
+
+_NOTHING = _Row(MISSING, MISSING, MISSING, MISSING, MISSING, MISSING, MISSING, _NO_MASK, None, "")
 
 
 def is_number(value: object) -> bool:

@@ -6,14 +6,17 @@ import hashlib
 import json
 import os
 from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from ikd.data.coco import read_annotations
+from ikd.data.reader.stream import entries
 from ikd.errors import DataError, Problem
 from ikd.files import sha256
 
+Objects = dict[Any, list[tuple[Any, str]]]
+_NUMBERS = {int, float}
 _VERSION = "ikd data 1"  # part of every hash: a change of the recipe below must not pass for the same data
 
 
@@ -33,16 +36,35 @@ def fingerprint(annotations: Path, images: Path) -> str:
     Raises:
         DataError: a file is missing, or an entry lacks what the hash needs. `check_dataset` lists every such fault.
     """
-    content = read_annotations(Path(annotations))
+    images_of, names, objects = _read(Path(annotations))
     try:
-        digests = image_digests(content, Path(images))
-        names = sorted(str(category["name"]) for category in content["categories"])
+        return digest_of(names, images_of, objects, lambda image: sha256(Path(images) / image["file_name"]))
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         rule = f"every entry must be complete ({type(error).__name__}: {error}); see `ikd data check`"
         raise DataError(str(Problem(str(annotations), "annotations", None, rule))) from error
     except OSError as error:
         raise DataError(str(Problem(str(annotations), "images", str(error), "every image must be readable"))) from error
-    return combine([_VERSION, *names, *sorted(digests)])
+
+
+def _read(annotations: Path) -> tuple[list[Any], dict[Any, str], Objects]:
+    """Return images, class names by id, and what is said of the objects of each image; masks are texts at once."""
+    images: list[Any] = []
+    names: dict[Any, str] = {}
+    objects: Objects = defaultdict(list)
+    try:
+        for entry in entries(annotations):
+            if entry.section == "images":
+                images.append(entry.value)
+            elif entry.section == "categories":
+                names[entry.value["id"]] = str(entry.value["name"])
+            else:
+                objects[entry.value["image_id"]].append((entry.value["category_id"], said_of(entry.value)))
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        if isinstance(error, DataError):
+            raise
+        rule = f"every entry must be complete ({type(error).__name__}: {error}); see `ikd data check`"
+        raise DataError(str(Problem(str(annotations), "annotations", None, rule))) from error
+    return images, names, objects
 
 
 def combine(parts: list[str]) -> str:
@@ -50,38 +72,46 @@ def combine(parts: list[str]) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def image_digests(content: dict[str, Any], images: Path) -> list[str]:
-    """Hash each image together with its annotations.
+def digest_of(
+    names: Mapping[Any, str],
+    images: Sequence[Any],
+    objects: Mapping[Any, Sequence[tuple[Any, str]]],
+    pixels: Callable[[Any], str],
+) -> str:
+    """Hash a split of which all is known.
 
     Args:
-        content: COCO object.
-        images: folder that its file names are relative to.
-
-    Returns:
-        One SHA-256 an image, in the order of the file.
+        names: of the classes, by id.
+        images: their entries in the file.
+        objects: by image id, each object's category id and what `said_of` returns.
+        pixels: returns the SHA-256 of an image's file.
     """
-    names = {category["id"]: str(category["name"]) for category in content["categories"]}
-    objects: dict[Any, list[str]] = defaultdict(list)
-    for annotation in content["annotations"]:
-        of_image = objects[annotation["image_id"]]
-        box = [float(value) for value in annotation["bbox"]]
-        area = float(annotation.get("area", box[2] * box[3]))
-        ignored = [bool(annotation.get("iscrowd", 0)), bool(annotation.get("ignore", 0))]
-        mask = _numbers_as_float(annotation.get("segmentation") or None)
-        # the same text whatever the ids, the order of keys, and 1 against 1.0
-        of_image.append(json.dumps([names[annotation["category_id"]], box, area, ignored, mask], sort_keys=True))
 
-    def digest(image: dict[str, Any]) -> str:
-        pixels = sha256(images / image["file_name"])
-        return combine([pixels, f"{int(image['width'])}x{int(image['height'])}", *sorted(objects[image["id"]])])
+    def digest(image: Any) -> str:
+        # the same text whatever the ids
+        texts = sorted(f"[{json.dumps(names[category])}, {text}" for category, text in objects.get(image["id"], ()))
+        return combine([pixels(image), f"{int(image['width'])}x{int(image['height'])}", *texts])
 
     # hashlib releases the interpreter lock, and reading waits for the disk
     with ThreadPoolExecutor(min(16, 2 * (os.cpu_count() or 1))) as pool:
-        return list(pool.map(digest, content["images"]))
+        digests = list(pool.map(digest, images))
+    return combine([_VERSION, *sorted(names.values()), *sorted(digests)])
+
+
+def said_of(annotation: Mapping[str, Any]) -> str:
+    """Return what an annotation says besides ids and class, the same whatever the order of keys, and 1 against 1.0."""
+    box = [float(value) for value in annotation["bbox"]]
+    area = annotation.get("area")
+    ignored = [bool(annotation.get("iscrowd", 0)), bool(annotation.get("ignore", 0))]
+    mask = _numbers_as_float(annotation.get("segmentation") or None)
+    content = [box, float(box[2] * box[3] if area is None else area), ignored, mask]
+    return json.dumps(content, sort_keys=True)[1:]
 
 
 def _numbers_as_float(value: Any) -> Any:
     if isinstance(value, list):
+        if set(map(type, value)) <= _NUMBERS:
+            return list(map(float, value))
         return [_numbers_as_float(item) for item in value]
     if isinstance(value, dict):
         return {key: _numbers_as_float(item) for key, item in value.items()}

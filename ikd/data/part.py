@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from ikd.config import Data, Input, Recipe
 from ikd.data.columns import Columns, read_columns
 from ikd.data.habits import check_areas, check_classes, check_crowds, check_form
+from ikd.data.identity import Objects, digest_of
 from ikd.data.images import Facts, check_images, place_of
 from ikd.data.masks import check_masks
 from ikd.data.report import DataProblem, SizeRow, SplitReport
@@ -124,6 +126,17 @@ class Part:
             else:
                 paths[index] = path
         self.facts |= dict(zip(paths, facts_about(self.images, list(paths.values())), strict=True))
+
+    def fingerprint(self) -> str:
+        """Return the hash of a part without errors, as `ikd.data.fingerprint` does."""
+        objects: Objects = defaultdict(list)
+        for image, category, said in zip(
+            self.columns.image_ids, self.columns.category_ids, self.columns.said, strict=True
+        ):
+            objects[image].append((category, said))
+        names = {one["id"]: str(one["name"]) for one in self.columns.categories}
+        pixels = {id(image): self.facts[index].sha256 for index, image in self.sound.images.items()}
+        return digest_of(names, self.columns.images, objects, lambda image: pixels[id(image)])
 
     def report(self, settings: Settings, fingerprint: str | None) -> SplitReport:
         """Return the counts of this part."""

@@ -15,6 +15,7 @@ from ikd.data.report import DataProblem
 
 OUTSIDE_SHARE = 0.5  # of a box's area; more than that outside the image is no clipping, the box is misplaced
 TOLERANCE_PX = 1e-3  # annotation tools round
+LARGEST_ID = 1e300
 LISTED = 100
 """Faults of one rule that are kept one by one; a broken file has as many as boxes."""
 
@@ -148,7 +149,9 @@ def is_whole(value: object) -> bool:
 
 
 def _id_fault(value: object) -> str:
-    return "" if isinstance(value, str) or is_whole(value) else "must be a whole number or a text"
+    known = isinstance(value, str) or (type(value) in (int, float) and -LARGEST_ID < value < LARGEST_ID)  # type: ignore[operator]
+    whole = known and (not isinstance(value, float) or value.is_integer())
+    return "" if whole else "must be a whole number or a text"
 
 
 def _unique(entries: Iterable[tuple[int, Any]], section: str, key: str, found: Findings) -> None:
@@ -210,16 +213,16 @@ def _own_ids(ids: list[Any], found: Findings) -> None:
         if _id_fault(value) and value is not MISSING:
             found.warning(f"annotations[{index}].id", value, "should be a whole number or a text")
         elif value is not MISSING and (before := first.setdefault(value, index)) != index:
-            twice.append((f"annotations[{index}].id", value, f"must be unique, see annotations[{before}]"))
-    found.each(twice)
+            rule = f"should be unique, see annotations[{before}]; they are numbered anew"
+            twice.append((f"annotations[{index}].id", value, rule))
+    found.each(twice, "warning")
     if 0 in first:
         rule = "should not be 0, pycocotools alone would count the box as missed"
         found.warning(f"annotations[{first[0]}].id", 0, rule)
 
 
 def _required(key: str, values: list[Any], strange: dict[int, Any], found: Findings) -> set[int]:
-    plain = set(map(type, values)) == {int}
-    if plain:
+    if set(map(type, values)) == {int} and max(values) < LARGEST_ID and min(values) > -LARGEST_ID:
         return set()
     lacking = [index for index, value in enumerate(values) if value is MISSING and index not in strange]
     found.each((f"annotations[{index}].{key}", None, f"the key {key!r} is missing") for index in lacking)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -16,6 +15,7 @@ from torch import nn
 
 from ikd.errors import BadInput, IkdError
 from ikd.ops import install
+from ikd.progress import library_level
 
 
 def build_detector(model_config: Mapping[str, Any]) -> nn.Module:
@@ -127,7 +127,7 @@ def quiet(warnings_of: str = r"mmdet\.") -> Iterator[None]:
 
     logger = MMLogger.get_current_instance()
     level = logger.level
-    logger.setLevel(logging.ERROR)
+    logger.setLevel(library_level())
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=warnings_of)

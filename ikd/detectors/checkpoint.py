@@ -23,6 +23,7 @@ from torch import Tensor
 
 from ikd.errors import CheckpointError
 from ikd.files import link_whole, sha256, whole, write_text
+from ikd.world import reach_this_machine_directly
 
 _numpy: Any = importlib.import_module("numpy._core.multiarray")  # private, and named in every pickled array
 _DTYPES = "?bhilqBHILQefdFD"
@@ -175,6 +176,7 @@ def fetch(url: str, cache_dir: Path | None) -> Path:
 
 
 def _download(url: str, cache_dir: Path, name: str, note: Path) -> Path:
+    reach_this_machine_directly()
     try:
         note.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".download-", dir=cache_dir) as aside:  # its hash says where it goes

@@ -25,9 +25,36 @@ from ikd.trial import TrialFolder
 
 _FORMAT = 1
 LOADING = """\
+In Python, image by image:
+
+```python
 from mmdet.apis import inference_detector, init_detector
 detector = init_detector("student.py", "student.pth", device="cpu")  # or cuda:0
 found = inference_detector(detector, "image.png").pred_instances  # bboxes (x1, y1, x2, y2 in px), scores, labels
+```
+
+Images, folders or arrays, with pictures of what was found in `found/vis` and json in `found/preds`:
+
+```python
+from mmdet.apis import DetInferencer
+inferencer = DetInferencer(model="student.py", weights="student.pth", device="cpu")
+inferencer("image.png", out_dir="found", no_save_pred=False)
+```
+
+The metrics above, by mmdet itself; where mmdet was installed as a package, its `tools` are in `mmdet/.mim/tools`:
+
+```sh
+python tools/test.py student.py student.pth --work-dir work
+python tools/test.py student.py student.pth --work-dir work --cfg-options test_dataloader.dataset.data_root=DATA_ROOT
+```
+
+The second is for data that lies elsewhere now; its folder is `data_root` in student.py, too. The annotations of the
+validation part are in val.json beside it, with what pycocotools needs and data sets leave out (`iscrowd`, `area`, ids
+from 1).
+
+The weights alone: `torch.load("student.pth", weights_only=True)["state_dict"]`.
+
+Where mmcv has no compiled kernels, `import ikd.ops; ikd.ops.install()` comes first.
 """
 
 
@@ -104,9 +131,7 @@ def _markdown(content: Mapping[str, Any]) -> str:
         f"# {content['name']}: exported student\n",
         _facts(content),
         "## Metrics\n\nOn the validation data, x100; COCO's definitions.\n\n" + _metrics(content["metrics"]),
-        f"## Loading\n\n```python\n{LOADING}```\n\nWhere mmcv has no compiled kernels, "
-        "`import ikd.ops; ikd.ops.install()` comes first.\n"
-        "The data set is needed for testing only; its folder is `data_root` in student.py.\n",
+        f"## Loading\n\nAll of this works in this folder, with mmdet and without ikd.\n\n{LOADING}",
         _onnx(content["onnx"]),
         _search(content["search"]),
         "## Recipe\n\nWhat acted in this training; the whole recipe is recipe.yaml.\n\n"

@@ -16,15 +16,20 @@ from ikd.errors import JobError
 from ikd.export.python_text import assignment
 from ikd.training import DataFiles, model_config
 
+ANNOTATIONS = "val.json"
+"""Name of the validation annotations beside the config, complete for pycocotools."""
 _HEADER = """\
 # {title}
 # A plain mmdet 3.x config, exported by ikd: it needs mmdet, mmengine and mmcv, and nothing of ikd.
 
 default_scope = 'mmdet'
 
-# The only path in this file: the folder of the data set. Change it to where the data lies now.
+# The only path in this file: the folder of the data set, for testing. Change it to where its images lie now.
 """
-_DATA = """\
+_REST = """\
+
+# Of the images to test on, as pycocotools needs them. Beside this file, wherever that is: mmengine fills in the folder.
+annotations = r'''{{{{ fileDirname }}}}/{annotations}'''
 
 test_dataloader = dict(
     batch_size=1,
@@ -35,19 +40,38 @@ test_dataloader = dict(
     dataset=dict(
         type='CocoDataset',
         data_root=data_root,
-        ann_file={annotations!r},
+        ann_file=annotations,
         data_prefix=dict(img={images!r}),
         metainfo=dict(classes=classes),
         test_mode=True,
         pipeline=test_pipeline,
     ),
 )
-test_evaluator = dict(type='CocoMetric', ann_file=data_root + '/' + {annotations!r}, metric='bbox')
+test_evaluator = dict(type='CocoMetric', ann_file=annotations, metric={kinds!r})
 test_cfg = dict(type='TestLoop')
 
 val_dataloader = test_dataloader
 val_evaluator = test_evaluator
 val_cfg = dict(type='ValLoop')
+
+default_hooks = dict(
+    timer=dict(type='IterTimerHook'),
+    logger=dict(type='LoggerHook', interval=50),
+    param_scheduler=dict(type='ParamSchedulerHook'),
+    checkpoint=dict(type='CheckpointHook', interval=1),
+    sampler_seed=dict(type='DistSamplerSeedHook'),
+    visualization=dict(type='DetVisualizationHook'),
+)
+env_cfg = dict(
+    cudnn_benchmark=False,
+    mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
+    dist_cfg=dict(backend='nccl'),
+)
+visualizer = dict(type='DetLocalVisualizer', vis_backends=[dict(type='LocalVisBackend')], name='visualizer')
+log_processor = dict(type='LogProcessor', window_size=50, by_epoch=True)
+log_level = 'INFO'
+load_from = None
+resume = False
 """
 
 
@@ -57,7 +81,7 @@ def write_config(recipe: Recipe, files: DataFiles, path: Path, *, title: str) ->
     Args:
         recipe: what was trained.
         files: its data; the config's `data_root` is the folder that holds validation annotations and images.
-        path: the file to write.
+        path: the file to write; `ANNOTATIONS` is expected beside it.
         title: first line of the file, for people.
 
     Raises:
@@ -76,17 +100,14 @@ def write_config(recipe: Recipe, files: DataFiles, path: Path, *, title: str) ->
     text = _HEADER.format(title=" ".join(title.split())) + assignment("data_root", str(root))
     text += assignment("classes", files.classes) + "\n" + assignment("model", model)
     text += "\n" + assignment("test_pipeline", pipeline)
-    text += _DATA.format(
+    text += _REST.format(
         workers=recipe.schedule.workers,
-        annotations=_below(files.val, root),
-        images=_below(files.val_images, root),
+        annotations=ANNOTATIONS,
+        images=Path(os.path.relpath(os.path.abspath(files.val_images), root)).as_posix(),
+        kinds=list(recipe.validate),
     )
     path.write_text(text, encoding="utf-8")
     _check(path, {"model": model, "test_pipeline": pipeline, "classes": files.classes, "data_root": str(root)})
-
-
-def _below(path: Path, root: Path) -> str:
-    return Path(os.path.relpath(os.path.abspath(path), root)).as_posix()
 
 
 def _check(path: Path, meant: Mapping[str, Any]) -> None:

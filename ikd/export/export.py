@@ -9,11 +9,12 @@ from pathlib import Path
 
 import yaml
 
+from ikd.data import write_normal
 from ikd.detectors import complexity
-from ikd.errors import CheckpointError, JobError
+from ikd.errors import BadInput, CheckpointError, JobError
 from ikd.evaluation import load_detector, read_config, run, val_loader
 from ikd.export.card import Proven, write_card
-from ikd.export.config import write_config
+from ikd.export.config import ANNOTATIONS, write_config
 from ikd.export.exported import Exported, SearchContext
 from ikd.export.folder import new_folder
 from ikd.export.onnx import require_one_stage, require_onnx, write_onnx
@@ -37,8 +38,8 @@ def export_student(
 ) -> Exported:
     """Make a plain mmdet detector of a trial's best student, and prove that it is as good as recorded.
 
-    `destination` gets student.pth, student.py, recipe.yaml, card.md and card.json, and appears in one step once all of
-    it is proven. An untouched earlier export is replaced; nothing else is ever deleted.
+    `destination` gets student.pth, student.py, val.json, recipe.yaml, card.md and card.json, and appears in one step
+    once all of it is proven. An untouched earlier export is replaced; nothing else is ever deleted.
 
     Args:
         best: the trial's best.pth.
@@ -55,13 +56,14 @@ def export_student(
         require_onnx()
     trial = read_trial(best)
     if data_root is not None:
-        trial = replace(trial, recipe=trial.recipe.with_values({"data.root": str(data_root)}))
+        trial = replace(trial, recipe=trial.recipe.with_values({"data.root": str(data_root.expanduser().absolute())}))
     files = _files(trial)
     origin = f", trial {context.trial} of the sweep {context.sweep}" if context else ""
     title = f"The student of the recipe {trial.recipe.name}{origin}, epoch {trial.epoch}."
     with new_folder(destination) as folder:
         write_student(trial, folder / STUDENT)
         write_config(trial.recipe, files, folder / CONFIG, title=title)
+        write_normal(files.val, folder / ANNOTATIONS)
         (folder / "recipe.yaml").write_text(yaml.safe_dump(trial.recipe.as_dict(), sort_keys=False), encoding="utf-8")
         found = _prove(trial, files, folder, context=context, onnx=onnx)
         write_card(trial, found, folder)
@@ -83,7 +85,12 @@ def export_student(
 
 
 def _files(trial: TrialFile) -> DataFiles:
-    files = DataFiles.of(trial.recipe)
+    try:
+        files = DataFiles.of(trial.recipe)
+    except BadInput as error:
+        if Path(trial.recipe.data.root).is_dir():
+            raise
+        raise BadInput(f"{error}; where the data set lies now is said by --data-root") from error
     if files.classes != trial.classes:
         raise CheckpointError(
             f"{trial.path}: was trained for the classes {list(trial.classes)}, "

@@ -8,17 +8,29 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ikd.progress import wide_console
     from ikd.sweep.driver import SweepResult, run_sweep
+    from ikd.sweep.look.plain import plain_sheet, plain_status, plain_sweep, plain_trial_sheet
+    from ikd.sweep.look.sheets import Comparison, TrialSheet, sweep_sheet, sweeps_table, trial_of
     from ikd.sweep.planning import DryRun, dry_run
     from ikd.sweep.rebuild import Rebuilt, rebuild_tracking
     from ikd.sweep.records.pareto import knee, pareto_front
     from ikd.sweep.records.trials import Report, TrialRecord, gain
-    from ikd.sweep.status import SweepStatus, best_trial, sweep_status, trial_folder, trials_of
+    from ikd.sweep.status import SweepStatus, best_trial, sweep_status, sweep_statuses, trial_folder, trials_of
     from ikd.sweep.study.folder import SweepFolder, existing_folder, read_files, stop_sweep, sweep_names
     from ikd.sweep.tune.worker import tune_trainable
     from ikd.sweep.view.ranking import ranking
     from ikd.sweep.view.space import space_table
 
 _HOMES = {
+    "Comparison": "ikd.sweep.look.sheets",
+    "TrialSheet": "ikd.sweep.look.sheets",
+    "plain_sheet": "ikd.sweep.look.plain",
+    "plain_status": "ikd.sweep.look.plain",
+    "plain_sweep": "ikd.sweep.look.plain",
+    "plain_trial_sheet": "ikd.sweep.look.plain",
+    "sweep_sheet": "ikd.sweep.look.sheets",
+    "sweep_statuses": "ikd.sweep.status",
+    "sweeps_table": "ikd.sweep.look.sheets",
+    "trial_of": "ikd.sweep.look.sheets",
     "DryRun": "ikd.sweep.planning",
     "Rebuilt": "ikd.sweep.rebuild",
     "SweepFolder": "ikd.sweep.study.folder",
@@ -47,6 +59,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Comparison",
     "DryRun",
     "Rebuilt",
     "Report",
@@ -54,12 +67,17 @@ __all__ = [
     "SweepResult",
     "SweepStatus",
     "TrialRecord",
+    "TrialSheet",
     "best_trial",
     "dry_run",
     "existing_folder",
     "gain",
     "knee",
     "pareto_front",
+    "plain_sheet",
+    "plain_status",
+    "plain_sweep",
+    "plain_trial_sheet",
     "ranking",
     "read_files",
     "rebuild_tracking",
@@ -67,8 +85,12 @@ __all__ = [
     "space_table",
     "stop_sweep",
     "sweep_names",
+    "sweep_sheet",
     "sweep_status",
+    "sweep_statuses",
+    "sweeps_table",
     "trial_folder",
+    "trial_of",
     "trials_of",
     "tune_trainable",
     "wide_console",

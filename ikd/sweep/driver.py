@@ -16,30 +16,30 @@ from ikd.data import said_of_data
 from ikd.errors import BadInput, IkdError, JobError
 from ikd.home import home
 from ikd.logs import Log
-from ikd.progress import wide_console
+from ikd.progress import Loudness, loudness, progress_console, wide_console
 from ikd.signals import ENDING
 from ikd.sweep.conductor import FORCED, Conductor
-from ikd.sweep.extend import COMPLETE, as_it_began, budgeted, warm_up
+from ikd.sweep.extend import as_it_began, budgeted, warm_up
 from ikd.sweep.hopeless import without_result
 from ikd.sweep.mirror import mirror_all
 from ikd.sweep.preflight import check_start
 from ikd.sweep.proposals.anchors import anchor_proposals
 from ikd.sweep.records.ledger import ledger
-from ikd.sweep.records.text import duration, percent, readable
+from ikd.sweep.records.text import decimals_of, duration, percent, readable
 from ikd.sweep.records.trials import TrialRecord, gain, ranked
 from ikd.sweep.signals import Interrupts, StopNow, listening
 from ikd.sweep.storage.keeping import tidied
 from ikd.sweep.storage.objects import is_address
 from ikd.sweep.storage.store import open_store
 from ikd.sweep.study.database import open_study
-from ikd.sweep.study.folder import SweepFolder, driving, has_trials, sweep_folder, write_files
+from ikd.sweep.study.folder import COMPLETE, SweepFolder, driving, has_trials, sweep_folder, write_files
 from ikd.sweep.study.postgres import held
 from ikd.sweep.study.study import StudyLost, SweepStudy
 from ikd.sweep.training import OWN
 from ikd.sweep.tune.environment import prepare_environment
 from ikd.sweep.tune.worker import Job
 from ikd.sweep.view.live import SweepView
-from ikd.sweep.view.ranking import ranking
+from ikd.sweep.view.ranking import described, ranking
 from ikd.tracking import Tracker, environment_tags, open_tracker
 from ikd.trial import TrialFolder, TrialOptions
 
@@ -165,7 +165,8 @@ def run_sweep(  # noqa: PLR0913 - one keyword for each option of `ikd sweep`
             study = open_study(folder, files, create=True)
             files = SweepFiles(budgeted(files.space, study, trials), files.recipe, files.runner)
             if warm_start is not None:
-                warm_up(study, files.space, warm_start, home_folder)
+                taken = warm_up(study, files.space, warm_start, home_folder)
+                progress_console(output or wide_console()).print(taken, highlight=False, markup=False)
             write_files(folder, files)
             where = files.runner.tracking
             with open_tracker(where.uri, home=home_folder, folder=folder.path, experiment=where.experiment) as tracker:
@@ -190,7 +191,7 @@ class _Drive:
         self._files, self._folder, self._study = files, folder, study
         self._tracker, self._console = tracker, console
         self._view = SweepView(
-            console,
+            progress_console(console),
             files.space,
             files.recipe,
             records=lambda: study.records,
@@ -306,8 +307,12 @@ class _Drive:
         return SweepResult(self._folder.name, self._folder.path, state, reason, tuple(records), best, received)
 
     def _show(self, result: SweepResult) -> None:
-        say = self._view.say
-        if result.trials:
+        def say(text: str) -> None:
+            self._view.keep(text)
+            with contextlib.suppress(OSError):  # the terminal has closed
+                self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+        if result.trials and loudness() is not Loudness.QUIET:
             self._view.show(ranking(result.trials, self._files.space))
             say(ledger(result.trials).render(self._files.runner.trial.gpus))
         spent = duration(self._conductor.wall_seconds)
@@ -318,7 +323,8 @@ class _Drive:
         if result.best is not None:
             metric = self._files.space.objective.metric
             best = result.best
-            what = f"trial {best.number} ({best.name}), {metric} {percent(best.metric)}"
+            figure = percent(best.metric, decimals=decimals_of([best.metric]))
+            what = f"trial {best.number} ({described(best, self._files.space)}), {metric} {figure}"
             found = gain(best, result.trials, self._files.space.objective.mode)
             against = f" ({percent(found[0], sign=True)} against {found[1]})" if found is not None else ""
             say(f"best: {what}{against} at epoch {best.best_epoch}, in {best.directory}")
@@ -366,5 +372,5 @@ def announce(tracker: Tracker, files: SweepFiles, folder: SweepFolder, study: Sw
 def _domain_text(space: SearchSpace, name: str) -> str:
     domain = space.parameters[name].model_dump(mode="json", by_alias=True)
     if domain["choice"]:
-        domain["choice"] = f"[{', '.join(readable(value) for value in domain['choice'])}]"
+        domain["choice"] = f"[{', '.join(readable(value, name) for value in domain['choice'])}]"
     return ", ".join(f"{key} {value}" for key, value in domain.items() if value)

@@ -8,14 +8,12 @@ from pathlib import Path
 from ikd.config import Anchor, SearchSpace, SweepFiles
 from ikd.errors import BadInput
 from ikd.sweep.status import sweep_status
-from ikd.sweep.study.folder import SweepFolder, read_files
+from ikd.sweep.study.folder import COMPLETE, SweepFolder, read_files
 from ikd.sweep.study.study import SweepStudy
 from ikd.sweep.study.warm import carried
 
 LATE: Anchor = "inherit_alone"
 """An anchor that is younger than people's sweeps."""
-COMPLETE = "complete_trials"
-"""Note of the study: number of its trials when it last was complete."""
 
 
 def budgeted(space: SearchSpace, study: SweepStudy | None, trials: str | None) -> SearchSpace:
@@ -65,8 +63,11 @@ def as_it_began(files: SweepFiles, folder: SweepFolder) -> tuple[SweepFiles, str
     return SweepFiles(space, files.recipe, files.runner), f"anchor {LATE} is left out: {folder.name} began without it"
 
 
-def warm_up(study: SweepStudy, space: SearchSpace, name: str, home: Path) -> None:
+def warm_up(study: SweepStudy, space: SearchSpace, name: str, home: Path) -> str:
     """Copy the trials of another sweep that are points of `space` into the study, for its sampler.
+
+    Returns:
+        How many were taken, for people.
 
     Raises:
         BadInput: no such sweep, none of its trials is such a point, it has another objective, or this sweep began
@@ -74,7 +75,7 @@ def warm_up(study: SweepStudy, space: SearchSpace, name: str, home: Path) -> Non
     """
     noted = study.notes.get("warm_start")
     if noted == name:
-        return
+        return f"warm start: {len(study.earlier)} trials of {name} teach the sampler, since the first start"
     if noted is not None or study.records:
         how = f"with {noted}" if noted is not None else "without one"
         raise BadInput(f"--warm-start: must be given at the first start, and this sweep began {how}; got {name!r}")
@@ -88,3 +89,4 @@ def warm_up(study: SweepStudy, space: SearchSpace, name: str, home: Path) -> Non
         rule = f"have a value in range for every parameter of this space, but none of the {len(other.trials)} has"
         raise BadInput(f"--warm-start: trials of {name} must {rule}")
     study.warm_up(name, kept)
+    return f"warm start: {len(kept)} of the {len(other.trials)} trials of {name} teach the sampler"

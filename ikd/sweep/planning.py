@@ -271,6 +271,6 @@ def _samples_table(samples: Sequence[Mapping[str, Any]], space: SearchSpace) -> 
     for name in dict.fromkeys(name for sample in samples for name in sample):
         domain = space.parameters.get(name)
         aliases = [domain.alias(one.get(name)) if domain is not None and name in one else None for one in samples]
-        texts = [readable(sample[name]) if name in sample else "-" for sample in samples]
+        texts = [readable(sample[name], name) if name in sample else "-" for sample in samples]
         table.add_row(name, *[alias or text for alias, text in zip(aliases, texts, strict=True)])
     return table

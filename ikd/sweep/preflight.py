@@ -129,7 +129,7 @@ def _to_check(space: SearchSpace, recipe: Recipe) -> Iterator[tuple[str, Recipe]
                 varied = recipe.with_values(space.expanded(space.with_parents(name, value)))
             except ConfigError:  # goes only together with other values
                 continue
-            yield f"search space: {name} {readable(value)}", varied
+            yield f"search space: {name} {readable(value, name)}", varied
 
 
 def _file_faults(files: SweepFiles) -> Iterator[str]:

@@ -7,10 +7,9 @@ from pathlib import Path
 
 from ikd.errors import BadInput, JobError
 from ikd.sweep.driver import announce
-from ikd.sweep.extend import COMPLETE
 from ikd.sweep.mirror import mirror_end, mirror_trial
 from ikd.sweep.study.database import open_study
-from ikd.sweep.study.folder import driving, existing_folder, read_files
+from ikd.sweep.study.folder import COMPLETE, driving, existing_folder, read_files
 from ikd.sweep.study.postgres import held
 from ikd.tracking import open_tracker
 from ikd.trial import OPEN

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -16,10 +17,13 @@ from ikd.sweep.records.text import duration
 from ikd.sweep.records.trials import TrialRecord, ranked
 from ikd.sweep.storage.store import open_store
 from ikd.sweep.study.database import open_study
-from ikd.sweep.study.folder import driver_of, existing_folder, is_driven, read_files
+from ikd.sweep.study.folder import COMPLETE, driver_of, existing_folder, is_driven, read_files, sweep_names
 from ikd.sweep.view.live import seconds_left
-from ikd.sweep.view.ranking import ranking
-from ikd.trial import TrialFolder
+from ikd.sweep.view.ranking import ranking, state_of
+from ikd.trial import OPEN, TrialFolder
+
+SweepState = Literal["running", "interrupted", "complete", "failed"]
+"""interrupted: the same command goes on. failed: complete, and no trial has a result."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ class SweepStatus:
         driver: process that runs, or last ran it.
         wall_seconds: time spent by the clock, over all starts.
         trials: by number.
+        complete: what its budget asks for is done.
     """
 
     name: str
@@ -43,6 +48,40 @@ class SweepStatus:
     driver: str
     wall_seconds: float
     trials: tuple[TrialRecord, ...]
+    complete: bool = False
+
+    @property
+    def state(self) -> SweepState:
+        """Where the sweep stands."""
+        if self.running:
+            return "running"
+        if not self.complete:
+            return "interrupted"
+        return "failed" if self.best is None else "complete"
+
+    @property
+    def ended(self) -> int:
+        """Number of trials that ended, however."""
+        return sum(trial.state not in OPEN for trial in self.trials)
+
+    @property
+    def progress(self) -> str:
+        """How many trials have ended, of how many; a sweep may have more than its budget says now."""
+        budget = self.files.space.budget.trials
+        return f"{self.ended} of {budget}" if self.ended <= budget else f"{self.ended}"
+
+    @property
+    def data(self) -> str:
+        """Root of the data that its trials learn from."""
+        return self.files.recipe.data.root
+
+    @property
+    def changed(self) -> float | None:
+        """When something was last written of a trial, seconds since 1970; None before anything was."""
+        times = [
+            time for one in self.trials for time in (one.began, one.ended, *(report.time for report in one.reports))
+        ]
+        return max((time for time in times if time), default=None)
 
     @property
     def best(self) -> TrialRecord | None:
@@ -51,17 +90,15 @@ class SweepStatus:
 
     def render(self) -> RenderableType:
         """Return headline and ranking for a rich console."""
-        counts = Counter(trial.state for trial in self.trials)
+        counts = Counter(state_of(trial) for trial in self.trials)
         parts = ", ".join(f"{count} {state}" for state, count in counts.items())
         who = f"run by {self.driver}" if self.running else "no driver is running; the same ikd sweep command goes on"
-        budget = self.files.space.budget.trials
         left = seconds_left(
             self.trials, self.files.space, self.files.recipe.total_epochs, self.files.runner.concurrency
         )
         rest = f", about {duration(left)} left" if left and self.running else ""
-        ended = len(self.trials) - counts["running"] - counts["waiting"]
-        who = "complete" if not self.running and ended >= budget else who
-        lines = f"{self.name}: {ended} of {budget} trials ended ({parts or 'none started'}), "
+        who = self.state if self.state in ("complete", "failed") else who
+        lines = f"{self.name}: {self.progress} trials ended ({parts or 'none started'}), "
         lines += f"{duration(self.wall_seconds)} spent{rest}; {who}\n{self.directory}"
         if not self.trials:
             return Text(lines)
@@ -82,8 +119,32 @@ def sweep_status(name: str, *, home: Path | None = None) -> SweepStatus:
     folder = existing_folder(name, home)
     files = read_files(folder)
     study = open_study(folder, files)
-    spent = float(study.notes.get("wall_seconds", 0.0))
-    return SweepStatus(name, folder.path, files, is_driven(folder), driver_of(folder), spent, tuple(study.records))
+    running, notes = is_driven(folder), study.notes
+    # A killed driver has told nobody: what it left as running goes on with the next start, as what it saved does.
+    trials = [replace(one, state="waiting") if one.state == "running" and not running else one for one in study.records]
+    ended = sum(trial.state not in OPEN for trial in trials)
+    done = ended >= files.space.budget.trials or notes.get(COMPLETE) == len(trials)
+    return SweepStatus(
+        name,
+        folder.path,
+        files,
+        running,
+        driver_of(folder),
+        float(notes.get("wall_seconds", 0.0)),
+        tuple(trials),
+        complete=done and ended == len(trials),
+    )
+
+
+def sweep_statuses(*, home: Path | None = None) -> list[SweepStatus | BadInput]:
+    """Return how far all sweeps of a home are, and what is wrong with those that cannot be read."""
+    found: list[SweepStatus | BadInput] = []
+    for name in sweep_names(home=home):
+        try:
+            found.append(sweep_status(name, home=home))
+        except BadInput as error:
+            found.append(error)
+    return found
 
 
 def trials_of(name: str, *, home: Path | None = None) -> list[TrialRecord]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
 Kind = Literal["start_sweep", "start_trial", "log", "end_trial", "artifacts", "end_sweep", "delete_sweep"]
@@ -28,21 +29,27 @@ class Event:
     time_ms: int
     data: Mapping[str, Any] = field(default_factory=dict)
 
-    def to_line(self) -> str:
-        """Return one line of JSON, with its line end."""
-        return json.dumps(asdict(self), ensure_ascii=False) + "\n"
+    def to_line(self, folder: Path) -> str:
+        """Return one line of JSON, with its line end; files of artifacts in `folder` are named from there."""
+        content = asdict(self)
+        if self.kind == "artifacts" and (path := Path(self.data["path"])).is_relative_to(folder):
+            content["data"] |= {"path": str(path.relative_to(folder))}
+        return json.dumps(content, ensure_ascii=False) + "\n"
 
     @classmethod
-    def from_line(cls, line: str) -> Event:
-        """Read what `to_line` wrote.
+    def from_line(cls, line: str, folder: Path) -> Event:
+        """Read what `to_line` wrote; `folder` may have moved since.
 
         Raises:
             ValueError: the line is no such thing, for instance cut off by a power failure.
         """
         try:
-            return cls(**json.loads(line))
-        except (TypeError, ValueError) as error:
+            event = cls(**json.loads(line))
+            if event.kind == "artifacts":
+                return replace(event, data={**event.data, "path": str(folder / event.data["path"])})
+        except (TypeError, ValueError, KeyError) as error:
             raise ValueError(f"not an event: {line[:80]!r}") from error
+        return event
 
 
 def write_epochs(epochs: set[int]) -> str:

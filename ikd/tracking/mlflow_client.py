@@ -14,6 +14,8 @@ from typing import Any
 from filelock import FileLock
 
 from ikd.errors import JobError
+from ikd.tracking.mlflow_moved import follow
+from ikd.world import reach_this_machine_directly
 
 ARTIFACTS = "mlartifacts"
 _EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # else the UI opens on pages for chat traces
@@ -52,12 +54,18 @@ def load_mlflow() -> Any:
     return module
 
 
-def make_client(uri: str) -> Any:
+def make_client(uri: str, artifacts: Path | None = None) -> Any:
     """Make a client for `uri`; a new SQLite database gets its tables here, which takes seconds.
 
     Two processes that meet a new database at once would both make the tables, and one would fail: hence the lock.
+
+    Args:
+        uri: tracking URI.
+        artifacts: folder of artifacts in the home. Where `uri` is the home's own database, what it says of its
+            artifacts is set right here when the home has been moved.
     """
     client_class = load_mlflow().MlflowClient
+    reach_this_machine_directly(uri)
     if not uri.startswith(_SQLITE):
         return client_class(tracking_uri=uri, registry_uri=uri)
     database = Path(uri[len(_SQLITE) :])
@@ -66,6 +74,8 @@ def make_client(uri: str) -> Any:
         client = client_class(tracking_uri=uri, registry_uri=uri)
         client.search_experiments(max_results=1)
         client.search_registered_models(max_results=1)
+        if artifacts is not None and uri == local_uri(artifacts.parent):
+            follow(database, artifacts)
     return client
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from ikd.errors import BadInput, JobError
 from ikd.files import sha256
 from ikd.tracking.mlflow_client import (
+    ARTIFACTS,
     find_run,
     get_experiment,
     http_settings,
@@ -74,7 +75,7 @@ def register_best(
         refuse_uri(uri)
     try:
         with _everything_at(sink.uri):
-            client = make_client(sink.uri)
+            client = make_client(sink.uri, home / ARTIFACTS)
             run = _find_trial(client, get_experiment(client, experiment, None), sweep, number)
             version = _register(client, run, directory, model=model, content=_digest(directory, files))
             client.set_registered_model_alias(model, ALIAS, version)

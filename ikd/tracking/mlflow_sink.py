@@ -90,7 +90,7 @@ class MlflowSink:
 
     def _connect(self) -> None:
         if self._client is None:
-            client = make_client(self.uri)
+            client = make_client(self.uri, self._artifact_root)
             self._experiment_id = get_experiment(client, self._experiment, self._artifact_root)
             self._client = client
 
@@ -107,7 +107,9 @@ class MlflowSink:
         run = self._client.get_run(run_id)
         if run.info.status != "RUNNING":
             self._client.update_run(run_id, status="RUNNING")
-        wanted = {name: value_text(value, MAX_PARAM_LENGTH) for name, value in clean_keys(event.data["params"]).items()}
+        wanted = {
+            name: value_text(value, MAX_PARAM_LENGTH, name) for name, value in clean_keys(event.data["params"]).items()
+        }
         changed = [name for name, text in wanted.items() if run.data.params.get(name, text) != text]
         new = [(name, text) for name, text in wanted.items() if name not in run.data.params]
         tags = {**event.data["tags"], "ikd.state": "running", "ikd.reason": ""}
@@ -215,6 +217,6 @@ class MlflowSink:
 
 def _has(run: Any, params: Mapping[str, Any], tags: Mapping[str, Any]) -> bool:
     """Tell whether a run says all this already."""
-    wanted = {name: value_text(value, MAX_PARAM_LENGTH) for name, value in clean_keys(params).items()}
+    wanted = {name: value_text(value, MAX_PARAM_LENGTH, name) for name, value in clean_keys(params).items()}
     told = {name: value_text(value, MAX_TAG_LENGTH) for name, value in clean_keys(tags).items()}
     return wanted.items() <= run.data.params.items() and told.items() <= run.data.tags.items()

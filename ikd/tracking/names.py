@@ -69,17 +69,18 @@ def clean_keys(values: Mapping[str, _Value]) -> dict[str, _Value]:
     return cleaned
 
 
-def value_text(value: object, limit: int) -> str:
+def value_text(value: object, limit: int, field: str = "") -> str:
     """Write a value as a person would in YAML; text above `limit` characters is cut and says so.
 
-    A sequence of teachers reads `r101 -> x101`, with shares where they are given `r101 (0.3) -> x101`.
+    The sequences of the field `teachers.sequence` read `r101 -> x101`, with shares where given `r101 (0.3) -> x101`.
     """
     if isinstance(value, str):
         text = value
-    elif (sequence := sequence_text(value)) is not None:
+    elif (sequence := sequence_text(value, field)) is not None:
         text = sequence
     elif isinstance(value, (list, tuple)):
-        text = f"[{', '.join(value_text(item, limit) for item in value)}]"  # not JSON: the UI would break it into lines
+        items = (value_text(item, limit, field) for item in value)
+        text = f"[{', '.join(items)}]"  # not JSON: the UI would break it into lines
     elif value is None or isinstance(value, (bool, dict)):
         text = json.dumps(value, default=str, ensure_ascii=False)
     else:
@@ -90,21 +91,22 @@ def value_text(value: object, limit: int) -> str:
     return text[: limit - len(note)] + note
 
 
-def trial_name(number: int, values: Mapping[str, object]) -> str:
+def trial_name(number: int, values: Mapping[str, object], longest: int = MAX_TRIAL_NAME_LENGTH) -> str:
     """Name a trial by its number and what was sampled, as in `3 mgd α=2e-5`.
 
-    Choices and switches come first, then numbers with two digits; a name that would pass 60 characters ends before.
+    Choices and switches come first, then numbers with two digits; a name that would pass `longest` ends before.
 
     Args:
         number: the trial's number in the study.
         values: sampled values by dotted field name.
+        longest: in characters, as MLflow's lists have room.
     """
     leaves = Counter(_leaf(field) for field in values)
     words = [_word(field, value, leaves) for field, value in values.items() if not _is_number(value)]
     words += [_word(field, value, leaves) for field, value in values.items() if _is_number(value)]
     name = str(number)
     for position, word in enumerate(words):
-        if len(name) + 1 + len(word) > MAX_TRIAL_NAME_LENGTH:
+        if len(name) + 1 + len(word) > longest:
             return name if position == 0 else f"{name} …"
         name += f" {word}"
     return name
@@ -117,13 +119,13 @@ def _word(field: str, value: object, leaves: Mapping[str, int]) -> str:
         switch = owner if leaf == "enabled" and owner else leaf
         return switch if value else f"no {switch}"
     if leaf == "sequence" and isinstance(value, (list, tuple)):
-        return value_text(value, MAX_TRIAL_NAME_LENGTH) if value else "no teacher"
+        return value_text(value, MAX_TRIAL_NAME_LENGTH, field) if value else "no teacher"
     if isinstance(value, str) and leaf not in _VAGUE:
         return value
     symbol = _GREEK.get(leaf.rstrip("_"), leaf)
     if owner and (leaf in _VAGUE or leaves[leaf] > 1):
         symbol = f"{owner}.{symbol}"
-    return f"{symbol}={_short(value) if _is_number(value) else value_text(value, MAX_TRIAL_NAME_LENGTH)}"
+    return f"{symbol}={_short(value) if _is_number(value) else value_text(value, MAX_TRIAL_NAME_LENGTH, field)}"
 
 
 def _short(value: object) -> str:

@@ -178,7 +178,7 @@ class Writer:
         torn = False
         for line in self._spool.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
-                self._pending.append(Event.from_line(line))
+                self._pending.append(Event.from_line(line, self._spool.absolute().parent))
             except ValueError:
                 torn = True
                 _log.warning("tracking: an unreadable line in %s was left out", self._spool)
@@ -192,7 +192,7 @@ class Writer:
         if self._spool is None or not new:
             return
         try:
-            append(self._spool, "".join(event.to_line() for event in new))
+            append(self._spool, self._lines(new))
         except (OSError, DiskFull) as error:
             if not self._spool_failed:
                 _log.warning("tracking: cannot write %s (%s); results are kept in memory", self._spool, error)
@@ -201,12 +201,17 @@ class Writer:
         with self._changed:
             self._num_spooled += len(new)
 
+    def _lines(self, events: list[Event]) -> str:
+        assert self._spool is not None
+        folder = self._spool.absolute().parent
+        return "".join(event.to_line(folder) for event in events)
+
     def _rewrite_spool(self, events: list[Event]) -> None:
         assert self._spool is not None
         if not events:
             self._spool.unlink(missing_ok=True)
             return
         try:
-            write_text(self._spool, "".join(event.to_line() for event in events))
+            write_text(self._spool, self._lines(events))
         except (OSError, DiskFull) as error:
             _log.warning("tracking: cannot write %s (%s); %d results are lost", self._spool, error, len(events))

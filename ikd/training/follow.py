@@ -40,8 +40,12 @@ def _work(task: Task) -> None:
 
 
 def _end_with_the_first() -> None:
-    """End when the first process does, with the data loaders: standard input closes then."""
-    sys.stdin.buffer.read()
+    """End when the first process does, with the data loaders: standard input closes then.
+
+    It is read past `sys.stdin`, whose lock a read holds: a data loader forked meanwhile would wait for it for ever.
+    """
+    while os.read(0, PIPE_BYTES):
+        pass
     os.killpg(os.getpid(), signal.SIGKILL)
 
 

@@ -22,6 +22,7 @@ import torch.distributed as dist
 from ikd.config import Recipe
 from ikd.errors import BadInput, IkdError
 from ikd.training.prepared import Prepared, device_of
+from ikd.world import python_module
 
 READY_SECONDS = 300.0
 """So long may the further processes take to import everything."""
@@ -170,11 +171,10 @@ class _Other:
     def __init__(self, task: Task) -> None:
         self.rank = task.rank
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "ikd.training.follow"],
+            python_module("ikd.training.follow"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # it is noticed when it is waited for

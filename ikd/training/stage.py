@@ -17,6 +17,7 @@ from ikd.config import Recipe, StagePlan
 from ikd.distill import arrange
 from ikd.distill.detector import DistillDetector
 from ikd.evaluation import CocoEvaluator
+from ikd.progress import library_level
 from ikd.training.hooks import CraftHook, EpochHook, HoldHook, PlaceHook, ReportHook
 from ikd.training.loaders import crafts_online, train_loader, val_loader
 from ikd.training.model import build_model, load_teacher
@@ -74,7 +75,7 @@ def build_runner(stage: StageRun, progress: Progress, *, scratch: Path, report: 
         scratch: folder for what is gone with the trial.
         report: called after each validation.
     """
-    MMLogger.get_instance("ikd", log_level="ERROR")  # mmengine notes every initialised weight
+    MMLogger.get_instance("ikd", log_level=library_level())  # mmengine notes every initialised weight
     recipe, plan, files, made = stage.recipe, stage.plan, stage.prepared.files, stage.made
     model = _model_of(stage)
     model.validates_masks = "segm" in recipe.validate
@@ -108,7 +109,7 @@ def build_runner(stage: StageRun, progress: Progress, *, scratch: Path, report: 
         visualizer={"type": "Visualizer", "vis_backends": []},
         env_cfg={"mp_cfg": {"mp_start_method": "fork", "opencv_num_threads": 0}},
         randomness={"seed": recipe.seed},
-        log_level="ERROR",
+        log_level=library_level(),
         default_scope="mmdet",
         experiment_name=f"{progress.folder.path.name}-{stage.index}",
     )

@@ -137,7 +137,7 @@ def test_pins_are_read_with_their_markers_and_comments(tmp_path: Path) -> None:
 
 
 def finished_import(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Check:
-    monkeypatch.setenv("PYTHONPATH", str(folder))
+    monkeypatch.syspath_prepend(folder)
     return doctor._finish_import(name, doctor._start_import(name), "install it")
 
 

@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 ORDER = (
     *(
+        "__main__",
         "cli",
         "doctor",
         "export",
@@ -27,7 +28,7 @@ ORDER = (
         "augment",
         "detectors",
     ),
-    *("data", "config", "ops", "trial", "files", "home", "plugins", "progress", "logs", "signals", "errors"),
+    *("data", "config", "ops", "trial", "files", "home", "plugins", "progress", "world", "logs", "signals", "errors"),
 )
 """Highest first. `ikd/__init__.py` stands above them all; a package may import those after it."""
 
@@ -48,10 +49,10 @@ IN_SWEEP = (
         "preflight",
         "extend",
         "measure",
+        "look",
         "status",
         "conductor",
         "hopeless",
-        "budget",
     ),
     *(
         "budget",

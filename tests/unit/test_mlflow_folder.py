@@ -67,6 +67,27 @@ def test_every_value_that_compose_asks_for_is_in_the_example(compose: dict[str, 
     assert asked == _env_names()
 
 
+def test_services_are_watched_bounded_and_not_open_to_all(compose: dict[str, Any]) -> None:
+    for name, service in compose["services"].items():
+        assert service["healthcheck"]["test"], name
+        assert set(service["deploy"]["resources"]["limits"]) == {"cpus", "memory"}
+        assert service["logging"]["options"]["max-size"]
+        assert service["restart"] == "unless-stopped"
+        assert service["stop_grace_period"]
+    assert compose["services"]["mlflow"]["ports"] == ["${MLFLOW_ADDRESS:-127.0.0.1}:5000:5000"]
+    assert "ports" not in compose["services"]["database"]
+
+
+def test_people_are_added_as_the_page_says() -> None:
+    import mlflow
+
+    client = (Path(mlflow.__file__).parent / "server" / "auth" / "client.py").read_text(encoding="utf-8")
+    text = (FOLDER / "README.md").read_text(encoding="utf-8")
+    calls = set(re.findall(r"people\.(\w+)\(", text))
+    assert calls == {"create_user", "update_user_password", "delete_user", "grant_user_permission"}
+    assert all(f"def {name}(" in client for name in calls), "imported it would want packages of a server"
+
+
 def test_the_example_holds_no_secret() -> None:
     lines = (FOLDER / "server.env").read_text(encoding="utf-8").splitlines()
     secrets = dict(line.split("=", 1) for line in lines if re.match(r"\w*(PASSWORD|SECRET_KEY)=", line))

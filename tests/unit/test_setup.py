@@ -61,6 +61,7 @@ class Clone:
         self.folder = tmp_path / "my  clone"
         self.bin = tmp_path / "bin"
         self.log = tmp_path / "pip.log"
+        self.environment: dict[str, str] = {}
         self.folder.mkdir()
         self.bin.mkdir()
         for name in ("Makefile", "pyproject.toml", "constraints.txt"):
@@ -83,7 +84,7 @@ class Clone:
     def make(self, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
         # a PATH and nothing else: an outer `make test PYTHON=...` would come through MAKEFLAGS
         command = ["make", *(arguments or (".venv",))]
-        environment = {"PATH": str(self.bin)}
+        environment = {"PATH": str(self.bin), **self.environment}
         return subprocess.run(
             command, cwd=cwd or self.folder, env=environment, capture_output=True, text=True, check=False
         )
@@ -286,7 +287,7 @@ def test_verbs_work_from_any_folder(clone: Clone, tmp_path: Path) -> None:
 
 def test_make_alone_lists_the_verbs_and_does_nothing(clone: Clone) -> None:
     done = clone.make("help")
-    for verb in ("demo", "test", "test-faults", "test-all", "lint", "clean"):
+    for verb in ("demo", "clean-demo", "test", "test-faults", "test-all", "lint", "clean"):
         assert f"make {verb} " in done.stdout
     assert not (clone.folder / ".venv").exists()
 
@@ -300,12 +301,22 @@ def test_the_demo_sweeps_then_exports_into_the_clone(clone: Clone) -> None:
     ikd.chmod(0o755)
     done = clone.make("demo")
     assert done.returncode == 0, done.stderr
-    home = clone.folder / ".demo"
+    home = clone.environment.get("IKD_HOME", "")
     assert seen.read_text().splitlines() == [
         f"{home}: sweep search_spaces/quickstart.yaml --name demo --runner runners/local.yaml",
         f"{home}: export demo --to .demo/student",
-    ]
-    assert done.stdout.splitlines()[-1].endswith(f"IKD_HOME='{home}' '{ikd}' ui")
+    ], "in the usual home, where ikd status demo finds it"
+    assert f". '{clone.folder}/.venv/bin/activate'" in done.stdout.splitlines()[-1]
+
+
+def test_the_demo_can_begin_anew(clone: Clone, tmp_path: Path) -> None:
+    home = tmp_path / "a home"
+    clone.environment["IKD_HOME"] = str(home)
+    for path in (home / "sweeps" / "demo", home / "sweeps" / "mine", clone.folder / ".demo" / "student"):
+        path.mkdir(parents=True)
+    assert clone.make("clean-demo").returncode == 0
+    assert [path.name for path in (home / "sweeps").iterdir()] == ["mine"]
+    assert not (clone.folder / ".demo").exists()
 
 
 def test_clean_leaves_only_what_was_cloned(clone: Clone) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +12,7 @@ from ikd.config.document import Document, Location
 from ikd.config.recipe.effective import effective
 from ikd.config.recipe.fields import as_json, assign, unknown_field
 from ikd.config.recipe.rules import problems_between
-from ikd.config.recipe.sections import ANCHORS, DRAWN, RecipeSections
+from ikd.config.recipe.sections import ANCHORS, RecipeSections
 from ikd.config.recipe.stages import stage_ends
 from ikd.config.recipe.terms import STUDENT_ALONE
 from ikd.config.section import validate
@@ -141,20 +139,11 @@ def checked_recipe(document: Document) -> Recipe:
     Raises:
         ConfigError: lists every fault.
     """
-    recipe = validate(Recipe, _with_absolute_paths(document))
+    recipe = validate(Recipe, document)
     problems = problems_between(recipe, document) or _in_stages(recipe, document)
     if problems:
         raise ConfigError(problems)
     return recipe
-
-
-def _with_absolute_paths(document: Document) -> Document:
-    """Make `data.root` absolute, so that a worker in another folder finds the same data."""
-    data = dict(document.data)
-    section = data.get("data")
-    if isinstance(section, dict) and isinstance(section.get("root"), str) and section["root"] != DRAWN:
-        data["data"] = {**section, "root": os.path.abspath(os.path.expanduser(section["root"]))}
-    return dataclasses.replace(document, data=data)
 
 
 @dataclass(frozen=True)

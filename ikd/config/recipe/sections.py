@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from typing import Annotated, Any, Literal, get_args
 
+import pydantic
 from pydantic import Discriminator, Field, Tag
 
+from ikd.config.paths import absolute, from_here, is_recipe_path
 from ikd.config.recipe.hosts import FOREIGN, HOSTS
 from ikd.config.recipe.terms import Adversarial, Attack, Augment, Distill
 from ikd.config.section import Count, NonNegative, Positive, Probability, Section, plain
@@ -37,7 +40,7 @@ class Data(Section):
     """The data set, in COCO format."""
 
     root: str
-    """Folder of the data set (relative to where the command is run), or `ikd::drawn` for the built-in drawn one."""
+    """Folder of the data set, by its path from the file that says it, or `ikd::drawn` for the built-in drawn one."""
     train: Split = Split(annotations="train.json")
     """Training part."""
     val: Split = Split(annotations="val.json")
@@ -48,20 +51,31 @@ class Data(Section):
     """Turn pixels as a camera's orientation tag says (EXIF), or read them as they are stored: whichever way the boxes
     were drawn. Holds in training, validation, attack and export."""
 
+    @pydantic.field_validator("root")
+    @classmethod
+    def _absolute(cls, root: str) -> str:
+        return root if root == DRAWN else os.path.abspath(absolute(root))
+
 
 class Detector(Section):
     """A student or teacher: any mmdet detector."""
 
     config: str | dict[str, Any]
-    """`mmdet::family/name.py` (zoo), `ikd::name` (shipped small ones), a config file, or an inline mapping."""
+    """`mmdet::family/name.py` (zoo), `ikd::name` (shipped small ones), a config file by its path from where it is
+    written, or an inline mapping."""
     arguments: dict[str, Any] = {}
     """Arguments of a shipped detector, e.g. `base_channels: 16`. Only for `ikd::` names."""
     overrides: dict[str, Any] = {}
     """Dotted keys into the model config, e.g. `bbox_head.stacked_convs: 2`."""
     checkpoint: str | None = None
-    """Path or URL of trained weights; null starts from scratch."""
+    """Path of trained weights, from the file that says it, or URL; null starts from scratch."""
     pretrained_backbone: bool = False
     """Keep the zoo config's ImageNet weights for the backbone (downloads them on first use)."""
+
+    @pydantic.field_validator("config", "checkpoint", "overrides")
+    @classmethod
+    def _absolute(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
+        return from_here(f"student.{info.field_name}", value)
 
 
 class Student(Detector):
@@ -75,9 +89,15 @@ class Teacher(Detector):
     """A frozen detector the student learns from."""
 
     recipe: str | None = None
-    """Recipe that trains this teacher once when it has no checkpoint; cached by content."""
+    """Recipe that trains this teacher once when it has no checkpoint, a shipped name or a path from where it stands;
+    cached by content."""
     ap: Annotated[float, Field(ge=0.0, le=100.0)] | None = None
     """Its mAP in percent, as tables print it: searched sequences go from weak to strong by it."""
+
+    @pydantic.field_validator("recipe")
+    @classmethod
+    def _absolute_recipe(cls, recipe: str | None) -> str | None:
+        return absolute(recipe) if recipe is not None and is_recipe_path(recipe) else recipe
 
 
 class Stage(Section):

@@ -10,13 +10,17 @@ STAGE_FIELDS = ("distill.", "adversarial.", "augment.")
 """What a stage may set for itself: everything else belongs to the student or to the whole training."""
 
 
-def sequence_text(value: object) -> str | None:
+SEQUENCE = "teachers.sequence"
+
+
+def sequence_text(value: object, field: str = SEQUENCE) -> str | None:
     """Write a teacher sequence as tables do, `r101 -> x101`, with shares `r101 (0.3) -> x101`; None for another value.
 
     Args:
-        value: of `teachers.sequence`, as plain values.
+        value: plain.
+        field: whose value it is, by dotted name: names in a list are teachers in `teachers.sequence` alone.
     """
-    if not isinstance(value, (list, tuple)) or not value:
+    if not field.endswith(SEQUENCE) or not isinstance(value, (list, tuple)) or not value:
         return None
     stages = [{"teacher": entry} if isinstance(entry, str) else entry for entry in value]
     if not all(isinstance(stage, Mapping) and "teacher" in stage for stage in stages):

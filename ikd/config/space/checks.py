@@ -10,12 +10,13 @@ from typing import Any
 from ikd.config.document import Document, Location
 from ikd.config.recipe.fields import unknown_field
 from ikd.config.recipe.recipe import Recipe
+from ikd.config.recipe.stages import SEQUENCE
 from ikd.config.recipe.terms import WITHOUT_TEACHER
 from ikd.config.space.conditions import matches, structure_faults, wanted
 from ikd.config.space.constraint_checks import constraint_problems, fulfilment_problems
 from ikd.config.space.counting import COUNTED
 from ikd.config.space.search_checks import check_search
-from ikd.config.space.sections import SEQUENCE, SpaceSections
+from ikd.config.space.sections import SpaceSections
 from ikd.config.space.sequences import LISTED_SEQUENCES, Sequences
 from ikd.errors import ConfigError, Problem
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import pydantic
 from pydantic import Field
 
+from ikd.config.paths import from_here
 from ikd.config.recipe.recipe import Recipe
 from ikd.config.section import Section
 from ikd.config.space.conditions import When
@@ -229,12 +230,18 @@ class Domain(Section):
         return Domain(choice=(value,), aliases=None if name is None else (name,), when=self.when, also=self.also)
 
     def resolved(self, name: str, recipe: Recipe) -> Domain:
-        """Return the domain of field `name` with `sequence` as the `choice` it stands for, and its prior's centre."""
+        """Return the domain of field `name` with `sequence` as the `choice` it stands for, and its prior's centre.
+
+        Paths that a program gave are absolute from here on; those of a file are so already.
+        """
         domain = self
+        if self.choice is not None:
+            domain = self.model_copy(update={"choice": tuple(from_here(name, value) for value in self.choice)})
         if self.sequence is not None:
             ap = {teacher: recipe.teachers.available[teacher].ap for teacher in self.sequence.of}
             domain = self.model_copy(update={"sequence": None, "choice": tuple(self.sequence.listed(ap))})
         if self.prior is None:
             return domain
-        around = recipe.value(name) if self.prior.around is None else domain.meant(self.prior.around)
+        centre = self.prior.around
+        around = recipe.value(name) if centre is None else from_here(name, domain.meant(centre))
         return domain.model_copy(update={"prior": self.prior.model_copy(update={"around": around})})

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ikd.config.document import Document, Location, read_yaml
+from ikd.config.paths import space_in_place
 from ikd.config.space.domain import KINDS
 from ikd.errors import ConfigError, Problem
 
@@ -23,7 +24,7 @@ def space_document(path: Path, seen: tuple[Path, ...] = ()) -> Document:
     Raises:
         ConfigError: an included file is missing, is no YAML, or leads back to this one.
     """
-    document = read_yaml(path)
+    document = space_in_place(read_yaml(path), path.parent)
     names = document.data.pop(INCLUDE, [])
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ConfigError([document.problem((INCLUDE,), names, "must be a list of search-space files")])
@@ -42,7 +43,8 @@ def _faults(document: Document, names: list[str], index: int, chain: tuple[Path,
     if names[index] in names[:index]:
         return [document.problem(place, names[index], "must not be included twice")]
     if not os.path.isfile(path):
-        return [document.problem(place, names[index], "must be a file that is there, by its path from this file")]
+        rule = f"must be a file that is there, by its path from this file; nothing is at {path}"
+        return [document.problem(place, names[index], rule)]
     if path.resolve() in chain:
         return [document.problem(place, names[index], "must not lead back to this file")]
     return []

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from ikd.config.document import Document, Location
 from ikd.config.recipe.fields import loss_weights
 from ikd.config.recipe.recipe import Recipe
+from ikd.config.recipe.stages import SEQUENCE
 from ikd.config.space.counting import number_of_settings
 from ikd.config.space.domain import Domain
-from ikd.config.space.sections import SEQUENCE, SpaceSections
+from ikd.config.space.sections import SpaceSections
 from ikd.errors import Problem
 
 GRID_CONFIGURATIONS = 20_000

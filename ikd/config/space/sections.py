@@ -9,23 +9,22 @@ from typing import Annotated, Any
 from pydantic import Field
 from typing_extensions import Self
 
+from ikd.config.paths import from_here
 from ikd.config.recipe.recipe import Recipe
 from ikd.config.recipe.sections import Anchor, Teachers
-from ikd.config.recipe.stages import stage_ends
+from ikd.config.recipe.stages import SEQUENCE, stage_ends
 from ikd.config.section import Section
 from ikd.config.space.conditions import holds, parents, translated, wanted
 from ikd.config.space.constraints import Constraint, constraint
 from ikd.config.space.domain import Domain
 from ikd.config.space.search import Asha, Budget, Cost, Objective, Sampler, Scheduler, Tpe
 
-SEQUENCE = "teachers.sequence"
-
 
 class SpaceSections(Section):
     """The fields of a search space, and what can be read off them alone; `SearchSpace` is what a person works with."""
 
     recipe: str
-    """Shipped recipe name, or path of a recipe file."""
+    """Shipped recipe name, or path of a recipe file from the file that says it."""
     description: str = ""
     """One line for people."""
     set: dict[str, Any] = {}
@@ -157,7 +156,7 @@ class SpaceSections(Section):
 
         def meant(parent: str, content: Any) -> Any:
             domain = resolved.get(parent)
-            values = [domain.meant(one) for one in wanted(content)] if domain else content
+            values = [from_here(parent, domain.meant(one)) for one in wanted(content)] if domain else content
             return content if values == wanted(content) else values
 
         for name, domain in resolved.items():

@@ -137,6 +137,8 @@ def indexed(annotations: Path) -> CocoIndex:
             if not (held / NOTES).is_file():
                 with whole_folder(held, replace=True) as draft:
                     build(path, draft)
+                    if _place(annotations)[1] != folder:
+                        raise DataError(str(Problem(str(path), "file", None, "changed while it was read; try again")))
     return _open(folder)
 
 

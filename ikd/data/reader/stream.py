@@ -14,6 +14,7 @@ from ikd.errors import DataError, Problem
 
 PIECE = 1 << 22  # characters read at a time
 _SCAN = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # what raw_decode calls, undocumented
+_LEFT = 3  # characters after a value that make it whole: of 1.5e+6 the beginning is a number, and e+ is left
 _SPACE = re.compile(r"[ \t\n\r]*")
 
 
@@ -101,7 +102,7 @@ class _Text:
                 if self._ended:
                     raise ValueError("must be a value of JSON") from error
             else:
-                if end < len(self._text) or self._ended:  # a number at the end may go on
+                if end + _LEFT <= len(self._text) or self._ended:
                     text, self._at = self._text[self._at : end], end
                     return value, text
             self._more()

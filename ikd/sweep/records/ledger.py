@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
@@ -20,7 +21,7 @@ class Ledger:
         wasted: all of trials that diverged or failed.
         open: training of trials that still run or wait.
         attacks: making perturbations that all trials share.
-        retried: of attempts that died, since their last report: that work is done again.
+        retried: of attempts that died, after their last report: an epoch that is trained again.
         start_up: the rest: workers starting, preparing, saving, waiting for the driver.
     """
 
@@ -75,6 +76,14 @@ def ledger(records: Sequence[TrialRecord]) -> Ledger:
 
 
 def _retried(record: TrialRecord) -> float:
-    """Return the time between the last report, or start, of each earlier attempt and the start of the next."""
-    marks = sorted([*record.starts, *[report.held for report in record.reports]])
-    return sum(start - max((mark for mark in marks if mark < start), default=start) for start in record.starts[1:])
+    """Return the time that attempts trained after their last report, which is trained again: an epoch of each at most.
+
+    An attempt without a report was preparing, as far as is known; what it made is kept.
+    """
+    ends = [0.0, *[report.seconds for report in record.reports]]
+    longest = max((after - before for before, after in itertools.pairwise(ends)), default=0.0)
+    lost = 0.0
+    for begun, again in itertools.pairwise(record.starts):
+        own = [report.held for report in record.reports if begun < report.held <= again]
+        lost += min(again - max(own), longest) if own else 0.0
+    return lost

@@ -9,6 +9,7 @@ import numpy as np
 
 from ikd.config import Asha, Recipe, SearchSpace
 from ikd.sweep.records.pareto import fronts
+from ikd.sweep.records.text import apart
 
 
 class Halving(ABC):
@@ -84,7 +85,7 @@ class Halving(ABC):
         cut = float(np.percentile([rival[0] for rival in rivals], 100 * (1 - 1 / self._factor)))
         if own[0] >= cut:
             return None
-        return f"{100 * self._sign * own[0]:.1f} against a cut of {100 * self._sign * cut:.1f}"
+        return " against a cut of ".join(apart(self._sign * own[0], self._sign * cut))
 
     def _beaten(self, own: tuple[float, ...], rivals: list[tuple[float, ...]]) -> str | None:
         """Sort by front, equal fronts by the objective; as many may be better as above the percentile of `_below`."""

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Sequence
 
 from ikd.config import Median, Recipe, SearchSpace
+from ikd.sweep.records.text import apart
 
 
 class MedianJudge:
@@ -60,7 +61,7 @@ class MedianJudge:
         best, median = max(own.values()), statistics.median(averages)
         if best >= median:
             return None
-        shown = f"{100 * self._sign * best:.1f} against a median of {100 * self._sign * median:.1f}"
+        shown = " against a median of ".join(apart(self._sign * best, self._sign * median))
         return f"median rule at epoch {epoch}: best {shown} over {len(averages)} others"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import warnings
 from pathlib import Path
@@ -12,7 +13,7 @@ from optuna.storages import RDBStorage
 
 from ikd.config import SweepFiles
 from ikd.errors import BadInput
-from ikd.sweep.study.folder import SweepFolder, check_identity, identity
+from ikd.sweep.study.folder import SweepFolder, check_identity, identity, read_files
 from ikd.sweep.study.postgres import address, making_tables
 from ikd.sweep.study.study import SweepStudy
 
@@ -70,7 +71,11 @@ def open_study(folder: SweepFolder, files: SweepFiles, *, create: bool = False) 
     study = SweepStudy(storage, folder.name, folder.path, metric=objective.metric, mode=objective.mode, costs=costs)
     if create:
         if (noted := study.notes.get("identity")) is not None:
-            check_identity(folder.name, noted, identity(files))
+            before = None
+            with contextlib.suppress(BadInput):  # it only helps to name what changed
+                before = read_files(folder).recipe
+            both = (before, files.recipe) if before is not None else None
+            check_identity(folder.name, noted, identity(files), both)
         else:
             study.note("identity", identity(files))
     return study

@@ -18,13 +18,15 @@ import pydantic
 import yaml
 from filelock import FileLock, Timeout
 
-from ikd.config import Recipe, Runner, SearchSpace, SweepFiles
-from ikd.errors import BadInput, first_line
+from ikd.config import Location, Recipe, Runner, SearchSpace, SweepFiles, dotted
+from ikd.errors import LONGEST_VALUE, BadInput, first_line
 from ikd.files import sweep_partials, write_text
 from ikd.home import home as usual_home
 
 FORMAT = 1
 """Of the notes in the study; a later ikd that writes another one says so."""
+COMPLETE = "complete_trials"
+"""Note of the study: number of its trials when it last was complete."""
 
 
 @dataclass(frozen=True)
@@ -223,28 +225,47 @@ def identity(files: SweepFiles) -> dict[str, Any]:
     return {"format": FORMAT, "space": space, "recipe": files.recipe.effective()}
 
 
-def check_identity(name: str, was: dict[str, Any], now: dict[str, Any]) -> None:
+def check_identity(
+    name: str, was: dict[str, Any], now: dict[str, Any], recipes: tuple[Recipe, Recipe] | None = None
+) -> None:
     """Refuse to go on with another space or recipe under the same name.
 
+    Args:
+        name: of the sweep.
+        was: its identity.
+        now: that of the files it is given.
+        recipes: both recipes, to name the fields as they are written rather than all that follows from them.
+
     Raises:
-        BadInput: names each field that changed.
+        BadInput: names each field that changed, once.
     """
-    before, after = flat(was), flat(json.loads(json.dumps(now)))
-    changed = [key for key in {**before, **after} if before.get(key) != after.get(key)]
+    changed = list(changes(was, json.loads(json.dumps(now))))
     if not changed:
         return
-    lines = [f"  {key}: was {before.get(key, 'absent')!r}, is now {after.get(key, 'absent')!r}" for key in changed[:20]]
+    before, after = (None, None) if recipes is None else (one.as_dict() for one in recipes)
+    if written := list(changes(before, after, ("recipe",))):
+        changed = [one for one in changed if one[0][:1] != ("recipe",)] + written
+    lines = [f"  {dotted(place)}: was {_shown(old)}, is now {_shown(new)}" for place, old, new in changed[:20]]
     more = [f"  and {len(changed) - 20} more"] if len(changed) > 20 else []
     head = f"sweep {name}: its trials were made with another space or recipe, so new ones could not be compared:"
     advice = "use another name for the changed sweep (--name), or undo the change; only budget and runner may change"
     raise BadInput("\n".join([head, *lines, *more, advice]))
 
 
-def flat(content: Any, prefix: str = "") -> dict[str, Any]:
-    """Flatten nested mappings to dotted names."""
-    if not isinstance(content, dict) or not content:
-        return {prefix: content}
-    found: dict[str, Any] = {}
-    for key, value in content.items():
-        found |= flat(value, f"{prefix}.{key}" if prefix else str(key))
-    return found
+ABSENT = object()
+"""Stands for what one of two contents does not have."""
+Change = tuple[Location, Any, Any]
+
+
+def changes(before: Any, after: Any, place: Location = ()) -> Iterator[Change]:
+    """Yield where two plain contents differ, with both values: in as few places as say it all."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        for key in {**before, **after}:
+            yield from changes(before.get(key, ABSENT), after.get(key, ABSENT), (*place, str(key)))
+    elif before != after and {id(before), id(after)} != {id(None), id(ABSENT)}:  # null is as good as not written
+        yield place, before, after
+
+
+def _shown(value: Any) -> str:
+    text = "absent" if value is ABSENT else repr(value)
+    return text if len(text) <= LONGEST_VALUE else text[:LONGEST_VALUE] + "..."

@@ -16,12 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray.job_config import JobConfig
 
 from ikd.config import Runner
 from ikd.errors import BadInput, JobError, first_line
 from ikd.files import remove_left_over
+from ikd.progress import Loudness, library_level, loudness
 from ikd.sweep.tune.environment import QUIET
 from ikd.sweep.tune.processes import shut_down, unsignalled
+from ikd.world import import_path
 
 OBJECT_STORE_BYTES = 80 * 2**20  # nothing large goes through it; 75 MiB is Ray's least
 LONGEST_TEMP = 24
@@ -72,9 +75,10 @@ def _start(runner: Runner, folder: str) -> None:
                 num_cpus=cpus,
                 include_dashboard=False,
                 object_store_memory=OBJECT_STORE_BYTES,
-                log_to_driver=False,
-                logging_level="ERROR",
+                log_to_driver=loudness() is Loudness.VERBOSE,
+                logging_level=library_level(),
                 _temp_dir=folder,
+                job_config=_same_path(),
                 runtime_env=_quoted_python(),
             )
             return
@@ -93,7 +97,13 @@ def _joined_ray(runner: Runner) -> Iterator[None]:
                 host, _, port = address.rpartition(":")
                 socket.create_connection((host, int(port)), timeout=ANSWER_SECONDS).close()
             with unsignalled():
-                ray.init(address, log_to_driver=False, logging_level="ERROR", runtime_env={"env_vars": QUIET})
+                ray.init(
+                    address,
+                    log_to_driver=loudness() is Loudness.VERBOSE,
+                    logging_level=library_level(),
+                    job_config=_same_path(),
+                    runtime_env={"env_vars": QUIET},
+                )
         except (RuntimeError, ValueError, OSError, ImportError) as error:
             rule = "must be a Ray cluster that runs, reached from one of its nodes"
             advice = "a cluster with a token wants RAY_AUTH_MODE=token and the token here too"
@@ -102,6 +112,15 @@ def _joined_ray(runner: Runner) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _same_path() -> JobConfig:
+    """Have workers import from where this process does, in the same order.
+
+    Ray itself puts the folder in which the command was run first, whether this process imports from it or not, except
+    for jobs of its client; that is all that such a job differs in here. It puts one folder after the other in front.
+    """
+    return JobConfig(_client_job=True, _py_driver_sys_path=import_path()[::-1])
 
 
 def _quoted_python() -> dict[str, Any]:

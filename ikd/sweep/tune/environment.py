@@ -6,6 +6,8 @@ import os
 import secrets
 import sys
 
+from ikd.world import reach_this_machine_directly
+
 QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -23,8 +25,10 @@ def prepare_environment(address: str) -> None:
     """Set what Ray reads at import; a variable that is set already is left alone.
 
     A private Ray (`local`) gets a token of its own, so that no other user of the machine can send it work. How a
-    running cluster authenticates is for the person to say (RAY_AUTH_MODE and its token).
+    running cluster authenticates is for the person to say (RAY_AUTH_MODE and its token). No proxy comes between
+    processes of one machine.
     """
+    reach_this_machine_directly()
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     if address == "local" and "ray" not in sys.modules and "RAY_AUTH_MODE" not in os.environ:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ikd.config import Recipe
+from ikd.config import Recipe, from_here
 from ikd.errors import BadInput, DiskFull, JobError, NonFiniteLoss, first_line
 from ikd.logs import Log, kept
 from ikd.sweep.storage.store import TrialStore, open_store
@@ -233,16 +233,17 @@ def tune_trainable(recipe: Recipe) -> Callable[[dict[str, Any]], None]:
     For a script of your own: `ray.tune.Tuner(tune_trainable(recipe), param_space={"distill.mgd.alpha":
     ray.tune.loguniform(1e-6, 1e-4)})`. The config's keys are dotted recipe fields, as in the search-space files. Every
     epoch is reported with its metrics (`bbox_mAP`, `loss/total`, ...) and a Tune checkpoint, so that retries, pausing
-    schedulers and `Tuner.restore` go on from the last epoch.
+    schedulers and `Tuner.restore` go on from the last epoch. Relative paths in the config start from the folder in
+    which this is called: Ray Tune changes it for its trials.
 
     Raises (inside the trial):
         BadInput: a name is no recipe field, or a value does not fit it.
         NonFiniteLoss: the trial diverged.
     """
-    plain = recipe.as_dict()
+    plain, here = recipe.as_dict(), Path.cwd()
 
     def trainable(config: dict[str, Any]) -> None:
-        train_plain(plain, config)
+        train_plain(plain, {name: from_here(name, value, here) for name, value in config.items()})
 
     return trainable
 

@@ -36,7 +36,9 @@ def factorial_table(records: Sequence[TrialRecord], space: SearchSpace) -> Table
     for values in space.settings(space.parameters):
         own = [one for one in finished if {k: v for k, v in one.values.items() if k in space.parameters} == values]
         figures = [_figure([one.metrics.get(metric, math.nan) for one in own]) for metric in metrics]
-        cells = [_cell(domain, values[name]) if name in values else "-" for name, domain in space.parameters.items()]
+        cells = [
+            _cell(domain, values[name], name) if name in values else "-" for name, domain in space.parameters.items()
+        ]
         table.add_row(*cells, f"{len(own)} of {grid.repeats}", *figures)
     return table
 
@@ -50,9 +52,9 @@ def _figure(values: Sequence[float]) -> str:
     return percent(statistics.fmean(finite)) + spread
 
 
-def _cell(domain: Domain, value: object) -> str:
+def _cell(domain: Domain, value: object, field: str) -> str:
     yes_or_no = ("yes" if value else "no") if isinstance(value, bool) else None
-    return domain.alias(value) or yes_or_no or readable(value)
+    return domain.alias(value) or yes_or_no or readable(value, field)
 
 
 def _short(field: str) -> str:

@@ -10,18 +10,18 @@ from types import TracebackType
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from ikd.config import Recipe, SearchSpace
 from ikd.logs import Log
-from ikd.sweep.records.text import duration, percent
+from ikd.sweep.records.text import decimals_of, duration, percent
 from ikd.sweep.records.trials import TrialRecord, ranked
-from ikd.sweep.view.ranking import STYLES, described, ended_how
+from ikd.sweep.view.layout import Row, laid_out
+from ikd.sweep.view.ranking import STYLES, described, ended_how, state_of, trained
 from ikd.trial import OPEN
 
-LIVE_ROWS = 24
-"""Rows of the live table; the best and the running ones are kept."""
+LIVE_LINES = 30
+"""Lines of the live table at most, and fewer in a lower terminal; the running trials and the best are kept."""
 
 NOTE_LINE_SECONDS = 15.0
 """Plain output has at most one line per trial and this time on what it is busy with."""
@@ -76,7 +76,7 @@ class SweepView:
         """Show that a trial starts or goes on."""
         self._notes.pop(record.number, None)
         again = f", goes on after epoch {record.epochs}" if record.epochs else ""
-        self._line(f"trial {record.number} ({described(record)}) starts{again}")
+        self._line(f"trial {record.number} ({described(record, self._space)}) starts{again}")
 
     def note(self, number: int, text: str) -> None:
         """Show what a trial is busy with."""
@@ -89,20 +89,21 @@ class SweepView:
         """Show a new epoch of a trial."""
         self._notes.pop(record.number, None)
         metric = self._space.objective.metric
-        value = percent(record.reports[-1].metrics.get(metric))
+        last = record.reports[-1].metrics.get(metric)
+        value, best = (percent(one, decimals=decimals_of([last, record.metric])) for one in (last, record.metric))
         left = self.seconds_left()
         rest = f", about {duration(left)} left" if left is not None else ""
-        best = percent(record.metric)
         epochs = record.total_epochs(self._recipe.total_epochs)
         self._line(f"trial {record.number}: epoch {record.epochs}/{epochs}, {metric} {value} (best {best}){rest}")
 
     def ended(self, record: TrialRecord) -> None:
         """Show that a trial has ended, or is interrupted."""
-        self._line(f"trial {record.number}: {ended_how(record)}, best {percent(record.metric)}")
+        best = percent(record.metric, decimals=decimals_of([record.metric]))
+        self._line(f"trial {record.number}: {ended_how(record)}, best {best}")
 
     def say(self, text: str) -> None:
         """Something about the sweep as a whole."""
-        self._keep(text)
+        self.keep(text)
         with contextlib.suppress(OSError):  # nobody listens any more: the terminal, or what read the pipe, has closed
             self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
@@ -111,7 +112,7 @@ class SweepView:
         if self._log is not None:
             plain = Console(file=io.StringIO(), width=140)
             plain.print(what)
-            self._keep(plain.file.getvalue())  # type: ignore[attr-defined]
+            self.keep(plain.file.getvalue())  # type: ignore[attr-defined]
         with contextlib.suppress(OSError):
             self._console.print(what)
 
@@ -119,45 +120,55 @@ class SweepView:
         if self._live is None:
             self.say(text)
         else:
-            self._keep(text)
+            self.keep(text)
 
-    def _keep(self, text: str) -> None:
+    def keep(self, text: str) -> None:
+        """Write a text into the log alone."""
         if self._log is not None:
             self._log.write(text)
 
     def render(self) -> RenderableType:
-        """Return the live table."""
+        """Return the live table: what runs first, then what waits, then the best; no higher than the terminal."""
         records = list(self._records())
-        table = Table(box=None, highlight=False)
-        for title in ("trial", "what", "state", "epoch", f"best {self._space.objective.metric}", "time"):
-            table.add_column(title, justify="left" if title in ("what", "state") else "right", no_wrap=title != "state")
-        for record in self._shown(records):
-            busy = self._notes.get(record.number)
-            state = busy if busy and record.state == "running" else ended_how(record)
-            epoch = f"{record.epochs}/{record.total_epochs(self._recipe.total_epochs)}"
-            cells = (
-                str(record.number),
-                described(record),
-                state,
-                epoch,
-                percent(record.metric),
-                duration(record.seconds),
-            )
-            table.add_row(*cells, style=STYLES[record.state])
+        decimals = decimals_of(record.metric for record in records)
+        titles = ["trial", "epoch", f"best {self._space.objective.metric}", "time", "state"]
+        rows = [self._row(record, decimals) for record in self._by_interest(records)]
+        head, lines = laid_out(titles, rows, self._console.width)
+        shown = self._fitting(len(head), lines)
         ended = sum(record.state not in OPEN for record in records)
         left = self.seconds_left()
         rest = f"about {duration(left)} left" if left is not None else "time left: known after the first epoch"
         spent = duration(self._clock() - self._began)
         foot = f"{ended}/{self._space.budget.trials} trials ended, {spent} so far, {rest}; Ctrl-C saves and ends"
-        return Group(table, Text(foot))
+        hidden = f"and {len(rows) - shown} more: ikd status\n" if shown < len(rows) else ""
+        return Group(*head, *lines[:shown], Text(hidden + foot))
 
-    def _shown(self, records: list[TrialRecord]) -> list[TrialRecord]:
-        if len(records) <= LIVE_ROWS:
-            return records
-        first = [record for record in records if record.state in OPEN or record.anchors]
-        others = [record for record in ranked(records, self._space.objective.mode) if record not in first]
-        kept = {record.number for record in [*first, *others][:LIVE_ROWS]}
-        return [record for record in records if record.number in kept]
+    def _row(self, record: TrialRecord, decimals: int) -> Row:
+        busy = self._notes.get(record.number)
+        total = record.total_epochs(self._recipe.total_epochs)
+        cells = [
+            str(record.number),
+            f"{record.epochs}/{total}" if record.state in OPEN else trained(record),
+            percent(record.metric, decimals=decimals),
+            duration(record.seconds),
+            busy if busy and record.state == "running" else state_of(record),
+        ]
+        return Row(cells, described(record, self._space), STYLES[record.state])
+
+    def _by_interest(self, records: list[TrialRecord]) -> list[TrialRecord]:
+        order = ranked(records, self._space.objective.mode)
+        place = {record.number: index for index, record in enumerate(order)}
+        openness = {"running": 0, "waiting": 1}
+        return sorted(records, key=lambda one: (openness.get(one.state, 2), place.get(one.number, len(order))))
+
+    def _fitting(self, head: int, rows: Sequence[Text]) -> int:
+        """Return how many rows have room below the head and above two lines of foot, which may break once more."""
+        room, taken = min(LIVE_LINES, self._console.height - head - 4), 0
+        for index, row in enumerate(rows):
+            taken += 1 + row.plain.count("\n")
+            if taken > room:
+                return max(1, index)
+        return len(rows)
 
     def seconds_left(self) -> float | None:
         """Return an estimate of the time left, None before the first epoch."""

@@ -67,19 +67,19 @@ def _parameters(space: SearchSpace, recipe: Recipe, name: Naming) -> Table:
     for field, domain in space.parameters.items():
         kind = "fixed" if domain.size == 1 else _KINDS[domain.kind]
         own = recipe.value(field)
-        written = (domain.alias(own) or short_value(own)) + ("" if domain.contains(own) else " *")
+        written = (domain.alias(own) or short_value(own, field)) + ("" if domain.contains(own) else " *")
         fed = "".join(f"\n+ {name(other)}" for other in domain.also)
-        cells = [name(field) + fed, kind, values_text(domain), written]
-        cells += [_prior(domain)] if priors else []
+        cells = [name(field) + fed, kind, values_text(field, domain), written]
+        cells += [_prior(field, domain)] if priors else []
         cells += [condition_text(domain.when, space, name)] if conditions else []
         table.add_row(*(Text(cell) for cell in cells))
     return table
 
 
-def values_text(domain: Domain) -> str:
+def values_text(field: str, domain: Domain) -> str:
     """Write the values of a domain: `fgd | mgd`, `0.2 to 0.8 by 0.1 (7)`, `8 to 64, each x2 (4)`."""
     if domain.choice is not None:
-        named = [(domain.alias(value), short_value(value)) for value in domain.choice[:MOST_CHOICES]]
+        named = [(domain.alias(value), short_value(value, field)) for value in domain.choice[:MOST_CHOICES]]
         written = [text if alias is None else f"{alias} = {text}" for alias, text in named]
         more = len(domain.choice) - len(written)
         return " | ".join(written) + (f" | ... ({more} more)" if more else "")
@@ -90,17 +90,17 @@ def values_text(domain: Domain) -> str:
     return text + (f" ({domain.size:,.0f})" if domain.size < math.inf else "")
 
 
-def short_value(value: Any) -> str:
+def short_value(value: Any, field: str = "") -> str:
     """Write a value as YAML has it, floats with four digits and switches as yes or no."""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return "null" if value is None else f"{value:.4g}" if isinstance(value, float) else readable(value)
+    return "null" if value is None else f"{value:.4g}" if isinstance(value, float) else readable(value, field)
 
 
-def _prior(domain: Domain) -> str:
+def _prior(field: str, domain: Domain) -> str:
     if domain.prior is None:
         return "-"
-    around = domain.alias(domain.prior.around) or short_value(domain.prior.around)
+    around = domain.alias(domain.prior.around) or short_value(domain.prior.around, field)
     return f"{around} ± {domain.prior.spread:g}"
 
 
@@ -135,7 +135,7 @@ def _negated(content: Mapping[str, Any], space: SearchSpace, name: Naming) -> st
 def _test(parent: str, values: list[Any], space: SearchSpace, name: Naming, *, negated: bool = False) -> str:
     domain = space.parameters[parent]
     words = [
-        ("on" if value else "off") if isinstance(value, bool) else domain.alias(value) or short_value(value)
+        ("on" if value else "off") if isinstance(value, bool) else domain.alias(value) or short_value(value, parent)
         for value in values
     ]
     if len(words) == 1:
@@ -153,7 +153,7 @@ def _search(space: SearchSpace, recipe: Recipe) -> Table:
     costs = f"; and {', '.join(space.costs)}, the smaller the better" if space.costs else ""
     lines = {
         "": "* the recipe's own value is none of those searched" if outside else "",
-        "set": ", ".join(f"{field} {short_value(value)}" for field, value in space.set.items()),
+        "set": ", ".join(f"{field} {short_value(value, field)}" for field, value in space.set.items()),
         "constraints": "\n".join(space.constraints),
         "objective": objective + costs,
         "sampler": _kind_with_settings(space.sampler),

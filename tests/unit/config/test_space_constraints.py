@@ -367,6 +367,7 @@ class TestIncludes:
             "parameters.attack.eps": ("one.yaml", 4),
             "budget.trials": ("one.yaml", 6),
             "budget.target": ("top.yaml", 5),
+            "parameters.sed": ("top.yaml", 4),
         }
 
     @pytest.mark.parametrize(
@@ -374,7 +375,7 @@ class TestIncludes:
         [
             (
                 "[absent.yaml]",
-                r"top\.yaml:1: include\[0\]: must be a file that is there, by its path from this file, but got 'absent\.yaml'",
+                r"top\.yaml:1: include\[0\]: must be a file that is there, by its path from this file; nothing is at .*absent\.yaml, but got 'absent\.yaml'",
             ),
             ("[top.yaml]", r"include\[0\]: must not lead back to this file"),
             ("[one.yaml]", r"one\.yaml:1: include\[0\]: must not lead back to this file"),

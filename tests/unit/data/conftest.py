@@ -11,6 +11,12 @@ import pytest
 from ikd.data import draw_dataset
 
 
+@pytest.fixture(autouse=True)
+def kept_at_home(session_home: Path) -> Path:
+    """What a check finds out is kept in a home of the tests' own."""
+    return session_home
+
+
 @pytest.fixture(scope="session")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return draw_dataset(tmp_path_factory.mktemp("data") / "drawn", num_train=20, num_val=10)

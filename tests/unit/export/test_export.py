@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 import yaml
 from mmengine.config import Config
+from typer.testing import CliRunner
 
+from ikd.cli import app
 from ikd.config import load_recipe
 from ikd.data import fingerprint
 from ikd.detectors import build_detector, detector_config
@@ -28,7 +32,7 @@ def card(exported: Exported) -> dict[str, Any]:
 
 
 def test_the_folder_holds_what_it_should(exported: Exported) -> None:
-    names = ["card.json", "card.md", "recipe.yaml", "student.pth", "student.py"]
+    names = ["card.json", "card.md", "recipe.yaml", "student.pth", "student.py", "val.json"]
     assert sorted(path.name for path in exported.directory.iterdir()) == names
     assert list(exported.directory.parent.iterdir()) == [exported.directory], "and nothing is left beside it"
 
@@ -183,7 +187,10 @@ def _lose_data(content: dict[str, Any]) -> None:
         (_drop_recipe, r"its meta lacks recipe"),
         (_spoil_recipe, r"schedule\.epochs: .*valid integer"),
         (_swap_classes, r"was trained for the classes \['ring', .*, but .*train\.json has \['disc'"),
-        (_lose_data, r"data\.train\.annotations: must be a COCO json file, but /nowhere/train\.json is not there"),
+        (
+            _lose_data,
+            r"must be a COCO json file, but /nowhere/train\.json is not there; .* --data-root$",
+        ),
     ],
 )
 def test_what_is_no_student_of_this_data_is_refused(
@@ -204,6 +211,31 @@ def test_last_and_missing_checkpoints_are_refused(best: Path, tmp_path: Path) ->
 def test_data_that_moved_is_found_where_it_is_said_to_be(altered: Alter, best: Path, tmp_path: Path) -> None:
     exported = export_student(altered(_lose_data), tmp_path / "place", data_root=best.parents[1] / "data")
     assert Config.fromfile(exported.config).data_root == str(best.parents[1] / "data")
+
+
+def test_other_data_where_it_is_said_to_be_is_refused(altered: Alter, best: Path, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(best.parents[1] / "data", tmp_path / "other"))
+    content = json.loads((other / "train.json").read_text())
+    content["annotations"] = content["annotations"][::2]
+    (other / "train.json").write_text(json.dumps(content))
+    with pytest.raises(JobError, match=r"Has the data set changed since"):
+        export_student(altered(_lose_data), tmp_path / "place", data_root=other)
+    with pytest.raises(BadInput, match=r"data\.train\.annotations: .* is not there"):
+        export_student(altered(_lose_data), tmp_path / "place", data_root=other / "images")
+    assert not (tmp_path / "place").exists()
+
+
+def test_the_command_takes_where_the_data_lies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def note(name: str, to: Path, **arguments: Any) -> SimpleNamespace:
+        asked.append(arguments)
+        return SimpleNamespace(summary=lambda: "made")
+
+    monkeypatch.setattr("ikd.export.export_sweep", note)
+    for more, root in (([], None), (["--data-root", str(tmp_path)], tmp_path)):
+        assert CliRunner().invoke(app, ["export", "night", "--to", "x", *more]).exit_code == 0
+        assert asked.pop()["data_root"] == root
 
 
 def test_a_foreign_destination_is_refused_before_any_work(best: Path, tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ import pytest
 
 from ikd.config import Recipe, SweepFiles
 from ikd.errors import BadInput
-from ikd.sweep.extend import COMPLETE, budgeted, warm_up
+from ikd.sweep.extend import budgeted, warm_up
 from ikd.sweep.proposals.search import propose
-from ikd.sweep.study.folder import sweep_folder, write_files
+from ikd.sweep.study.folder import COMPLETE, sweep_folder, write_files
 from tests.unit.sweep.conftest import OpenStudy, make_runner, make_space
 from tests.unit.sweep.player import Worker, conduct, play
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from ikd.tracking.events import Event, read_epochs, write_epochs
@@ -16,11 +18,21 @@ def test_epochs_there_and_back(epochs: set[int], text: str) -> None:
 
 def test_an_event_survives_the_file() -> None:
     event = Event("log", "demo", 3, 1234, {"epoch": 2, "metrics": {"α": 0.5, "loss": float("inf")}})
-    assert Event.from_line(event.to_line()) == event
-    assert event.to_line().count("\n") == 1
+    assert Event.from_line(event.to_line(Path()), Path()) == event
+    assert event.to_line(Path()).count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "later"), [("/a/sweep/best.pth", "/b/sweep/best.pth"), ("/c/notes.md", "/c/notes.md")]
+)
+def test_files_of_a_folder_move_along_with_it(path: str, later: str) -> None:
+    event = Event("artifacts", "demo", 3, 1234, {"path": path, "folder": "best"})
+    moved = Event.from_line(event.to_line(Path("/a/sweep")), Path("/b/sweep"))
+    assert moved.data == {"path": later, "folder": "best"}
+    assert event.data["path"] == path
 
 
 @pytest.mark.parametrize("line", ["", "{", '{"kind": "log"}', '{"other": 1}', "[1]", '{"kind": "log", "sw'])
 def test_a_broken_line_is_refused(line: str) -> None:
     with pytest.raises(ValueError, match="not an event"):
-        Event.from_line(line)
+        Event.from_line(line, Path())

@@ -172,12 +172,12 @@ def event(number: int) -> Event:
 
 
 def spooled(file: Path) -> list[int]:
-    return [Event.from_line(line).time_ms for line in file.read_text().splitlines()]
+    return [Event.from_line(line, Path()).time_ms for line in file.read_text().splitlines()]
 
 
 def test_what_is_appended_to_a_torn_spool_can_be_read(tmp_path: Path) -> None:
     spool = tmp_path / SPOOL
-    spool.write_text(event(7).to_line() + event(8).to_line()[:20])
+    spool.write_text(event(7).to_line(Path()) + event(8).to_line(Path())[:20])
     writer = Writer(Away(), spool, waits=(0.01, 0.02))  # killed in the end, so it is not closed
     writer.put(event(9))
     assert not writer.flush(0.2)

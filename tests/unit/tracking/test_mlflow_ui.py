@@ -4,7 +4,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import pytest
 from ikd.errors import BadInput
 from ikd.tracking import serve_ui
 from ikd.tracking.mlflow_ui import _page, ui_command
+from ikd.world import python_code
 from tests.unit.tracking.tell import make_tracker, tell_trial
 
 
@@ -74,11 +74,19 @@ def test_the_ui_shows_a_sweep_and_stops_cleanly(stop: signal.Signals, home: Path
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    code = f"import sys, pathlib, ikd.tracking as t; sys.exit(t.serve_ui(pathlib.Path({str(home)!r}), port={port}))"
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    command = [sys.executable, "-c", code]
+    for module in ("json", "typing", "mlflow", "uvicorn"):  # nobody may take these for the real ones
+        (home / f"{module}.py").write_text("raise ImportError('of the working folder')")
+    code = f"import pathlib, ikd.tracking as t; sys.exit(t.serve_ui(pathlib.Path({str(home)!r}), port={port}))"
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "http_proxy": "http://127.0.0.1:9"}  # where nobody answers
+    command = python_code(code)
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment, start_new_session=True
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=environment,
+        cwd=home,
+        start_new_session=True,
     ) as process:
         assert process.stdout is not None
         line = next(line for line in process.stdout if line.startswith("MLflow UI:"))

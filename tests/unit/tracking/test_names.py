@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from mlflow.utils.validation import _validate_metric_name, _validate_param_name, _validate_tag_name
 
+from ikd.sweep.records.text import readable
 from ikd.tracking import trial_name
 from ikd.tracking.names import clean_key, clean_keys, value_text
 
@@ -63,6 +64,17 @@ def test_long_names_that_begin_alike_stay_apart() -> None:
         ([], "[]"),
         ([0, 1, 2], "[0, 1, 2]"),
         ([[1, 2], [3]], "[[1, 2], [3]]"),
+        (["bbox", "segm"], "[bbox, segm]"),
+    ],
+)
+def test_value_text(value: object, text: str) -> None:
+    assert value_text(value, 6000) == text
+    assert value_text(value, 6000, "validate") == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
         (["x101"], "x101"),
         (["r101", "x101"], "r101 -> x101"),
         ([{"teacher": "r101", "share": 0.3, "set": {}}, "x101"], "r101 (0.3) -> x101"),
@@ -70,8 +82,9 @@ def test_long_names_that_begin_alike_stay_apart() -> None:
         ([["r101"], ["r101", "x101"]], "[r101, r101 -> x101]"),
     ],
 )
-def test_value_text(value: object, text: str) -> None:
-    assert value_text(value, 6000) == text
+def test_teachers_are_written_as_a_sequence(value: object, text: str) -> None:
+    assert value_text(value, 6000, "teachers.sequence") == text
+    assert readable(value, "teachers.sequence") == text
 
 
 def test_a_long_value_is_cut_and_says_so() -> None:
@@ -94,6 +107,7 @@ def test_a_long_value_is_cut_and_says_so() -> None:
         ({"teachers.sequence": []}, "3 no teacher"),
         ({"distill.sfa.levels": [0, 1, 2], "distill.me.stages": "last"}, "3 sfa.levels=[0, 1, 2] me.stages=last"),
         ({"schedule.clip": None}, "3 clip=null"),
+        ({"validate": ["bbox", "segm"]}, "3 validate=[bbox, segm]"),
         ({"augment.area_threshold": 1024}, "3 area_threshold=1024"),
         ({"distill.fgd.alpha": 0.001, "distill.mgd.alpha": 0.5}, "3 fgd.α=0.001 mgd.α=0.5"),
         ({"distill.fgd.lambda_": 1.5e10}, "3 λ=1.5e10"),

@@ -44,6 +44,19 @@ def test_artifacts_go_through_the_server(server: Any, home: Path, client: Any) -
     assert runs_by_trial(client)["0"].info.artifact_uri.startswith("mlflow-artifacts:/")
 
 
+def test_a_server_of_this_machine_is_reached_without_the_proxy(
+    server: Any, home: Path, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, "elsewhere.example")
+    monkeypatch.setenv("ALL_PROXY", f"http://127.0.0.1:{closed_port()}")
+    with open_tracker(server.uri, home=home) as tracker:
+        tracker.start_sweep("demo", tags={}, params={})
+        assert tracker.flush(60)
+    assert list(runs_by_trial(client)) == ["sweep"]
+    assert os.environ["no_proxy"].startswith("elsewhere.example,")
+
+
 def test_a_server_that_goes_and_comes_back(server: Any, home: Path, client: Any) -> None:
     with open_tracker(server.uri, home=home, folder=home) as tracker:
         tracker.start_sweep("demo", tags={}, params={})

@@ -102,7 +102,7 @@ def test_an_outage_loses_and_repeats_nothing(sink: FakeSink, tmp_path: Path, cap
         writer.put(event(number))
         wait_for_lines(spool, number)
         assert not writer.flush(0.0)
-    assert [Event.from_line(line).time_ms for line in spool.read_text().splitlines()] == [1, 2, 3, 4, 5]
+    assert [Event.from_line(line, Path()).time_ms for line in spool.read_text().splitlines()] == [1, 2, 3, 4, 5]
     sink.up = True
     assert writer.flush(10)
     assert writer.close(10) == 0
@@ -148,7 +148,7 @@ def test_a_process_that_dies_in_an_outage_leaves_the_spool(sink: FakeSink, tmp_p
 
 def test_a_torn_line_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     spool = tmp_path / "spool.jsonl"
-    spool.write_text(event(7).to_line() + event(8).to_line()[:20])
+    spool.write_text(event(7).to_line(Path()) + event(8).to_line(Path())[:20])
     sink = FakeSink()
     assert Writer(sink, spool, waits=QUICK).close(10) == 0
     assert sink.delivered == [7]

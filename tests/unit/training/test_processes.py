@@ -110,9 +110,10 @@ def test_two_processes_take_the_step_of_one_and_a_killed_one_ends_the_trial(
         os.kill(other, signal.SIGKILL)
 
     directory = tmp_path / "two"
+    loading = recipe.with_values({"schedule.workers": 1})  # each process has a loader of its own, forked from it
     began = time.monotonic()
     with pytest.raises(RuntimeError, match="training process 1 was killed by SIGKILL"):
-        run_trial(recipe, kill, directory=directory, options=TrialOptions(processes=2))
+        run_trial(loading, kill, directory=directory, options=TrialOptions(processes=2))
     assert time.monotonic() - began < 100, "nobody waits for the dead"
 
     assert len(alone) == 2

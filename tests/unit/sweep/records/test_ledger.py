@@ -39,10 +39,10 @@ def test_every_second_is_counted_once() -> None:
         trial(4, "running", 0.1, 0.2, 0.3, held=9.0, starts=(0.0, 5.5)),
     ]
     found = ledger(records)
-    # the third report of trial 4 lies at held 4, so its first attempt lost 1.5 s
-    assert found == Ledger(useful=3.0, stopped=1.0, wasted=9.0, open=3.0, retried=1.5, start_up=1.5 + 2.0 + 4.5)
+    # the third report of trial 4 lies at held 4: of the 1.5 s that its first attempt had left, an epoch is a second
+    assert found == Ledger(useful=3.0, stopped=1.0, wasted=9.0, open=3.0, retried=1.0, start_up=1.5 + 2.0 + 5.0)
     assert found.total == sum(record.held for record in records)
-    parts = "3 s useful, 1 s stopped early, 9 s wasted, 3 s of open trials, 2 s retried, 8 s start-up"
+    parts = "3 s useful, 1 s stopped early, 9 s wasted, 3 s of open trials, 1 s retried, 8 s start-up"
     assert found.render(0.0) == f"time of trials: 26 s ({parts})"
     assert found.render(2.0).startswith("GPU time: 51 s (6 s useful")
 
@@ -54,6 +54,13 @@ def test_perturbations_that_a_trial_made_for_all_are_counted_apart() -> None:
     found = ledger([dataclasses.replace(record, reports=(made, *rest))])
     assert found == Ledger(useful=2.0, attacks=4.0, start_up=3.0)
     assert "4 s making perturbations" in found.render(0.0)
+
+
+def test_an_attempt_that_was_still_preparing_is_no_retry() -> None:
+    """What it made, a teacher for instance, is kept: nothing is done twice."""
+    found = ledger([trial(0, "waiting", held=200.0, starts=(0.0, 199.0))])
+    assert found == Ledger(start_up=200.0)
+    assert "retried" not in found.render(0.0)
 
 
 def test_a_worker_that_dies_is_charged_what_it_lost(open_study: OpenStudy, recipe: Recipe) -> None:

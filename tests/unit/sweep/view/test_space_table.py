@@ -130,7 +130,7 @@ def test_a_fixed_parameter_is_called_so(tmp_path: Path) -> None:
 
 def test_many_choices_are_cut(tmp_path: Path) -> None:
     shown(f"recipe: drawn_r18\nparameters: {{attack.steps: {{choice: {list(range(1, 51))}}}}}", tmp_path, 100)
-    text = values_text(load_sweep(tmp_path / "space.yaml").space.parameters["attack.steps"])
+    text = values_text("attack.steps", load_sweep(tmp_path / "space.yaml").space.parameters["attack.steps"])
     assert text == " | ".join(map(str, range(1, 13))) + " | ... (38 more)"
 
 

@@ -1,4 +1,4 @@
-"""The `ikd` command: parse, call one public function, print. No logic lives here."""
+"""The `ikd` command: its options, and what runs, trains, checks and exports."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 
+from ikd.cli import look, recipes
+from ikd.cli.arguments import Name, Sets
 from ikd.errors import BadInput, IkdError
+from ikd.progress import Loudness, set_loudness
 from ikd.signals import Ended, advising, ended_by_signals, tell
 
 app = typer.Typer(
     help="Search for the recipe that distils a big detector into a small one best.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -26,17 +28,39 @@ app.add_typer(space_app, name="space")
 track_app = typer.Typer(help="The tracker's copy of sweeps.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(track_app, name="track")
 
-Sets = Annotated[
-    list[str] | None, typer.Option("--set", help="Fix a recipe field, e.g. --set data.root=my/coco. Repeatable.")
-]
-Name = Annotated[str, typer.Argument(help="Name of a sweep.")]
+recipe_app = typer.Typer(help="Look at shipped recipes, and at your own.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(recipe_app, name="recipe")
+recipe_app.command("list")(recipes.list_recipes)
+recipe_app.command("show")(recipes.show_recipe)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from ikd import __version__
+
+        typer.echo(f"ikd {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors only, no progress.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print what mmdet and Ray say, too.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """Search for the recipe that distils a big detector into a small one best."""
+    if quiet and verbose:
+        raise BadInput("ikd: --quiet: must not come with --verbose")
+    set_loudness(Loudness.QUIET if quiet else Loudness.VERBOSE if verbose else Loudness.USUAL)
 
 
 def main() -> None:
     """Run the command; a known error is one message and its exit status, never a traceback."""
     try:
         with ended_by_signals():
-            app()
+            app(prog_name="ikd")
     except Ended as ended:
         sys.exit(tell(ended))
     except IkdError as error:
@@ -100,15 +124,10 @@ def sweep(
     raise typer.Exit(result.exit_status)
 
 
-@app.command()
-def status(name: Name) -> None:
-    """Show the trials of a sweep, running or not, ranked against the anchors.
-
-    Example: ikd status mine
-    """
-    from ikd.sweep import sweep_status, wide_console
-
-    wide_console().print(sweep_status(name).render())
+app.command("status")(look.status)
+app.command("list")(look.list_sweeps)
+app.command("show")(look.show)
+app.command("compare")(look.compare)
 
 
 @app.command()
@@ -137,21 +156,17 @@ def train(
 
     loaded = load_recipe(recipe, parse_sets(sets or []))
     from ikd.data import said_of_data
-    from ikd.progress import show_progress
-    from ikd.training import (
-        EpochReport,
-        checkpoint_in,
-        how_to_go_on,
-        prepare,
-        run_trial,
-    )  # after the recipe is right: torch is slow
+    from ikd.progress import say, show_progress
+
+    # After the recipe is right, as torch is slow
+    from ikd.training import EpochReport, checkpoint_in, how_to_go_on, prepare, run_trial
 
     def show(report: EpochReport) -> None:
-        typer.echo(report.line(loaded.total_epochs))
+        say(report.line(loaded.total_epochs))
 
     checkpoint = checkpoint_in(to, resume=resume)
     for line in said_of_data(loaded):
-        typer.echo(line)
+        say(line)
     with advising(lambda: how_to_go_on(to)):
         prepared = prepare(loaded, show_progress)
         result = run_trial(loaded, show, checkpoint, directory=to, prepared=prepared)
@@ -165,7 +180,9 @@ def attack(
     recipe: Annotated[str, typer.Argument(help="Shipped recipe name, or a recipe file.")],
     sets: Sets = None,
 ) -> None:
-    """Make the perturbations of a recipe's teachers, and say how well they fool them.
+    """Make the perturbations of a recipe's teachers.
+
+    Says how well they fool the teachers.
 
     Example: ikd attack drawn_r18 --set attack.eps=4
     """
@@ -194,14 +211,20 @@ def export(
     ] = "best",
     register: Annotated[str | None, typer.Option(help="Also register as a version of this MLflow model.")] = None,
     onnx: Annotated[bool, typer.Option("--onnx", help="Also write student.onnx; needs pip install ikd[onnx].")] = False,
+    data_root: Annotated[
+        Path | None, typer.Option(help="Where the data set lies now; without it, where the recipe says.")
+    ] = None,
 ) -> None:
-    """Write the best student as a plain mmdet config and checkpoint, re-evaluated, with a card.
+    """Write the best student for plain mmdet.
+
+    A config and a checkpoint, evaluated again, with a card.
 
     Example: ikd export mine --to student
     """
     from ikd.export import export_sweep, parse_pick
 
-    typer.echo(export_sweep(name, to, pick=parse_pick(pick), register=register, onnx=onnx).summary())
+    made = export_sweep(name, to, pick=parse_pick(pick), register=register, onnx=onnx, data_root=data_root)
+    typer.echo(made.summary())
 
 
 @app.command()
@@ -218,7 +241,9 @@ def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 5000) -> 
 
 @app.command()
 def doctor() -> None:
-    """Report versions, GPU, kernels and disk, and what to do about each fault.
+    """Report versions, GPU, kernels and disk.
+
+    With what to do about each fault.
 
     Example: ikd doctor
     """
@@ -235,7 +260,9 @@ def space_show(
     space: Annotated[Path, typer.Argument(help="Search-space file.")],
     sets: Sets = None,
 ) -> None:
-    """Print a search space as a table: what varies, how, when, and what the paper has.
+    """Print a search space as a table.
+
+    What varies, how, when, and what the paper has.
 
     Example: ikd space show search_spaces/ikd.yaml
     """
@@ -265,7 +292,9 @@ def track_rebuild(
     name: Name,
     fresh: Annotated[bool, typer.Option("--fresh", help="Delete the runs that are there first.")] = False,
 ) -> None:
-    """Write a sweep to its tracker again, from its study: after a tracker was lost, moved or edited.
+    """Write a sweep to its tracker again, from its study.
+
+    After a tracker was lost, moved or edited.
 
     Example: ikd track rebuild mine
     """
@@ -286,7 +315,9 @@ def data_check(
     ] = None,
     sets: Sets = None,
 ) -> None:
-    """Find what would stop or spoil a training; print boxes by size and a fingerprint.
+    """Find what would stop or spoil a training.
+
+    Prints boxes by size and a fingerprint, too.
 
     Example: ikd data check my/coco --train annotations/instances_train2017.json --images train2017,val2017
     Example: ikd data check my/coco --recipe small_r18 --set augment.area_threshold=2304
@@ -339,7 +370,3 @@ def data_draw(
     from ikd.data import draw_dataset
 
     typer.echo(str(draw_dataset(directory, num_train=train_images, num_val=val_images, size_px=size, seed=seed)))
-
-
-if __name__ == "__main__":
-    main()

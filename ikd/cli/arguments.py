@@ -1,0 +1,44 @@
+"""Arguments that several commands share, and how a shell completes them."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+
+def names_of_sweeps(incomplete: str) -> list[str]:
+    """Return the sweeps whose names begin so; for a shell, so an error is no answer."""
+    from ikd.home import home
+
+    found = (home() / "sweeps").glob("*/sweep.yaml")  # nothing is loaded: a shell waits
+    return sorted(name for path in found if (name := path.parent.name).startswith(incomplete))
+
+
+def numbers_of_trials(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return the trials of the sweep that was typed before whose numbers begin so."""
+    from ikd.home import home
+
+    folders = (home() / "sweeps" / str(ctx.params.get("name", "")) / "trials").glob("*")
+    numbers = sorted(int(path.name) for path in folders if path.name.isdigit())
+    return [str(number) for number in numbers if str(number).startswith(incomplete)]
+
+
+def names_of_recipes(incomplete: str) -> list[str]:
+    """Return the shipped recipes whose names begin so."""
+    from ikd.config import recipe_names
+
+    return [name for name in recipe_names() if name.startswith(incomplete)]
+
+
+Sets = Annotated[
+    list[str] | None, typer.Option("--set", help="Fix a recipe field, e.g. --set data.root=my/coco. Repeatable.")
+]
+Name = Annotated[str, typer.Argument(help="Name of a sweep.", autocompletion=names_of_sweeps)]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs; docs/commands.md lists its fields.")]
+
+
+def print_json(content: Any) -> None:
+    """Print plain values as JSON, alone on standard output."""
+    typer.echo(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False))

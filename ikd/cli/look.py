@@ -1,0 +1,86 @@
+"""The commands that look at sweeps."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ikd.cli.arguments import Json, Name, numbers_of_trials, print_json
+
+Trial = Annotated[int, typer.Argument(help="Number of a trial.", autocompletion=numbers_of_trials)]
+
+
+def status(name: Name, as_json: Json = False) -> None:
+    """Show the trials of a sweep, ranked against the anchors.
+
+    Running or not; nothing is changed.
+
+    Example: ikd status mine
+    """
+    from ikd.sweep import plain_status, sweep_status, wide_console
+
+    found = sweep_status(name)
+    if as_json:
+        print_json(plain_status(found))
+    else:
+        wide_console().print(found.render())
+
+
+def list_sweeps(as_json: Json = False) -> None:
+    """List all sweeps: how far they are, and the best of each.
+
+    Example: ikd list
+    """
+    from ikd.sweep import SweepStatus, plain_sweep, sweep_statuses, sweeps_table, wide_console
+
+    found = sweep_statuses()
+    if as_json:
+        for one in found:
+            if not isinstance(one, SweepStatus):
+                typer.echo(f"error: {one}", err=True)
+        print_json([plain_sweep(one) for one in found if isinstance(one, SweepStatus)])
+    elif found:
+        wide_console().print(sweeps_table(found))
+    else:
+        from ikd.home import home
+
+        typer.echo(f"no sweep under {home()}; ikd sweep FILE starts one")
+
+
+def show(
+    name: Name,
+    trial: Annotated[
+        int | None,
+        typer.Argument(help="Number of a trial; without one, the sweep.", autocompletion=numbers_of_trials),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show what a sweep searches, or how a trial went.
+
+    Of a trial: what it changes in the recipe, its curve, its log, and why it ended.
+
+    Example: ikd show mine
+    Example: ikd show mine 3
+    """
+    from ikd.sweep import TrialSheet, plain_sheet, plain_trial_sheet, sweep_sheet, sweep_status, trial_of, wide_console
+
+    found = sweep_status(name)
+    record = trial_of(found, trial) if trial is not None else None
+    if as_json:
+        print_json(plain_sheet(found) if record is None else plain_trial_sheet(record, found))
+    else:
+        wide_console().print(sweep_sheet(found) if record is None else TrialSheet(found, record))
+
+
+def compare(name: Name, one: Trial, other: Trial) -> None:
+    """Show two trials of a sweep side by side.
+
+    The fields in which they differ, their metrics and gains, and their curves.
+
+    Example: ikd compare mine 0 3
+    """
+    from ikd.sweep import Comparison, sweep_status, trial_of, wide_console
+
+    found = sweep_status(name)
+    wide_console().print(Comparison(found, trial_of(found, one), trial_of(found, other)))

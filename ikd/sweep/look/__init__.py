@@ -1,0 +1,1 @@
+"""Looking at sweeps in a terminal, and in plain values for programs."""

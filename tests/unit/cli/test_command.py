@@ -1,0 +1,147 @@
+"""The command itself: how it is called, how much it prints, what a shell completes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import ikd
+from ikd.cli import app
+from ikd.cli.arguments import names_of_recipes, names_of_sweeps
+from ikd.errors import BadInput, ConfigError
+from ikd.progress import (
+    Loudness,
+    library_level,
+    loudness,
+    progress_console,
+    say,
+    set_loudness,
+    show_progress,
+    wide_console,
+)
+
+ROOT = Path(__file__).resolve().parents[3]
+COMMANDS = [
+    *(
+        ["sweep"],
+        ["status"],
+        ["list"],
+        ["show"],
+        ["compare"],
+        ["stop"],
+        ["train"],
+        ["attack"],
+        ["export"],
+        ["ui"],
+        ["doctor"],
+    ),
+    *(["data", "check"], ["data", "draw"], ["space", "show"], ["space", "schema"], ["track", "rebuild"]),
+    *(["recipe", "list"], ["recipe", "show"]),
+]
+
+GROUPS: list[list[str]] = [[], ["data"], ["space"], ["track"], ["recipe"]]
+
+
+@pytest.fixture(autouse=True)
+def usual(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IKD_LOUDNESS", "usual")
+
+
+def test_the_version_is_told_in_three_ways() -> None:
+    said = CliRunner().invoke(app, ["--version"])
+    assert (said.exit_code, said.output) == (0, f"ikd {ikd.__version__}\n")
+    done = subprocess.run([sys.executable, "-m", "ikd", "--version"], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout == f"ikd {ikd.__version__}\n"
+    assert {"__version__", "run_sweep"} <= set(dir(ikd))
+
+
+@pytest.mark.parametrize("columns", [80, 100])
+@pytest.mark.parametrize("command", [*GROUPS, *COMMANDS], ids=" ".join)
+def test_every_help_is_whole_at_this_width(command: list[str], columns: int) -> None:
+    done = CliRunner().invoke(app, [*command, "--help"], env={"COLUMNS": str(columns)}, terminal_width=columns)
+    assert done.exit_code == 0
+    assert "..." not in done.output.replace("[ARGS]...", ""), "no sentence is cut"
+    assert max(map(len, done.output.splitlines())) <= columns
+    if command in COMMANDS:
+        assert "Example: ikd " + " ".join(command) in done.output
+
+
+def test_how_much_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    heard = {}
+    for one in Loudness:
+        set_loudness(one)
+        assert loudness() is one
+        show_progress("teacher", 1, 1)
+        say("epoch 1")
+        progress_console(wide_console()).print("table")
+        shown = capsys.readouterr()
+        heard[one] = (shown.out, shown.err, library_level())
+    assert heard[Loudness.QUIET] == ("", "", 40)
+    assert heard[Loudness.USUAL] == ("epoch 1\ntable\n", "teacher: 1/1\n", 40)
+    assert heard[Loudness.VERBOSE] == ("epoch 1\ntable\n", "teacher: 1/1\n", 20)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"), [(["-q"], Loudness.QUIET), (["-v"], Loudness.VERBOSE), ([], Loudness.USUAL)]
+)
+def test_the_options_set_it(
+    options: list[str], expected: Loudness, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("IKD_HOME", str(tmp_path))
+    set_loudness(Loudness.VERBOSE)
+    assert CliRunner().invoke(app, [*options, "list"]).exit_code == 0
+    assert loudness() is expected
+
+
+def test_quiet_and_verbose_at_once_are_refused() -> None:
+    done = CliRunner().invoke(app, ["-q", "-v", "list"])
+    assert isinstance(done.exception, BadInput)
+    assert "--quiet: must not come with --verbose" in str(done.exception)
+
+
+def test_a_shell_completes_sweeps_trials_and_recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IKD_HOME", str(tmp_path))
+    for path in ("mine/trials/0", "mine/trials/12", "more/trials/1", "other/trials", "half"):
+        (tmp_path / "sweeps" / path).mkdir(parents=True)
+    for name in ("mine", "more", "other"):
+        (tmp_path / "sweeps" / name / "sweep.yaml").touch()
+    assert names_of_sweeps("m") == ["mine", "more"]
+    assert names_of_sweeps("") == ["mine", "more", "other"]
+    assert names_of_recipes("small_r18") == ["small_r18", "small_r18_teacher"]
+    asked = {"_IKD_COMPLETE": "complete_bash", "COMP_WORDS": "ikd show mine 1", "COMP_CWORD": "3"}
+    done = subprocess.run(
+        [sys.executable, "-m", "ikd"], capture_output=True, text=True, cwd=ROOT, env={**os.environ, **asked}
+    )
+    assert done.stdout.split() == ["12"]
+
+
+def test_the_shipped_recipes_are_listed_by_table() -> None:
+    done = CliRunner().invoke(app, ["recipe", "list"], env={"COLUMNS": "140"})
+    lines = done.output.splitlines()
+    at = {line.strip(): index for index, line in enumerate(lines) if line.startswith(("IKD Table", "DFMSD Table"))}
+    assert at["DFMSD Table 2"] < at["DFMSD Table 10"]
+    assert {"IKD Table 1", "IKD Table 3", "DFMSD Table 11"} <= set(at)
+    assert sum(name in done.output for name in names_of_recipes("")) == len(names_of_recipes(""))
+    assert any(line.split() == "small_r18 RetinaNet R18 x0.125 from R18 x0.5 at 160 px".split() for line in lines)
+
+
+def test_a_recipe_says_where_each_value_is_from(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("base: small_r18\nschedule:\n  epochs: 7\n")
+    done = CliRunner().invoke(app, ["recipe", "show", str(tmp_path / "mine.yaml"), "--set", "distill.host=mgd"])
+    found: dict[str, str] = {}
+    for line in done.output.splitlines():
+        said, _, source = line.rpartition("#")
+        found[said.strip()] = source.strip()
+    assert found["schedule.epochs: 7"] == f"{tmp_path / 'mine.yaml'}:3"
+    assert found["distill.host: mgd"] == "--set"
+    assert found["teachers.sequence: [r18x32]"].startswith("small_r18.yaml:")
+    assert found["student.inherit: true"].startswith("drawn_r18.yaml:"), "its base's base"
+    assert found["input.flip: 0.5"] == "default"
+    failed = CliRunner().invoke(app, ["recipe", "show", "small_r17"])
+    assert isinstance(failed.exception, ConfigError)
+    assert "did you mean 'small_r18'" in str(failed.exception)
