@@ -14,13 +14,13 @@ from filelock import FileLock
 
 from ikd.errors import refuse
 
-Kind = Literal["teachers", "perturbations", "boxes", "drawn", "checkpoints", "rehearsals", "checks", "coco"]
+Kind = Literal["teachers", "perturbations", "boxes", "drawn", "checkpoints", "rehearsals", "checks", "coco", "costs"]
 
 
 def home() -> Path:
     """Return the ikd home: `$IKD_HOME` when set, else `~/ikd`.
 
-    Below it lie `sweeps/NAME`, `cache/{teachers,perturbations,boxes,drawn,checkpoints,rehearsals,checks,coco}`,
+    Below it lie `sweeps/NAME`, `cache/{teachers,perturbations,boxes,drawn,checkpoints,rehearsals,checks,coco,costs}`,
     `mlflow.db` and `mlartifacts`. Nothing is created here; whoever writes makes the folder.
     """
     return Path(os.environ.get("IKD_HOME") or "~/ikd").expanduser().absolute()

@@ -1,14 +1,20 @@
-"""What a person sees who waits at a terminal: how far a long piece of work is, and tables with room."""
+"""What a person sees who waits: how far a long piece of work is, that it goes on at all, and tables with room."""
 
 from __future__ import annotations
 
 import logging
 import os
 import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from enum import Enum
 
 from rich.console import Console
 
+BEAT_SECONDS = 1.5
+"""Nobody waits longer than this without seeing that something goes on."""
 VARIABLE = "IKD_LOUDNESS"
 """Environment variable that tells the workers of a command how much it prints."""
 PIPE_COLUMNS = 140
@@ -41,14 +47,101 @@ def library_level() -> int:
     return logging.INFO if loudness() is Loudness.VERBOSE else logging.ERROR
 
 
-def show_progress(what: str, done: int, total: int) -> None:
-    """Write how much of something is made to stderr: on one line of a terminal, else a line for each tenth."""
-    if loudness() is Loudness.QUIET:
-        return
-    end = "\n" if done >= total or not sys.stderr.isatty() else "\r"
-    if end == "\r" or done >= total or done % max(1, total // 10) == 0:
-        sys.stderr.write(f"{what}: {done}/{total}{end}")
+class Work:
+    """A piece of work that a person waits for; made by `working`.
+
+    Args:
+        what: it is.
+    """
+
+    def __init__(self, what: str) -> None:
+        self.what, self._began, self._terminal = what, time.monotonic(), sys.stderr.isatty()
+        self._counted, self._tenth, self._lock = "", 0, threading.Lock()
+        self._show(f"{what} ...")
+
+    def _show(self, text: str) -> None:
+        if loudness() is Loudness.QUIET:
+            return
+        sys.stderr.write(text)
         sys.stderr.flush()
+
+    def _line(self) -> str:
+        return f"\r{self.what} ... {self._counted}{time.monotonic() - self._began:.0f} s"
+
+    def beat(self) -> None:
+        """Show that it goes on."""
+        with self._lock:
+            self._show(self._line() if self._terminal else ".")
+
+    def count(self, done: int, total: int) -> None:
+        """Show how much of it is done: at once on a terminal, each tenth elsewhere."""
+        with self._lock:
+            self._counted = f"{done}/{total}, "
+            if self._terminal:
+                self._show(self._line())
+            elif (tenth := 10 * done // max(1, total)) > self._tenth:
+                self._tenth = tenth
+                self._show(f" {done}/{total} ")
+
+    def end(self) -> None:
+        """Show that it is over, and how long it took."""
+        with self._lock:
+            self._show(f"{self._line()}\n" if self._terminal else f" {time.monotonic() - self._began:.0f} s\n")
+
+
+@contextmanager
+def working(what: str) -> Iterator[Work]:
+    """Say on stderr that something is done, before it begins, and that it goes on, until it is over.
+
+    A terminal shows one line with the seconds so far; elsewhere the line grows by a dot now and then.
+
+    Args:
+        what: is done: `evaluating the student on 32 images`.
+    """
+    work, over = Work(what), threading.Event()
+
+    def beat() -> None:
+        while not over.wait(BEAT_SECONDS):
+            work.beat()
+
+    heart = threading.Thread(target=beat, name="ikd-heart", daemon=True)
+    heart.start()
+    try:
+        yield work
+    finally:
+        over.set()
+        heart.join()
+        work.end()
+
+
+class Steps(ExitStack):
+    """Says what is done, one step after the other; a context manager that ends the last one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._work: Work | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a step goes on."""
+        return self._work is not None
+
+    def next(self, what: str) -> None:
+        """End the step before, and begin another; see `working`."""
+        self.done()
+        self._work = self.enter_context(working(what))
+
+    def done(self) -> None:
+        """End the step before, if there is one: somebody else writes now."""
+        self._work = None
+        self.close()
+
+    def count(self, what: str, done: int, total: int) -> None:
+        """Say how much of something is done; another thing is another step."""
+        if self._work is None or self._work.what != what:
+            self.next(what)
+        assert self._work is not None
+        self._work.count(done, total)
 
 
 def say(text: str) -> None:

@@ -35,6 +35,62 @@ Notify = Callable[[int, int], None]
 """Called with how much of something is done, and how much there is."""
 NotifyOf = Callable[[str, int, int], None]
 """Called with what is being made, how much of it is done, and how much there is."""
+SharedKind = Literal["teacher", "perturbations", "boxes", "rehearsal"]
+
+
+@dataclass(frozen=True)
+class Shared:
+    """Something that trials share and that is made once, as it is found.
+
+    Attributes:
+        kind: the weights of a teacher that has none, its perturbations, its boxes; or a rehearsal.
+        teacher: its name in the recipe; of a rehearsal the name of its record.
+        done: how much of it is there: epochs of a teacher; images, and for perturbations each twice, as the teacher is
+            evaluated on all of them at the end.
+        total: how much there is to make.
+        seconds: what one of them took here, None where that is not known.
+    """
+
+    kind: SharedKind
+    teacher: str
+    done: int
+    total: int
+    seconds: float | None = None
+
+    @property
+    def made(self) -> bool:
+        """Whether all of it is there."""
+        return self.done >= self.total
+
+
+@dataclass(frozen=True)
+class Timed:
+    """What one of something took.
+
+    Attributes:
+        kind: an epoch of the student alone, one of it with its teacher, one of a teacher; an image of its perturbations
+            or boxes.
+        teacher: its name in the recipe; empty for epochs of the student.
+        seconds: of one.
+        checkpoint_bytes: of the largest checkpoint that an epoch of the student left.
+    """
+
+    kind: Literal["alone", "taught", "teacher", "perturbations", "boxes"]
+    teacher: str
+    seconds: float
+    checkpoint_bytes: int = 0
+
+
+def said_of(kind: SharedKind, teacher: str) -> str:
+    """Return what is said while something shared is being made."""
+    made = {"perturbations": "perturbations", "boxes": "teacher's boxes", "rehearsal": "rehearsal"}
+    return made.get(kind, f"teacher {teacher}")
+
+
+def kind_said(text: str) -> SharedKind | None:
+    """Return what is being made when this is said; None for anything else."""
+    kinds: tuple[SharedKind, ...] = ("perturbations", "boxes", "teacher")
+    return next((kind for kind in kinds if text.startswith(said_of(kind, ""))), None)
 
 
 class StopTrial(Exception):

@@ -1,6 +1,6 @@
 """What a data set of COCO's size costs, in time and memory: its check, a trial's data set, its loader's processes.
 
-A set is drawn at random with as many images and boxes as COCO train2017 and val2017 (600 MB, a few minutes) and each row
+A set is drawn at random with as many images and boxes as COCO train2017 and val2017 (600 MB, minutes); each row is
 measured in a process of its own, beside plain mmdet's CocoDataset::
 
     python -m benchmarks.data /tmp/coco_size             # the set stays there and is used again
@@ -21,7 +21,6 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from benchmarks.data.generated import FULL, QUICK, generate
 from benchmarks.data.measuring import STEPS
@@ -38,8 +37,11 @@ def main(arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
     generate(options.folder, QUICK if options.quick else FULL)
     with tempfile.TemporaryDirectory() as home:
-        found = {step: measure(step, options.folder, Path(home)) for step in options.only}
-    report(found)
+        print(f"{'':24}{'seconds':>9}{'processor':>11}{'memory MB':>11}", flush=True)
+        found = {}
+        for step in options.only:
+            found[step] = measure(step, options.folder, Path(home))
+            print(row(step, found[step]), flush=True)
     if options.json:
         options.json.write_text(json.dumps(found, indent=2))
 
@@ -55,13 +57,11 @@ def measure(step: str, folder: Path, home: Path) -> dict[str, float]:
     return found
 
 
-def report(found: dict[str, Any]) -> None:
-    print(f"{'':24}{'seconds':>9}{'processor':>11}{'memory MB':>11}")
-    for step, row in found.items():
-        line = f"{step:24}{row['seconds']:9.1f}{row['cpu_seconds']:11.1f}{row['memory_mb']:11.0f}"
-        if "pss_mb" in row:
-            line += f"   each {row['pss_mb']:.0f} MB, {row['own_mb']:.0f} its own; {row['entry_us']:.0f} us an entry"
-        print(line)
+def row(step: str, found: dict[str, float]) -> str:
+    line = f"{step:24}{found['seconds']:9.1f}{found['cpu_seconds']:11.1f}{found['memory_mb']:11.0f}"
+    if "pss_mb" in found:
+        line += f"   each {found['pss_mb']:.0f} MB, {found['own_mb']:.0f} its own; {found['entry_us']:.0f} us an entry"
+    return line
 
 
 if __name__ == "__main__":

@@ -9,13 +9,13 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ikd.config import Recipe
-from ikd.trial import EpochReport, NotifyOf, Report, TrialOptions
+from ikd.trial import EpochReport, NotifyOf, Report, Shared, Timed, TrialOptions
 
 SECONDS, NOTES = "IKD_OVERHEAD_SECONDS", "IKD_OVERHEAD_NOTES"
 """Variables: seconds of an epoch, and the file where what happens is noted."""
@@ -72,6 +72,16 @@ def epochs(alpha: float, count: int, folder: Path) -> Iterator[EpochReport]:
 
 def check(recipe: Recipe) -> None:
     """Let every recipe fit."""
+
+
+def found(recipe: Recipe) -> tuple[Shared, ...]:
+    """There is nothing to make."""
+    return ()
+
+
+def timed(recipe: Recipe, threads: int, say: Callable[[str], None]) -> Iterator[Timed]:
+    """There is nothing to measure."""
+    yield from ()
 
 
 def prepare(recipe: Recipe, progress: NotifyOf | None = None) -> Prepared:

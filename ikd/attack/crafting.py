@@ -85,7 +85,7 @@ def generate(  # noqa: PLR0913 - each is the caller's to choose
         batch_size: images at a time; changes nothing but time and memory.
         workers: processes that read and resize ahead; threads pack and write behind the device.
         device: where to run.
-        progress: called with images done and images to do; each is attacked once and evaluated once.
+        progress: called with images done and images to do, at the start too; each is attacked once and evaluated once.
 
     Returns:
         The summary: `count`, `bytes` (of all files); `attacked`, `pixels`, `seconds` and `device` of this run's
@@ -107,6 +107,7 @@ def generate(  # noqa: PLR0913 - each is the caller's to choose
     store.reopen()
     run = _Run(teacher, dataset, store, batch_size, workers, progress or (lambda done, total: None))
     run.total = len(absent) + len(ids)
+    run.progress(0, run.total)
     seconds = run.attack(attack, [index for index, image_id in enumerate(ids) if image_id in absent])
     clean, perturbed = run.evaluate()
     store.finish(

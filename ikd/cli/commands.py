@@ -98,6 +98,7 @@ def sweep(
     from ikd import sweep as sweeps
     from ikd.config import parse_sets
     from ikd.errors import BadInput
+    from ikd.progress import Steps, working
 
     values = parse_sets(sets or [])
     if measure and not dry_run:
@@ -106,12 +107,28 @@ def sweep(
         for option, given in {"--retry-failed": retry_failed, "--force": force}.items():
             if given:
                 raise BadInput(f"{option}: must come without --dry-run, which starts nothing")
-        plan = sweeps.dry_run(
-            space, runner=runner, name=name, values=values, trials=trials, measure=measure, check=True
-        )
+        with Steps() as steps:
+            steps.next("looking at what is there")
+            try:
+                plan = sweeps.dry_run(
+                    space,
+                    runner=runner,
+                    name=name,
+                    values=values,
+                    trials=trials,
+                    measure=measure,
+                    check=True,
+                    progress=steps.next,
+                )
+            except KeyboardInterrupt:
+                steps.done()
+                typer.echo("interrupted; what was measured is kept for the next dry run")
+                raise typer.Exit(130) from None
         sweeps.wide_console().print(plan.render())
         return
-    result = sweeps.run_sweep(
+    with working("loading what runs a sweep"):
+        run_sweep = sweeps.run_sweep
+    result = run_sweep(
         space,
         runner=runner,
         name=name,
@@ -155,20 +172,33 @@ def train(
     from ikd.config import load_recipe, parse_sets
 
     loaded = load_recipe(recipe, parse_sets(sets or []))
-    from ikd.data import said_of_data
-    from ikd.progress import say, show_progress
+    from ikd.progress import Steps, say
 
-    # After the recipe is right, as torch is slow
-    from ikd.training import EpochReport, checkpoint_in, how_to_go_on, prepare, run_trial
+    with Steps() as steps, advising(lambda: how_to_go_on(to)):
+        steps.next("loading what trains")
+        from ikd.data import said_of_data
+        from ikd.training import (  # after the recipe is right: it is slow
+            EpochReport,
+            checkpoint_in,
+            how_to_go_on,
+            prepare,
+            run_trial,
+        )
 
-    def show(report: EpochReport) -> None:
-        say(report.line(loaded.total_epochs))
+        def show(report: EpochReport) -> None:
+            steps.done()
+            say(report.line(loaded.total_epochs))
+            if report.epoch < loaded.total_epochs:
+                steps.next(f"epoch {report.epoch + 1}")
 
-    checkpoint = checkpoint_in(to, resume=resume)
-    for line in said_of_data(loaded):
-        say(line)
-    with advising(lambda: how_to_go_on(to)):
-        prepared = prepare(loaded, show_progress)
+        checkpoint = checkpoint_in(to, resume=resume)
+        said = said_of_data(loaded)
+        steps.done()
+        for line in said:
+            say(line)
+        steps.next("trying the recipe on two images")
+        prepared = prepare(loaded, steps.count)
+        steps.next("training to the first validation")
         result = run_trial(loaded, show, checkpoint, directory=to, prepared=prepared)
     best, last = (100 * metrics["bbox_mAP"] for metrics in (result.metrics, result.last_metrics))
     typer.echo(f"best mAP {best:.1f} at epoch {result.best_epoch}: {result.best}")
@@ -186,18 +216,23 @@ def attack(
 
     Example: ikd attack drawn_r18 --set attack.eps=4
     """
-    from ikd.attack import PerturbationStore
     from ikd.config import load_recipe, parse_sets
-    from ikd.data import said_of_data
-    from ikd.progress import show_progress
-    from ikd.training import perturb
+    from ikd.progress import Steps
 
     loaded = load_recipe(recipe, {"adversarial.enabled": True} | parse_sets(sets or []))
-    for line in said_of_data(loaded):
-        typer.echo(line)
-    with advising(lambda: "what is made of the perturbations is kept, and the same command goes on"):
-        made = perturb(loaded, show_progress)
-    for teacher, folder in made.items():
+    with Steps() as steps, advising(lambda: "what is made of the perturbations is kept, and the same command goes on"):
+        steps.next("loading what attacks")
+        from ikd.attack import PerturbationStore
+        from ikd.data import said_of_data
+        from ikd.training import perturb
+
+        said = said_of_data(loaded)
+        steps.done()
+        for line in said:
+            typer.echo(line)
+        steps.next("trying the recipe on two images")
+        folders = perturb(loaded, steps.count)
+    for teacher, folder in folders.items():
         typer.echo(PerturbationStore.open(folder).line(teacher))
         typer.echo(str(folder))
 
@@ -221,10 +256,17 @@ def export(
 
     Example: ikd export mine --to student
     """
-    from ikd.export import export_sweep, parse_pick
+    from ikd.progress import Steps
 
-    made = export_sweep(name, to, pick=parse_pick(pick), register=register, onnx=onnx, data_root=data_root)
-    typer.echo(made.summary())
+    with Steps() as steps:
+        steps.next("loading what exports")
+        from ikd.export import export_sweep, parse_pick
+
+        chosen = parse_pick(pick)
+        exported = export_sweep(
+            name, to, pick=chosen, register=register, onnx=onnx, data_root=data_root, progress=steps.count
+        )
+    typer.echo(exported.summary())
 
 
 @app.command()
@@ -234,7 +276,10 @@ def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 5000) -> 
     Example: ikd ui --port 5001
     """
     from ikd.home import home
-    from ikd.tracking import serve_ui
+    from ikd.progress import working
+
+    with working("loading MLflow"):
+        from ikd.tracking import serve_ui
 
     raise typer.Exit(serve_ui(home(), port=port))
 
@@ -248,9 +293,10 @@ def doctor() -> None:
     Example: ikd doctor
     """
     from ikd.doctor import diagnose, exit_status, render
-    from ikd.progress import wide_console
+    from ikd.progress import wide_console, working
 
-    checks = diagnose()
+    with working("looking at this machine"):
+        checks = diagnose()
     wide_console().print(render(checks))
     raise typer.Exit(exit_status(checks))
 
@@ -298,9 +344,11 @@ def track_rebuild(
 
     Example: ikd track rebuild mine
     """
+    from ikd.progress import working
     from ikd.sweep import rebuild_tracking
 
-    made = rebuild_tracking(name, fresh=fresh)
+    with working(f"writing {name} to its tracker"):
+        made = rebuild_tracking(name, fresh=fresh)
     typer.echo(f"{name}: {made.trials} runs with {made.reports} epochs are at {made.uri}")
 
 
@@ -330,9 +378,12 @@ def data_check(
         raise BadInput("ikd data check: needs the folder of a data set, or --recipe")
     if sets:
         raise BadInput("ikd data check: --set goes only with --recipe")
-    from ikd.data import check_dataset, parse_images
+    from ikd.progress import working
 
-    report = check_dataset(directory, **named | {"images": parse_images(named["images"])} if images else named)
+    with working(f"checking {directory}"):
+        from ikd.data import check_dataset, parse_images
+
+        report = check_dataset(directory, **named | {"images": parse_images(named["images"])} if images else named)
     typer.echo(str(report))
     raise typer.Exit(report.exit_status)
 
@@ -345,12 +396,14 @@ def _check_for(name: str, directory: Path | None, named: dict[str, str], sets: l
     from ikd.augment import branches_of
     from ikd.config import load_recipe, parse_sets
     from ikd.data import check_recipe_data
+    from ikd.progress import working
 
     root = {} if directory is None else {"data.root": str(directory)}
     loaded = load_recipe(name, parse_sets(sets or []) | root)
-    report = check_recipe_data(loaded)
+    with working(f"checking the data of {loaded.name}"):
+        report = check_recipe_data(loaded)
+        found = [str(one) for one in branches_of(loaded)] if report.ok else []
     typer.echo(str(report))
-    found = [str(one) for one in branches_of(loaded)] if report.ok else []
     typer.echo("\n".join(found) if found or not report.ok else f"recipe {loaded.name} has neither noise nor crop")
     raise typer.Exit(report.exit_status)
 

@@ -20,6 +20,7 @@ from ikd.errors import DataError, Problem
 Floats = NDArray[np.float64]
 HUGE = 1e12
 """px; larger numbers are no measures, and products of two smaller ones are finite."""
+_NUMBERS = {int, float}  # true and false are none
 POLYGON = 6
 """Numbers of the smallest polygon: three points."""
 
@@ -185,7 +186,7 @@ def _pack(entry: Any) -> Any:
     if segmentation is not None:
         mask = mask_of(segmentation)
     bbox = get("bbox", MISSING)
-    packed = _FOUR.pack(*bbox) if type(bbox) is list and len(bbox) == 4 and all(map(is_number, bbox)) else bbox
+    packed = _FOUR.pack(*bbox) if _is_box(bbox) else bbox
     return _Row(
         *(get("id", MISSING), get("image_id", MISSING), get("category_id", MISSING), packed, get("area", MISSING)),
         *(get("iscrowd", MISSING), get("ignore", MISSING), mask),
@@ -204,10 +205,17 @@ def _said(entry: dict[str, Any]) -> str:
 _NOTHING = _Row(MISSING, MISSING, MISSING, MISSING, MISSING, MISSING, MISSING, _NO_MASK, None, "")
 
 
+def _is_box(value: Any) -> bool:
+    if type(value) is not list or len(value) != 4 or not set(map(type, value)) <= _NUMBERS:
+        return False
+    a, b, c, d = value  # written out, as it is done a million times
+    return -HUGE < a < HUGE and -HUGE < b < HUGE and -HUGE < c < HUGE and -HUGE < d < HUGE
+
+
 def is_number(value: object) -> bool:
     """Tell whether a JSON value is a finite number below `HUGE`; true and false are none."""
     # False for NaN; an integer of 400 digits would overflow math.isfinite
-    return type(value) in (float, int) and -HUGE < value < HUGE  # type: ignore[operator]
+    return type(value) in _NUMBERS and -HUGE < value < HUGE  # type: ignore[operator]
 
 
 def mask_of(segmentation: Any) -> Mask:
@@ -219,14 +227,18 @@ def mask_of(segmentation: Any) -> Mask:
     if not segmentation:
         return _NO_MASK
     usable = [part for part in segmentation if isinstance(part, list) and len(part) % 2 == 0 and len(part) >= POLYGON]
-    if not all(map(is_number, [value for part in usable for value in part])):
-        return _MALFORMED
     area, xs, ys = 0.0, [], []
     for part in usable:
+        if not set(map(type, part)) <= _NUMBERS:
+            return _MALFORMED
         x, y = part[0::2], part[1::2]
-        area += abs(sum(map(mul, x, y[1:] + y[:1])) - sum(map(mul, y, x[1:] + x[:1]))) / 2  # shoelace
         xs += [min(x), max(x)]
         ys += [min(y), max(y)]
+        if not -HUGE < min(xs[-2], ys[-2]) <= max(xs[-1], ys[-1]) < HUGE:
+            return _MALFORMED
+        area += abs(sum(map(mul, x, y[1:] + y[:1])) - sum(map(mul, y, x[1:] + x[:1]))) / 2  # shoelace
+    if area != area:  # the least and largest of numbers may be right where one is NaN
+        return _MALFORMED
     bounds = (float(min(xs)), float(min(ys)), float(max(xs)), float(max(ys))) if usable else _NO_MASK.bounds
     return Mask("polygons", len(usable), len(segmentation) - len(usable), float(area), bounds)
 
@@ -278,6 +290,8 @@ def _boxes(rows: list[_Row]) -> Column:
 
 
 def _column(raw: list[Any], *, flags: bool = False) -> Column:
+    if set(map(type, raw)) <= _NUMBERS and not flags and all(-HUGE < value < HUGE for value in raw):
+        return Column(np.array(raw, np.float64), {}, np.zeros(len(raw), bool))
     missing = np.array([value is MISSING for value in raw], bool)
     sound = [is_number(value) or (flags and value in (False, True)) if value is not MISSING else False for value in raw]
     if flags:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from ikd.data.reader.stream import entries
+from ikd.data.threads import in_threads
 from ikd.errors import DataError, Problem
 from ikd.files import sha256
 
@@ -92,10 +91,7 @@ def digest_of(
         texts = sorted(f"[{json.dumps(names[category])}, {text}" for category, text in objects.get(image["id"], ()))
         return combine([pixels(image), f"{int(image['width'])}x{int(image['height'])}", *texts])
 
-    # hashlib releases the interpreter lock, and reading waits for the disk
-    with ThreadPoolExecutor(min(16, 2 * (os.cpu_count() or 1))) as pool:
-        digests = list(pool.map(digest, images))
-    return combine([_VERSION, *sorted(names.values()), *sorted(digests)])
+    return combine([_VERSION, *sorted(names.values()), *sorted(in_threads(digest, images))])
 
 
 def said_of(annotation: Mapping[str, Any]) -> str:

@@ -8,7 +8,6 @@ import os
 import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ikd.data.rules import Findings
+from ikd.data.threads import in_threads
 
 THUMB = 16
 """Side of the grey thumbnails by which images are compared."""
@@ -122,9 +122,8 @@ def place_of(name: str, folder: Path) -> tuple[Path | None, str]:
 
 def look(paths: Sequence[Path]) -> Iterator[Facts]:
     """Decode image files, several at a time; yield what they are in this order."""
-    # decoders and hashes release the interpreter lock
-    with _any_size(), ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
-        yield from pool.map(facts_of, paths)
+    with _any_size():
+        yield from in_threads(facts_of, paths)
 
 
 _limit = threading.Lock()

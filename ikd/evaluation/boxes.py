@@ -43,6 +43,8 @@ def find_boxes(
     with contextlib.redirect_stdout(io.StringIO()), DefaultScope.overwrite_default_scope("mmdet"):
         dataset = IndexedCocoDataset(**part_of(files, "train"), test_mode=True, pipeline=pipeline)
     found: dict[int, NDArray[np.float32]] = {}
+    if progress is not None:
+        progress(0, len(dataset))
     samples = read_ahead(dataset, range(len(dataset)), workers=recipe.schedule.workers)
     batches = map(pseudo_collate, equal_sizes(samples, recipe.schedule.batch_size))
     with boxes_only(teacher):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import yaml
@@ -21,6 +22,7 @@ from ikd.export.onnx import require_one_stage, require_onnx, write_onnx
 from ikd.export.trial_file import TrialFile, read_trial, write_student
 from ikd.files import sha256
 from ikd.training import DataFiles
+from ikd.trial import NotifyOf
 
 TOLERANCE = 1e-4
 """Largest difference of bbox_mAP (0..1) between training and plain mmdet."""
@@ -35,6 +37,7 @@ def export_student(
     context: SearchContext | None = None,
     data_root: Path | None = None,
     onnx: bool = False,
+    progress: NotifyOf | None = None,
 ) -> Exported:
     """Make a plain mmdet detector of a trial's best student, and prove that it is as good as recorded.
 
@@ -47,6 +50,7 @@ def export_student(
         context: the sweep that the student comes from, for the card.
         data_root: where the data set lies now, when that is not where the recipe says.
         onnx: write student.onnx too (one-stage detectors; needs the extra `onnx`).
+        progress: told how many images the student was evaluated on.
 
     Raises:
         BadInput: no checkpoint of a trial, data not there, a destination that holds something else.
@@ -65,7 +69,7 @@ def export_student(
         write_config(trial.recipe, files, folder / CONFIG, title=title)
         write_normal(files.val, folder / ANNOTATIONS)
         (folder / "recipe.yaml").write_text(yaml.safe_dump(trial.recipe.as_dict(), sort_keys=False), encoding="utf-8")
-        found = _prove(trial, files, folder, context=context, onnx=onnx)
+        found = _prove(trial, files, folder, context=context, onnx=onnx, progress=progress)
         write_card(trial, found, folder)
         digest = sha256(folder / STUDENT)
     target = destination.expanduser().resolve()
@@ -99,7 +103,15 @@ def _files(trial: TrialFile) -> DataFiles:
     return files
 
 
-def _prove(trial: TrialFile, files: DataFiles, folder: Path, *, context: SearchContext | None, onnx: bool) -> Proven:
+def _prove(
+    trial: TrialFile,
+    files: DataFiles,
+    folder: Path,
+    *,
+    context: SearchContext | None,
+    onnx: bool,
+    progress: NotifyOf | None,
+) -> Proven:
     """Load what was written as anybody would, strictly, and measure it."""
     settings = read_config(folder / CONFIG)
     device = "cpu" if trial.recipe.device == "cpu" else "auto"  # not cuda: a student is exported anywhere
@@ -107,7 +119,8 @@ def _prove(trial: TrialFile, files: DataFiles, folder: Path, *, context: SearchC
     if onnx:
         require_one_stage(detector)
     loader = val_loader(settings, files.val, files.val_images, files.classes)
-    metrics = run(detector, loader, files.val, kinds=trial.recipe.validate)
+    told = None if progress is None else partial(progress, "evaluating the student in plain mmdet")
+    metrics = run(detector, loader, files.val, kinds=trial.recipe.validate, progress=told)
     _compare(metrics, trial)
     cost = complexity(detector, loader.dataset)
     written = write_onnx(detector, folder, height=cost.height, width=cost.width) if onnx else None

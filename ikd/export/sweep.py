@@ -23,14 +23,14 @@ from ikd.sweep import (
     trials_of,
 )
 from ikd.tracking import register_best
-from ikd.trial import TrialFolder
+from ikd.trial import NotifyOf, TrialFolder
 
 Pick = int | Literal["best", "knee"]
 _ENDED = ("finished", "stopped", "diverged")
 """States of a trial whose best epoch stays what it is; one that diverged was good before it did."""
 
 
-def export_sweep(
+def export_sweep(  # noqa: PLR0913 - one keyword for each option of `ikd export`
     name: str,
     destination: Path,
     *,
@@ -39,6 +39,7 @@ def export_sweep(
     register: str | None = None,
     onnx: bool = False,
     data_root: Path | None = None,
+    progress: NotifyOf | None = None,
 ) -> Exported:
     """Export the best student of a sweep; see `export_student`.
 
@@ -51,6 +52,7 @@ def export_sweep(
         register: name of a model in MLflow's registry that gets the student as its newest version.
         onnx: write student.onnx too.
         data_root: where the data set lies now, when that is not where the recipe says.
+        progress: told how many images the student was evaluated on.
 
     Raises:
         BadInput: no such sweep or trial, a trial without a result; names those that have one. No MLflow to register in.
@@ -66,7 +68,7 @@ def export_sweep(
     values = dict(record.values)
     better = gain(record, records, sweep_status(name, home=home).files.space.objective.mode) or (None, "")
     context = SearchContext(name, record.number, record.name, values, record.state, len(records), *better)
-    exported = export_student(best, destination, context=context, data_root=data_root, onnx=onnx)
+    exported = export_student(best, destination, context=context, data_root=data_root, onnx=onnx, progress=progress)
     if folder is None or register is None:
         return exported
     tracking = read_files(folder).runner.tracking

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from ikd.config import SweepFiles
 from ikd.logs import Log
 from ikd.sweep.budget import spent_budget
+from ikd.sweep.forecast.course import Course
 from ikd.sweep.hopeless import met_by_all, nothing_learnt
 from ikd.sweep.mirror import Watcher, mirror_end, mirror_trial
 from ikd.sweep.proposals.order import order_of
@@ -69,6 +70,7 @@ class Conductor:
         watcher: shows it.
         tracker: mirrors it.
         tidy: called with all trials when one has ended.
+        course: is told when which trial was where.
         clock: seconds, monotonic.
     """
 
@@ -80,11 +82,13 @@ class Conductor:
         watcher: Watcher,
         tracker: Tracker,
         tidy: Callable[[Sequence[TrialRecord]], None] = lambda records: None,
+        course: Course | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._space, self._recipe, self._runner = files.space, files.recipe, files.runner
         self._study, self._watcher, self._tracker = study, watcher, tracker
         self._tidy, self._clock = tidy, clock
+        self._course = course or Course()
         self._judge = build_judge(files.space, files.recipe)
         self._order = order_of(files.space, files.recipe, study.earlier)
         self._active: dict[int, float] = {}  # trial -> clock up to which its time is counted
@@ -150,6 +154,7 @@ class Conductor:
         if record is None:
             return None
         self._active[record.number] = self._clock()
+        self._course.note("given", record.number)
         taken = (record.exploits[-1].source, record.exploits[-1].epoch) if record.exploits else None
         return Assignment(record.number, record.values, record.anchors, record.epochs, taken)
 
@@ -180,6 +185,7 @@ class Conductor:
             return True
         self._count(number)
         record = self._study.started(number)
+        self._course.note("start", number)
         mirror_trial(self._tracker, record)
         self._watcher.started(record)
         if fingerprint != record.fingerprint:
@@ -187,13 +193,22 @@ class Conductor:
             return True
         return self._stop_for_ending(number, record.epochs)
 
-    def note(self, number: int, text: str) -> bool:
-        """Note what a worker is busy with; return whether the trial must stop."""
+    def note(self, number: int, text: str, making: tuple[str, int, int] | None = None) -> bool:
+        """Note what a worker is busy with; return whether the trial must stop.
+
+        Args:
+            number: the trial.
+            text: for people.
+            making: what trials share that it makes, how much of it is done, and how much there is; None for others.
+        """
+        if making is not None:
+            self._course.note("making", number, *making)
         self._watcher.note(number, text)
         return self._stop_for_ending(number, self.records[number].epochs)
 
     def data(self, number: int, fingerprint: str) -> bool:
         """Note what data set a worker has read; return whether the trial must stop because it is not the sweep's."""
+        self._course.note("prepared", number)
         noted = self._study.notes.get("data_fingerprint")
         if noted is None:
             self._study.note("data_fingerprint", fingerprint)
@@ -277,7 +292,7 @@ class Conductor:
     def end(self, number: int, state: State, reason: str, *, epoch: int | None = None) -> None:
         """Write how a trial ended; a second end changes nothing."""
         self._count(number)
-        self._active.pop(number, None)
+        self._let_go(number)
         record = self.records[number]
         if record.state not in OPEN:
             return
@@ -311,7 +326,7 @@ class Conductor:
     def closed(self, number: int) -> None:
         """Note that a worker has let go of a trial, whatever the reason."""
         self._count(number)
-        self._active.pop(number, None)
+        self._let_go(number)
         if self.records[number].state == "running" and self.ending is None:
             self.end(number, "failed", "the worker ended without a result")
 
@@ -323,6 +338,10 @@ class Conductor:
         if self.ending is not None and self.ending.kind == "failed":
             self.ending = None
         return failed
+
+    def _let_go(self, number: int) -> None:
+        if self._active.pop(number, None) is not None:
+            self._course.note("left", number)
 
     def interrupt(self, reason: str) -> None:
         """Start no more trials and end the running ones at their next report; all of it can go on later."""
@@ -352,7 +371,7 @@ class Conductor:
 
     def _pause(self, number: int) -> None:
         self._count(number)
-        self._active.pop(number, None)
+        self._let_go(number)
         self._watcher.ended(self._study.pause(number))
 
     def _value(self, metrics: Mapping[str, float]) -> float:

@@ -14,12 +14,16 @@ from rich.console import Console
 from ikd.config import Recipe, Runner, SearchSpace, SweepFiles, load_runner, load_sweep
 from ikd.data import said_of_data
 from ikd.errors import BadInput, IkdError, JobError
-from ikd.home import home
+from ikd.home import at_home, home
 from ikd.logs import Log
-from ikd.progress import Loudness, loudness, progress_console, wide_console
+from ikd.progress import Loudness, loudness, progress_console, wide_console, working
 from ikd.signals import ENDING
 from ikd.sweep.conductor import FORCED, Conductor
 from ikd.sweep.extend import as_it_began, budgeted, warm_up
+from ikd.sweep.forecast.clock import TimeLeft
+from ikd.sweep.forecast.course import FILE, Course
+from ikd.sweep.forecast.kept import keep, largest_checkpoint
+from ikd.sweep.forecast.wants import look_up, sampled_recipes
 from ikd.sweep.hopeless import without_result
 from ikd.sweep.mirror import mirror_all
 from ikd.sweep.preflight import check_start
@@ -35,7 +39,7 @@ from ikd.sweep.study.database import open_study
 from ikd.sweep.study.folder import COMPLETE, SweepFolder, driving, has_trials, sweep_folder, write_files
 from ikd.sweep.study.postgres import held
 from ikd.sweep.study.study import StudyLost, SweepStudy
-from ikd.sweep.training import OWN
+from ikd.sweep.training import OWN, training_of
 from ikd.sweep.tune.environment import prepare_environment
 from ikd.sweep.tune.worker import Job
 from ikd.sweep.view.live import SweepView
@@ -158,7 +162,9 @@ def run_sweep(  # noqa: PLR0913 - one keyword for each option of `ikd sweep`
     files, left_out = as_it_began(files, folder)
     if left_out:
         console.print(left_out, highlight=False, markup=False, soft_wrap=True)
-    if said := check_start(training, files, folder, begun=has_trials(folder)):
+    with working("looking at what every trial needs"):
+        said = check_start(training, files, folder, begun=has_trials(folder))
+    if said:
         console.print(said, highlight=False, markup=False, soft_wrap=True)
     try:
         with driving(folder), held(files.runner.study, folder.name):
@@ -195,13 +201,24 @@ class _Drive:
             files.space,
             files.recipe,
             records=lambda: study.records,
-            slots=lambda: self._conductor.slots,
+            left=lambda: self._left(),
             log=Log(folder.log),
         )
         announce(self._tracker, self._files, self._folder, self._study)
         self._store = open_store(files.runner.storage, folder.path)
         tidy = tidied(files.space, files.runner.keep_top, self._remove)
-        self._conductor = Conductor(files, study=study, watcher=self._view, tracker=tracker, tidy=tidy)
+        self._course = Course(folder.path / FILE)
+        self._left = TimeLeft(
+            files,
+            folder,
+            self._course,
+            records=lambda: study.records,
+            slots=lambda: self._conductor.slots,
+            wall_seconds=lambda: self._conductor.wall_seconds,
+        )
+        self._conductor = Conductor(
+            files, study=study, watcher=self._view, tracker=tracker, tidy=tidy, course=self._course
+        )
         self._interrupts = Interrupts(self._conductor.interrupt)
 
     def _remove(self, number: int) -> None:
@@ -217,7 +234,11 @@ class _Drive:
             self._view.say(f"trying again: trials {again}" if again else "--retry-failed: no trial has failed")
         mirror_all(self._tracker, self._study.records)
         if self._conductor.has_work():
+            self._look_up(training)
+            self._course.note("begin")
             self._work(training)
+            self._course.note("over")
+            self._keep_costs()
         result = self._result()
         self._show(result)
         self._hand_over(result)
@@ -225,9 +246,30 @@ class _Drive:
             raise JobError(self._conductor.fault)
         return result
 
+    def _look_up(self, training: str) -> None:
+        """Note what of all that trials share is there."""
+        space, recipe = self._files.space, self._files.recipe
+        if any(event.what == "shared" for event in self._course.events):
+            return  # an earlier start has
+        anchors = [one.recipe for one in anchor_proposals(space, recipe)]
+        with at_home(self._folder.home):
+            look_up(self._course, [*anchors, *sampled_recipes(space, recipe)], training_of(training))
+
+    def _keep_costs(self) -> None:
+        """Keep what this start has shown of the machine; trials that ran elsewhere show nothing of it."""
+        if self._files.runner.ray.address != "local":
+            return
+        sizes = {one.number: largest_checkpoint(one.directory) for one in self._study.records}
+        with at_home(self._folder.home):
+            keep(
+                self._left.outlook().rows(f"sweep {self._folder.name}", {n: size for n, size in sizes.items() if size})
+            )
+
     def _work(self, training: str) -> None:
+        self._view.say(self._headline())
         for line in said_of_data(self._files.recipe) if training == OWN else ():
             self._view.say(line)
+        self._view.waiting("starting Ray, and what trains in its processes")
         prepare_environment(self._files.runner.ray.address)
         from ikd.sweep.tune.execution import execute  # Ray is loaded only when something runs
 
@@ -256,8 +298,8 @@ class _Drive:
                 conductor.interrupt("ikd stop: ending the sweep")
             interrupts.beat()
             conductor.heartbeat()
+            self._view.beat()
 
-        self._view.say(self._headline())
         with self._view:
             try:
                 execute(conductor, job, files.runner, beat=beat, guard=listening(interrupts))
@@ -352,6 +394,7 @@ def announce(tracker: Tracker, files: SweepFiles, folder: SweepFolder, study: Sw
     """Tell a tracker about the sweep as a whole."""
     tags = {**environment_tags(), "recipe": files.recipe.as_dict(), "recipe_name": files.recipe.name}
     tags |= {"directory": str(folder.path), "metric": files.space.objective.metric}
+    tags |= {"trials": str(files.space.budget.trials)}  # no parameter, whose first value stays: a sweep may be extended
     if (data := study.notes.get("data_fingerprint")) is not None:
         tags["data_fingerprint"] = data
     if study.records:
@@ -360,11 +403,7 @@ def announce(tracker: Tracker, files: SweepFiles, folder: SweepFolder, study: Sw
         best = next(iter(ranked(study.records, mode)), None)
         if best is not None and (found := gain(best, study.records, mode)) is not None:
             tags["gain"] = f"{percent(found[0], sign=True)} {files.space.objective.metric} x100 against {found[1]}"
-    params: dict[str, object] = {
-        "trials": files.space.budget.trials,
-        "epochs": files.recipe.total_epochs,
-        "seed": files.space.seed,
-    }
+    params: dict[str, object] = {"epochs": files.recipe.total_epochs, "seed": files.space.seed}
     params |= {f"space.{name}": _domain_text(files.space, name) for name in files.space.parameters}
     tracker.start_sweep(folder.name, tags=tags, params=params)
 

@@ -1,91 +1,47 @@
-"""What an epoch costs: from earlier sweeps, or from one that is trained for it."""
+"""What an epoch costs, measured for a forecast where no sweep has shown it."""
 
 from __future__ import annotations
 
-import tempfile
-import time
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
-from ikd.config import Recipe, SweepFiles
-from ikd.errors import BadInput
-from ikd.home import at_home
-from ikd.sweep.status import sweep_status
-from ikd.sweep.study.folder import SweepFolder, sweep_names
-from ikd.sweep.training import OWN, Training, training_of
-from ikd.trial import EpochReport, StopTrial, TrialOptions
+from ikd.config import SweepFiles
+from ikd.sweep.forecast.epochs import features_of, features_of_teacher
+from ikd.sweep.forecast.kept import epoch_row, keep
+from ikd.sweep.forecast.wants import wants
+from ikd.sweep.training import Training
+from ikd.trial import Timed
 
-SEARCHED_SWEEPS = 20
-"""How many of the latest sweeps are looked through."""
+SOURCE = "a measurement of one epoch"
 
 
-@dataclass(frozen=True)
-class Measured:
-    """What a training costs.
+def measure_now(files: SweepFiles, training: Training, say: Callable[[str], None]) -> None:
+    """Measure what the base recipe's epochs and shared things take here, and keep each for forecasts as it is known.
 
-    Attributes:
-        seconds: of one epoch, validation included, mean.
-        checkpoint_bytes: of the largest checkpoint of a trial.
-        source: where it was measured, for people.
-    """
-
-    seconds: float
-    checkpoint_bytes: int
-    source: str
-
-
-def measured_before(files: SweepFiles, folder: SweepFolder) -> Measured | None:
-    """Look in the latest sweeps for trials with the same student, data, image size and batch."""
-    home = folder.home
-    wanted = _cost_key(files.recipe)
-    for name in sweep_names(home=home)[:SEARCHED_SWEEPS]:
-        try:
-            status = sweep_status(name, home=home)
-        except BadInput:
-            continue  # another sweep's folder is broken; no concern of this one
-        trials = [trial for trial in status.trials if trial.epochs]
-        if _cost_key(status.files.recipe) == wanted and trials:
-            seconds = sum(trial.seconds for trial in trials) / sum(trial.epochs for trial in trials)
-            return Measured(seconds, max(largest_checkpoint(trial.directory) for trial in trials), f"sweep {name}")
-    return None
-
-
-def measured_now(files: SweepFiles, home: Path, training: str = OWN) -> Measured:
-    """Train one epoch of the base recipe in a folder that goes again.
+    Args:
+        files: of the sweep.
+        training: what trains.
+        say: told what is measured next.
 
     Raises:
         BadInput: the recipe does not fit its data or detectors.
     """
-    module = training_of(training)
-    with at_home(home), tempfile.TemporaryDirectory(prefix="ikd-measure-") as scratch:
-        return _one_epoch(module, files, module.prepare(files.recipe), Path(scratch) / "trial")
+    for one in training.timed(files.recipe, max(1, int(files.runner.trial.cpus)), say):
+        keep(_rows(files, one))
 
 
-def _one_epoch(training: Training, files: SweepFiles, prepared: Any, directory: Path) -> Measured:
-    def after_one(report: EpochReport) -> None:
-        raise StopTrial
-
-    objective = (files.space.objective.metric, files.space.objective.mode)
-    began = time.monotonic()
-    training.run_trial(
-        files.recipe,
-        after_one,
-        directory=directory,
-        objective=objective,
-        threads=max(1, int(files.runner.trial.cpus)),
-        prepared=prepared,
-        options=TrialOptions(),
-    )
-    took = (time.monotonic() - began) / files.recipe.schedule.val_interval
-    return Measured(took, largest_checkpoint(directory), "a trial of one epoch, just now")
-
-
-def _cost_key(recipe: Recipe) -> tuple[Any, ...]:
-    content = recipe.effective()
-    return content["data"], content["student"], content["input"], content["schedule"]["batch_size"]
-
-
-def largest_checkpoint(directory: Path) -> int:
-    """Return the bytes of the largest checkpoint in a trial's folder."""
-    return max((file.stat().st_size for file in directory.glob("*.pth")), default=0)
+def _rows(files: SweepFiles, one: Timed) -> list[dict[str, Any]]:
+    recipe = files.recipe
+    if one.kind in ("alone", "taught"):
+        plan = (recipe if one.kind == "taught" else recipe.student_alone()).stages[0]
+        size = one.checkpoint_bytes
+        return [epoch_row(features_of(plan, 1), one.seconds, source=SOURCE, checkpoint_bytes=size)]
+    teacher = recipe.teachers.available[one.teacher]
+    rows = [
+        {"unit": want.item, "seconds": one.seconds}
+        for want in wants(recipe)
+        if (want.kind, want.teacher) == (one.kind, one.teacher)
+    ]
+    if one.kind == "teacher":
+        rows.append(epoch_row(features_of_teacher(recipe, teacher), one.seconds, source=SOURCE))
+    return rows

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,20 +16,24 @@ from ikd.config import DRAWN, Recipe, Runner, SearchSpace, SweepFiles
 from ikd.data import said_of_data, training_annotations
 from ikd.errors import BadInput
 from ikd.home import at_home
-from ikd.sweep.driver import resolve, storage_of
+from ikd.sweep.driver import resolve
 from ikd.sweep.extend import as_it_began, budgeted
-from ikd.sweep.measure import Measured, measured_before, measured_now
+from ikd.sweep.forecast.course import FILE, Course, read_course
+from ikd.sweep.forecast.kept import read_kept
+from ikd.sweep.forecast.left import Forecast, Outlook, Situation
+from ikd.sweep.forecast.wants import look_up, sampled_recipes, wants
+from ikd.sweep.measure import measure_now
 from ikd.sweep.preflight import check_start
 from ikd.sweep.proposals.anchors import anchor_proposals
 from ikd.sweep.proposals.search import propose
 from ikd.sweep.records.text import duration, readable
 from ikd.sweep.records.trials import TrialRecord
-from ikd.sweep.schedulers.judges import build_judge, expected_epochs
 from ikd.sweep.storage.keeping import most_checkpoints
-from ikd.sweep.stores import Stores, forecast
+from ikd.sweep.stores import Stores, stores_of
 from ikd.sweep.study.database import open_study
 from ikd.sweep.study.folder import has_trials
-from ikd.sweep.training import OWN
+from ikd.sweep.training import OWN, training_of
+from ikd.trial import OPEN, Shared
 
 NUM_SAMPLES = 5
 ALL_WELL = "would find data, detectors, teachers, what trials ask of the machine, storage and tracker as they must be"
@@ -49,9 +52,12 @@ class DryRun:
         anchors: number of anchor trials.
         size: number of trials that try everything, repeats and anchors included; infinite with a continuous range.
         trials: number of trials, limited by budget and space.
-        epochs_bound: epochs when nothing is stopped.
-        epochs_expected: epochs when early stopping keeps its share at every rung.
-        measured: cost of an epoch, None when no earlier trial tells.
+        ended: trials of a sweep that exists which have ended; None where there is none of this name.
+        left: what is expected of what is left.
+        bound: what is left when nothing is stopped.
+        shared: what trials share, with what of it is there.
+        source: where epochs were measured, for people; empty where they were not.
+        checkpoint_bytes: of the largest checkpoint of a trial; None where it was not measured.
         checkpoints: how many there are at any time, at most.
         stores: perturbations that are made for it, at most.
         levels: what is said of the levels that the base recipe distils; empty where nothing is, or the data are not
@@ -68,18 +74,17 @@ class DryRun:
     anchors: int
     size: float
     trials: int
-    epochs_bound: int
-    epochs_expected: float
-    measured: Measured | None
+    ended: int | None
+    left: Forecast
+    bound: Forecast
+    shared: tuple[Shared, ...]
+    source: str
+    checkpoint_bytes: int | None
     checkpoints: int
     stores: Stores
     levels: str = ""
     said: str = ""
     data: tuple[str, ...] = ()
-
-    def seconds(self, epochs: float) -> float | None:
-        """Return the time for a number of epochs, None when not measured."""
-        return None if self.measured is None else epochs * self.measured.seconds / self.files.runner.concurrency
 
     def render(self) -> RenderableType:
         """Return the plan for a rich console."""
@@ -92,17 +97,17 @@ class DryRun:
         return Group(table, some, _samples_table(self.samples, self.files.space))
 
     def _lines(self) -> list[tuple[str, str]]:
-        epochs = self.files.recipe.total_epochs
-        early = {"asha": " with ASHA", "hyperband": " with HyperBand", "median": " before the median rule stops any"}
-        stopping = early.get(self.files.space.scheduler.kind, ", nothing is stopped early")
+        if self.ended is not None and not self.left.trials:
+            return [("sweep", f"{self.name}, in {self.directory}"), ("", "complete, nothing to do")]
+        where = "would lie in" if self.ended is None else "in"
         return [
-            ("sweep", f"{self.name}, would lie in {self.directory}"),
+            ("sweep", f"{self.name}, {where} {self.directory}"),
             ("distinct configurations", self._distinct()),
             ("trials", f"{self.trials}, {self.anchors} of them anchors; {self.files.runner.concurrency} at a time"),
-            (
-                "epochs",
-                f"at most {self.epochs_bound} ({epochs} a trial), about {self.epochs_expected:.0f}{stopping}",
-            ),
+            *([("so far", self._so_far())] if self.ended is not None else []),
+            ("epochs", self._epochs()),
+            *([("once before", self._once())] if self._missing or self.shared else []),
+            ("start-up", self._start_up()),
             ("time", self._time()),
             ("disk", self._disk()),
             *self.stores.lines(),
@@ -110,6 +115,48 @@ class DryRun:
             *([("a start", self.said)] if self.said else []),
             *(("data" if not number else "", line.removeprefix("data: ")) for number, line in enumerate(self.data)),
         ]
+
+    def _so_far(self) -> str:
+        return f"{self.ended} ended; {self.left.trials} to run; about {self.left.epochs:.0f} epochs"
+
+    def _epochs(self) -> str:
+        early = {"asha": " with ASHA", "hyperband": " with HyperBand", "median": " with the median rule"}
+        stopping = early.get(self.files.space.scheduler.kind, ", nothing is stopped early")
+        each = f"at most {self.epochs_bound} ({self.files.recipe.total_epochs} a trial)"
+        return f"{each}, about {self.epochs_expected:.0f}{stopping}"
+
+    @property
+    def epochs_bound(self) -> int:
+        """Epochs that are still to be trained when nothing is stopped."""
+        return self.left.epochs_bound
+
+    @property
+    def epochs_expected(self) -> float:
+        """Epochs that are still to be trained when early stopping does as expected."""
+        return self.left.epochs
+
+    @property
+    def _missing(self) -> list[Shared]:
+        return [one for one in self.shared if not one.made]
+
+    def _once(self) -> str:
+        """Write what is made once, before or beside the trials: each with what of it is there."""
+        parts = [_shared_text(one) for one in self.shared if one.kind != "rehearsal"]
+        tried = [one for one in self.shared if one.kind == "rehearsal"]
+        if tried:
+            parts.append(f"{len(tried)} rehearsals on two images (cached: {sum(one.made for one in tried)})")
+        took = sum(self.left.shared.values())
+        took += self.left.parts["rehearsal"] * sum(not one.made for one in tried)
+        return ", ".join(parts) + (f"; about {duration(took)}" if took >= 1 and self._timed else "")
+
+    @property
+    def _timed(self) -> bool:
+        return self.left.seconds is not None
+
+    def _start_up(self) -> str:
+        parts = self.left.parts
+        new, warm = parts["cold"] + parts["first"], parts["warm"] + parts["next"]
+        return f"Ray {duration(parts['ray'])}, a first trial {duration(new)}, a later one {duration(warm)}"
 
     def _distinct(self) -> str:
         if math.isinf(self.configurations):
@@ -122,16 +169,32 @@ class DryRun:
         return f"{text}; {'all of them' if self.trials >= self.size else part}"
 
     def _time(self) -> str:
-        expected, bound = self.seconds(self.epochs_expected), self.seconds(self.epochs_bound)
-        if self.measured is None or expected is None or bound is None:
-            return "not measured yet: no earlier sweep has trained this student on this data; --measure trains an epoch"
-        text = f"about {duration(expected)}, at most {duration(bound)} ({self.measured.seconds:.1f} s an epoch in "
-        text += f"{self.measured.source})"
+        expected, bound = self.seconds, self.seconds_bound
+        if expected is None or bound is None or self.left.epoch_seconds is None:
+            return "not measured yet: nobody here has trained this student on this data; --measure trains an epoch"
+        text = f"about {duration(expected)}, at most {duration(bound)} ({self.left.epoch_seconds:.1f} s an epoch in "
+        text += f"{self.source})" if self.source else "this sweep)"
         gpus = self.files.runner.trial.gpus
         if gpus:
-            text += f"; {self.epochs_expected * self.measured.seconds * gpus / 3600:.1f} GPU-hours"
+            text += f"; {self.left.epochs * self.left.epoch_seconds * gpus / 3600:.1f} GPU-hours"
         hours = self.files.space.budget.wall_hours
         return text + (f"; ends after {hours:g} h by budget.wall_hours" if hours else "")
+
+    @property
+    def seconds(self) -> float | None:
+        """Seconds that it will take from the command on, None when not measured."""
+        return self._with_rehearsals(self.left.seconds)
+
+    @property
+    def seconds_bound(self) -> float | None:
+        """Seconds when nothing is stopped, None when not measured."""
+        return self._with_rehearsals(self.bound.seconds)
+
+    def _with_rehearsals(self, seconds: float | None) -> float | None:
+        if seconds is None or self.ended is not None:
+            return seconds
+        tried = sum(one.kind == "rehearsal" and not one.made for one in self.shared)
+        return seconds + self.left.parts["rehearsal"] * tried
 
     def _disk(self) -> str:
         keep = self.files.runner.keep_top
@@ -144,10 +207,26 @@ class DryRun:
     @property
     def disk_bytes(self) -> int | None:
         """Bytes of all checkpoints at most, None when their size is not measured."""
-        return None if self.measured is None else self.checkpoints * self.measured.checkpoint_bytes
+        return None if self.checkpoint_bytes is None else self.checkpoints * self.checkpoint_bytes
 
 
-def dry_run(  # noqa: PLR0913 - one keyword for each option of `ikd sweep --dry-run`
+UNKNOWN = 1
+"""How much there is to make of a thing before the data is there; nothing of it is."""
+
+
+def _shared_text(one: Shared) -> str:
+    """Write something shared: `teacher big, 4 epochs (cached: no)`, `boxes of r101, 192 images (cached: yes)`."""
+    if one.total == UNKNOWN:
+        return f"{'teacher' if one.kind == 'teacher' else f'{one.kind} of'} {one.teacher}, once the data is there"
+    images = one.total // 2 if one.kind == "perturbations" else one.total
+    there = min(one.done, images)
+    cached = "yes" if one.made else str(there) if there else "no"
+    what = f"teacher {one.teacher}, {one.total} epochs" if one.kind == "teacher" else ""
+    named = "perturbations of" if one.kind == "perturbations" else "boxes of"
+    return f"{what or f'{named} {one.teacher}, {images} images'} (cached: {cached})"
+
+
+def dry_run(  # noqa: PLR0913 - one keyword for each option of `ikd sweep`
     space: SearchSpace | str | Path,
     *,
     recipe: Recipe | None = None,
@@ -157,6 +236,8 @@ def dry_run(  # noqa: PLR0913 - one keyword for each option of `ikd sweep --dry-
     trials: str | None = None,
     measure: bool = False,
     check: bool = False,
+    progress: Callable[[str], None] = lambda text: None,
+    training: str = OWN,
 ) -> DryRun:
     """Plan a sweep: how much there is to try, five samples, epochs, time and disk. Starts nothing.
 
@@ -167,10 +248,13 @@ def dry_run(  # noqa: PLR0913 - one keyword for each option of `ikd sweep --dry-
         name: as of `run_sweep`.
         values: as of `run_sweep`.
         trials: as of `run_sweep`.
-        measure: train one epoch of the base recipe here and now, for the forecast; what trials share is made and kept
-            for them. Without it the forecast rests on earlier sweeps, and nothing is written.
+        measure: measure here and now what the forecast needs: an epoch of the student, one of each teacher that is not
+            there yet, and a few images of what is made with it. Kept for later forecasts; nothing else is written, and
+            without it nothing at all.
         check: refuse first what a start would refuse, by the same function, as `ikd sweep --dry-run` does. Data,
             detectors and tracker must then be there.
+        progress: told what is being measured.
+        training: module that trains, see `run_sweep`.
 
     Raises:
         BadInput: as `run_sweep` does.
@@ -178,22 +262,29 @@ def dry_run(  # noqa: PLR0913 - one keyword for each option of `ikd sweep --dry-
     files, folder = resolve(space, recipe=recipe, runner=runner, name=name, values=values)
     files, _ = as_it_began(files, folder)
     if check:
-        said = check_start(OWN, files, folder, begun=has_trials(folder), keep=False)
+        said = check_start(training, files, folder, begun=has_trials(folder), keep=False)
+    study = open_study(folder, files) if folder.exists else None
     if trials is not None:
-        study = open_study(folder, files) if folder.exists else None
         files = SweepFiles(budgeted(files.space, study, trials), files.recipe, files.runner)
     anchors = anchor_proposals(files.space, files.recipe)
     configurations = files.space.num_configurations(files.recipe)
     grid = files.space.sampler.grid
     size = configurations * (grid.repeats if grid else 1) + sum(not anchor.in_space for anchor in anchors)
     number = int(min(files.space.budget.trials, size))
-    fixed = sum(anchor.recipe.total_epochs for anchor in anchors)
-    bound = fixed + (number - len(anchors)) * files.recipe.total_epochs
-    expected = fixed + _expected_epochs(files, range(len(anchors), number))
-    limit = files.space.budget.epochs
-    measured = measured_now(files, storage_of(files.runner)) if measure else measured_before(files, folder)
+    records = list(study.records) if study is not None else []
+    drawn = sampled_recipes(files.space, files.recipe)
     with at_home(folder.home):
-        stores = forecast(files.space, files.recipe, files.runner, [one.recipe for one in anchors], number)
+        if measure:
+            measure_now(files, training_of(training), progress)
+        kept = read_kept()
+        stores = stores_of(files.space, files.recipe, [one.recipe for one in anchors], number)
+        course = Course()
+        course.events += read_course(folder.path / FILE)
+        shared = _shared([*(one.recipe for one in anchors), *drawn], course, training)
+    there = Situation(
+        files, records, course.events, slots=files.runner.concurrency, trials=number, now=None, sampled=drawn, kept=kept
+    )
+    outlook = Outlook(there)
     return DryRun(
         name=folder.name,
         directory=folder.path,
@@ -203,9 +294,12 @@ def dry_run(  # noqa: PLR0913 - one keyword for each option of `ikd sweep --dry-
         anchors=len(anchors),
         size=size,
         trials=number,
-        epochs_bound=min(bound, limit) if limit else bound,
-        epochs_expected=min(expected, limit) if limit else expected,
-        measured=measured,
+        ended=None if study is None else sum(record.state not in OPEN for record in records),
+        left=outlook.forecast(),
+        bound=outlook.forecast(stopping=False),
+        shared=shared,
+        source="" if outlook.seen else kept.sources.get(outlook.student, ""),
+        checkpoint_bytes=kept.checkpoint_bytes.get(outlook.student),
         checkpoints=most_checkpoints(
             files.space,
             files.recipe,
@@ -244,11 +338,13 @@ def _levels(recipe: Recipe) -> str:
         return ""
 
 
-def _expected_epochs(files: SweepFiles, numbers: Sequence[int]) -> float:
-    """Return the epochs of sampled trials when early stopping lets its share go on; all sequences are as likely."""
-    judge, sequences = build_judge(files.space, files.recipe), files.space.stage_ends(files.recipe)
-    pairs = itertools.product(numbers, sequences)
-    return sum(expected_epochs(judge, number, ends) for number, ends in pairs) / len(sequences)
+def _shared(recipes: Sequence[Recipe], course: Course, training: str) -> tuple[Shared, ...]:
+    """Return what these recipes share and what of it is there, noted in the course too; nothing is drawn for it."""
+    if not all(training_annotations(recipe).is_file() for recipe in recipes):
+        every = [want for recipe in recipes for want in wants(recipe)]
+        return tuple({(one.kind, one.teacher): Shared(one.kind, one.teacher, 0, UNKNOWN) for one in every}.values())
+    found = look_up(course, recipes, training_of(training))
+    return tuple({(one.kind, one.teacher): one for one in found}.values())
 
 
 def _samples(files: SweepFiles) -> list[Mapping[str, Any]]:

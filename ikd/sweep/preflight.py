@@ -15,13 +15,13 @@ from ikd.data import places_of
 from ikd.errors import BadInput, ConfigError, first_line
 from ikd.home import at_home, store_bound
 from ikd.plugins import plugins
-from ikd.progress import show_progress
-from ikd.sweep.measure import measured_before
+from ikd.sweep.forecast.epochs import features_of
+from ikd.sweep.forecast.kept import read_kept
 from ikd.sweep.proposals.anchors import anchor_proposals
 from ikd.sweep.records.text import readable
 from ikd.sweep.storage.keeping import most_checkpoints
 from ikd.sweep.storage.objects import any_below, is_address, open_address, shown
-from ikd.sweep.stores import forecast
+from ikd.sweep.stores import stores_of
 from ikd.sweep.study.folder import SweepFolder
 from ikd.sweep.study.postgres import check_reachable
 from ikd.sweep.training import training_of
@@ -110,8 +110,7 @@ def check_training(training: str, files: SweepFiles, home: Path) -> None:
     for who, recipe in _to_check(files.space, files.recipe):
         distinct.setdefault(recipe.fingerprint(), (who, recipe))
     with at_home(home):
-        for done, (who, recipe) in enumerate(distinct.values()):
-            show_progress("checking that data, detectors and losses go together", done, len(distinct))
+        for who, recipe in distinct.values():
             try:
                 training_of(training).check(recipe)
             except BadInput as error:
@@ -231,21 +230,20 @@ def _disk_faults(files: SweepFiles, folder: SweepFolder) -> Iterable[str]:
     anchors = anchor_proposals(files.space, files.recipe)
     place = _nearest(folder.path)
     free = shutil.disk_usage(place).free
-    stores = forecast(
-        files.space, files.recipe, files.runner, [one.recipe for one in anchors], files.space.budget.trials
-    )
+    stores = stores_of(files.space, files.recipe, [one.recipe for one in anchors], files.space.budget.trials)
     made = sum(file.stat().st_size for file in (folder.home / "cache" / "perturbations").glob("*/*") if file.is_file())
     if stores.bytes is not None and (needed := min(stores.bytes, store_bound()) - made) > free:
         yield (
             f"attack: its perturbations take up to {needed / 1e9:.1f} GB more, but {free / 1e9:.1f} GB are free under "
             f"{place}; make room, lower $IKD_STORE_GB, or set attack.store: online"
         )
-    measured = None if is_address(files.runner.storage) else measured_before(files, folder)
-    if measured is None:
+    student = features_of(files.recipe.stages[0], 1)["student"]
+    checkpoint = None if is_address(files.runner.storage) else read_kept().checkpoint_bytes.get(student)
+    if checkpoint is None:
         return
     keep, slots = files.runner.keep_top, files.runner.concurrency
     count = most_checkpoints(files.space, files.recipe, keep_top=keep, slots=slots, anchors=len(anchors))
-    if (needed := count * measured.checkpoint_bytes) > free:
+    if (needed := count * checkpoint) > free:
         yield (
             f"runner: keep_top: {count} checkpoints take up to {needed / 1e6:,.0f} MB, but {free / 1e6:,.0f} MB are "
             f"free under {place}; make room, keep fewer than {keep}, or take another storage"

@@ -12,13 +12,13 @@ from rich.text import Text
 
 from ikd.config import SweepFiles
 from ikd.errors import BadInput
+from ikd.sweep.forecast.course import FILE, Course
 from ikd.sweep.records.ledger import ledger
 from ikd.sweep.records.text import duration
 from ikd.sweep.records.trials import TrialRecord, ranked
 from ikd.sweep.storage.store import open_store
 from ikd.sweep.study.database import open_study
 from ikd.sweep.study.folder import COMPLETE, driver_of, existing_folder, is_driven, read_files, sweep_names
-from ikd.sweep.view.live import seconds_left
 from ikd.sweep.view.ranking import ranking, state_of
 from ikd.trial import OPEN, TrialFolder
 
@@ -39,6 +39,7 @@ class SweepStatus:
         wall_seconds: time spent by the clock, over all starts.
         trials: by number.
         complete: what its budget asks for is done.
+        left: the time left, for people; empty while no driver runs.
     """
 
     name: str
@@ -49,6 +50,7 @@ class SweepStatus:
     wall_seconds: float
     trials: tuple[TrialRecord, ...]
     complete: bool = False
+    left: str = ""
 
     @property
     def state(self) -> SweepState:
@@ -93,10 +95,7 @@ class SweepStatus:
         counts = Counter(state_of(trial) for trial in self.trials)
         parts = ", ".join(f"{count} {state}" for state, count in counts.items())
         who = f"run by {self.driver}" if self.running else "no driver is running; the same ikd sweep command goes on"
-        left = seconds_left(
-            self.trials, self.files.space, self.files.recipe.total_epochs, self.files.runner.concurrency
-        )
-        rest = f", about {duration(left)} left" if left and self.running else ""
+        rest = f", {self.left}" if self.running else ""
         who = self.state if self.state in ("complete", "failed") else who
         lines = f"{self.name}: {self.progress} trials ended ({parts or 'none started'}), "
         lines += f"{duration(self.wall_seconds)} spent{rest}; {who}\n{self.directory}"
@@ -119,11 +118,17 @@ def sweep_status(name: str, *, home: Path | None = None) -> SweepStatus:
     folder = existing_folder(name, home)
     files = read_files(folder)
     study = open_study(folder, files)
-    running, notes = is_driven(folder), study.notes
+    running, notes, left = is_driven(folder), study.notes, ""
     # A killed driver has told nobody: what it left as running goes on with the next start, as what it saved does.
     trials = [replace(one, state="waiting") if one.state == "running" and not running else one for one in study.records]
     ended = sum(trial.state not in OPEN for trial in trials)
     done = ended >= files.space.budget.trials or notes.get(COMPLETE) == len(trials)
+    if running:
+        from ikd.sweep.forecast.clock import TimeLeft  # looks at the data, which a status of what is over need not
+
+        course, slots = Course(folder.path / FILE), files.runner.concurrency
+        wall = float(notes.get("wall_seconds", 0.0))
+        left = TimeLeft(files, folder, course, records=lambda: trials, slots=lambda: slots, wall_seconds=lambda: wall)()
     return SweepStatus(
         name,
         folder.path,
@@ -133,6 +138,7 @@ def sweep_status(name: str, *, home: Path | None = None) -> SweepStatus:
         float(notes.get("wall_seconds", 0.0)),
         tuple(trials),
         complete=done and ended == len(trials),
+        left=left,
     )
 
 

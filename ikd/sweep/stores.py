@@ -1,27 +1,17 @@
-"""How many perturbation stores a sweep makes at most, how long that takes, and how much space they need."""
+"""How many perturbation stores a sweep makes at most, and how much space they need."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from ikd.config import Recipe, Runner, SearchSpace
+from ikd.config import Recipe, SearchSpace
 from ikd.data import Perturbed, perturbed, training_annotations
-from ikd.errors import ConfigError, DataError
-from ikd.home import BOUND, cache, store_bound
-from ikd.sweep.records.text import duration
-
-FEEDS = ("attack.", "input.", "data.", "teachers.", "adversarial.enabled")
-"""What decides which perturbations a trial reads."""
-COUNTED = 2000
-"""Settings of those fields that are tried one by one, at most."""
-ASSUMED = {True: 15.0, False: 1.0}
-"""Megapixels a second that a step of the attack goes through on a GPU, and on the cores of one trial without one."""
+from ikd.errors import DataError
+from ikd.home import BOUND, store_bound
+from ikd.sweep.forecast.wants import FEEDS, likely, settings
 
 
 @dataclass(frozen=True)
@@ -31,15 +21,11 @@ class Stores:
     Attributes:
         count: of stores, at most.
         bytes: of all of them; None where the data is not there to be measured.
-        seconds: to make all of them; None likewise.
-        rate: what `seconds` rests on, for people.
         online: trials may craft their copies while training, which takes no space.
     """
 
     count: int
     bytes: int | None
-    seconds: float | None
-    rate: str
     online: bool
 
     def lines(self) -> list[tuple[str, str]]:
@@ -52,33 +38,30 @@ class Stores:
 
     def _text(self) -> str:
         text = f"at most {self.count} store{'s' if self.count > 1 else ''}"
-        if self.bytes is None or self.seconds is None:
-            return f"{text}; size and time are not known before the data is there"
-        text += f", {_size(self.bytes)} and about {duration(self.seconds)} in all ({self.rate})"
+        if self.bytes is None:
+            return f"{text}; their size is not known before the data is there"
+        text += f", {_size(self.bytes)} in all"
         bound = store_bound()
         if self.bytes > bound:
             text += f"; kept within {_size(bound)} ({BOUND}): those not used for longest go, and are made again on need"
         return text
 
 
-def forecast(space: SearchSpace, recipe: Recipe, runner: Runner, anchors: Iterable[Recipe], trials: int) -> Stores:
+def stores_of(space: SearchSpace, recipe: Recipe, anchors: Iterable[Recipe], trials: int) -> Stores:
     """Return the stores of a sweep, at most.
 
     Args:
         space: resolved, of the sweep.
         recipe: the base.
-        runner: says whether trials have a GPU.
         anchors: recipes of the fixed trials.
         trials: how many trials there are, at most.
     """
-    settings = _recipes(space, recipe)
-    recipes = [*anchors, *(_likely(space, recipe) if settings is None else settings)]
-    sources = sorted({one for each in recipes for one in _sources(each)}, key=_Source.sort_key)
+    every = settings(space, recipe, FEEDS)
+    recipes = [*anchors, *(likely(space, recipe) if every is None else every)]
+    sources = sorted({one for each in recipes for one in _sources(each)}, key=lambda one: one.content)
     most = trials * max((len(each.stages) for each in recipes), default=1)
-    count = min(len(sources), most) if settings is not None else most if sources else 0
-    speed, rate = _speed(gpu=runner.trial.gpus > 0)
-    size, seconds = _cost(sources[:count], count, speed)
-    return Stores(count, size, seconds, rate, any(_crafts(each, "online") for each in recipes))
+    count = min(len(sources), most) if every is not None else most if sources else 0
+    return Stores(count, _bytes(sources[:count], count), any(_crafts(each, "online") for each in recipes))
 
 
 @dataclass(frozen=True)
@@ -89,11 +72,6 @@ class _Source:
     annotations: Path
     scale: tuple[int, int]
     keep_ratio: bool
-    steps: int
-
-    def sort_key(self) -> tuple[int, str]:
-        """Put the most expensive first: where trials are few, theirs may be those."""
-        return -self.steps, self.content
 
 
 def _sources(recipe: Recipe) -> Iterable[_Source]:
@@ -108,7 +86,6 @@ def _sources(recipe: Recipe) -> Iterable[_Source]:
             training_annotations(recipe),
             recipe.input.scale,
             recipe.input.keep_ratio,
-            recipe.attack.steps,
         )
 
 
@@ -117,36 +94,8 @@ def _crafts(recipe: Recipe, where: str) -> bool:
     return recipe.attack.store == where and any(one.adversarial.enabled and one.teacher is not None for one in stages)
 
 
-def _recipes(space: SearchSpace, recipe: Recipe) -> list[Recipe] | None:
-    """Return a recipe for each setting of the fields that decide; None where there are too many, or a range."""
-    names = [
-        name for name, domain in space.parameters.items() if any(one.startswith(FEEDS) for one in (name, *domain.also))
-    ]
-    every = space.with_ancestors(names)
-    if math.prod(space.parameters[name].size for name in every) > COUNTED:
-        return None
-    decided = {field for name in every for field in (name, *space.parameters[name].also)}
-    open_ = set(space.fields) - decided
-    rules = [rule.text for rule in space.rules if not open_ & set(rule.fields)]
-    restricted = space.model_copy(update={"constraints": tuple(rules)})
-    found = []
-    for values in space.settings(names):
-        with contextlib.suppress(ConfigError):  # values that only others make possible
-            one = recipe.with_values(space.expanded(values))
-            if restricted.allows(one):
-                found.append(one)
-    return found
-
-
-def _likely(space: SearchSpace, recipe: Recipe) -> list[Recipe]:
-    """Return recipes that stand for those of a space with too many settings: the base, with the term if it varies."""
-    if "adversarial.enabled" not in space.fields or not recipe.teachers.sequence:
-        return [recipe]
-    return [recipe, recipe.with_values({"adversarial.enabled": True})]
-
-
-def _cost(sources: Sequence[_Source], count: int, speed: float) -> tuple[int, float] | tuple[None, None]:
-    """Return bytes and seconds of `count` stores of which these are known; None where the data is not there."""
+def _bytes(sources: Sequence[_Source], count: int) -> int | None:
+    """Return the bytes of `count` stores of which these are known; None where the data is not there."""
     known: dict[tuple[Path, tuple[int, int], bool], Perturbed] = {}  # a file of COCO takes seconds to read
     try:
         for one in sources:
@@ -154,24 +103,9 @@ def _cost(sources: Sequence[_Source], count: int, speed: float) -> tuple[int, fl
             if data not in known:
                 known[data] = perturbed(*data)
     except DataError:
-        return None, None  # what is wrong with it the check of the data says
-    each = [(known[one.annotations, one.scale, one.keep_ratio], one.steps) for one in sources]
-    share = count / max(1, len(each))  # where a range is continuous, each is like those that could be counted
-    size = sum(one.bytes for one, _ in each) * share
-    return round(size), sum(one.pixels * steps for one, steps in each) * share / (speed * 1e6)
-
-
-def _speed(*, gpu: bool) -> tuple[float, str]:
-    """Return megapixels a second and step, of the store made last, or assumed; and what that is for people."""
-    summaries = cache("perturbations").glob("*/summary.json")
-    for path in sorted(summaries, key=lambda one: one.stat().st_mtime, reverse=True):
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, ZeroDivisionError):
-            made: dict[str, Any] = json.loads(path.read_text())
-            steps = json.loads(path.with_name("key.json").read_text())["attack"]["steps"]
-            speed = made["pixels"] * steps / made["seconds"] / 1e6
-            if speed > 0:
-                return speed, f"as fast as the store made last, by {made['device']}"
-    return ASSUMED[gpu], f"assuming {ASSUMED[gpu]:g} megapixels a second and step; none was made here yet"
+        return None  # what is wrong with it the check of the data says
+    each = [known[one.annotations, one.scale, one.keep_ratio].bytes for one in sources]
+    return round(sum(each) * count / max(1, len(each)))  # where a range is continuous, each is like those counted
 
 
 def _size(count: float) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
 from ikd.config import Recipe
-from ikd.trial import NotifyOf, Report, TrialOptions
+from ikd.trial import NotifyOf, Report, Shared, Timed, TrialOptions
 
 OWN = "ikd.training"
 
@@ -17,6 +18,9 @@ class Training(Protocol):
 
     def check(self, recipe: Recipe) -> object:
         """Refuse a recipe that does not fit its data or detectors, before anything is trained."""
+
+    def found(self, recipe: Recipe) -> tuple[Shared, ...]:
+        """Return what `prepare` would make, in its order, and how much of it is there; make nothing."""
 
     def prepare(self, recipe: Recipe, progress: NotifyOf | None = None) -> Any:
         """Make what a trial starts from; `.files.fingerprint()` of the answer names the data."""
@@ -37,6 +41,9 @@ class Training(Protocol):
         options: TrialOptions,
     ) -> object:
         """Train one recipe."""
+
+    def timed(self, recipe: Recipe, threads: int, say: Callable[[str], None]) -> Iterator[Timed]:
+        """Measure what a sweep over a recipe is made of, and keep nothing."""
 
     def reset(self) -> None:
         """Leave the process as it was before the trial."""

@@ -9,6 +9,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 Kind = Literal["start_sweep", "start_trial", "log", "end_trial", "artifacts", "end_sweep", "delete_sweep"]
+SAID: dict[Kind, str] = {
+    "start_sweep": "the description",
+    "start_trial": "the beginning",
+    "log": "an epoch",
+    "end_trial": "the end",
+    "artifacts": "a file",
+    "end_sweep": "the end",
+    "delete_sweep": "the deletion",
+}
+"""What each is, for people."""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from typing import Any
 
 from ikd.errors import BadInput, JobError
 from ikd.files import remove_left_over
+from ikd.progress import working
 from ikd.tracking.mlflow_client import ARTIFACTS, load_mlflow, local_uri, make_client
 from ikd.world import import_path
 
@@ -52,7 +53,8 @@ def serve_ui(home: Path, *, port: int = 5000, host: str = "127.0.0.1", announce:
     page = f"http://{host}:{port}/{_page(make_client(local_uri(home), home / ARTIFACTS))}"
     with _server(ui_command(home, port=port, host=host)) as server, _terminated_with(server):
         try:
-            _wait_until_ready(server, f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}")
+            with working("waiting for its answer"):
+                _wait_until_ready(server, f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}")
             announce(f"MLflow UI: {page}  (Ctrl-C stops it)")
             return _status(server.wait())
         except KeyboardInterrupt:

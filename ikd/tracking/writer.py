@@ -12,7 +12,7 @@ from typing import Protocol
 
 from ikd.errors import DiskFull
 from ikd.files import append, write_text
-from ikd.tracking.events import Event
+from ikd.tracking.events import SAID, Event
 
 _log = logging.getLogger("ikd.tracking")
 
@@ -142,7 +142,7 @@ class Writer:
             if not isinstance(error, Rejected) and attempts + 1 < ATTEMPTS:
                 return "retry"
             owner = f"sweep {event.sweep}" if event.number is None else f"trial {event.number} of sweep {event.sweep}"
-            _log.warning("tracking: left out %s of %s: %s", event.kind, owner, error)
+            _log.warning("tracking: %s of %s could not be written and is left out: %s", SAID[event.kind], owner, error)
         if self._down_since is not None:
             _log.info("tracking: the server answers again")
             self._down_since = None

@@ -17,8 +17,9 @@ from ikd.training.prepared import (  # noqa: E402
     said_of_levels,
 )
 from ikd.training.processes import check_processes  # noqa: E402
+from ikd.training.rehearsal.timed import timed  # noqa: E402
 from ikd.training.run import run_trial  # noqa: E402
-from ikd.training.sharing import perturb, prepare  # noqa: E402
+from ikd.training.sharing import found, perturb, prepare  # noqa: E402
 from ikd.training.start import checkpoint_in, how_to_go_on  # noqa: E402
 from ikd.training.trial import TrialResult  # noqa: E402
 from ikd.training.worker_state import reset  # noqa: E402
@@ -40,6 +41,7 @@ __all__ = [
     "check_processes",
     "checkpoint_in",
     "device_of",
+    "found",
     "how_to_go_on",
     "load_teacher",
     "model_config",
@@ -50,4 +52,5 @@ __all__ = [
     "resumable",
     "run_trial",
     "said_of_levels",
+    "timed",
 ]

@@ -14,9 +14,9 @@ from typing import Any
 
 from ikd.config import Recipe
 from ikd.trial import EpochReport, Report, TrialFolder, TrialOptions
-from tests.unit.sweep.fake_training import Prepared, check, epoch_metrics, prepare, reset
+from tests.unit.sweep.fake_training import Prepared, check, epoch_metrics, found, prepare, reset, timed
 
-__all__ = ["check", "notes", "prepare", "reset", "resumable", "run_trial"]
+__all__ = ["check", "found", "notes", "prepare", "reset", "resumable", "run_trial", "timed"]
 
 
 def notes(home: Path, *, starts: bool = False) -> list[dict[str, Any]]:

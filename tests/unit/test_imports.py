@@ -58,6 +58,7 @@ IN_SWEEP = (
         "budget",
         "mirror",
         "stores",
+        "forecast",
         "proposals",
         "schedulers",
         "samplers",

@@ -1,30 +1,65 @@
-"""Progress is one line on a terminal, and few lines in a log."""
+"""Whoever waits is told of what before it begins, and sees that it goes on."""
 
 from __future__ import annotations
 
+import re
 import sys
+import time
 
 import pytest
 
-from ikd.progress import show_progress
+from ikd import progress
+from ikd.progress import Steps, working
 
 
-def test_a_log_gets_a_line_for_each_tenth_and_the_last(capsys: pytest.CaptureFixture[str]) -> None:
-    for done in range(1, 36):
-        show_progress("boxes", done, 35)
-    lines = [f"boxes: {done}/35" for done in (*range(3, 35, 3), 35)]
-    assert capsys.readouterr().err == "".join(line + "\n" for line in lines)
+def test_a_step_is_announced_before_it_begins_and_closed_with_its_seconds(capsys: pytest.CaptureFixture[str]) -> None:
+    with working("evaluating the student on 32 images"):
+        assert capsys.readouterr().err == "evaluating the student on 32 images ..."
+    assert capsys.readouterr().err == " 0 s\n"
+
+
+def test_a_log_gets_dots_while_a_step_goes_on(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "BEAT_SECONDS", 0.01)
+    with working("starting Ray"):
+        deadline = time.monotonic() + 10
+        seen = ""
+        while "..." not in seen.removeprefix("starting Ray ...") and time.monotonic() < deadline:
+            time.sleep(0.01)
+            seen += capsys.readouterr().err
+    assert re.fullmatch(r"starting Ray \.{6,} 0 s\n", seen + capsys.readouterr().err)
 
 
 def test_a_terminal_gets_one_line_that_is_overwritten(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    for done in range(4):
-        show_progress("boxes", done, 3)
-    assert capsys.readouterr().err == "boxes: 0/3\rboxes: 1/3\rboxes: 2/3\rboxes: 3/3\n"
+    with working("boxes") as work:
+        for done in range(3):
+            work.count(done, 2)
+    assert (
+        capsys.readouterr().err
+        == "boxes ...\rboxes ... 0/2, 0 s\rboxes ... 1/2, 0 s" + "\rboxes ... 2/2, 0 s" * 2 + "\n"
+    )
 
 
-def test_nothing_to_do_is_done_at_once(capsys: pytest.CaptureFixture[str]) -> None:
-    show_progress("boxes", 0, 0)
-    assert capsys.readouterr().err == "boxes: 0/0\n"
+def test_a_log_gets_a_count_for_each_tenth(capsys: pytest.CaptureFixture[str]) -> None:
+    with Steps() as steps:
+        for done in range(36):
+            steps.count("boxes", done, 35)
+        steps.next("perturbations")
+    tenths = [4, 7, 11, 14, 18, 21, 25, 28, 32, 35]
+    counted = "".join(f" {done}/35 " for done in tenths)
+    assert capsys.readouterr().err == f"boxes ...{counted} 0 s\nperturbations ... 0 s\n"
+
+
+def test_a_step_ends_with_its_line_when_it_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted() -> None:
+        with Steps() as steps:
+            steps.next("an epoch of the student alone")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert capsys.readouterr().err == "an epoch of the student alone ... 0 s\n"

@@ -60,6 +60,7 @@ class Line:
         self._send = send
         self.stopped = False
         self._last_note = 0.0
+        self._making = ""
 
     def __call__(self, kind: str, **content: Any) -> None:
         """Send a message; returns when the driver has dealt with it.
@@ -76,10 +77,11 @@ class Line:
             raise
 
     def note(self, what: str, done: int, total: int) -> None:
-        """Say what is being made, at most every two seconds."""
-        if time.monotonic() - self._last_note >= NOTE_PERIOD_SECONDS:
-            self._last_note = time.monotonic()
-            self("note", text=f"{what} {done}/{total}")
+        """Say what is being made: when it begins, when it is done, and at most every two seconds between."""
+        turns = what != self._making or done >= total
+        if turns or time.monotonic() - self._last_note >= NOTE_PERIOD_SECONDS:
+            self._last_note, self._making = time.monotonic(), what
+            self("note", text=f"{what} {done}/{total}", making=(what, done, total))
 
 
 def train(config: Mapping[str, Any], *, job: Job) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import sys
 import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -14,6 +15,7 @@ from rich.text import Text
 
 from ikd.config import Recipe, SearchSpace
 from ikd.logs import Log
+from ikd.progress import BEAT_SECONDS, Steps
 from ikd.sweep.records.text import decimals_of, duration, percent
 from ikd.sweep.records.trials import TrialRecord, ranked
 from ikd.sweep.view.layout import Row, laid_out
@@ -35,7 +37,7 @@ class SweepView:
         space: what is searched.
         recipe: the base.
         records: returns the trials as they are now.
-        slots: returns how many trials run at once.
+        left: returns the time left, for people.
         log: takes every line too, also those that a live table takes the place of.
         clock: seconds, monotonic.
     """
@@ -47,17 +49,18 @@ class SweepView:
         recipe: Recipe,
         *,
         records: Callable[[], Sequence[TrialRecord]],
-        slots: Callable[[], int],
+        left: Callable[[], str],
         log: Log | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._log = log
         self._console, self._space, self._recipe = console, space, recipe
-        self._records, self._slots, self._clock = records, slots, clock
+        self._records, self._left, self._clock = records, left, clock
         self._notes: dict[int, str] = {}
         self._noted: dict[int, float] = {}
         self._live: Live | None = None
-        self._began = clock()
+        self._began = self._said = clock()
+        self._waiting = Steps()
 
     def __enter__(self) -> SweepView:
         if self._console.is_terminal:
@@ -68,9 +71,21 @@ class SweepView:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._live is not None:
-            with contextlib.suppress(OSError):  # the terminal has closed
+        with contextlib.suppress(OSError):  # the terminal has closed
+            self._waiting.done()
+            if self._live is not None:
                 self._live.stop()
+
+    def waiting(self, what: str) -> None:
+        """Show that something else than a trial takes time: in a log, whose reader sees no table."""
+        if self._live is None and self._console.file is sys.stdout:
+            with contextlib.suppress(OSError):
+                self._waiting.next(what)
+
+    def beat(self) -> None:
+        """Show that it goes on, where nothing has been said for a while."""
+        if self._live is None and not self._waiting.busy and self._clock() - self._said > BEAT_SECONDS:
+            self.waiting(f"{self._ended()}, {self._left()}")
 
     def started(self, record: TrialRecord) -> None:
         """Show that a trial starts or goes on."""
@@ -91,10 +106,10 @@ class SweepView:
         metric = self._space.objective.metric
         last = record.reports[-1].metrics.get(metric)
         value, best = (percent(one, decimals=decimals_of([last, record.metric])) for one in (last, record.metric))
-        left = self.seconds_left()
-        rest = f", about {duration(left)} left" if left is not None else ""
         epochs = record.total_epochs(self._recipe.total_epochs)
-        self._line(f"trial {record.number}: epoch {record.epochs}/{epochs}, {metric} {value} (best {best}){rest}")
+        self._line(
+            f"trial {record.number}: epoch {record.epochs}/{epochs}, {metric} {value} (best {best}), {self._left()}"
+        )
 
     def ended(self, record: TrialRecord) -> None:
         """Show that a trial has ended, or is interrupted."""
@@ -104,7 +119,9 @@ class SweepView:
     def say(self, text: str) -> None:
         """Something about the sweep as a whole."""
         self.keep(text)
+        self._said = self._clock()
         with contextlib.suppress(OSError):  # nobody listens any more: the terminal, or what read the pipe, has closed
+            self._waiting.done()
             self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def show(self, what: RenderableType) -> None:
@@ -135,13 +152,14 @@ class SweepView:
         rows = [self._row(record, decimals) for record in self._by_interest(records)]
         head, lines = laid_out(titles, rows, self._console.width)
         shown = self._fitting(len(head), lines)
-        ended = sum(record.state not in OPEN for record in records)
-        left = self.seconds_left()
-        rest = f"about {duration(left)} left" if left is not None else "time left: known after the first epoch"
         spent = duration(self._clock() - self._began)
-        foot = f"{ended}/{self._space.budget.trials} trials ended, {spent} so far, {rest}; Ctrl-C saves and ends"
+        foot = f"{self._ended()}, {spent} so far, {self._left()}; Ctrl-C saves and ends"
         hidden = f"and {len(rows) - shown} more: ikd status\n" if shown < len(rows) else ""
         return Group(*head, *lines[:shown], Text(hidden + foot))
+
+    def _ended(self) -> str:
+        ended = sum(record.state not in OPEN for record in self._records())
+        return f"{ended}/{self._space.budget.trials} trials ended"
 
     def _row(self, record: TrialRecord, decimals: int) -> Row:
         busy = self._notes.get(record.number)
@@ -169,34 +187,3 @@ class SweepView:
             if taken > room:
                 return max(1, index)
         return len(rows)
-
-    def seconds_left(self) -> float | None:
-        """Return an estimate of the time left, None before the first epoch."""
-        return seconds_left(list(self._records()), self._space, self._recipe.total_epochs, self._slots())
-
-
-def seconds_left(records: Sequence[TrialRecord], space: SearchSpace, epochs: int, slots: int) -> float | None:
-    """Estimate the time left from the trials so far; None before the first epoch.
-
-    Trials to come are taken to train as many epochs as the sampled ones that have ended did on average, all of them
-    while none has.
-
-    Args:
-        records: the trials so far.
-        space: its budget says how many are to come.
-        epochs: of a sampled trial that nothing stops.
-        slots: trials at once.
-    """
-    trained = sum(record.epochs for record in records)
-    seconds = sum(record.seconds for record in records)
-    if not trained or not seconds:
-        return None
-    ended = [record.epochs for record in records if record.state not in OPEN and not record.anchors]
-    usual = sum(ended) / len(ended) if ended else epochs
-    to_come = max(0, space.budget.trials - len(records))
-    open_ = [record for record in records if record.state in OPEN]
-    goals = [one.total_epochs(epochs) if one.anchors else max(usual, one.epochs) for one in open_]
-    running = sum(max(0.0, goal - one.epochs) for goal, one in zip(goals, open_, strict=True))
-    if space.budget.epochs is not None:
-        return min(running + to_come * usual, max(0, space.budget.epochs - trained)) * seconds / trained / slots
-    return (running + to_come * usual) * seconds / trained / slots

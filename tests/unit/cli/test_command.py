@@ -21,8 +21,8 @@ from ikd.progress import (
     progress_console,
     say,
     set_loudness,
-    show_progress,
     wide_console,
+    working,
 )
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -76,14 +76,15 @@ def test_how_much_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     for one in Loudness:
         set_loudness(one)
         assert loudness() is one
-        show_progress("teacher", 1, 1)
+        with working("teacher"):
+            pass
         say("epoch 1")
         progress_console(wide_console()).print("table")
         shown = capsys.readouterr()
         heard[one] = (shown.out, shown.err, library_level())
     assert heard[Loudness.QUIET] == ("", "", 40)
-    assert heard[Loudness.USUAL] == ("epoch 1\ntable\n", "teacher: 1/1\n", 40)
-    assert heard[Loudness.VERBOSE] == ("epoch 1\ntable\n", "teacher: 1/1\n", 20)
+    assert heard[Loudness.USUAL] == ("epoch 1\ntable\n", "teacher ... 0 s\n", 40)
+    assert heard[Loudness.VERBOSE] == ("epoch 1\ntable\n", "teacher ... 0 s\n", 20)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ import pytest
 
 from ikd.data import CocoIndex, categories, coco_metrics, indexed, read_annotations, write_normal
 from ikd.data.reader import entries, stream
+from ikd.data.reader.building import build
 from ikd.errors import DataError
 from ikd.home import cache
 from tests.unit.data.odd_sets import SETS, plain, with_annotation, without, write
@@ -255,14 +256,12 @@ def test_the_same_content_is_indexed_once_and_a_change_is_seen(tmp_path: Path, m
 
 def test_a_file_that_changes_while_it_is_read_leaves_no_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path, plain())
-    from ikd.data.reader import index as module
 
     def slow(source: Path, folder: Path) -> None:
         write(tmp_path, with_annotation(0, category_id=4))
         build(source, folder)
 
-    build = module.build
-    monkeypatch.setattr(module, "build", slow)
+    monkeypatch.setattr("ikd.data.reader.index.build", slow)
     with pytest.raises(DataError, match="changed while it was read"):
         indexed(path)
     assert not list(cache("coco").glob("*/notes.json"))

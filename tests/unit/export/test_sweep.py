@@ -142,7 +142,7 @@ def test_the_registry_gets_the_folder_and_the_sweeps_own_settings(
     assert "registered as models:/bench-student/3" in exported.summary()
     assert calls == [
         {
-            "files": ["card.json", "card.md", "recipe.yaml", "student.pth", "student.py"],
+            "files": ["card.json", "card.md", "recipe.yaml", "student.pth", "student.py", "val.json"],
             "uri": "http://host:5000",
             "home": tmp_path / "home",
             "sweep": tmp_path / "home" / "sweeps" / "night",

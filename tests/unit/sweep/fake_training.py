@@ -13,6 +13,7 @@ import math
 import os
 import signal
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,7 +21,7 @@ from typing import Any, BinaryIO
 from ikd.config import Recipe
 from ikd.errors import BadInput, CheckpointError, DiskFull, NonFiniteLoss
 from ikd.files import append, link_whole, write_whole
-from ikd.trial import EpochReport, NotifyOf, Report, TrialOptions
+from ikd.trial import EpochReport, NotifyOf, Report, Shared, Timed, TrialOptions
 
 IMPORTED = time.time()
 RESETS = 0
@@ -75,6 +76,16 @@ def epoch_metrics(recipe: Recipe, epoch: int) -> dict[str, float]:
 
 def check(recipe: Recipe) -> None:
     """Every recipe fits."""
+
+
+def found(recipe: Recipe) -> tuple[Shared, ...]:
+    """There is nothing to make."""
+    return ()
+
+
+def timed(recipe: Recipe, threads: int, say: Callable[[str], None]) -> Iterator[Timed]:
+    """There is nothing to measure."""
+    yield from ()
 
 
 def prepare(recipe: Recipe, progress: NotifyOf | None = None) -> Prepared:

@@ -8,10 +8,13 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from ikd.config import Recipe
+from ikd.config import Recipe, SweepFiles
+from ikd.sweep.conductor import Conductor
+from ikd.sweep.forecast.course import Course
 from ikd.sweep.study.database import open_storage
+from ikd.tracking import NullTracker
 from tests.unit.sweep.conftest import OpenStudy, make_runner, make_space
-from tests.unit.sweep.player import Death, DyingStudy, Worker, conduct, play
+from tests.unit.sweep.player import Death, DyingStudy, SilentWatcher, Worker, conduct, play
 
 
 def outcome(study: Any) -> list[tuple[Any, ...]]:
@@ -197,3 +200,20 @@ def test_changed_data_fail_the_trial(open_study: OpenStudy, recipe: Recipe) -> N
     assert conductor.data(1, "abd")
     assert (study.records[1].state, study.records[0].state) == ("failed", "running")
     assert "data set has changed" in study.records[1].reason
+
+
+def test_a_course_is_noted_beside_the_study(open_study: OpenStudy, recipe: Recipe) -> None:
+    course = Course()
+    files = SweepFiles(make_space(), recipe, make_runner())
+    conductor = Conductor(files, study=open_study(), watcher=SilentWatcher(), tracker=NullTracker(), course=course)
+    trial = conductor.next_trial()
+    assert trial is not None
+    conductor.started(0, conductor.records[0].fingerprint)
+    conductor.note(0, "teacher big 1/4", making=("teacher big", 1, 4))
+    conductor.note(0, "last.pth was cut short")
+    conductor.data(0, "x")
+    conductor.end(0, "failed", "why")
+    conductor.closed(0)
+    told = [(event.what, event.trial, event.item, event.done, event.total) for event in course.events]
+    plain = [("prepared", 0, "", 0, 0), ("left", 0, "", 0, 0)]
+    assert told == [("given", 0, "", 0, 0), ("start", 0, "", 0, 0), ("making", 0, "teacher big", 1, 4), *plain]

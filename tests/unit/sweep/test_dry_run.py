@@ -1,23 +1,26 @@
 from __future__ import annotations
 
-import contextlib
+import io
 import json
-import os
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+from rich.console import Console
+from typer.testing import CliRunner
 
+from ikd.cli import app
 from ikd.config import Recipe, SweepFiles
-from ikd.sweep import dry_run
-from ikd.sweep.measure import measured_now
+from ikd.sweep import DryRun, dry_run
+from ikd.sweep.forecast.epochs import features_of
+from ikd.sweep.forecast.kept import epoch_row, keep, place
 from ikd.sweep.proposals.anchors import anchor_proposals
-from ikd.sweep.study.database import open_storage
-from ikd.sweep.study.folder import sweep_folder, write_files
-from ikd.sweep.study.study import SweepStudy
-from ikd.trial import EpochReport, NotifyOf, Report, StopTrial, TrialOptions
+from ikd.sweep.study.database import open_study
+from ikd.sweep.study.folder import COMPLETE, sweep_folder, write_files
+from ikd.trial import Report, Shared, Timed, TrialOptions
 from tests.unit.sweep import fake_training
 from tests.unit.sweep.conftest import make_runner, make_space
 
@@ -43,48 +46,56 @@ def test_epochs_are_bounded_and_estimated(
     assert len({json.dumps(sample, sort_keys=True) for sample in plan.samples}) == 5
 
 
-def test_time_and_disk_come_from_an_earlier_sweep_of_the_same_training(recipe: Recipe, ikd_home: Path) -> None:
-    space, runner = make_space(), make_runner()
-    folder = sweep_folder("earlier")
-    directory = folder.path / "trials" / "0"
-    directory.mkdir(parents=True)
-    (directory / "best.pth").write_bytes(b"x" * 3_000_000)
-    (directory / "last.pth").write_bytes(b"x" * 7_000_000)
-    study = SweepStudy(open_storage(folder.path, "sqlite"), "earlier", folder.path, metric="bbox_mAP", mode="max")
-    study.add(anchor_proposals(space, recipe)[0], space)
-    study.report(0, 1, {"bbox_mAP": 0.1}, 6.0)
-    study.report(0, 2, {"bbox_mAP": 0.2}, 10.0)
-    write_files(folder, SweepFiles(space, recipe, runner))
+def lines(plan: DryRun) -> dict[str, str]:
+    text = io.StringIO()
+    Console(file=text, width=300).print(plan.render())
+    found = [line.strip().partition("  ") for line in text.getvalue().splitlines() if "  " in line.strip()]
+    return {key: value.strip() for key, _, value in found}
 
+
+def test_time_and_disk_come_from_what_this_machine_has_shown(recipe: Recipe, ikd_home: Path) -> None:
+    space, runner = make_space(), make_runner()
+    row = epoch_row(
+        features_of(recipe.stages[0], 1), 5.0, source="sweep earlier", count=8.0, checkpoint_bytes=7_000_000
+    )
+    keep([row])
     plan = dry_run(space, recipe=recipe, runner=runner, name="next")
-    assert plan.measured is not None
-    assert (plan.measured.seconds, plan.measured.checkpoint_bytes) == (5.0, 7_000_000)
-    assert plan.seconds(48) == 48 * 5 / 2, "two at a time"
+    assert plan.left.epoch_seconds == pytest.approx(5.0)
+    assert plan.source == "sweep earlier"
+    assert plan.seconds is not None
+    assert plan.seconds_bound is not None
+    assert 48 * 5 / 2 < plan.seconds_bound < 48 * 5, "two at a time, and what trains nothing besides"
+    assert plan.seconds < plan.seconds_bound
     # best and last of 2 anchors and 5 others, and three of each of the two that run
     assert plan.checkpoints == 2 * 7 + 3 * 2
     assert plan.disk_bytes == 20 * 7_000_000
-    kept = "of the anchors, the best 5 others and the running trials"
-    assert ("disk", f"at most 140 MB: 20 checkpoints ({kept})") in plan._lines()
+    said = lines(plan)
+    assert "(5.0 s an epoch in sweep earlier)" in said["time"]
+    assert said["disk"] == "at most 140 MB: 20 checkpoints (of the anchors, the best 5 others and the running trials)"
+    assert said["start-up"] == "Ray 5 s, a first trial 10 s, a later one 2 s"
     every = dry_run(space, recipe=recipe, runner=make_runner(keep_top=None), name="next")
     assert every.checkpoints == 2 * 8 + 3 * 2
     other = dry_run(space, recipe=recipe.with_values({"schedule.batch_size": 4}), runner=runner, name="next")
-    assert other.measured is None
+    assert other.seconds is None
+    assert lines(other)["time"].startswith("not measured yet")
     assert not (ikd_home / "sweeps" / "next").exists()
 
 
-class OneEpoch(ModuleType):
-    """A training whose epochs take no time and whose checkpoint has 5000 bytes; it would train for ever."""
+class Making(ModuleType):
+    """A training whose teacher is not there, and whose perturbations are half made; it measures what it is asked for.
+
+    Attributes:
+        asked: threads.
+    """
 
     def __init__(self) -> None:
-        super().__init__("one_epoch")
-        self.reports = 0
+        super().__init__("making")
+        self.asked: list[int] = []
 
     check = staticmethod(fake_training.check)
+    prepare = staticmethod(fake_training.prepare)
     resumable = staticmethod(fake_training.resumable)
     reset = staticmethod(fake_training.reset)
-
-    def prepare(self, recipe: Recipe, progress: NotifyOf | None = None) -> str:
-        return f"prepared in {os.environ['IKD_HOME']}"
 
     def run_trial(
         self,
@@ -95,29 +106,88 @@ class OneEpoch(ModuleType):
         directory: Path,
         objective: tuple[str, str],
         threads: int | None,
-        prepared: str,
+        prepared: Any,
         options: TrialOptions,
     ) -> None:
-        assert (checkpoint, objective, threads, options) == (None, ("bbox_mAP", "max"), 3, TrialOptions())
-        assert report is not None
-        assert prepared.startswith("prepared in ")
-        directory.mkdir()
-        (directory / "last.pth").write_bytes(b"x" * 5000)
-        with contextlib.suppress(StopTrial):
-            while True:
-                self.reports += 1
-                report(EpochReport(1, {}, directory / "last.pth"))
+        raise AssertionError("a dry run trains nothing")
+
+    def found(self, recipe: Recipe) -> tuple[Shared, ...]:
+        if not recipe.teachers.sequence:
+            return ()
+        made = (Shared("teacher", "r18x16", 0, 12), Shared("perturbations", "r18x16", 88, 2 * 192))
+        return (*made, Shared("rehearsal", "a", 1, 1), Shared("rehearsal", "b", 0, 1))
+
+    def timed(self, recipe: Recipe, threads: int, say: Callable[[str], None]) -> Iterator[Timed]:
+        self.asked.append(threads)
+        say("an epoch of the student alone")
+        yield Timed("alone", "", 2.0, 5000)
+        yield Timed("taught", "", 4.0, 6000)
+        yield Timed("teacher", "r18x16", 10.0)
+        yield Timed("perturbations", "r18x16", 0.5)
 
 
-def test_an_epoch_is_measured_where_it_is_asked_for(
-    recipe: Recipe, ikd_home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    training = OneEpoch()
-    monkeypatch.setitem(sys.modules, "one_epoch", training)
-    files = SweepFiles(make_space(), recipe, make_runner(trial={"cpus": 3}))
-    found = measured_now(files, ikd_home, "one_epoch")
-    assert training.reports == 1
-    assert found.checkpoint_bytes == 5000
-    assert 0 < found.seconds < 60
-    assert "just now" in found.source
-    assert not list(ikd_home.glob("sweeps/*")), "no sweep is begun"
+@pytest.fixture
+def making(monkeypatch: pytest.MonkeyPatch) -> Making:
+    training = Making()
+    monkeypatch.setitem(sys.modules, "making", training)
+    return training
+
+
+@pytest.fixture
+def drawn(recipe: Recipe, tmp_path: Path) -> Recipe:
+    (tmp_path / "train.json").write_text(json.dumps({"images": [], "annotations": [], "categories": []}))
+    return recipe.with_values({"data.root": str(tmp_path)})
+
+
+def test_what_is_made_once_is_said_and_counted(drawn: Recipe, making: Making) -> None:
+    said: list[str] = []
+    options: dict[str, Any] = {"recipe": drawn, "runner": make_runner(trial={"cpus": 3}), "training": "making"}
+    before = dry_run(make_space(), **options)
+    assert before.seconds is None
+    assert not list(place().parent.glob("*")), "a dry run writes nothing"
+    plan = dry_run(make_space(), measure=True, progress=said.append, **options)
+    assert (making.asked, said) == ([3], ["an epoch of the student alone"])
+    once = lines(plan)["once before"]
+    what = "teacher r18x16, 12 epochs (cached: no), perturbations of r18x16, 192 images (cached: 88), "
+    assert once.startswith(what + "2 rehearsals on two images (cached: 1); about 4 min")
+    assert sum(plan.left.shared.values()) == pytest.approx(12 * 10 + (2 * 192 - 88) * 0.5)
+    assert plan.left.seconds is not None
+    assert plan.left.seconds > 120 + 148 + plan.left.epochs * 4 / 2
+    again = dry_run(make_space(), **options)
+    assert again.left.seconds == pytest.approx(plan.left.seconds), "what was measured is kept"
+    assert plan.disk_bytes == plan.checkpoints * 6000
+
+
+def test_a_sweep_that_exists_is_forecast_from_where_it_is(recipe: Recipe, ikd_home: Path) -> None:
+    space, runner = make_space(scheduler={"none": {}}, budget={"trials": 3}), make_runner()
+    folder = sweep_folder("mine")
+    folder.path.mkdir(parents=True)
+    files = SweepFiles(space.checked(recipe), recipe, runner)
+    study = open_study(folder, files, create=True)
+    write_files(folder, files)
+    for proposal in anchor_proposals(files.space, recipe):
+        number = study.add(proposal, files.space).number
+        for epoch in range(1, 7):
+            study.report(number, epoch, {"bbox_mAP": 0.1}, 4.0 * epoch)
+        study.end(number, "finished", "")
+    plan = dry_run(space, recipe=recipe, runner=runner, name="mine")
+    assert lines(plan)["so far"] == "2 ended; 1 to run; about 6 epochs"
+    assert "would" not in lines(plan)["sweep"]
+    study.add(proposal, files.space)
+    study.report(2, 6, {"bbox_mAP": 0.1}, 24.0)
+    study.end(2, "finished", "")
+    study.note(COMPLETE, 3)
+    done = dry_run(space, recipe=recipe, runner=runner, name="mine")
+    assert [text for _, text in done._lines()][-1] == "complete, nothing to do"
+    more = dry_run(space, recipe=recipe, runner=runner, name="mine", trials="+3")
+    assert lines(more)["so far"] == "3 ended; 3 to run; about 18 epochs"
+
+
+def test_an_interrupted_measurement_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ikd.sweep.planning.dry_run", interrupted)
+    done = CliRunner().invoke(app, ["sweep", str(tmp_path / "s.yaml"), "--dry-run", "--measure"])
+    assert done.exit_code == 130
+    assert "interrupted; what was measured is kept" in done.output

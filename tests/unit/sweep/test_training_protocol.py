@@ -19,14 +19,14 @@ from benchmarks.overhead import work
 from ikd.sweep.training import Training
 from tests.faults import placed_training
 from tests.unit.sweep import fake_training
-from tests.unit.sweep.test_dry_run import OneEpoch
+from tests.unit.sweep.test_dry_run import Making
 from tests.unit.sweep.tune.test_worker_starts import Training as Asked
 
 OWN: Training = ikd.training
 FAKE: Training = fake_training
 PLACED: Training = placed_training
 WORK: Training = work
-ONE_EPOCH: Training = OneEpoch()
+MAKING: Training = Making()
 ASKED: Training = Asked()
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -36,7 +36,7 @@ HERE = {
     "tests.unit.sweep.fake_training": FAKE,
     "tests.faults.placed_training": PLACED,
     "benchmarks.overhead.work": WORK,
-    "tests.unit.sweep.test_dry_run:OneEpoch": ONE_EPOCH,
+    "tests.unit.sweep.test_dry_run:Making": MAKING,
     "tests.unit.sweep.tune.test_worker_starts:Training": ASKED,
 }
 
@@ -68,7 +68,7 @@ def lacking(training: Any) -> list[str]:
 
 
 def test_every_double_is_compared() -> None:
-    assert MEMBERS == ["check", "prepare", "resumable", "run_trial", "reset"]
+    assert MEMBERS == ["check", "found", "prepare", "resumable", "run_trial", "timed", "reset"]
     assert sorted(doubles(ROOT)) == sorted(set(HERE) - {"ikd.training"}), "assign a new one to a `Training` above"
 
 
@@ -86,8 +86,8 @@ def test_what_lacks_a_member_or_a_parameter_is_told(tmp_path: Path) -> None:
         def run_trial(self, recipe: Any, report: Any, checkpoint: Any, *, directory: Any, **rest: Any) -> None: ...
 
     assert lacking(Rotten()) == [
-        "prepare(progress)", "resumable", "run_trial(objective)", "run_trial(threads)", "run_trial(prepared)",
-        "run_trial(options)", "reset",
+        "found", "prepare(progress)", "resumable", "run_trial(objective)", "run_trial(threads)", "run_trial(prepared)",
+        "run_trial(options)", "timed", "reset",
     ]  # fmt: skip
     (tmp_path / "tests").mkdir()
     (tmp_path / "tests" / "new.py").write_text("class A:\n def run_trial(self): ...\ndef run_trial(): ...\n")

@@ -163,7 +163,7 @@ def test_a_refused_event_does_not_hold_up_the_rest(sink: FakeSink, caplog: pytes
     assert writer.close(10) == 0
     assert sink.delivered == [0, 2]
     assert sink.attempts.count(1) == 1
-    assert "left out log of trial 0 of sweep demo: bad name" in caplog.text
+    assert "an epoch of trial 0 of sweep demo could not be written and is left out: bad name" in caplog.text
 
 
 def test_an_event_that_always_fails_is_given_up(sink: FakeSink, caplog: pytest.LogCaptureFixture) -> None:

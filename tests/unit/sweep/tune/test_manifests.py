@@ -161,7 +161,7 @@ def sent_to_the_builder(patterns: list[str], path: str) -> bool:
 def test_the_image_is_made_of_what_the_package_needs_and_nothing_else() -> None:
     lines = (ROOT / ".dockerignore").read_text().splitlines()
     patterns = [line for line in lines if line and not line.startswith("#")]
-    needed = ["pyproject.toml", "constraints.txt", "README.md", "LICENSE", "ikd/cli.py", "ikd/recipes/drawn_r18.yaml"]
+    needed = ["pyproject.toml", "constraints.txt", "README.md", "LICENSE", "ikd/home.py", "ikd/recipes/drawn_r18.yaml"]
     for path in needed:
         assert (ROOT / path).is_file()
         assert sent_to_the_builder(patterns, path), path

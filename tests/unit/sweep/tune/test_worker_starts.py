@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from ikd.config import Recipe
 from ikd.errors import CheckpointError, DiskFull
 from ikd.sweep.tune.worker import Job, Line, _train
-from ikd.trial import EpochReport, NotifyOf, Report, TrialOptions
+from ikd.trial import EpochReport, NotifyOf, Report, Shared, Timed, TrialOptions
 from tests.unit.sweep.fake_training import Prepared
 
 TORN = "torn"
@@ -32,6 +33,13 @@ class Training:
 
     def check(self, recipe: Recipe) -> None:
         pass
+
+    def found(self, recipe: Recipe) -> tuple[Shared, ...]:
+        return ()
+
+    def timed(self, recipe: Recipe, threads: int, say: Callable[[str], None]) -> Iterator[Timed]:
+        """There is nothing to measure."""
+        yield from ()
 
     def prepare(self, recipe: Recipe, progress: NotifyOf | None = None) -> Prepared:
         return Prepared()
@@ -193,3 +201,13 @@ def test_an_epoch_is_in_the_store_before_it_is_told(training: Training, recipe: 
     assert not folder.exists(), "the sweep's folder is the driver's"
     _train(training, Line(send), config, job)
     assert [one["from"] for one in training.asked] == [None, "last.pth"], "the next attempt pulls it"
+
+
+def test_the_driver_hears_when_something_shared_begins_and_when_it_is_there() -> None:
+    told: list[dict[str, Any]] = []
+    line = Line(lambda content: told.append(json.loads(content["message"])))
+    for done in range(5):
+        line.note("teacher big", done, 4)  # in less than the time after which more is said
+    line.note("perturbations", 0, 8)
+    assert [one["making"] for one in told] == [["teacher big", 0, 4], ["teacher big", 4, 4], ["perturbations", 0, 8]]
+    assert told[0]["text"] == "teacher big 0/4"

@@ -12,7 +12,7 @@ from rich.console import Console
 from ikd.config import Recipe
 from ikd.sweep import Report, TrialRecord, ranking
 from ikd.sweep.records.text import apart, decimals_of, duration, percent
-from ikd.sweep.view.live import SweepView, seconds_left
+from ikd.sweep.view.live import SweepView
 from ikd.tracking import trial_name
 from ikd.trial import State
 from tests.unit.sweep.conftest import make_space
@@ -135,19 +135,19 @@ def test_a_terminal_gets_a_table_and_a_pipe_gets_lines(terminal: bool, recipe: R
     text = io.StringIO()
     console = Console(file=text, width=120, force_terminal=terminal, color_system=None)
     running = record(4, "4 mgd", 0.2, epochs=3, state="running")
-    view = SweepView(console, make_space(), recipe, records=lambda: [*trials(), running], slots=lambda: 2)
+    view = SweepView(console, make_space(), recipe, records=lambda: [*trials(), running], left=lambda: "about 5 s left")
     with view:
         view.started(running)
         view.note(4, "teacher 3/12")
         view.reported(running)
-    plain = "trial 4: epoch 3/6, bbox_mAP 20.0 (best 20.0), about" in text.getvalue()
+    plain = "trial 4: epoch 3/6, bbox_mAP 20.0 (best 20.0), about 5 s left" in text.getvalue()
     table = "4/8 trials ended" in text.getvalue()
     assert (plain, table) == (not terminal, terminal)
 
 
 def live(records: list[TrialRecord], recipe: Recipe, *, width: int = 100, height: int = 40) -> list[str]:
     console = Console(file=io.StringIO(), width=width, height=height, force_terminal=True, color_system=None)
-    view = SweepView(console, make_space(), recipe, records=lambda: records, slots=lambda: 2)
+    view = SweepView(console, make_space(), recipe, records=lambda: records, left=lambda: "about 5 s left")
     view.note(9, "teacher 3/12")
     with console.capture() as captured:
         console.print(view.render())
@@ -174,12 +174,6 @@ def test_the_live_table_is_no_higher_than_the_terminal(width: int, height: int, 
     assert len(lines) <= height - 1
     assert next(line for line in lines if re.match(r" +\d+ ", line)).split()[0] == "50"
     assert any("more: ikd status" in line for line in lines)
-
-
-def test_the_time_left_counts_what_sampled_trials_usually_train() -> None:
-    # 10 s an epoch; ended sampled trials trained 6 and 2, so 4 to come train 4 each, two at a time.
-    assert seconds_left(trials(), make_space(), 6, 2) == 4 * 4 * 10 / 2
-    assert seconds_left([], make_space(), 6, 2) is None
 
 
 def test_figures_read_as_in_the_papers() -> None:

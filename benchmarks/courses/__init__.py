@@ -1,0 +1,1 @@
+"""Short real sweeps of different shapes, recorded to try forecasts on: `python -m benchmarks.courses`."""

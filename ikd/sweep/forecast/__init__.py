@@ -1,0 +1,1 @@
+"""How long a sweep takes: what happened when, what things cost, and what is left."""

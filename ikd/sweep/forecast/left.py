@@ -1,0 +1,512 @@
+"""How long a sweep still takes: the one model of duration, asked before it starts, while it runs, and afterwards."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from ikd.config import Recipe, SweepFiles
+from ikd.errors import IkdError
+from ikd.sweep.forecast.attempts import Attempt, attempts_of
+from ikd.sweep.forecast.course import Event
+from ikd.sweep.forecast.epochs import NOW, EpochCost, Seen, features_of, features_of_teacher, kinds
+from ikd.sweep.forecast.kept import Kept, epoch_row
+from ikd.sweep.forecast.survival import Survival
+from ikd.sweep.forecast.wants import Want, shared_states, wants
+from ikd.sweep.proposals.anchors import anchor_proposals
+from ikd.sweep.records.ledger import ledger
+from ikd.sweep.records.trials import TrialRecord
+from ikd.sweep.schedulers.judges import build_judge
+from ikd.trial import OPEN, kind_said
+
+ASSUMED = {"ray": 5.0, "cold": 9.0, "warm": 0.7, "first": 1.5, "next": 1.0, "end": 2.0, "rehearsal": 4.0}
+"""Seconds on an idle machine: until Ray has started; until a trial is ready in a new process and in one that is warm;
+from there to its first step, likewise; from the last trial to the end; and for a rehearsal."""
+DOUBT = 1.0
+"""How many observations an assumption weighs."""
+STILL = 0.1
+"""Share of a piece of work that is still to come when it takes longer than expected."""
+LEAST_PART = 0.01
+"""Seconds that any part takes, so that parts can be compared by ratio."""
+LEAST_SECONDS = 1.0
+"""Left while anything runs."""
+OF_EPOCH = {"attack": 0.8, "look": 0.25}
+"""An attack's step and a look at all images, against an epoch of the teacher's training."""
+
+
+@dataclass(frozen=True)
+class Situation:
+    """A sweep at a moment.
+
+    Attributes:
+        files: its files.
+        records: its trials.
+        events: of its course.
+        slots: trials at once.
+        trials: that there will be in all.
+        now: seconds since 1970; None while no driver runs.
+        wall_seconds: spent so far.
+        sampled: recipes that trials to come may have.
+        kept: what is known of this machine.
+    """
+
+    files: SweepFiles
+    records: Sequence[TrialRecord]
+    events: Sequence[Event]
+    slots: int
+    trials: int
+    now: float | None
+    wall_seconds: float = 0.0
+    sampled: Sequence[Recipe] = ()
+    kept: Kept = field(default_factory=Kept)
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What is left of a sweep.
+
+    Attributes:
+        seconds: until it is over; None where nothing tells what an epoch takes.
+        epochs: that are still trained, expected.
+        epochs_bound: that are still trained when nothing is stopped.
+        trials: that are still to run or to end.
+        shared: seconds for each shared thing that is still to be made, by item.
+        epoch_seconds: of an epoch of the base recipe; None likewise.
+        parts: seconds of the parts that train nothing.
+        making: what a trial makes for all at the moment.
+    """
+
+    seconds: float | None
+    epochs: float
+    epochs_bound: int
+    trials: int
+    shared: Mapping[str, float]
+    epoch_seconds: float | None
+    parts: Mapping[str, float]
+    making: tuple[str, ...] = ()
+
+
+class Outlook:
+    """What is expected of a sweep in a situation."""
+
+    def __init__(self, situation: Situation) -> None:
+        self._at = situation
+        self._space, self._base = situation.files.space, situation.files.recipe
+        self.attempts = attempts_of(situation.records, situation.events, situation.slots)
+        self._anchors = {one.anchors[0]: one.recipe for one in anchor_proposals(self._space, self._base)}
+        self._recipes: dict[int, Recipe] = {}
+        self.states = shared_states(situation.events)
+
+    def recipe_of(self, record: TrialRecord) -> Recipe:
+        """Return the recipe of a trial; the base where this version cannot build it."""
+        if record.number not in self._recipes:
+            try:
+                named = self._anchors.get(record.anchors[0]) if record.anchors else None
+                self._recipes[record.number] = named or self._base.with_values(record.values)
+            except IkdError:
+                self._recipes[record.number] = self._base
+        return self._recipes[record.number]
+
+    @property
+    def student(self) -> str:
+        """The base recipe's student among the features of epochs."""
+        return self._features(self._base, 1)["student"]
+
+    @cached_property
+    def seen(self) -> list[Seen]:
+        """Epochs of this sweep."""
+        found = []
+        records = {record.number: record for record in self._at.records}
+        for one in self.attempts:
+            if one.trial not in records:
+                continue
+            before = max((r.epoch for r in records[one.trial].reports if r.time < one.given), default=0)
+            recipe = self.recipe_of(records[one.trial])
+            for epoch, seconds, count in one.epochs(before):
+                fresh = one.cold and not one.making and epoch == one.reports[0].epoch
+                features = {**self._features(recipe, epoch), **self._circumstances(fresh=fresh)}
+                found.append(Seen(features, seconds, count))
+        return found + list(self._seen_of_teachers())
+
+    def _seen_of_teachers(self) -> Iterator[Seen]:
+        for one in self.attempts:
+            fresh = one.cold
+            for item, told in self._making(one).items():
+                features = self._teacher(item) if item.startswith("teacher ") else None
+                if features is None:
+                    continue
+                for before, after in itertools.pairwise(told):
+                    if (count := after.done - before.done) > 0:
+                        yield Seen(
+                            {**features, **self._circumstances(fresh=fresh)}, (after.time - before.time) / count, count
+                        )
+                        fresh = False
+
+    def _features(self, recipe: Recipe, epoch: int) -> dict[str, str]:
+        plan = next((one for one in recipe.stages if epoch <= one.last), recipe.stages[-1])
+        return {**features_of(plan, epoch), **self._circumstances()}
+
+    def _circumstances(self, *, fresh: bool = False) -> dict[str, str]:
+        """Return what an epoch costs by besides what is trained: others beside it, a new process, and the day."""
+        return {"beside": str(self._at.slots), "fresh": "yes" if fresh else "no", "when": NOW}
+
+    @cached_property
+    def cost(self) -> EpochCost:
+        """What an epoch takes: by what this sweep has shown, and by what others have with its data and detectors."""
+        base = self._features(self._base, 1)
+        students = {self._features(one, 1)["student"] for one in (self._base, *self._at.sampled)}
+        students |= {features["student"] for features in self._wanted.values()}
+        same = [
+            one
+            for one in self._at.kept.epochs
+            if one.features["student"] in students
+            and all(one.features.get(name) == base[name] for name in ("data", "input", "batch"))
+        ]
+        known = self.seen or any(one.features["student"] == base["student"] for one in same)
+        return EpochCost([*self.seen, *same] if known else [], self.pace)
+
+    @cached_property
+    def pace(self) -> float:
+        """How much slower the machine is now than it was, by the start of Ray and of processes; 1 where unknown."""
+        kept, now = self._at.kept.parts, self._at.now
+        took = {name: list(seen) for name, seen in self.parts_seen.items() if name in ("ray", "cold") and name in kept}
+        if now is not None and "cold" in took:  # what takes longer already counts too
+            waits = [now - one.given for one in self.attempts if one.cold and one.start is None and one.left is None]
+            took["cold"] += [wait for wait in waits if wait > kept["cold"]]
+        ratios = [
+            math.log(sum(seen) / len(seen) / kept[name]) for name, seen in took.items() if seen and kept[name] > 0
+        ]
+        return math.exp(sum(ratios) / (len(ratios) + DOUBT))
+
+    def _teacher(self, item: str) -> dict[str, str] | None:
+        return next((features for want, features in self._wanted.items() if want.item == item), None)
+
+    @cached_property
+    def _wanted(self) -> dict[Want, dict[str, str]]:
+        """Everything shared that any recipe at hand needs, with the features of its teacher's training."""
+        recipes = [self._base, *self._anchors.values(), *self._at.sampled, *map(self.recipe_of, self._at.records)]
+        return {
+            want: features_of_teacher(recipe, recipe.teachers.available[want.teacher])
+            for recipe in recipes
+            for want in wants(recipe)
+        }
+
+    def _making(self, attempt: Attempt) -> dict[str, list[Event]]:
+        """Return what an attempt told of the things that it made, by item."""
+        record = next((one for one in self._at.records if one.number == attempt.trial), None)
+        found: dict[str, list[Event]] = {}
+        if record is None:
+            return found
+        open_ = [want for want in wants(self.recipe_of(record)) if not self._was_there(want.item)]
+        for event in attempt.making:
+            kind = kind_said(event.item)
+            mine = [want for want in open_ if want.kind == kind]
+            if not mine:
+                continue
+            rows = found.setdefault(mine[0].item, [])
+            if rows and event.done < rows[-1].done and len(mine) > 1:  # the next one of its kind
+                open_.remove(mine[0])
+                rows = found.setdefault(mine[1].item, [])
+            rows.append(event)
+        return found
+
+    def _was_there(self, item: str) -> bool:
+        done, total = self.states.get(item, (0, 1))
+        return done >= total
+
+    @cached_property
+    def parts(self) -> dict[str, float]:
+        """Seconds of what trains nothing."""
+        return _mixed({**ASSUMED, **self._at.kept.parts}, self.parts_seen)
+
+    @cached_property
+    def parts_seen(self) -> dict[str, list[float]]:
+        """What each part took so far."""
+        found: dict[str, list[float]] = {name: [] for name in ASSUMED}
+        begin: float | None = None
+        left = math.nan
+        for event in self._at.events:
+            if event.what == "begin":
+                begin = event.time
+            elif event.what == "given" and begin is not None:
+                found["ray"].append(event.time - begin)
+                begin = None
+            elif event.what == "left":
+                left = event.time
+            elif event.what == "over" and math.isfinite(left):
+                found["end"].append(event.time - left)
+        making = [(one.making[0].time, one.prepared) for one in self.attempts if one.making]
+        records = {record.number: record for record in self._at.records}
+        for one in self.attempts:
+            resumed = any(r.time < one.given for r in records[one.trial].reports) if one.trial in records else False
+            ready = one.start if resumed else one.prepared
+            if ready is None:
+                continue
+            waited = _overlap(one.start or one.given, ready, making)
+            found["cold" if one.cold else "warm"].append(max(0.0, ready - one.given - waited))
+            if one.reports and (took := one.epochs(0)):
+                pure = took[0][1]
+                found["first" if one.cold else "next"].append(max(0.0, one.reports[0].time - ready - pure))
+        return found
+
+    def unit(self, want: Want) -> float | None:
+        """Return the seconds of one epoch or image of something shared."""
+        rates = []
+        for one in self.attempts:
+            rows = self._making(one).get(want.item, [])
+            if len(rows) > 1 and rows[-1].done > rows[0].done:
+                rates.append((rows[-1].time - rows[0].time) / (rows[-1].done - rows[0].done))
+        if rates:
+            return rates[-1]
+        kept = self._at.kept.units
+        if want.item in kept:
+            return kept[want.item]
+        if not self.cost.known:
+            return kept.get(want.kind)
+        epoch = self.cost({**self._wanted[want], **self._circumstances()})
+        if want.kind == "teacher":
+            return epoch
+        steps = self._base.attack.steps
+        whole = OF_EPOCH["attack"] * steps + 2 * OF_EPOCH["look"] if want.kind == "perturbations" else OF_EPOCH["look"]
+        return kept.get(want.kind) or whole * epoch / max(1, self._total(want))
+
+    def _total(self, want: Want) -> int:
+        return self.states.get(want.item, (0, 0))[1]
+
+    def rows(self, source: str, checkpoint_bytes: Mapping[int, int]) -> Iterator[Mapping[str, Any]]:
+        """Yield what this sweep has shown of the machine, to be kept; see `ikd.sweep.forecast.kept`.
+
+        Args:
+            source: of the measurements, for people.
+            checkpoint_bytes: of the largest checkpoint of each trial that has one.
+        """
+        sizes = {
+            self._features(self.recipe_of(self._at.records[n]), 1)["student"]: b for n, b in checkpoint_bytes.items()
+        }
+        for one in kinds(self.seen):
+            features = {name: value for name, value in one.features.items() if name != "when"}
+            size = sizes.get(features["student"], 0)
+            yield epoch_row(features, one.seconds, source=source, count=one.count, checkpoint_bytes=size)
+        for part, took in self.parts_seen.items():
+            if took:
+                yield {"part": part, "seconds": round(sum(took) / len(took), 2)}
+        for want in self._wanted:
+            rows = [rows for one in self.attempts if (rows := self._making(one).get(want.item)) and len(rows) > 1]
+            if rows and (unit := self.unit(want)) is not None:
+                yield {"unit": want.item, "seconds": round(unit, 4)}
+
+    def _shared(self) -> tuple[dict[str, float], dict[str, int]]:
+        """Return seconds still needed for each thing that is not there, and which trial makes it now."""
+        made, seconds, makers = self._made(), {}, {}
+        running = [one for one in self.attempts if one.left is None]
+        for want in self._wanted:
+            if want.item in made or (unit := self.unit(want)) is None:
+                continue
+            done, total = self.states.get(want.item, (0, self._total(want)))
+            rest = (total - done) * unit
+            for one in running:
+                rows = self._making(one).get(want.item)
+                if rows and self._at.now is not None:
+                    after = (rows[-1].total - rows[-1].done) * unit
+                    rest = max(after - (self._at.now - rows[-1].time), STILL * after)
+                    makers[want.item] = one.trial
+            seconds[want.item] = rest
+        return seconds, makers
+
+    def _made(self) -> set[str]:
+        """Return the items that are there."""
+        made = {item for item, (done, total) in self.states.items() if done >= total}
+        records = {record.number: record for record in self._at.records}
+        for one in self.attempts:
+            if one.trial not in records:
+                continue
+            if one.prepared is not None or one.reports:
+                made |= {want.item for want in wants(self.recipe_of(records[one.trial]))}
+            elif one.making:  # what it made before what it makes now
+                told = list(self._making(one))
+                made |= set(told[:-1])
+        return made
+
+    def forecast(self, *, stopping: bool = True) -> Forecast:
+        """Return what is left.
+
+        Args:
+            stopping: let the space's rule stop trials; without, every trial trains to its end.
+        """
+        judge = build_judge(self._space, self._base) if stopping else None
+        at, survival = self._at, Survival(judge, self._at.records)
+        open_ = [record for record in at.records if record.state in OPEN]
+        to_come = max(0, at.trials - len(at.records))
+        numbers = range(len(at.records), len(at.records) + to_come)
+        coming = list(zip(numbers, self._coming(to_come), strict=True))
+        goals = {one.number: self._goal(survival, one) for one in open_}
+        fixed = [(number, float(recipe.total_epochs)) for number, (recipe, anchor) in coming if anchor]
+        sampled = [number for number, (_, anchor) in coming if not anchor]
+        ends = self._space.stage_ends(self._base)  # of every sequence of teachers, all as likely
+        each = {number: [survival.last_epoch(number, one) for one in ends] for number in sampled}
+        goals |= dict(fixed) | {number: sum(last) / len(last) for number, last in each.items()}
+        epochs = sum(goals[one.number] - one.epochs for one in open_) + sum(last for _, last in fixed)
+        epochs += sum(last for one in each.values() for last in one) / len(ends)
+        bound = sum(self.recipe_of(one).total_epochs - one.epochs for one in open_)
+        bound += sum(recipe.total_epochs for _, (recipe, _) in coming)
+        shared, makers = self._shared()
+        seconds = None
+        if not open_ and not to_come:
+            seconds = 0.0
+        elif self.cost.known:
+            plan = _Plan(self, at, goals, shared, makers)
+            seconds = max(LEAST_SECONDS, plan.seconds(open_, [(n, recipe) for n, (recipe, _) in coming]))
+        limit = self._space.budget.epochs
+        if limit is not None and seconds is not None and epochs > 0:
+            rest = max(0, limit - sum(record.epochs for record in at.records))
+            seconds, epochs = seconds * min(1.0, rest / epochs), min(epochs, rest)
+            bound = min(bound, rest)
+        elif limit is not None:
+            rest = max(0, limit - sum(record.epochs for record in at.records))
+            epochs, bound = min(epochs, rest), min(bound, rest)
+        if seconds is not None:
+            seconds = min([seconds, *self._limits()])
+        base = self.cost(self._features(self._base, 1)) if self.cost.known else None
+        return Forecast(seconds, epochs, bound, len(open_) + to_come, shared, base, self.parts, tuple(makers))
+
+    def _limits(self) -> Iterator[float]:
+        budget, gpus = self._space.budget, self._at.files.runner.trial.gpus
+        if budget.wall_hours is not None:
+            yield max(LEAST_SECONDS, budget.wall_hours * 3600 - self._at.wall_seconds)
+        if budget.gpu_hours is not None and gpus:
+            left = budget.gpu_hours * 3600 / gpus - ledger(self._at.records).total
+            yield max(LEAST_SECONDS, left / self._at.slots)
+
+    def _goal(self, survival: Survival, record: TrialRecord) -> float:
+        total = record.total_epochs(self._base.total_epochs)
+        if record.anchors:
+            return float(total)
+        return survival.last_epoch(record.number, record.stage_ends or (total,), done=record.epochs)
+
+    def _coming(self, count: int) -> Iterator[tuple[Recipe, bool]]:
+        """Yield a recipe for each trial to come, and whether it is an anchor: those first, then any of the space."""
+        tried = {name for record in self._at.records for name in record.anchors}
+        anchors = [recipe for name, recipe in self._anchors.items() if name not in tried][:count]
+        yield from ((recipe, True) for recipe in anchors)
+        sampled = [self.recipe_of(one) for one in self._at.records if not one.anchors]
+        pool = [*(self._at.sampled or [self._base]), *sampled]
+        for index in range(count - len(anchors)):
+            # evenly over all of them: settings of a space stand in its order
+            yield pool[(index * len(pool)) // max(1, count - len(anchors)) % len(pool)], False
+
+
+class _Plan:
+    """Lays what is left on the places of the runner, one trial after the other."""
+
+    def __init__(
+        self,
+        outlook: Outlook,
+        at: Situation,
+        goals: Mapping[int, float],
+        shared: Mapping[str, float],
+        makers: Mapping[str, int],
+    ) -> None:
+        self._outlook, self._at, self._goals = outlook, at, goals
+        self._ready = {item: rest for item, rest in shared.items() if item in makers}  # from now on
+        self._shared, self._makers, self._parts = shared, makers, outlook.parts
+
+    def seconds(self, open_: Sequence[TrialRecord], coming: Sequence[tuple[int, Recipe]]) -> float:
+        """Return the seconds until everything is done."""
+        running = {one.trial: one for one in self._outlook.attempts if one.left is None} if self._at.now else {}
+        order = sorted(
+            (one for one in open_ if one.number in running), key=lambda one: -len(running[one.number].making)
+        )
+        free: list[tuple[float, int, bool]] = []  # when a place is free, which, and whether its process is new
+        for slot, record in enumerate(order):
+            free.append((self._rest(record, running[record.number]), slot, False))
+        start = self._until_given()
+        new = not running
+        free += [
+            (start, slot, new or len(self._outlook.attempts) < self._at.slots)
+            for slot in range(len(free), self._at.slots)
+        ]
+        heapq.heapify(free)
+        ends = [one[0] for one in free if one[1] < len(order)]
+        waiting = [(one.number, self._outlook.recipe_of(one), one.epochs) for one in open_ if one.number not in running]
+        for number, recipe, done in [*waiting, *((number, recipe, 0) for number, recipe in coming)]:
+            at, slot, cold = heapq.heappop(free)
+            end = self._whole(at, number, recipe, done, cold=cold)
+            heapq.heappush(free, (end, slot, False))
+            ends.append(end)
+        return max(ends, default=0.0) + self._parts["end"]
+
+    def _until_given(self) -> float:
+        if self._at.now is None:
+            return self._parts["ray"]
+        begins = [one.time for one in self._at.events if one.what == "begin"]
+        given = [one.time for one in self._at.events if one.what == "given"]
+        if not begins or (given and given[-1] >= begins[-1]):
+            return 0.0
+        return max(self._parts["ray"] - (self._at.now - begins[-1]), STILL * self._parts["ray"])
+
+    def _whole(self, at: float, number: int, recipe: Recipe, done: int, *, cold: bool) -> float:
+        """Return when a trial that is handed out at a time ends."""
+        at += self._parts["cold" if cold else "warm"]
+        at = self._after_shared(at, recipe) if not done else at
+        return at + self._parts["first" if cold else "next"] + self._epochs(recipe, done, self._goals[number])
+
+    def _after_shared(self, at: float, recipe: Recipe) -> float:
+        for want in wants(recipe):
+            if want.item in self._ready:
+                at = max(at, self._ready[want.item])
+            elif want.item in self._shared:
+                self._ready[want.item] = at = at + self._shared[want.item]
+        return at
+
+    def _epochs(self, recipe: Recipe, done: int, goal: float) -> float:
+        total, epoch = 0.0, done
+        while epoch < goal:
+            part = min(1.0, goal - epoch)
+            total += part * self._outlook.cost(self._outlook._features(recipe, epoch + 1))
+            epoch += 1
+        return total
+
+    def _rest(self, record: TrialRecord, attempt: Attempt) -> float:
+        """Return how long a trial that a worker holds still takes."""
+        now, recipe = self._at.now or 0.0, self._outlook.recipe_of(record)
+        goal = self._goals[record.number]
+        rest = self._epochs(recipe, record.epochs, goal)
+        one = self._outlook.cost(self._outlook._features(recipe, record.epochs + 1))
+        if attempt.reports:
+            spent = now - attempt.reports[-1].time
+            return rest - min(one, rest) + max(min(one, rest) - spent, STILL * one)
+        build = self._parts["first" if attempt.cold else "next"]
+        resumed = bool(record.reports)
+        ready = attempt.start if resumed else attempt.prepared
+        if ready is not None:
+            return rest - one + max(build + one - (now - ready), STILL * one)
+        if attempt.making:
+            return self._after_shared(0.0, recipe) + build + rest
+        load = self._parts["cold" if attempt.cold else "warm"]
+        begins = max(load - (now - attempt.given), STILL * load)
+        return (begins if resumed else self._after_shared(begins, recipe)) + build + rest
+
+
+def _mixed(assumed: Mapping[str, float], seen: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    """Return what parts take: those seen, and the assumption, slowed down as much as those seen were."""
+    assumed = {name: max(seconds, LEAST_PART) for name, seconds in assumed.items()}
+    ratios = [math.log(max(sum(took) / len(took), LEAST_PART) / assumed[name]) for name, took in seen.items() if took]
+    slow = math.exp(sum(ratios) / (len(ratios) + DOUBT)) if ratios else 1.0
+    return {
+        name: (DOUBT * usual * slow + sum(seen[name])) / (DOUBT + len(seen[name])) for name, usual in assumed.items()
+    }
+
+
+def _overlap(begin: float, end: float, spans: Sequence[tuple[float, float | None]]) -> float:
+    """Return how much of a time lies within any of some spans; an open span has not ended."""
+    marks = sorted((max(begin, low), min(end, high if high is not None else end)) for low, high in spans)
+    total, reached = 0.0, begin
+    for low, high in marks:
+        total += max(0.0, high - max(low, reached))
+        reached = max(reached, high)
+    return total

@@ -1,0 +1,49 @@
+"""Forecasts of recorded sweeps, part of the way, against what became of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.courses.recording import Recording
+from benchmarks.courses.replay import SHARE, forecast_at, kept_before, recordings, situation
+from ikd.sweep.forecast.clock import said
+from ikd.sweep.forecast.left import LEAST_SECONDS, Outlook
+
+FILES = recordings()
+
+
+def test_a_quarter_of_the_way_the_forecast_is_within_a_quarter_of_the_truth() -> None:
+    """At least eight of ten recorded sweeps of different shapes; what those before it had shown is known."""
+    hits = [forecast_at(file, SHARE, kept_before(file)) for file in FILES]
+    off = {hit.name: f"{hit.off:+.0%}" for hit in hits}
+    assert len(hits) >= 10
+    assert sum(hit.holds for hit in hits) >= 0.8 * len(hits), off
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_it_is_never_over_while_something_runs(file: Path) -> None:
+    one = Recording.load_from(file)
+    for step in range(1, 40):
+        found = Outlook(situation(one, one.moment(step / 40))).forecast()
+        if found.trials:
+            assert found.seconds is None or found.seconds >= LEAST_SECONDS
+            assert "about 0 s" not in said(found)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_it_comes_nearer_to_the_end(file: Path) -> None:
+    """Three quarters of the way it is off by less than half of what was left at a quarter."""
+    one = Recording.load_from(file)
+    late = forecast_at(file, 0.75)
+    assert late.forecast is not None
+    assert abs(late.forecast - late.left) < 0.5 * one.left(one.moment(SHARE))
+
+
+def test_what_all_wait_for_is_said() -> None:
+    (file,) = (file for file in FILES if file.stem == "teacher_first")
+    one = Recording.load_from(file)
+    text = said(Outlook(situation(one, one.moment(SHARE))).forecast())
+    assert text.startswith("teacher first; about ")
+    assert not said(Outlook(situation(one, one.moment(0.7))).forecast()).startswith("teacher")

@@ -1,0 +1,47 @@
+"""Every command that takes time says what it is about to do before it does it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ikd.cli import commands as cli
+
+
+class Begun(Exception):
+    """Raised where the long part would begin."""
+
+
+def begin(*_: Any, **__: Any) -> None:
+    raise Begun
+
+
+COMMANDS: dict[str, tuple[str, Callable[[Path], Any], str]] = {
+    "doctor": ("ikd.doctor.diagnose", lambda folder: cli.doctor(), "looking at this machine ..."),
+    "ui": ("ikd.tracking.serve_ui", lambda folder: cli.ui(), "loading MLflow ..."),
+    "export": ("ikd.export.export_sweep", lambda folder: cli.export("s", folder), "loading what exports ..."),
+    "train": ("ikd.training.prepare", lambda folder: cli.train("drawn_r18", folder), "trying the recipe on two"),
+    "attack": ("ikd.training.perturb", lambda folder: cli.attack("drawn_r18"), "trying the recipe on two"),
+    "data check": ("ikd.data.check_dataset", lambda folder: cli.data_check(folder), "checking /"),
+    "dry run": (
+        "ikd.sweep.planning.dry_run",
+        lambda folder: cli.sweep(folder / "x.yaml", dry_run=True),
+        "looking at what is there ...",
+    ),
+    "sweep": ("ikd.sweep.driver.run_sweep", lambda folder: cli.sweep(folder / "x.yaml"), "loading what runs a sweep"),
+    "track rebuild": ("ikd.sweep.rebuild.rebuild_tracking", lambda folder: cli.track_rebuild("s"), "writing s to its"),
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_first_word_comes_before_the_work(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    work, command, says = COMMANDS[name]
+    monkeypatch.setattr(work, begin)
+    with pytest.raises(Begun):
+        command(tmp_path)
+    assert says in capsys.readouterr().err
