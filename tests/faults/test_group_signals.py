@@ -131,9 +131,8 @@ def test_a_training_without_a_sweep(loaders: int, tmp_path: Path) -> None:
     sets = [part for one in (*ALONE, *SMALL, f"schedule.workers={loaders}") for part in ("--set", one)]
     with command(tmp_path, "train", "drawn_r18", *sets, "--to", str(tmp_path / "out")) as process:
         await_state(lambda: (tmp_path / "out" / "last.pth").is_file(), process, tmp_path)
-        family = children(process.pid)
-        assert len(family) >= loaders
-        text = group_ended(process, family, tmp_path)
+        await_state(lambda: len(children(process.pid)) >= loaders, process, tmp_path)
+        text = group_ended(process, children(process.pid), tmp_path)
     assert f"SIGTERM: ended; {tmp_path}/out/last.pth holds the last validated epoch" in text
     assert "--resume" in text
 
