@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from ikd.attack import DIFGSM, PerturbationStore, TrainingImages, generate
 from ikd.attack.images import open_dataset
 from ikd.attack.packing import pack
-from ikd.data import categories, drawn_dataset
+from ikd.data import categories, drawn_dataset, image_digest
 from ikd.detectors import build_detector, detector_config, freeze, load_weights, read_checkpoint
 from ikd.evaluation import read_ahead
 
@@ -68,7 +68,7 @@ def main() -> None:
         attack = DIFGSM(steps=options.steps, published=options.published)
         made = generate(teacher, part, store, attack, workers=options.workers, device=options.device)
         infos = [open_dataset(part, with_masks=False).get_data_info(index) for index in range(options.images)]
-        rows = [measure(store, int(info["img_id"]), Path(info["img_path"])) for info in infos]
+        rows = [measure(store, Path(info["img_path"])) for info in infos]
         report(rows, made, f"{root.name}, {options.images} images at {options.scale}, {options.steps} steps")
         reading(part, options.workers)
 
@@ -108,8 +108,9 @@ def first(source: TrainingImages, count: int, folder: Path) -> Path:
     return path
 
 
-def measure(store: PerturbationStore, image_id: int, image: Path) -> Row:
-    delta = store.read(image_id)
+def measure(store: PerturbationStore, image: Path) -> Row:
+    digest = image_digest(image)
+    delta = store.read(digest)
     packed = pack(delta)
     done, png = cv2.imencode(".png", delta.view(np.uint8) ^ 0x80)
     assert done
@@ -119,7 +120,7 @@ def measure(store: PerturbationStore, image_id: int, image: Path) -> Row:
         8 * len(packed) / delta.size,
         8 * len(png) / delta.size,
         fastest(lambda: pack(delta)),
-        fastest(lambda: store.read(image_id)),
+        fastest(lambda: store.read(digest)),
         fastest(lambda: cv2.imdecode(png, cv2.IMREAD_COLOR)),
         fastest(lambda: cv2.imread(str(image))),
     )

@@ -90,15 +90,23 @@ class DiskFull(JobError):
 
 
 class NonFiniteLoss(JobError):
-    """A loss became NaN or infinite; raised before the optimiser step, so the weights are still finite."""
+    """A loss became NaN or infinite; raised before the optimiser step, so the weights are still finite.
 
-    def __init__(self, terms: Mapping[str, float], epoch: int, step: int) -> None:
-        self.terms, self.epoch, self.step = dict(terms), epoch, step
+    Attributes:
+        terms: the losses that are not finite.
+        epoch: from 1.
+        step: in the epoch, from 1.
+        cause: what is wrong with the data or the teacher; empty where it is up to weights of losses and rates.
+    """
+
+    def __init__(self, terms: Mapping[str, float], epoch: int, step: int, cause: str = "") -> None:
+        self.terms, self.epoch, self.step, self.cause = dict(terms), epoch, step, cause
         bad = ", ".join(f"{name}={value}" for name, value in self.terms.items())
-        super().__init__(f"non-finite loss in epoch {epoch}, step {step}: {bad}; lower its weight or the learning rate")
+        why = cause or "images, boxes and teacher are in order: lower its weight or the learning rate"
+        super().__init__(f"non-finite loss in epoch {epoch}, step {step}: {bad}; {why}")
 
-    def __reduce__(self) -> tuple[type[NonFiniteLoss], tuple[dict[str, float], int, int]]:
-        return type(self), (self.terms, self.epoch, self.step)
+    def __reduce__(self) -> tuple[type[NonFiniteLoss], tuple[dict[str, float], int, int, str]]:
+        return type(self), (self.terms, self.epoch, self.step, self.cause)
 
 
 class UnsupportedKernel(IkdError, NotImplementedError):

@@ -14,14 +14,26 @@ from filelock import FileLock
 
 from ikd.errors import refuse
 
-Kind = Literal["teachers", "perturbations", "boxes", "drawn", "checkpoints", "rehearsals", "checks", "coco", "costs"]
+Kind = Literal[
+    "teachers",
+    "perturbations",
+    "boxes",
+    "drawn",
+    "checkpoints",
+    "rehearsals",
+    "checks",
+    "coco",
+    "costs",
+    "fingerprints",
+    "scores",
+]
 
 
 def home() -> Path:
     """Return the ikd home: `$IKD_HOME` when set, else `~/ikd`.
 
-    Below it lie `sweeps/NAME`, `cache/{teachers,perturbations,boxes,drawn,checkpoints,rehearsals,checks,coco,costs}`,
-    `mlflow.db` and `mlartifacts`. Nothing is created here; whoever writes makes the folder.
+    Below it lie `sweeps/NAME`, `cache/KIND`, `mlflow.db` and `mlartifacts`. Nothing is created here;
+    whoever writes makes the folder.
     """
     return Path(os.environ.get("IKD_HOME") or "~/ikd").expanduser().absolute()
 

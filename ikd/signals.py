@@ -93,6 +93,7 @@ def advising(advice: Callable[[], str]) -> Iterator[None]:
 
 def tell(ended: Ended) -> int:
     """Tell that a signal has ended the command, where somebody still listens; return the exit status."""
+    sys.unraisablehook = lambda unraisable: None  # what the signal left half made complains when it is taken down
     with contextlib.suppress(OSError):  # the terminal has closed
         sys.stderr.write(f"{ended}\n")
         sys.stderr.flush()

@@ -26,6 +26,10 @@ term's gradient on the student's backbone over that of the detection loss, on th
 SHARE = "_share"
 """End of the names of metrics: `augment/noise_share` and `augment/crop_share` of the images of an epoch were altered by
 IKD's rule, `me/...` by masking enhancement."""
+TEACHER = "teacher/"
+"""Start of the names of metrics: the mAP of a teacher on the validation part, by its name; the same in every report."""
+NEAR_ZERO = 0.01
+"""A teacher of less mAP than this (0..1) sees next to nothing."""
 TRAIN_SECONDS, VAL_SECONDS = "seconds/train", "seconds/val"
 """Metrics of an epoch: what it took."""
 ATTACK_SECONDS = "seconds/attack"
@@ -95,6 +99,17 @@ def kind_said(text: str) -> SharedKind | None:
 
 class StopTrial(Exception):
     """Raised by a report callback to end the trial here, cleanly."""
+
+
+def said_of_teacher(name: str, score: float) -> str:
+    """Return what a person is told of a teacher of this mAP (0..1) on the validation part."""
+    text = f"teacher {name}: mAP {100 * score:.1f} on the validation part"
+    if score < NEAR_ZERO:
+        text += (
+            "; warning: it sees next to nothing, so there is little to learn from it: look at its checkpoint, classes "
+        )
+        text += "and preprocessor, and at input.scale"
+    return text
 
 
 def pulls_text(metrics: Mapping[str, float]) -> str:

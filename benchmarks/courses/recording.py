@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -95,10 +96,14 @@ class Recording:
 
     @property
     def drives(self) -> list[tuple[float, float]]:
-        """When each start of it began and was over."""
+        """When each start of it began and was over; one that was killed was over when it was last heard of."""
         begins = [one.time for one in self.events if one.what == "begin"]
-        overs = [one.time for one in self.events if one.what == "over"]
-        return list(zip(begins, overs, strict=True))
+        times = sorted([one.time for one in self.events] + [r.time for one in self.records for r in one.reports])
+        ends = [*begins[1:], math.inf]
+        return [
+            (begin, max(time for time in times if time < end or math.isinf(end)))
+            for begin, end in zip(begins, ends, strict=True)
+        ]
 
     @property
     def seconds(self) -> float:

@@ -127,7 +127,7 @@ SHAPES: dict[str, Shape] = {
             "parameters": ALPHA,
             "scheduler": {"asha": {"grace_epochs": 1, "reduction_factor": 2}},
             "sampler": RANDOM,
-            "budget": {"trials": 10},
+            "budget": {"trials": 7},
         },
         {**PLAIN, "schedule.epochs": 6},
     ),

@@ -1,6 +1,7 @@
 """Adversarial copies of the training images: the attack on the teacher, and the store of what it finds."""
 
 from ikd.attack.asked import attack_of, attacked_at_once
+from ikd.attack.before import adopt
 from ikd.attack.crafting import generate, perturbation_key
 from ikd.attack.difgsm import DIFGSM
 from ikd.attack.images import TrainingImages
@@ -14,6 +15,7 @@ __all__ = [
     "Hold",
     "PerturbationStore",
     "TrainingImages",
+    "adopt",
     "adversarial_copies",
     "attack_of",
     "attacked_at_once",

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import collections
-import hashlib
-import json
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -18,18 +16,18 @@ from torch import Tensor, nn
 
 from ikd.attack.difgsm import DIFGSM
 from ikd.attack.gradient import prepared_samples
-from ikd.attack.images import Batch, TrainingImages, batches, image_ids, open_dataset
+from ikd.attack.images import Batch, TrainingImages, batches, digests, open_dataset
 from ikd.attack.preprocess import PixelNormaliser, valid_mask
 from ikd.attack.room import bytes_in
 from ikd.attack.store import PerturbationStore
 from ikd.config import MAX_EPS, Attack
-from ikd.data import coco_metrics, read_annotations
+from ikd.data import categories, coco_metrics
 from ikd.detectors import boxes_only, weights_sha256
 from ikd.errors import DataError, refuse
 from ikd.evaluation import coco_detections
 from ikd.trial import Notify
 
-_FORMAT = 3  # raise when the stored files or the meaning of a setting change
+FORMAT = 4  # raise when the stored files or the meaning of a setting change
 WRITERS = 2
 """Threads that pack and write."""
 BEHIND = 32
@@ -45,16 +43,15 @@ def perturbation_key(
         teacher: the frozen detector; its weights and normalisation count, not where they came from.
         source: the images and their size.
         attack: the attack.
-        data_fingerprint: of the annotations and images (`ikd.data.fingerprint`). It says nothing about image ids, by
-            which the store is read, so the ids and file names enter too.
+        data_fingerprint: of the annotations and images (`ikd.data.fingerprint`). It says nothing about the order of
+            classes, in which the teacher is asked for them, so that enters too.
     """
-    images = [[item["id"], item["file_name"]] for item in read_annotations(source.annotations)["images"]]
     turned = {} if source.orientation == "apply" else {"orientation": source.orientation}  # older stores have none
     return turned | {
-        "format": _FORMAT,
+        "format": FORMAT,
         "teacher": weights_sha256(teacher),
         "data": data_fingerprint,
-        "images": hashlib.sha256(json.dumps(sorted(images)).encode()).hexdigest(),
+        "classes": list(categories(source.annotations)),
         "input_size": list(source.input_size),
         "keep_ratio": source.keep_ratio,
         "attack": attack.parameters(),
@@ -100,19 +97,20 @@ def generate(  # noqa: PLR0913 - each is the caller's to choose
     limit_of(attack)
     teacher.to(device)
     dataset = open_dataset(source, with_masks=bool(getattr(teacher, "with_mask", False)))
-    ids = image_ids(dataset)
-    absent = set(store.missing(ids))
+    images = digests(dataset)
+    absent = set(store.missing(images))
     if not absent and store.complete:
         return store.summary()
     store.reopen()
     run = _Run(teacher, dataset, store, batch_size, workers, progress or (lambda done, total: None))
-    run.total = len(absent) + len(ids)
+    places = {image: index for index, image in reversed([*enumerate(images)]) if image in absent}  # one of equal ones
+    run.total = len(places) + len(images)
     run.progress(0, run.total)
-    seconds = run.attack(attack, [index for index, image_id in enumerate(ids) if image_id in absent])
+    seconds = run.attack(attack, sorted(places.values()))
     clean, perturbed = run.evaluate()
     store.finish(
         {
-            "count": len(ids),
+            "count": len(images),
             "bytes": bytes_in(store.folder),
             "attacked": len(absent),
             "pixels": run.pixels,
@@ -168,9 +166,9 @@ class _Writer:
         if kind is None:
             self._settle(0)
 
-    def write(self, image_id: int, delta: NDArray[np.int8]) -> None:
+    def write(self, image: str, delta: NDArray[np.int8]) -> None:
         """Write one perturbation soon."""
-        self._open.append(self._pool.submit(self._store.write, image_id, delta))
+        self._open.append(self._pool.submit(self._store.write, image, delta))
         self._settle(BEHIND)
 
     def _settle(self, left: int) -> None:
@@ -215,8 +213,8 @@ class _Run:
         start = time.perf_counter()
         with _Writer(self.store) as writer:
             for batch in self._batches(indices):
-                for image_id, delta in zip(batch.image_ids, self._craft(attack, batch), strict=True):
-                    writer.write(image_id, delta)
+                for image, delta in zip(batch.images, self._craft(attack, batch), strict=True):
+                    writer.write(image, delta)
                 self.pixels += len(batch.samples) * batch.size[0] * batch.size[1]
                 self._note(batch)
         return time.perf_counter() - start
@@ -234,18 +232,18 @@ class _Run:
             pixels = batch.pixels.to(self.device).float()
             delta = torch.zeros_like(pixels)
             height, width = batch.size
-            for index, image_id in enumerate(batch.image_ids):
-                delta[index, :, :height, :width] = torch.from_numpy(self._read(image_id)).permute(2, 0, 1).to(delta)
+            for index, image in enumerate(batch.images):
+                delta[index, :, :height, :width] = torch.from_numpy(self._read(image)).permute(2, 0, 1).to(delta)
             clean += self._detect(pixels, batch)
             perturbed += self._detect((pixels + delta).clamp(0, 255), batch)
             self._note(batch)
         return clean, perturbed
 
-    def _read(self, image_id: int) -> NDArray[np.int8]:
+    def _read(self, image: str) -> NDArray[np.int8]:
         try:
-            return self.store.read(image_id)
+            return self.store.read(image)
         except DataError:
-            self.store.discard(image_id)  # damaged inside: the next run remakes it
+            self.store.discard(image)  # damaged inside: the next run remakes it
             raise
 
     @torch.no_grad()

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ikd.config import Data, Input, Recipe
-from ikd.data import categories, image_loader
+from ikd.data import categories, image_digest, image_loader
 from ikd.evaluation import equal_sizes, read_ahead
 
 
@@ -61,9 +61,9 @@ class Batch:
         return Batch(self.pixels.to(device), [sample.to(device) for sample in self.samples], self.size)
 
     @property
-    def image_ids(self) -> list[int]:
-        """Ids of the images, as in the json."""
-        return [int(sample.img_id) for sample in self.samples]
+    def images(self) -> list[str]:
+        """Digests of the images, by which a store keeps what is made of them."""
+        return [image_digest(sample.img_path) for sample in self.samples]
 
 
 def open_dataset(source: TrainingImages, *, with_masks: bool) -> Any:
@@ -88,9 +88,9 @@ def open_dataset(source: TrainingImages, *, with_masks: bool) -> Any:
         )
 
 
-def image_ids(dataset: Any) -> list[int]:
-    """Return the id of every image, in the data set's order."""
-    return [int(dataset.get_data_info(index)["img_id"]) for index in range(len(dataset))]
+def digests(dataset: Any) -> list[str]:
+    """Return the digest of every image, in the data set's order."""
+    return [image_digest(dataset.get_data_info(index)["img_path"]) for index in range(len(dataset))]
 
 
 def batches(dataset: Any, wanted: Sequence[int], *, batch_size: int, divisor: int, workers: int = 0) -> Iterator[Batch]:

@@ -79,6 +79,11 @@ def is_whole(head: bytes, size: int) -> bool:
     return len(head) == HEADER_BYTES and head.startswith(_MAGIC) and _HEADER.unpack(head)[2] == size
 
 
+def size_in(head: bytes, size: int) -> tuple[int, int] | None:
+    """Return height and width of what is packed in a file of which `is_whole` asks the same; None for one cut short."""
+    return _HEADER.unpack(head)[3:5] if is_whole(head, size) else None
+
+
 def _most_frequent(delta: NDArray[np.int8]) -> NDArray[np.int8]:
     """Return the levels that get a code, ascending."""
     counts = np.bincount(delta.reshape(-1).view(np.uint8), minlength=256)

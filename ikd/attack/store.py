@@ -1,7 +1,8 @@
 """Perturbations on disk: one lossless file an image, in a folder named after everything they depend on.
 
-A file is what `ikd.attack.packing` makes of an image. `used` beside them is touched by whoever uses the store; see
-`ikd.attack.room`.
+A file is named after the content of its image (`ikd.data.image_digest`), whatever the image's id and name are, and is
+what `ikd.attack.packing` makes of it. Of an image that a data set shows twice, the attack saw the boxes of the
+first entry. `used` beside the files is touched by whoever uses the store; see `ikd.attack.room`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from ikd.files import write_whole
 
 _SUFFIX = ".ikdp"
 SUMMARY, _KEY = "summary.json", "key.json"
+AGAIN = "an image has changed since they were made: the same command, started again, makes what is missing"
 
 
 class PerturbationStore:
@@ -61,6 +63,12 @@ class PerturbationStore:
             )
         return store
 
+    @property
+    def key(self) -> dict[str, Any]:
+        """Everything the perturbations depend on."""
+        key: dict[str, Any] = json.loads(self._key)
+        return key
+
     def __len__(self) -> int:
         return sum(1 for _ in self.folder.glob(f"*{_SUFFIX}"))
 
@@ -69,11 +77,11 @@ class PerturbationStore:
         """Whether every image was attacked and the teacher evaluated on the result."""
         return (self.folder / SUMMARY).is_file()
 
-    def missing(self, image_ids: Iterable[int]) -> list[int]:
-        """Return the ids without a whole file, in the order given; looks at the beginning of each file only."""
-        return [image_id for image_id in image_ids if not _is_whole(self._path(image_id))]
+    def missing(self, images: Iterable[str]) -> list[str]:
+        """Return the images without a whole file, in the order given; looks at the beginning of each file only."""
+        return [image for image in images if not _is_whole(self.path_of(image))]
 
-    def write(self, image_id: int, delta: NDArray[np.int8]) -> None:
+    def write(self, image: str, delta: NDArray[np.int8]) -> None:
         """Store the perturbation [H, W, 3] (BGR, grey levels) of an image, whole or not at all.
 
         After `reopen` threads may write side by side.
@@ -85,25 +93,28 @@ class PerturbationStore:
         assert delta.ndim == 3
         assert delta.shape[2] == 3
         self._begin()
-        self._put(self._path(image_id).name, pack(delta))
+        self._put(self.path_of(image).name, pack(delta))
 
-    def read(self, image_id: int) -> NDArray[np.int8]:
+    def read(self, image: str) -> NDArray[np.int8]:
         """Return the perturbation [H, W, 3] of an image at network size: BGR, grey levels, resized, not padded.
+
+        Args:
+            image: its digest.
 
         Raises:
             DataError: the file is missing, cut short or damaged.
         """
-        path = self._path(image_id)
+        path = self.path_of(image)
         if not path.is_file():
-            raise DataError(f"no perturbation of image {image_id} in {self.folder}; run the same `ikd attack` again")
+            raise DataError(f"no perturbation in {self.folder} of an image of SHA-256 {image}; {AGAIN}")
         delta = unpack(path.read_bytes())
         if delta is None:
             raise DataError(f"{path} is cut short or damaged; run the same `ikd attack` again, which remakes it")
         return delta
 
-    def discard(self, image_id: int) -> None:
+    def discard(self, image: str) -> None:
         """Remove an image's file, if there is one, so that it counts as missing."""
-        self._path(image_id).unlink(missing_ok=True)
+        self.path_of(image).unlink(missing_ok=True)
 
     def reopen(self) -> None:
         """Make the store incomplete again, before files of it are made, and say in it what it depends on."""
@@ -135,8 +146,9 @@ class PerturbationStore:
         clean, perturbed = (100 * summary[part]["bbox_mAP"] for part in ("clean", "perturbed"))
         return f"{summary['count']} images; teacher {teacher} mAP {clean:.1f} clean, {perturbed:.1f} perturbed"
 
-    def _path(self, image_id: int) -> Path:
-        return self.folder / f"{int(image_id)}{_SUFFIX}"
+    def path_of(self, image: str) -> Path:
+        """Return where the perturbation of an image lies, whether it is there or not."""
+        return self.folder / f"{image}{_SUFFIX}"
 
     def _begin(self) -> None:
         if not (self.folder / _KEY).is_file():

@@ -9,8 +9,16 @@ install()  # before mmdet: its masks look for mmcv's kernels once, on import
 
 from ikd.augment.branches import Branch, Branches, branches_of  # noqa: E402
 from ikd.augment.copy_paste import PARTNER, CopyPaste  # noqa: E402
-from ikd.augment.enhancement import TeacherBoxes  # noqa: E402
-from ikd.augment.pair import UNALTERED, AttachPerturbation, AttachUnaltered, Geometry, PackPair, PerturbationReader  # noqa: E402
+from ikd.augment.enhancement import TeacherBoxes, boxes_by_id  # noqa: E402
+from ikd.augment.pair import (  # noqa: E402
+    UNALTERED,
+    AttachPerturbation,
+    AttachUnaltered,
+    Geometry,
+    PackPair,
+    PerturbationReader,
+    content_of,
+)
 from ikd.augment.pipeline import test_pipeline, train_pipeline  # noqa: E402
 from ikd.augment.rule import corrupt, is_small  # noqa: E402
 from ikd.augment.sample_specific import SampleSpecificAugment, specific_arguments  # noqa: E402
@@ -29,7 +37,9 @@ __all__ = [
     "PerturbationReader",
     "SampleSpecificAugment",
     "TeacherBoxes",
+    "boxes_by_id",
     "branches_of",
+    "content_of",
     "corrupt",
     "is_small",
     "specific_arguments",

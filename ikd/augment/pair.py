@@ -26,6 +26,7 @@ from mmdet.registry import TRANSFORMS
 from numpy.typing import NDArray
 from torch import Tensor, from_numpy
 
+from ikd.data import image_digest
 from ikd.errors import DataError, refuse
 
 UNALTERED = "unaltered"
@@ -42,17 +43,29 @@ APART = "apart"
 class PerturbationReader(Protocol):
     """Where perturbations come from; must be picklable, for the data loader's workers."""
 
-    def read(self, image_id: int) -> NDArray[np.int8]:
+    def read(self, image: str) -> NDArray[np.int8]:
         """Return the perturbation of one image.
 
         Args:
-            image_id: the id in the annotation file.
+            image: digest of its file, as `ikd.data.image_digest` gives it.
 
         Returns:
             [H', W', 3], channels in the order of the loaded image (BGR), grey levels, at the size the network sees
             before padding.
         """
         ...
+
+
+def content_of(results: Mapping[str, Any]) -> str:
+    """Return the digest of the image of a sample: ids and names change with every export of a data set.
+
+    Raises:
+        DataError: its file cannot be read.
+    """
+    try:
+        return image_digest(results["img_path"])
+    except OSError as error:
+        raise DataError(f"{results['img_path']}: must be readable: {error}") from error
 
 
 def parted(results: Mapping[str, Any]) -> tuple[NDArray[np.uint8], dict[str, NDArray[np.uint8]]]:
@@ -99,16 +112,16 @@ class AttachPerturbation(BaseTransform):
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Add the copy `adversarial`, made from `untouched`, whose place it takes, or else from the image itself."""
         image, copies = parted(results)
-        delta = self._delta(results["img_id"], (image.shape[0], image.shape[1]))
+        delta = self._delta(content_of(results), (image.shape[0], image.shape[1]))
         source = copies.pop(UNTOUCHED, image)
         copies[ADVERSARIAL] = add(source, delta)
         return joined(results, image, copies)
 
-    def _delta(self, image_id: int, size: tuple[int, int]) -> NDArray[np.int8] | NDArray[np.int16]:
-        delta = self.reader.read(image_id)
+    def _delta(self, image: str, size: tuple[int, int]) -> NDArray[np.int8] | NDArray[np.int16]:
+        delta = self.reader.read(image)
         if delta.dtype != np.int8 or delta.ndim != 3 or delta.shape[2] != CHANNELS:
             got = f"{delta.dtype} {list(delta.shape)}"
-            raise DataError(f"the perturbation of image {image_id} must be int8 [H, W, 3], but got {got}")
+            raise DataError(f"the perturbation of the image of SHA-256 {image} must be int8 [H, W, 3], but got {got}")
         if delta.shape[:2] == size:
             return delta
         resized = cv2.resize(delta.astype(np.float32), size[::-1], interpolation=cv2.INTER_LINEAR)

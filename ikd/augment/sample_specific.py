@@ -20,6 +20,7 @@ from ikd.augment.pair import (
     UNTOUCHED,
     AttachPerturbation,
     AttachUnaltered,
+    content_of,
     joined,
     parted,
 )
@@ -158,7 +159,7 @@ class SampleSpecificAugment(BaseTransform):
     def _judge(self, results: dict[str, Any]) -> tuple[bool, bool]:
         """Tell whether the image is small, for the crop and for the noise."""
         if self._boxes is not None and self.enhancement is not None:
-            share = self._boxes.share(results["img_id"], results["ori_shape"][:2], self.enhancement["min_score"])
+            share = self._boxes.share(content_of(results), results["ori_shape"][:2], self.enhancement["min_score"])
             return (share < self.enhancement["theta"],) * 2
         boxes, ignored = _annotated(results)
         return judged_small(boxes, self.area_threshold, ignored=ignored, published=self.published)

@@ -2,9 +2,9 @@
 
 from ikd.data.check import check_dataset, check_recipe_data, parse_images, said_of_data
 from ikd.data.coco import on_disk, read_annotations
-from ikd.data.draw import draw_dataset, drawn_dataset
-from ikd.data.files import DataFiles, part_of, places_of, trained_on, training_annotations
-from ikd.data.identity import fingerprint
+from ikd.data.drawn.draw import draw_dataset, drawn_dataset
+from ikd.data.files import DataFiles, data_of, part_of, places_of, trained_on, training_annotations
+from ikd.data.identity import DataRecord, PartRecord, class_changes, fingerprint, image_digest
 from ikd.data.images import image_loader
 from ikd.data.metrics import IouType, coco_metrics
 from ikd.data.network_size import Perturbed, perturbed
@@ -15,18 +15,23 @@ __all__ = [
     "CocoIndex",
     "DataFiles",
     "DataProblem",
+    "DataRecord",
     "DataReport",
     "IouType",
+    "PartRecord",
     "Perturbed",
     "SizeRow",
     "SplitReport",
     "categories",
     "check_dataset",
     "check_recipe_data",
+    "class_changes",
     "coco_metrics",
+    "data_of",
     "draw_dataset",
     "drawn_dataset",
     "fingerprint",
+    "image_digest",
     "image_loader",
     "indexed",
     "on_disk",

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from ikd.config import DRAWN, Recipe
-from ikd.data.draw import drawn_dataset, drawn_folder
-from ikd.data.identity import fingerprint
+from ikd.data.drawn.draw import drawn_dataset, drawn_folder
+from ikd.data.identity import DataRecord, part_record
 from ikd.data.reader import categories
 from ikd.errors import BadInput
 
@@ -42,10 +41,27 @@ class DataFiles:
             )
         return cls(train, train_images, val, val_images, classes)
 
+    def record(self) -> DataRecord:
+        """Return what both parts show now, and in which order their classes come.
+
+        Raises:
+            DataError: see `ikd.data.fingerprint`.
+        """
+        train, val = part_record(self.train, self.train_images), part_record(self.val, self.val_images)
+        return DataRecord(self.classes, train, val)
+
     def fingerprint(self) -> str:
-        """Return one hash of the content of both parts."""
-        paths = (self.train, self.val, self.train_images, self.val_images)
-        return _fingerprint(self, tuple(path.stat().st_mtime_ns for path in paths))
+        """Return one hash of the content of both parts; the order of the classes is no part of it."""
+        return self.record().fingerprint
+
+
+def data_of(recipe: Recipe) -> DataRecord:
+    """Return what the data of a recipe show now.
+
+    Raises:
+        BadInput: see `DataFiles.of` and `DataFiles.record`.
+    """
+    return DataFiles.of(recipe).record()
 
 
 def places_of(recipe: Recipe) -> dict[tuple[str, str], Path]:
@@ -65,12 +81,6 @@ def places_of(recipe: Recipe) -> dict[tuple[str, str], Path]:
                 raise BadInput(f"recipe {recipe.name}: data.{part}.{key}: must be {kind}, but {path} is not there")
             places[part, key] = path
     return places
-
-
-@lru_cache(maxsize=8)
-def _fingerprint(files: DataFiles, stamp: tuple[int, ...]) -> str:
-    parts = (fingerprint(files.train, files.train_images), fingerprint(files.val, files.val_images))
-    return parts[0] if parts[0] == parts[1] else "-".join(part[:32] for part in parts)
 
 
 def training_annotations(recipe: Recipe) -> Path:

@@ -14,7 +14,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from ikd.data.coco import read_annotations
-from ikd.data.reader import indexed
+from ikd.data.reader import CocoIndex, indexed
 from ikd.errors import DataError
 
 # position in COCOeval.stats; 8 is AR over areas at maxDets = 100, and those after it are of one size each
@@ -46,7 +46,7 @@ def coco_metrics(
         DataError: a detection of an image that the ground truth does not have.
     """
     with contextlib.redirect_stdout(io.StringIO()):
-        truth = ground_truth if isinstance(ground_truth, COCO) else _index(ground_truth)
+        truth = ground_truth if isinstance(ground_truth, COCO) else _index(ground_truth, iou_type)
         evaluation = COCOeval(truth, _results(truth, detections, iou_type), iou_type)
         evaluation.evaluate()
         evaluation.accumulate()
@@ -65,15 +65,32 @@ def _by_class(evaluation: COCOeval, truth: COCO) -> dict[str, float]:
     return found
 
 
-def _index(source: str | Path | Mapping[str, Any]) -> COCO:
+def _index(source: str | Path | Mapping[str, Any], iou_type: str) -> COCO:
     if not isinstance(source, Mapping):
-        return _coco(read_annotations(indexed(Path(source)).normal))
+        index = indexed(Path(source))
+        return _coco(_boxes(index) if iou_type == "bbox" else read_annotations(index.normal))
     content = copy.deepcopy(dict(source))
     for number, annotation in enumerate(content["annotations"], start=1):
         annotation["id"] = number  # COCOeval takes the id of the match for its truth, so id 0 would count as missed
         annotation.setdefault("iscrowd", 0)  # this and the area are optional in the wild, and pycocotools needs them
         annotation.setdefault("area", annotation["bbox"][2] * annotation["bbox"][3])
     return _coco(content)
+
+
+def _boxes(index: CocoIndex) -> dict[str, Any]:
+    """Return the ground truth without its masks, which are most of a file and read anew for each validation."""
+    ids = index.category_ids
+    columns = (index.ids[index.owners], index.labels, index.boxes, index.areas, index.crowds)
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    annotations = [
+        {"id": number, "image_id": image, "category_id": ids[label], "bbox": box, "area": area, "iscrowd": int(crowd)}
+        for number, (image, label, box, area, crowd) in enumerate(rows, start=1)
+    ]
+    return {
+        "images": [{"id": one} for one in index.ids.tolist()],
+        "categories": index.categories,
+        "annotations": annotations,
+    }
 
 
 def _coco(content: dict[str, Any]) -> COCO:

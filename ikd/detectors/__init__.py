@@ -1,7 +1,7 @@
 """Any mmdet detector: built from a name, a file or a dict, loaded safely, tapped and frozen."""
 
 from ikd.detectors.build import boxes_only, build_detector, freeze, quiet, weights_sha256
-from ikd.detectors.checkpoint import Checkpoint, read_checkpoint
+from ikd.detectors.checkpoint import Checkpoint, fetch, read_checkpoint
 from ikd.detectors.config import detector_config, left_out
 from ikd.detectors.cost import Complexity, complexity, latency_ms
 from ikd.detectors.families import Family, Head, Neck, head_row
@@ -24,6 +24,7 @@ __all__ = [
     "build_detector",
     "complexity",
     "detector_config",
+    "fetch",
     "freeze",
     "head_row",
     "inherit",

@@ -13,7 +13,7 @@ import torch
 from mmengine.config import ConfigDict
 from torch import nn
 
-from ikd.errors import BadInput, IkdError
+from ikd.errors import BadInput, IkdError, refuse
 from ikd.ops import install
 from ikd.progress import library_level
 
@@ -42,7 +42,22 @@ def build_detector(model_config: Mapping[str, Any]) -> nn.Module:
             f"mmdet cannot build {model_config.get('type')}: {type(error).__name__}: {error}{hint}"
         ) from error
     _complete(detector)
+    _check_normalisation(detector, str(model_config.get("type")))
     return detector
+
+
+def _check_normalisation(detector: nn.Module, kind: str) -> None:
+    """Refuse a preprocessor that makes every pixel NaN or infinite; mmdet takes any numbers.
+
+    Raises:
+        BadInput: a mean or standard deviation that is not finite, or a deviation that is not above 0.
+    """
+    for name, module in detector.named_modules():
+        for field, least in (("mean", float("-inf")), ("std", 0.0)):
+            value = getattr(module, field, None) if "data_preprocessor" in name else None
+            if isinstance(value, torch.Tensor) and not (value.isfinite() & (value > least)).all():
+                rule = "must be finite" + (" and above 0, as pixels are divided by it" if field == "std" else "")
+                refuse(f"{kind}: {name}.{field}", rule, value.flatten().tolist())
 
 
 BUILD_HINTS = {"fairscale": "; or set the override encoder.num_cp: 0, which trains the same with more memory"}

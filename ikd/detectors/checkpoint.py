@@ -34,7 +34,7 @@ class Checkpoint:
     """Weights as read from a file.
 
     Attributes:
-        state_dict: weights of the detector, without `module.` or `student.` in front of their names.
+        state_dict: weights of the detector alone, without what wrappers put into their names.
         classes: class names the weights were trained for, where the file says so.
         sha256: hex digest of the file.
         source: path or URL, for messages.
@@ -121,20 +121,33 @@ def _weights(content: Any, source: str) -> OrderedDict[str, Tensor]:
         found = ", ".join(map(str, state)) if isinstance(state, Mapping) else type(state).__name__
         raise CheckpointError(f"{source!r} holds no state dict of tensors; found {found[:200]}")
     versions = getattr(state, "_metadata", None)
-    # mmcv 1.x keeps EMA copies as ema_* buffers beside the weights; EMA averages count their steps
-    state = {key: value for key, value in state.items() if not str(key).startswith("ema_") and key != "steps"}
-    for prefix in ("module.", "student."):
-        if any(key.startswith(prefix) for key in state):
-            state = _strip(state, prefix)
-            versions = _strip(versions, prefix) if versions is not None else None
-    weights = OrderedDict(state)
+    weights = _unwrapped(state)
     if versions is not None:
-        weights._metadata = versions  # type: ignore[attr-defined]
+        weights._metadata = _unwrapped(versions)  # type: ignore[attr-defined]
     return weights
 
 
-def _strip(state: Mapping[str, Any], prefix: str) -> OrderedDict[str, Any]:
-    return OrderedDict((key.removeprefix(prefix), value) for key, value in state.items() if key.startswith(prefix))
+WRAPPERS = ("module.", "student.", "architecture.")
+"""What DistributedDataParallel, semi-supervised training and ikd, and mmrazor put in front of the weights of the
+trained detector; what lacks it then (a teacher, connectors) is another's."""
+COMPILED = "_orig_mod"
+"""What torch.compile puts in front of the names of whatever module it wraps, the detector or a part of it."""
+
+
+def _unwrapped(state: Mapping[str, Any]) -> OrderedDict[str, Any]:
+    """Take off what wrappers put into names, in whatever order they were nested."""
+    found = OrderedDict((_without_compiler(str(key)), value) for key, value in state.items())
+    while True:
+        # mmcv 1.x keeps EMA copies as ema_* buffers beside the weights; EMA averages count their steps
+        found = OrderedDict((key, one) for key, one in found.items() if not key.startswith("ema_") and key != "steps")
+        prefix = next((one for one in WRAPPERS if any(key.startswith(one) for key in found)), None)
+        if prefix is None:
+            return found
+        found = OrderedDict((key.removeprefix(prefix), one) for key, one in found.items() if key.startswith(prefix))
+
+
+def _without_compiler(key: str) -> str:
+    return ".".join(part for part in key.split(".") if part != COMPILED)
 
 
 def _classes(content: Any) -> tuple[str, ...] | None:

@@ -26,10 +26,12 @@ def load_weights(detector: nn.Module, checkpoint: Checkpoint, *, classes: Sequen
         classes: class names of the data set, in its order.
 
     Raises:
-        CheckpointError: other classes (names or order), else missing, unexpected or mis-shaped keys.
+        CheckpointError: other classes (number, names or order), else missing, unexpected or mis-shaped keys, else
+            values that are not finite.
     """
     _check_classes(checkpoint, tuple(classes))
     own = detector.state_dict()
+    _check_number_of_classes(checkpoint, own, tuple(classes))
     shapes = [
         f"{key} is {tuple(value.shape)}, the detector has {tuple(own[key].shape)}"
         for key, value in checkpoint.state_dict.items()
@@ -46,6 +48,47 @@ def load_weights(detector: nn.Module, checkpoint: Checkpoint, *, classes: Sequen
         detector.load_state_dict(before)
         count = f"{len(keys.missing_keys)} keys missing, {len(keys.unexpected_keys)} unexpected"
         raise CheckpointError(f"{checkpoint.source!r} is of another architecture ({count}): {', '.join(faults)}")
+    if broken := _not_finite(detector.state_dict(), before):
+        detector.load_state_dict(before)
+        raise CheckpointError(f"{checkpoint.source!r} holds weights that are not finite (NaN or infinite): {broken}")
+
+
+def _not_finite(loaded: Mapping[str, Tensor], before: Mapping[str, Tensor]) -> str:
+    """Name the tensors that are not finite, but for those that a new detector has so too; nothing where all are."""
+    bad = {
+        key: int((~value.isfinite()).sum())
+        for key, value in loaded.items()
+        if value.is_floating_point() and not value.isfinite().all() and before[key].isfinite().all()
+    }
+    return _few(f"{count} of {loaded[key].numel()} values of {key}" for key, count in bad.items())
+
+
+def _check_number_of_classes(checkpoint: Checkpoint, own: Mapping[str, Tensor], classes: tuple[str, ...]) -> None:
+    """Say of a checkpoint without class names that its heads were made for another number of classes."""
+    rows = {
+        key: (len(value), len(own[key]))
+        for key, value in checkpoint.state_dict.items()
+        if key in own and value.shape != own[key].shape and value.shape[1:] == own[key].shape[1:]
+    }
+    differing = sum(key in own and value.shape != own[key].shape for key, value in checkpoint.state_dict.items())
+    if checkpoint.classes is not None or not rows or len(rows) < differing:
+        return
+    numbers = {_classes_of_rows(*one, len(classes)) for one in rows.values()} - {None}
+    if len(numbers) == 1:
+        key, (theirs, ours) = next(iter(rows.items()))
+        raise CheckpointError(
+            f"{checkpoint.source!r} seems to be trained for {numbers.pop()} classes, the data set has {len(classes)} "
+            f"({', '.join(classes[:_SHOWN])}{', ...' if len(classes) > _SHOWN else ''}): {key} has {theirs} rows, and "
+            f"{ours} are needed"
+        )
+
+
+def _classes_of_rows(theirs: int, ours: int, classes: int) -> int | None:
+    """Return for how many classes a layer of so many rows is, where this detector's has `ours`; None if for none."""
+    for extra in (0, 1):  # some heads have a row for the background
+        if ours % (classes + extra) == 0 and theirs % (ours // (classes + extra)) == 0:
+            return theirs // (ours // (classes + extra)) - extra
+    return None
 
 
 def _check_classes(checkpoint: Checkpoint, classes: tuple[str, ...]) -> None:

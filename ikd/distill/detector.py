@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ikd.detectors import Taps, boxes_only
+from ikd.distill.blame import cause_of
 from ikd.distill.canvas import Canvas, sizes_of, untouched_statistics
 from ikd.distill.crosskd.heads import CrossHeads
 from ikd.distill.functional import Targets, full_precision, standardise
@@ -133,27 +134,40 @@ class DistillDetector(BaseModel):
             NonFiniteLoss: names the losses that are NaN or infinite.
         """
         with optim_wrapper.optim_context(self):
-            losses = optim_wrapper.losses(self, self.data_preprocessor(data, True))
+            batch = self.data_preprocessor(data, True)
+            losses = optim_wrapper.losses(self, batch)
         total, named = self.parse_losses(losses)
         self._measure(named, optim_wrapper)
         optim_wrapper.backward(total)
-        self._check_finite(total, named, optim_wrapper.clip())
+        if broken := self._not_finite(total, named, optim_wrapper.clip()):
+            with optim_wrapper.optim_context(self):
+                raise NonFiniteLoss(broken, *self.position, self._cause(batch))
         optim_wrapper.step()
         optim_wrapper.zero_grad()
         # neither their sum, nor the accuracies that two-stage heads put beside them
         parts = {name: value for name, value in named.items() if "loss" in name and name != "loss"}
         return {name.removeprefix("loss_"): value.detach() for name, value in parts.items()} | {"total": total.detach()}
 
-    def _check_finite(self, total: Tensor, named: Mapping[str, Tensor], norm: Tensor | None) -> None:
-        """Wait for loss and gradients: the one moment of a step where the CPU waits for a GPU.
+    def _not_finite(self, total: Tensor, named: Mapping[str, Tensor], norm: Tensor | None) -> dict[str, float]:
+        """Return the losses that are not finite.
 
-        It comes when the whole backward pass is in the GPU's queue. A gradient may be infinite where the loss is not.
+        This waits for loss and gradients, the one moment of a step where the CPU waits for a GPU. It comes when the
+        whole backward pass is in the GPU's queue. A gradient may be infinite where the loss is not.
         """
         watched = {"total": total.detach()} | ({} if norm is None else {"gradient": norm})
         if torch.stack([value.float() for value in watched.values()]).isfinite().all():
-            return
+            return {}
         losses = {name: value for name, value in named.items() if name != "loss"}
-        raise NonFiniteLoss(_broken(losses) or _broken(watched), *self.position)
+        return _broken(losses) or _broken(watched)
+
+    def _cause(self, batch: Batch) -> str:
+        """Say what is wrong with the data or the teacher of a batch whose losses are not finite."""
+        images = batch["inputs"]
+
+        def teach() -> Sequence[Tensor]:
+            return self._teach(self.canvas({"inputs": images})["inputs"], sizes_of(images))
+
+        return cause_of(batch, self.teacher, teach)
 
     def _measure(self, named: Mapping[str, Tensor], optim_wrapper: Any) -> None:
         """Note how hard each term pulls on the student's backbone, on the first batch of an epoch."""

@@ -4,13 +4,14 @@ from ikd.ops import install
 
 install()  # before mmdet, which looks for kernels when it is imported
 
-from ikd.evaluation.boxes import find_boxes  # noqa: E402
+from ikd.evaluation.boxes import bound_boxes, find_boxes  # noqa: E402
 from ikd.evaluation.coco import CocoEvaluator, coco_detections  # noqa: E402
 from ikd.evaluation.plain_mmdet import evaluate, load_detector, read_config, run, val_loader  # noqa: E402
 from ikd.evaluation.reading import equal_sizes, read_ahead  # noqa: E402
 
 __all__ = [
     "CocoEvaluator",
+    "bound_boxes",
     "coco_detections",
     "equal_sizes",
     "evaluate",

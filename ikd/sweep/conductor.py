@@ -9,18 +9,21 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from ikd.config import SweepFiles
+from ikd.data import DataRecord
 from ikd.logs import Log
 from ikd.sweep.budget import spent_budget
 from ikd.sweep.forecast.course import Course
 from ikd.sweep.hopeless import met_by_all, nothing_learnt
 from ikd.sweep.mirror import Watcher, mirror_end, mirror_trial
 from ikd.sweep.proposals.order import order_of
+from ikd.sweep.records.teachers import said_of_teachers
 from ikd.sweep.records.trials import Exploit, TrialRecord
+from ikd.sweep.same_data import HINT, changed_data
 from ikd.sweep.schedulers.judges import build_judge
 from ikd.sweep.schedulers.population import next_exploit
 from ikd.sweep.study.study import SweepStudy
 from ikd.tracking import Tracker
-from ikd.trial import COST, OPEN, State
+from ikd.trial import COST, LOSS, OPEN, State
 
 FORCED = "forced"
 """Note of the study: a person goes on though the anchors have learnt nothing."""
@@ -94,6 +97,7 @@ class Conductor:
         self._active: dict[int, float] = {}  # trial -> clock up to which its time is counted
         self._earlier_seconds = float(study.notes.get("wall_seconds", 0.0))
         self._began = self._noted = clock()
+        self._told: set[str] = set()
         self.slots = files.runner.concurrency
         self.ending: Ending | None = None
         self.fault: str | None = None  # what the person must mend before the sweep can go on
@@ -206,14 +210,17 @@ class Conductor:
         self._watcher.note(number, text)
         return self._stop_for_ending(number, self.records[number].epochs)
 
-    def data(self, number: int, fingerprint: str) -> bool:
-        """Note what data set a worker has read; return whether the trial must stop because it is not the sweep's."""
-        self._course.note("prepared", number)
-        noted = self._study.notes.get("data_fingerprint")
-        if noted is None:
-            self._study.note("data_fingerprint", fingerprint)
-        elif noted != fingerprint:
-            self.end(number, "failed", "the data set has changed since the sweep began; use another name for a new one")
+    def data(self, number: int, part: str, record: Mapping[str, Any]) -> bool:
+        """Note what data a worker has found; return whether the trial must stop because they are not the sweep's.
+
+        Then the whole sweep is interrupted: every trial reads them, and can go on when they are as they were.
+        """
+        if not self.records[number].epochs:  # one that goes on prepares later
+            self._course.note("prepared", number)
+        if change := changed_data(self._study, part, DataRecord.of(record)):
+            self.fault = f"the data set has changed since the sweep began: {change}; {HINT}"
+            self._pause(number)
+            self.interrupt(self.fault)
             return True
         return self._stop_for_ending(number, self.records[number].epochs)
 
@@ -230,9 +237,9 @@ class Conductor:
             self._tracker.log(number, epoch, dict(metrics), time=report.time)
             self._write_clock()
             self._watcher.reported(record)
+            self._tell_of_teachers()
             if not math.isfinite(self._value(metrics)):
-                self.end(number, "diverged", self._divergence(epoch), epoch=epoch)
-                return True
+                return self._not_a_number(number, epoch, metrics)
             if (reason := self._verdict(record, epoch, metrics)) is not None:
                 self.end(number, "stopped", reason)
                 return True
@@ -241,6 +248,31 @@ class Conductor:
                 return True
         self.heartbeat()
         return self._stop_for_ending(number, epoch)
+
+    def _not_a_number(self, number: int, epoch: int, metrics: Mapping[str, float]) -> bool:
+        """End a trial without an objective; if no trial ever had one, the data cannot be measured by it at all.
+
+        That is no divergence, of which the sampler would learn, and every other trial would end likewise.
+        """
+        losses = [value for name, value in metrics.items() if name.startswith(LOSS)]
+        before = [report for record in self.records for report in record.reports]
+        if not all(map(math.isfinite, losses)) or any(math.isfinite(self._value(one.metrics)) for one in before):
+            self.end(number, "diverged", self._divergence(epoch), epoch=epoch)
+            return True
+        metric = self._space.objective.metric
+        self.fault = (
+            f"{metric} is not a number though the losses are: the validation part has no object to measure it by"
+        )
+        self.end(number, "failed", self.fault)
+        self.interrupt(self.fault)
+        return True
+
+    def _tell_of_teachers(self) -> None:
+        """Say how well teachers see as soon as it is known, and once more when it turns out to be too little."""
+        for line in said_of_teachers(self.records):
+            if line not in self._told:
+                self._told.add(line)
+                self._watcher.say(line)
 
     def disk_full(self, number: int, reason: str) -> bool:
         """Keep the trial of a worker that cannot save for later, and end the sweep: no other could save either."""
@@ -302,6 +334,7 @@ class Conductor:
         self._write_clock()
         mirror_end(self._tracker, record)
         self._watcher.ended(record)
+        self._tell_of_teachers()
         self._tidy(self.records)
         if record.anchors:
             self._check_anchors()

@@ -29,8 +29,10 @@ from ikd.sweep.mirror import mirror_all
 from ikd.sweep.preflight import check_start
 from ikd.sweep.proposals.anchors import anchor_proposals
 from ikd.sweep.records.ledger import ledger
+from ikd.sweep.records.teachers import said_of_teachers
 from ikd.sweep.records.text import decimals_of, duration, percent, readable
 from ikd.sweep.records.trials import TrialRecord, gain, ranked
+from ikd.sweep.same_data import check_same_data
 from ikd.sweep.signals import Interrupts, StopNow, listening
 from ikd.sweep.storage.keeping import tidied
 from ikd.sweep.storage.objects import is_address
@@ -170,6 +172,7 @@ def run_sweep(  # noqa: PLR0913 - one keyword for each option of `ikd sweep`
         with driving(folder), held(files.runner.study, folder.name):
             study = open_study(folder, files, create=True)
             files = SweepFiles(budgeted(files.space, study, trials), files.recipe, files.runner)
+            check_same_data(study, files, training, home_folder)
             if warm_start is not None:
                 taken = warm_up(study, files.space, warm_start, home_folder)
                 progress_console(output or wide_console()).print(taken, highlight=False, markup=False)
@@ -356,6 +359,8 @@ class _Drive:
 
         if result.trials and loudness() is not Loudness.QUIET:
             self._view.show(ranking(result.trials, self._files.space))
+            for line in said_of_teachers(result.trials):
+                say(line)
             say(ledger(result.trials).render(self._files.runner.trial.gpus))
         spent = duration(self._conductor.wall_seconds)
         if result.state == "interrupted":

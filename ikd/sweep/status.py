@@ -14,6 +14,7 @@ from ikd.config import SweepFiles
 from ikd.errors import BadInput
 from ikd.sweep.forecast.course import FILE, Course
 from ikd.sweep.records.ledger import ledger
+from ikd.sweep.records.teachers import said_of_teachers
 from ikd.sweep.records.text import duration
 from ikd.sweep.records.trials import TrialRecord, ranked
 from ikd.sweep.storage.store import open_store
@@ -102,7 +103,8 @@ class SweepStatus:
         if not self.trials:
             return Text(lines)
         spent = ledger(self.trials).render(self.files.runner.trial.gpus)
-        return Group(Text(lines), ranking(self.trials, self.files.space), Text(spent))
+        of_teachers = [Text(line) for line in said_of_teachers(self.trials)]
+        return Group(Text(lines), ranking(self.trials, self.files.space), *of_teachers, Text(spent))
 
 
 def sweep_status(name: str, *, home: Path | None = None) -> SweepStatus:

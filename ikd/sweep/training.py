@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ikd.config import Recipe
+from ikd.data import DataRecord
+from ikd.data import data_of as own_data
 from ikd.trial import NotifyOf, Report, Shared, Timed, TrialOptions
 
 OWN = "ikd.training"
@@ -19,11 +21,14 @@ class Training(Protocol):
     def check(self, recipe: Recipe) -> object:
         """Refuse a recipe that does not fit its data or detectors, before anything is trained."""
 
+    def data_of(self, recipe: Recipe) -> DataRecord:
+        """Say what the data of a recipe show now."""
+
     def found(self, recipe: Recipe) -> tuple[Shared, ...]:
         """Return what `prepare` would make, in its order, and how much of it is there; make nothing."""
 
     def prepare(self, recipe: Recipe, progress: NotifyOf | None = None) -> Any:
-        """Make what a trial starts from; `.files.fingerprint()` of the answer names the data."""
+        """Make what a trial starts from."""
 
     def resumable(self, directory: Path) -> Path | None:
         """Return the checkpoint from which the trial in a folder can go on."""
@@ -47,6 +52,15 @@ class Training(Protocol):
 
     def reset(self) -> None:
         """Leave the process as it was before the trial."""
+
+
+def data_of(training: str, recipe: Recipe) -> DataRecord:
+    """Return what the data of a recipe show now; ikd's own training, which loads torch, is not loaded for it.
+
+    Raises:
+        BadInput: a file is missing or unreadable.
+    """
+    return own_data(recipe) if training == OWN else training_of(training).data_of(recipe)
 
 
 def training_of(name: str) -> Training:

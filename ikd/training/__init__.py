@@ -4,7 +4,7 @@ from ikd.ops import install
 
 install()  # before mmdet, which looks for kernels and chatters when it is imported
 
-from ikd.data import DataFiles  # noqa: E402
+from ikd.data import DataFiles, data_of  # noqa: E402
 from ikd.evaluation import CocoEvaluator  # noqa: E402
 from ikd.training.checkpoint import resumable  # noqa: E402
 from ikd.training.costs import COSTS  # noqa: E402
@@ -40,6 +40,7 @@ __all__ = [
     "check",
     "check_processes",
     "checkpoint_in",
+    "data_of",
     "device_of",
     "found",
     "how_to_go_on",

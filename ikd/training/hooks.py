@@ -23,7 +23,18 @@ from ikd.training.checkpoint import Content, save, save_last, student_file
 from ikd.training.progress import Progress
 from ikd.training.runner import trained_names
 from ikd.training.start import schedule_of
-from ikd.trial import ATTACK_SECONDS, LOSS, PULL, SHARE, TRAIN_SECONDS, VAL_SECONDS, EpochReport, Metrics, Report
+from ikd.trial import (
+    ATTACK_SECONDS,
+    LOSS,
+    PULL,
+    SHARE,
+    TEACHER,
+    TRAIN_SECONDS,
+    VAL_SECONDS,
+    EpochReport,
+    Metrics,
+    Report,
+)
 
 
 class PlaceHook(RuntimeInfoHook):
@@ -141,9 +152,10 @@ class ReportHook(Hook):
             return
         # The loop counts the epoch after this hook's training epoch has ended, so `epoch` is the number finished.
         epoch, values, progress = runner.epoch, self._values(runner, dict(metrics or {})), self._progress
+        assert progress.data is not None
         if progress.note(epoch, values):
             info = {"epoch": epoch, "metrics": values, "recipe": self._recipe.as_dict()}
-            save(student_file(runner.model, classes=progress.classes, info=info), progress.folder.best)
+            save(student_file(runner.model, classes=progress.data.classes, info=info), progress.folder.best)
         # The log first: an epoch that a checkpoint holds is never without its numbers, whenever the process dies.
         progress.folder.note(epoch, values)
         goes_on = epoch < self._recipe.total_epochs  # nothing can go on from a finished training
@@ -171,6 +183,7 @@ class ReportHook(Hook):
         if len(self._recipe.teachers.sequence) > 1:
             values["stage"] = float(self._stage + 1)
         values |= self._progress.costs
+        values |= {f"{TEACHER}{name}": score for name, score in self._progress.teachers.items()}
         values["lr"] = float(runner.optim_wrapper.get_lr()["lr"][0])
         values[TRAIN_SECONDS] = self._trained - self._started
         if self._progress.attack_seconds:
@@ -180,8 +193,10 @@ class ReportHook(Hook):
 
     def _content(self, runner: Runner, values: Metrics) -> Content:
         progress = self._progress
+        assert progress.data is not None
         return {
             "fingerprint": progress.fingerprint,
+            "data": progress.data.as_dict(),
             "epoch": runner.epoch,
             "iteration": runner.iter,
             "metrics": values,

@@ -29,12 +29,14 @@ class PreparedStage:
         perturbations: folder of the store; None without the adversarial term.
         boxes: file of the boxes that drive masking enhancement; None without it.
         attack_seconds: what making the perturbations took; 0 where they were there.
+        score: bbox_mAP of the teacher on the validation part, 0..1; None when the student trains alone.
     """
 
     weights: Path | str | None = None
     perturbations: Path | None = None
     boxes: Path | None = None
     attack_seconds: float = 0.0
+    score: float | None = None
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+from ikd.data import DataRecord
 from ikd.trial import Metrics, TrialFolder
 
 
@@ -16,10 +17,11 @@ class Progress:
         folder: of the trial.
         metric: that decides the best epoch.
         mode: `max` or `min`.
-        classes: of the data set.
+        data: what is trained on; None in the further processes of a trial, which write nothing.
         fingerprint: of the recipe.
         keep_epochs: epochs whose checkpoint stays are multiples of this, before the last; None keeps none.
         costs: of the student, the same in every report.
+        teachers: mAP of each by name, the same in every report.
         attack_seconds: spent on perturbations before the training, and not reported yet.
         best_epoch: from 1; 0 before the first.
         best_metrics: of that epoch.
@@ -28,10 +30,11 @@ class Progress:
     folder: TrialFolder
     metric: str
     mode: str
-    classes: tuple[str, ...]
+    data: DataRecord | None
     fingerprint: str
     keep_epochs: int | None = None
     costs: Metrics = field(default_factory=dict)
+    teachers: Metrics = field(default_factory=dict)
     attack_seconds: float = 0.0
     best_epoch: int = 0
     best_metrics: Metrics = field(default_factory=dict)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import json
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -9,10 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.registry import DefaultScope
+from mmengine.runner import Runner
 
 from ikd.attack import (
     PerturbationStore,
     TrainingImages,
+    adopt,
     attack_of,
     attacked_at_once,
     generate,
@@ -20,22 +26,25 @@ from ikd.attack import (
     perturbation_key,
     touch,
 )
-from ikd.augment import TeacherBoxes
+from ikd.augment import TeacherBoxes, boxes_by_id
 from ikd.config import Recipe, StagePlan, Teacher
 from ikd.data import DataFiles, perturbed, read_annotations
-from ikd.detectors import weights_sha256
+from ikd.detectors import boxes_only, fetch, weights_sha256
 from ikd.distill import check_precision
-from ikd.errors import CheckpointError, refuse
-from ikd.evaluation import find_boxes
+from ikd.errors import CheckpointError, DataError, refuse
+from ikd.evaluation import bound_boxes, find_boxes, run
+from ikd.files import sha256, write_text
 from ikd.home import cache, digest, entry
 from ikd.training.checkpoint import resumable
-from ikd.training.loaders import crafts_online
-from ikd.training.model import load_teacher
+from ikd.training.loaders import crafts_online, val_loader
+from ikd.training.model import load_teacher, model_config
 from ikd.training.prepared import CPU, Prepared, PreparedStage, check, device_of, teacher_recipe
 from ikd.training.rehearsal.record import rehearsal_key
 from ikd.training.trial import train
 from ikd.training.worker_state import determinism, reset, settle
-from ikd.trial import TRAIN_SECONDS, VAL_SECONDS, EpochReport, NotifyOf, Shared, TrialFolder, said_of
+from ikd.trial import TRAIN_SECONDS, VAL_SECONDS, EpochReport, Notify, NotifyOf, Shared, TrialFolder, said_of
+
+_SCORE = 1  # raise when another number is measured
 
 
 def prepare(recipe: Recipe, progress: NotifyOf | None = None) -> Prepared:
@@ -78,6 +87,8 @@ def _stage(recipe: Recipe, plan: StagePlan, files: DataFiles, progress: NotifyOf
         return PreparedStage()
     teacher = recipe.teachers.available[plan.teacher]
     weights = teacher_weights(recipe, teacher, files, progress)
+    watched = (lambda done, total: progress(f"mAP of teacher {plan.teacher}", done, total)) if progress else None
+    score = _score(recipe, teacher, weights, files, watched)
     perturbations, boxes, seconds = None, None, 0.0
     if plan.recipe.adversarial.enabled and not crafts_online(plan.recipe):
         perturbations, seconds = _perturbations(plan.recipe, files, _loaded(recipe, teacher, weights, files), progress)
@@ -85,11 +96,61 @@ def _stage(recipe: Recipe, plan: StagePlan, files: DataFiles, progress: NotifyOf
         seeing = recipe.teachers.available[plan.boxes_from]
         seen_by = _loaded(recipe, seeing, teacher_weights(recipe, seeing, files, progress), files)
         boxes = teacher_boxes(recipe, files, seen_by, progress)
-    return PreparedStage(weights, perturbations, boxes, seconds)
+    return PreparedStage(weights, perturbations, boxes, seconds, score)
 
 
 def _loaded(recipe: Recipe, teacher: Teacher, weights: Path | str, files: DataFiles) -> torch.nn.Module:
     return load_teacher(teacher, weights, files.classes).to(device_of(recipe))
+
+
+def _score(
+    recipe: Recipe, teacher: Teacher, weights: Path | str, files: DataFiles, progress: Notify | None
+) -> float | None:
+    """Return a teacher's bbox_mAP on the validation part at the size that it teaches at; measured once for its content.
+
+    Args:
+        recipe: says the size of the images, and the device.
+        teacher: which detector it is.
+        weights: its checkpoint.
+        files: data of the recipe.
+        progress: called with images done and images to do, where it is measured now.
+
+    Returns:
+        0..1; None where the checkpoint cannot be read, which is refused when it is loaded for the training.
+    """
+    try:
+        source = weights if isinstance(weights, Path) else _local(weights)
+        content = {
+            "format": _SCORE,
+            "weights": sha256(source),
+            "detector": repr(model_config(teacher, files.classes).to_dict()),
+            "data": files.record().val.fingerprint,
+            "classes": files.classes,
+            "input": [list(recipe.input.scale), recipe.input.keep_ratio, recipe.data.orientation],
+        }
+        with entry("scores", f"{digest(content)}.json") as file:
+            if not file.is_file():
+                write_text(file, json.dumps({"bbox_mAP": _measured(recipe, teacher, weights, files, progress)}))
+            return float(json.loads(file.read_text())["bbox_mAP"])
+    except (CheckpointError, OSError):
+        return None
+
+
+def _local(weights: str) -> Path:
+    """Return the file of a checkpoint, downloaded where it is a URL."""
+    return fetch(weights, cache("checkpoints")) if "://" in weights else Path(weights).expanduser()
+
+
+def _measured(
+    recipe: Recipe, teacher: Teacher, weights: Path | str, files: DataFiles, progress: Notify | None
+) -> float:
+    with torch.random.fork_rng(devices=[]):
+        detector = load_teacher(teacher, weights, files.classes).to(device_of(recipe))
+        with DefaultScope.overwrite_default_scope("mmdet"), contextlib.redirect_stdout(io.StringIO()):
+            loader = Runner.build_dataloader(val_loader(recipe, files, detector))
+        with boxes_only(detector):
+            metrics = run(detector, loader, files.val, kinds=("bbox",), progress=progress)
+    return metrics["bbox_mAP"]
 
 
 def teacher_weights(recipe: Recipe, teacher: Teacher, files: DataFiles, progress: NotifyOf | None) -> Path | str:
@@ -136,7 +197,7 @@ def _perturbations(
     attack, source = attack_of(recipe), _attacked(recipe, files)
     store = _store(recipe, files, teacher)
     with entry("perturbations", store.folder.name):
-        if not store.complete:
+        if not store.complete and not adopt(store, source):
             began = time.perf_counter()
             make_room(perturbed(source.annotations, source.input_size, source.keep_ratio).bytes)
             generate(
@@ -159,10 +220,22 @@ def _perturbations(
 def teacher_boxes(recipe: Recipe, files: DataFiles, teacher: torch.nn.Module, progress: NotifyOf | None) -> Path:
     """Return the file of what a teacher sees in the training images; made once for teacher, data and input."""
     with entry("boxes", _boxes_name(recipe, files, teacher)) as file:
-        if not file.is_file():
+        if not file.is_file() or not _named_by_content(file, recipe, files, teacher):
             tell = (lambda done, total: progress(said_of("boxes", ""), done, total)) if progress else None
             TeacherBoxes.write(file, find_boxes(recipe, files, teacher, tell))
     return file
+
+
+def _named_by_content(file: Path, recipe: Recipe, files: DataFiles, teacher: torch.nn.Module) -> bool:
+    """Whether a file of boxes says of which images they are, or can be made to: before, it said ids alone."""
+    with contextlib.suppress(DataError):
+        TeacherBoxes(file)
+        return True
+    with contextlib.suppress(DataError):
+        if (bound := bound_boxes(recipe, files, teacher, boxes_by_id(file))) is not None:
+            TeacherBoxes.write(file, bound)
+            return True
+    return False
 
 
 def _boxes_name(recipe: Recipe, files: DataFiles, teacher: torch.nn.Module) -> str:

@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from ikd.config import Recipe
+from ikd.data import DataFiles, DataRecord, class_changes
+from ikd.detectors import read_checkpoint
 from ikd.errors import BadInput, CheckpointError
 from ikd.files import sweep_partials
+from ikd.progress import say
 from ikd.training.checkpoint import Content, load
 from ikd.training.progress import Progress
 from ikd.trial import TrialFolder
@@ -53,14 +56,19 @@ def how_to_go_on(directory: Path) -> str:
     return f"{last} holds the last validated epoch, and the same command with --resume goes on from it"
 
 
-def find_start(recipe: Recipe, progress: Progress, checkpoint: Path | None, adopt: Path | None) -> Start | None:
+def find_start(
+    recipe: Recipe, progress: Progress, files: DataFiles, checkpoint: Path | None, adopt: Path | None
+) -> Start | None:
     """Decide what a trial goes on from, and bring its folder in line with that.
 
     Raises:
-        CheckpointError: unreadable, written by another recipe, or not to be adopted; nothing was changed.
+        CheckpointError: unreadable, written by another recipe or on other data, or not to be adopted; nothing was
+            changed.
     """
     start, own = _choose(recipe, progress, checkpoint, adopt)
     folder = progress.folder
+    if start is not None:
+        _refuse_other_data(start, progress, files)
     sweep_partials(folder.path)
     if start is None:
         for path in (folder.log, folder.last, folder.previous):
@@ -94,6 +102,35 @@ def _choose(
         rule = "must belong to this recipe; it was written by a recipe that trains differently"
         raise CheckpointError(f"{checkpoint}: {rule}")
     return Start(content, checkpoint), True
+
+
+def _refuse_other_data(start: Start, progress: Progress, files: DataFiles) -> None:
+    """Refuse to go on with other classes, another order of them, or other images or boxes.
+
+    A checkpoint from before data were noted is compared by what lies beside it: best.pth names the classes.
+    """
+    noted = start.content.get("data")
+    assert progress.data is not None
+    if noted is not None:
+        changes = progress.data.changes_since(DataRecord.of(noted))
+    else:
+        changes = class_changes(_classes_of(progress.folder.best) or files.classes, files.classes)
+        text = f"{start.path} does not say what data it was trained on, so that they cannot be compared; it goes on"
+        if not changes and progress.folder.remark(text):
+            say(text)
+    if changes:
+        raise CheckpointError(
+            f"{start.path}: must have been trained on what {files.train} and {files.val} show now, but since then "
+            f"{'; '.join(changes)}; put the data back as they were, or train anew in another folder"
+        )
+
+
+def _classes_of(best: Path) -> tuple[str, ...] | None:
+    """Return the classes that a student was trained for; None where there is no student, or it does not say so."""
+    try:
+        return read_checkpoint(best).classes
+    except CheckpointError:
+        return None
 
 
 def _refuse_other_schedule(recipe: Recipe, other: Content, path: Path) -> None:

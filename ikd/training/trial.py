@@ -21,7 +21,7 @@ from ikd.training.progress import Progress
 from ikd.training.stage import StageRun, build_runner
 from ikd.training.start import Start, find_start
 from ikd.training.worker_state import borrowed_process, determinism, reset, settle
-from ikd.trial import NO_OPTIONS, Metrics, Report, StopTrial, TrialFolder, TrialOptions
+from ikd.trial import NO_OPTIONS, Metrics, Report, StopTrial, TrialFolder, TrialOptions, said_of_teacher
 
 
 @dataclass(frozen=True)
@@ -59,10 +59,13 @@ def train(  # noqa: PLR0913 - as `run_trial`
     """Train a recipe from what was prepared for it; see `run_trial`."""
     directory.mkdir(parents=True, exist_ok=True)
     folder = TrialFolder(directory)
-    progress = Progress(folder, *objective, prepared.files.classes, recipe.fingerprint(), options.keep_epochs)
+    progress = Progress(folder, *objective, prepared.files.record(), recipe.fingerprint(), options.keep_epochs)
     progress.attack_seconds = sum(stage.attack_seconds for stage in prepared.stages)
-    start = find_start(recipe, progress, checkpoint, options.adopt)
+    progress.teachers = _scores(recipe, prepared)
+    start = find_start(recipe, progress, prepared.files, checkpoint, options.adopt)
     write_text(folder.recipe, yaml.safe_dump(recipe.as_dict(), sort_keys=False))
+    for name, score in progress.teachers.items():
+        _tell(progress, said_of_teacher(name, score))
     share = max(1, (threads or torch.get_num_threads()) // options.processes)
     settle()
     with tempfile.TemporaryDirectory(prefix="ikd-") as scratch:
@@ -84,10 +87,21 @@ def train(  # noqa: PLR0913 - as `run_trial`
     return TrialResult(progress.best_metrics, ended, progress.best_epoch, epochs, folder.best, folder.last)
 
 
+def _scores(recipe: Recipe, prepared: Prepared) -> Metrics:
+    """Return the mAP of each teacher whose was measured."""
+    stages = zip(recipe.stages, prepared.stages, strict=True)
+    return {plan.teacher: made.score for plan, made in stages if plan.teacher is not None and made.score is not None}
+
+
+def _tell(progress: Progress, text: str) -> None:
+    """Tell a person something of this trial, once."""
+    if progress.folder.remark(text):
+        say(text)
+
+
 def follow(task: Task) -> None:
     """Train as a further process of a trial."""
-    folder, classes = TrialFolder(task.directory), task.prepared.files.classes
-    progress = Progress(folder, *task.objective, classes, task.recipe.fingerprint())
+    progress = Progress(TrialFolder(task.directory), *task.objective, None, task.recipe.fingerprint())
     start = Start(load(task.start), task.start) if task.start is not None else None
     settle()
     with determinism(task.recipe):
@@ -110,8 +124,8 @@ def _train_stages(
         runner.start = start
         runner.check_start()
         said = runner.model.terms.said
-        if said and not get_rank() and progress.folder.remark(said):
-            say(said)
+        if said and not get_rank():
+            _tell(progress, said)
         if costs and not progress.costs:
             dataset = runner.val_dataloader.dataset
             progress.costs = measure_costs(costs, runner.model.student, dataset, progress.best_metrics)

@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 
 from ikd.attack import PerturbationStore
+from ikd.augment import TeacherBoxes
 from ikd.config import load_recipe, load_sweep
+from ikd.data import image_digest
 from ikd.sweep import run_sweep, sweep_status, trials_of
 from ikd.training import prepare
 from tests.assets.before import facts, record_sweep
@@ -109,8 +111,10 @@ def test_a_cache_filled_before_is_found(filled: Path) -> None:
     assert stage.perturbations is not None
     assert not list(stage.perturbations.glob("*.png"))
     store = PerturbationStore.open(stage.perturbations)
-    assert [store.read(number).shape for number in (1, 2, 3)] == [(64, 64, 3)] * 3
-    assert set(store.read(1).ravel()) <= {-2, 0, 2}
+    deltas = [store.read(image_digest(image)) for image in sorted((facts.DATA / "images").glob("train-*"))]
+    assert [delta.shape for delta in deltas] == [(64, 64, 3)] * 3
+    assert set(deltas[0].ravel()) <= {-2, 0, 2}
+    assert TeacherBoxes(stage.boxes)  # it says now of which images they are
 
 
 def test_perturbations_of_before_only_take_space_that_is_had_back(

@@ -14,9 +14,9 @@ from typing import Any
 
 from ikd.config import Recipe
 from ikd.trial import EpochReport, Report, TrialFolder, TrialOptions
-from tests.unit.sweep.fake_training import Prepared, check, epoch_metrics, found, prepare, reset, timed
+from tests.unit.sweep.fake_training import Prepared, check, data_of, epoch_metrics, found, prepare, reset, timed
 
-__all__ = ["check", "found", "notes", "prepare", "reset", "resumable", "run_trial", "timed"]
+__all__ = ["check", "data_of", "found", "notes", "prepare", "reset", "resumable", "run_trial", "timed"]
 
 
 def notes(home: Path, *, starts: bool = False) -> list[dict[str, Any]]:

@@ -118,9 +118,14 @@ def test_the_spool_of_tracking(make_sweep: MakeSweep, small_disk: SmallDisk, not
     note_fault("disk full under the spool of tracking", sweep.check())
 
 
-def write(store: PerturbationStore, image_ids: Iterable[int], delta: Any) -> None:
-    for image_id in image_ids:
-        store.write(image_id, delta)
+def write(store: PerturbationStore, images: Iterable[str], delta: Any) -> None:
+    for image in images:
+        store.write(image, delta)
+
+
+def names(count: int) -> list[str]:
+    """Stand for digests."""
+    return [f"{number:064x}" for number in range(count)]
 
 
 def test_perturbations_go_on_after_those_that_fitted(small_disk: SmallDisk) -> None:
@@ -129,12 +134,12 @@ def test_perturbations_go_on_after_those_that_fitted(small_disk: SmallDisk) -> N
     store = PerturbationStore(small_disk.path, {"teacher": "one"})
     (small_disk.path / "filler").write_bytes(b"x" * 2**21)
     with pytest.raises(DiskFull, match="disk full while writing"):
-        write(store, range(100), delta)
+        write(store, names(100), delta)
     written = len(store)
     assert 0 < written < 100
-    assert len(store.missing(range(100))) == 100 - written
-    assert all(np.array_equal(store.read(image_id), delta) for image_id in range(written))
+    assert len(store.missing(names(100))) == 100 - written
+    assert all(np.array_equal(store.read(image), delta) for image in names(written))
     assert not list(store.folder.glob(".*"))
     small_disk.free()
-    write(store, store.missing(range(written + 5)), delta)
-    assert store.missing(range(written + 5)) == []
+    write(store, store.missing(names(written + 5)), delta)
+    assert store.missing(names(written + 5)) == []

@@ -54,6 +54,7 @@ IN_SWEEP = (
         "conductor",
         "hopeless",
     ),
+    "same_data",
     *(
         "budget",
         "mirror",

@@ -16,6 +16,7 @@ from typing import Any
 from ikd.config import Recipe, from_here
 from ikd.errors import BadInput, DiskFull, JobError, NonFiniteLoss, first_line
 from ikd.logs import Log, kept
+from ikd.sweep.same_data import part_name
 from ikd.sweep.storage.store import TrialStore, open_store
 from ikd.sweep.training import OWN, Training, training_of
 from ikd.sweep.tune.memory import is_memory_fault, keep_to, own_fault
@@ -144,6 +145,9 @@ class _Attempt:
                 self._run()
         except NonFiniteLoss as error:
             self._keep_traceback()
+            if error.cause:  # no value of the search has done that, and none can mend it
+                self.line("misfit", reason=str(error))
+                return None
             return {"state": "diverged", "reason": str(error), "epoch": error.epoch}
         except BadInput as error:
             self._keep_traceback()
@@ -173,10 +177,9 @@ class _Attempt:
             options = replace(options, adopt=other)
         begins = checkpoint is None and options.adopt is None
         self._note_torn(checkpoint, begins)
-        prepared = None
-        if begins:
-            prepared = self.training.prepare(self.recipe, self.line.note)
-            self.line("data", fingerprint=prepared.files.fingerprint())
+        prepared = self.training.prepare(self.recipe, self.line.note) if begins else None
+        record = self.training.data_of(self.recipe)
+        self.line("data", part=part_name(self.recipe), record=record.as_dict())
         earlier = 0.0 if begins else self._tell_logged()
         began = time.monotonic()
 

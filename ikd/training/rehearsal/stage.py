@@ -19,9 +19,9 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import DefaultScope
 
 from ikd.attack import PerturbationStore, TrainingImages, attack_of, attacked_at_once, generate
-from ikd.augment import TeacherBoxes
+from ikd.augment import TeacherBoxes, content_of
 from ikd.config import Detector, Recipe, StagePlan
-from ikd.data import DataFiles, read_annotations
+from ikd.data import DataFiles, on_disk, read_annotations
 from ikd.detectors import LATE, quiet, training_position
 from ikd.distill import arrange
 from ikd.distill.detector import DistillDetector
@@ -171,8 +171,9 @@ class _Rehearsal:
         """Write boxes that cover half of each image: which ones the teacher would find changes no step."""
         file = self.scratch / "boxes.npz"
         images = read_annotations(self.files.train)["images"]
-        found = {image["id"]: [[0, 0, image["width"], image["height"] / 2, 1]] for image in images}
-        TeacherBoxes.write(file, {key: np.asarray(rows, np.float32) for key, rows in found.items()})
+        names = [content_of({"img_path": self.files.train_images / on_disk(image["file_name"])}) for image in images]
+        halves = [np.array([[0, 0, image["width"], image["height"] / 2, 1]], np.float32) for image in images]
+        TeacherBoxes.write(file, dict(zip(names, halves, strict=True)))
         return file
 
     def _read(self, dataset: Any, index: int) -> Any:

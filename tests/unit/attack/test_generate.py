@@ -14,6 +14,7 @@ import torch
 
 from ikd.attack import DIFGSM, PerturbationStore, TrainingImages, generate, perturbation_key
 from ikd.attack.crafting import whole_levels
+from ikd.data import image_digest
 from ikd.detectors import weights_sha256
 from ikd.errors import BadInput, DataError
 from tests.unit.attack.toys import tiny
@@ -44,6 +45,10 @@ def source(tmp_path: Path) -> TrainingImages:
     return TrainingImages(tmp_path / "train.json", tmp_path / "images", (64, 64))
 
 
+def digest(source: TrainingImages, image_id: int) -> str:
+    return image_digest(source.images / f"{image_id}.png")
+
+
 def make_store(root: Path, teacher: Any, source: TrainingImages, attack: DIFGSM) -> PerturbationStore:
     return PerturbationStore(root / "store", perturbation_key(teacher, source, attack, data_fingerprint="f"))
 
@@ -52,9 +57,11 @@ def test_every_image_gets_its_perturbation_at_network_size(source: TrainingImage
     teacher, attack, steps = tiny("retinanet_r18"), DIFGSM(eps=4.5, step=2.0, steps=3), []
     store = make_store(tmp_path, teacher, source, attack)
     summary = generate(teacher, source, store, attack, batch_size=2, progress=lambda *done: steps.append(done))
-    assert store.missing(SIZES) == []
-    assert [store.read(image_id).shape for image_id in (3, 8)] == [(48, 64, 3), (64, 32, 3)]
-    assert max(int(np.abs(store.read(image_id)).max()) for image_id in SIZES) == 4  # whole levels, never above eps
+    assert store.missing(digest(source, image_id) for image_id in SIZES) == []
+    assert [store.read(digest(source, image_id)).shape for image_id in (3, 8)] == [(48, 64, 3), (64, 32, 3)]
+    assert (
+        max(int(np.abs(store.read(digest(source, image_id))).max()) for image_id in SIZES) == 4
+    )  # whole levels, never above eps
     assert summary["count"] == summary["attacked"] == 4
     assert {"bbox_mAP"} <= summary["clean"].keys() & summary["perturbed"].keys()
     assert steps == [(2, 8), (3, 8), (4, 8), (6, 8), (7, 8), (8, 8)]
@@ -77,7 +84,7 @@ def test_the_stored_perturbation_is_that_of_the_loaded_pixels(source: TrainingIm
     made.ignored_instances = InstanceData(bboxes=boxes[:0], labels=torch.zeros(0, dtype=torch.long))
     alone = attack(teacher, pixels, [made])[0, :, :48]
     assert (
-        store.read(3) == whole_levels(attack, alone).permute(1, 2, 0).numpy()
+        store.read(digest(source, 3)) == whole_levels(attack, alone).permute(1, 2, 0).numpy()
     ).mean() > 0.99  # the rest: sign of a gradient of about zero
 
 
@@ -93,12 +100,12 @@ def test_resumes_and_repairs(source: TrainingImages, tmp_path: Path) -> None:
     assert len(store) == 2
     assert not store.complete
     assert generate(teacher, source, store, attack)["attacked"] == 2
-    whole = {image_id: store.read(image_id) for image_id in SIZES}
+    whole = {image_id: store.read(digest(source, image_id)) for image_id in SIZES}
 
-    path = store.folder / "8.ikdp"
+    path = store.path_of(digest(source, 8))
     path.write_bytes(path.read_bytes()[:-20])
     assert generate(teacher, source, store, attack)["attacked"] == 1
-    assert all((store.read(image_id) == whole[image_id]).mean() > 0.99 for image_id in SIZES)
+    assert all((store.read(digest(source, image_id)) == whole[image_id]).mean() > 0.99 for image_id in SIZES)
 
     calls: list[tuple[int, int]] = []
     generate(teacher, source, store, attack, progress=lambda *done: calls.append(done))
@@ -110,7 +117,7 @@ def test_damage_inside_a_file_is_remade_by_the_next_run(source: TrainingImages, 
     store = make_store(tmp_path, teacher, source, attack)
     generate(teacher, source, store, attack)
     store.reopen()
-    path = store.folder / "5.ikdp"
+    path = store.path_of(digest(source, 5))
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
@@ -123,14 +130,16 @@ def test_zero_strength_leaves_images_and_metrics(source: TrainingImages, tmp_pat
     teacher, attack = tiny("retinanet_r18"), DIFGSM(eps=0.0, step=0.0, steps=1)
     store = make_store(tmp_path, teacher, source, attack)
     summary = generate(teacher, source, store, attack)
-    assert all((store.read(image_id) == 0).all() for image_id in SIZES)
+    assert all((store.read(digest(source, image_id)) == 0).all() for image_id in SIZES)
     assert summary["clean"] == pytest.approx(summary["perturbed"], nan_ok=True)
 
 
 def test_everything_that_matters_is_in_the_key(source: TrainingImages, tmp_path: Path) -> None:
     attack = DIFGSM()
     teachers = [tiny("retinanet_r18", seed=0), tiny("retinanet_r18", seed=1)]
-    renumbered = tmp_path / "other.json"
+    reordered, renumbered = tmp_path / "other.json", tmp_path / "again.json"
+    content = json.loads(source.annotations.read_text())
+    reordered.write_text(json.dumps({**content, "categories": content["categories"][::-1]}))
     renumbered.write_text(source.annotations.read_text().replace('"id": 3,', '"id": 33,'))
     keys = [
         perturbation_key(teachers[0], source, attack, data_fingerprint="f"),
@@ -139,13 +148,13 @@ def test_everything_that_matters_is_in_the_key(source: TrainingImages, tmp_path:
         perturbation_key(teachers[0], source, attack, data_fingerprint="g"),
         perturbation_key(teachers[0], dataclasses.replace(source, input_size=(96, 96)), attack, data_fingerprint="f"),
         perturbation_key(teachers[0], dataclasses.replace(source, keep_ratio=False), attack, data_fingerprint="f"),
-        perturbation_key(
-            teachers[0], dataclasses.replace(source, annotations=renumbered), attack, data_fingerprint="f"
-        ),
+        perturbation_key(teachers[0], dataclasses.replace(source, annotations=reordered), attack, data_fingerprint="f"),
     ]
     assert len({json.dumps(key, sort_keys=True) for key in keys}) == len(keys)
     again = perturbation_key(tiny("retinanet_r18", seed=0), source, attack, data_fingerprint="f")
     assert again == keys[0]
+    other = dataclasses.replace(source, annotations=renumbered)  # ids say nothing
+    assert perturbation_key(teachers[0], other, attack, data_fingerprint="f") == keys[0]
 
 
 def test_normalisation_counts_as_part_of_the_teacher() -> None:
@@ -160,7 +169,7 @@ def test_ratio_is_kept_or_not(source: TrainingImages, tmp_path: Path) -> None:
     stretched = dataclasses.replace(source, keep_ratio=False)
     store = make_store(tmp_path, teacher, stretched, attack)
     generate(teacher, stretched, store, attack)
-    assert store.read(3).shape == store.read(8).shape == (64, 64, 3)
+    assert store.read(digest(stretched, 3)).shape == store.read(digest(stretched, 8)).shape == (64, 64, 3)
 
 
 def test_bad_input_is_refused_before_anything_is_written(source: TrainingImages, tmp_path: Path) -> None:
@@ -185,5 +194,6 @@ def test_processes_that_read_ahead_change_nothing(source: TrainingImages, tmp_pa
             (store.folder / "key.json").read_bytes()
         )
         stores.append(store)
-    assert all(np.array_equal(stores[0].read(image_id), stores[1].read(image_id)) for image_id in SIZES)
+    names = [digest(source, image_id) for image_id in SIZES]
+    assert all(np.array_equal(stores[0].read(name), stores[1].read(name)) for name in names)
     assert torch.equal(before, torch.random.get_rng_state())

@@ -26,11 +26,11 @@ def store(tmp_path: Path) -> PerturbationStore:
 
 
 def test_reads_back_exactly(store: PerturbationStore) -> None:
-    for image_id, seed in ((1, 0), (20, 1)):
-        store.write(image_id, delta(seed))
-    assert np.array_equal(store.read(1), delta(0))
-    assert np.array_equal(store.read(20), delta(1))
-    assert store.missing([20, 3, 1]) == [3]
+    for image, seed in (("1", 0), ("20", 1)):
+        store.write(image, delta(seed))
+    assert np.array_equal(store.read("1"), delta(0))
+    assert np.array_equal(store.read("20"), delta(1))
+    assert store.missing(["20", "3", "1"]) == ["3"]
     assert len(store) == 2
     assert sorted(path.suffix for path in store.folder.iterdir()) == [".ikdp", ".ikdp", ".json"]
 
@@ -44,30 +44,30 @@ def test_folder_depends_on_the_key_alone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kept", [0, 5, 100, -1])
 def test_a_file_cut_short_is_missing_and_refused(store: PerturbationStore, kept: int) -> None:
-    store.write(7, delta())
+    store.write("7", delta())
     path = store.folder / "7.ikdp"
     path.write_bytes(path.read_bytes()[:kept])
-    assert store.missing([7]) == [7]
+    assert store.missing(["7"]) == ["7"]
     with pytest.raises(DataError, match=r"7\.ikdp is cut short or damaged"):
-        store.read(7)
-    store.write(7, delta())
-    assert np.array_equal(store.read(7), delta())
+        store.read("7")
+    store.write("7", delta())
+    assert np.array_equal(store.read("7"), delta())
 
 
 def test_a_flipped_byte_is_refused(store: PerturbationStore) -> None:
-    store.write(7, delta())
+    store.write("7", delta())
     path = store.folder / "7.ikdp"
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     with pytest.raises(DataError, match="damaged"):
-        store.read(7)
+        store.read("7")
 
 
 def test_only_a_finished_store_opens_for_reading(store: PerturbationStore, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds no perturbations"):
         PerturbationStore.open(store.folder)
-    store.write(1, delta())
+    store.write("1", delta())
     with pytest.raises(DataError, match=r"incomplete \(1 files"):
         PerturbationStore.open(store.folder)
     with pytest.raises(DataError, match="incomplete"):
@@ -76,9 +76,9 @@ def test_only_a_finished_store_opens_for_reading(store: PerturbationStore, tmp_p
     opened = PerturbationStore.open(store.folder)
     assert opened.summary() == {"count": 1}
     moved = store.folder.rename(tmp_path / "elsewhere")
-    assert np.array_equal(pickle.loads(pickle.dumps(PerturbationStore.open(moved))).read(1), delta())
-    with pytest.raises(DataError, match="no perturbation of image 2"):
-        PerturbationStore.open(moved).read(2)
+    assert np.array_equal(pickle.loads(pickle.dumps(PerturbationStore.open(moved))).read("1"), delta())
+    with pytest.raises(DataError, match=r"no perturbation in .* of SHA-256 2; an image has changed"):
+        PerturbationStore.open(moved).read("2")
 
 
 def test_a_line_for_people_says_how_well_the_teacher_is_fooled(store: PerturbationStore) -> None:

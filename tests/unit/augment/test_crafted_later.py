@@ -12,6 +12,7 @@ from mmengine.dataset import pseudo_collate
 from numpy.typing import NDArray
 
 from ikd.augment import UNALTERED, Geometry, train_pipeline
+from ikd.data import image_digest
 from tests.unit.augment.test_pipeline import ALWAYS, dataset
 
 pytestmark = pytest.mark.usefixtures("mmdet_scope")
@@ -21,8 +22,8 @@ SCALE = (120, 96)
 class Drawn:
     """A perturbation of each image that shows every flip and shift."""
 
-    def read(self, image_id: int) -> NDArray[np.int8]:
-        return np.random.default_rng(image_id).integers(-20, 21, (96, 96, 3), dtype=np.int8)
+    def read(self, image: str) -> NDArray[np.int8]:
+        return np.random.default_rng(int(image, 16)).integers(-20, 21, (96, 96, 3), dtype=np.int8)
 
 
 def loaded(directory: Path, **arguments: Any) -> list[Any]:
@@ -46,7 +47,7 @@ def test_both_ways_give_the_same_pair(drawn: Path, order: Any, augment: Any) -> 
         annotated = [each["data_samples"].gt_instances.bboxes.tensor for each in (one, other)]
         assert torch.equal(*annotated)
         unaltered = other[UNALTERED]
-        delta = torch.from_numpy(Drawn().read(unaltered["data_samples"].img_id)).permute(2, 0, 1)
+        delta = torch.from_numpy(Drawn().read(image_digest(unaltered["data_samples"].img_path))).permute(2, 0, 1)
         crafted = (unaltered["inputs"].to(torch.int16) + delta).clamp(0, 255).to(torch.uint8)
         geometry = unaltered["data_samples"].geometry
         assert torch.equal(geometry(crafted), one["adversarial"])

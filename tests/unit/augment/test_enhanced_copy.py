@@ -10,7 +10,8 @@ import pytest
 
 from ikd import augment
 from ikd.augment import AttachPerturbation, PackPair, SampleSpecificAugment, TeacherBoxes
-from tests.unit.augment.samples import LARGE, SMALL, Constant, sample
+from ikd.data import image_digest
+from tests.unit.augment.samples import LARGE, SMALL, Constant, image_file, sample
 from tests.unit.augment.test_pipeline import SCALE, dataset, original
 
 ALWAYS = {"probability": 1.0}
@@ -21,7 +22,8 @@ LITTLE, MUCH = [[0.0, 0.0, 30.0, 30.0, 0.9]], [[0.0, 0.0, 120.0, 90.0, 0.9]]
 def boxes(tmp_path: Path) -> Path:
     """What a teacher sees in images 7 (little) and 8 (much) of 100 x 120 px."""
     file = tmp_path / "boxes.npz"
-    TeacherBoxes.write(file, {7: np.array(LITTLE, np.float32), 8: np.array(MUCH, np.float32)})
+    found = {7: np.array(LITTLE, np.float32), 8: np.array(MUCH, np.float32)}
+    TeacherBoxes.write(file, {image_digest(image_file(number)): rows for number, rows in found.items()})
     return file
 
 
@@ -35,8 +37,8 @@ def transform(boxes: Path, form: str, *, pair: bool = True, **options: Any) -> S
     return SampleSpecificAugment(enhancement=enhancement, transforms=geometry, **settings)
 
 
-def packed(step: SampleSpecificAugment, image_id: int) -> dict[str, Any]:
-    results = step(sample([LARGE, SMALL], img_id=image_id))
+def packed(step: SampleSpecificAugment, number: int) -> dict[str, Any]:
+    results = step(sample([LARGE, SMALL], number=number))
     assert results is not None
     return PackPair()(results)
 
@@ -97,7 +99,7 @@ def test_an_image_whose_crop_holds_no_box_is_kept(boxes: Path) -> None:
     np.random.seed(0)
     step = transform(boxes, "added")
     for _ in range(30):
-        results = step(sample([[0, 0, 4, 4]], img_id=8))
+        results = step(sample([[0, 0, 4, 4]], number=8))
         assert results is not None
         assert len(results["gt_bboxes"]) == 1
 
@@ -107,7 +109,8 @@ def test_an_image_whose_crop_holds_no_box_is_kept(boxes: Path) -> None:
 def test_copies_flip_with_their_image_in_both_orders(drawn: Path, tmp_path: Path, order: Any) -> None:
     file = tmp_path / "all.npz"
     everything = np.array([[0, 0, 160, 160, 1.0]], np.float32)
-    TeacherBoxes.write(file, dict.fromkeys(range(100), everything))
+    names = map(image_digest, (drawn / "images").iterdir())
+    TeacherBoxes.write(file, dict.fromkeys(names, everything))
     settings = {"enhancement": {"boxes": str(file), "form": "added"}, "crop": {"min_ratio": 1.0}}
     pipeline = augment.train_pipeline(scale=SCALE, flip=1.0, order=order, augment=settings)
     made = dataset(drawn, pipeline)[2]

@@ -12,8 +12,9 @@ from mmdet.structures.bbox import HorizontalBoxes
 from numpy.typing import NDArray
 
 from ikd.augment import AttachPerturbation, PackPair
+from ikd.data import image_digest
 from ikd.errors import BadInput, DataError
-from tests.unit.augment.samples import SMALL, Constant, sample
+from tests.unit.augment.samples import SMALL, Constant, image_file, sample
 
 
 class Stored:
@@ -22,7 +23,7 @@ class Stored:
     def __init__(self, array: NDArray[Any]) -> None:
         self.array = array
 
-    def read(self, image_id: int) -> NDArray[Any]:
+    def read(self, image: str) -> NDArray[Any]:
         return self.array
 
 
@@ -36,10 +37,17 @@ def test_perturbation_is_added_and_clipped() -> None:
         assert results["img"][:, 0, 3].tolist() == expected
 
 
-def test_the_image_id_is_the_key() -> None:
+def test_the_content_of_the_image_is_the_key() -> None:
     reader = Constant(1, (100, 120))
-    AttachPerturbation(reader)(sample([SMALL], img_id=42))
-    assert reader.asked == [42]
+    for number, img_id in ((42, 1), (42, 2), (43, 1)):
+        AttachPerturbation(reader)(sample([SMALL], number=number, img_id=img_id))
+    assert reader.asked == [image_digest(image_file(number)) for number in (42, 42, 43)]
+    assert len(set(reader.asked)) == 2
+
+
+def test_an_image_that_cannot_be_read_is_named() -> None:
+    with pytest.raises(DataError, match=r"nowhere\.png: must be readable"):
+        AttachPerturbation(Constant(1, (100, 120)))(sample([SMALL], img_path="nowhere.png"))
 
 
 def test_another_size_is_resized_bilinearly() -> None:
@@ -54,7 +62,7 @@ def test_another_size_is_resized_bilinearly() -> None:
     "array", [np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4), np.int8), np.zeros((4, 4, 1), np.int8)]
 )
 def test_a_wrong_perturbation_is_refused(array: NDArray[Any]) -> None:
-    with pytest.raises(DataError, match="perturbation of image 7 must be int8"):
+    with pytest.raises(DataError, match=r"perturbation of the image of SHA-256 [0-9a-f]{64} must be int8"):
         AttachPerturbation(Stored(array))(sample([SMALL]))
 
 

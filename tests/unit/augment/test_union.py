@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from ikd.augment import TeacherBoxes, union_area
 
+SEEN, EMPTY = "7" * 64, "8" * 64
+
 
 def painted(boxes: NDArray[np.int64], size: int = 90) -> int:
     canvas = np.zeros((size, size), bool)
@@ -71,10 +73,10 @@ def test_a_teachers_share_counts_what_boxes_repeat_once_and_ends_at_the_image(tm
     found = np.array(
         [[0, 0, 50, 40, 0.9], [0, 0, 50, 40, 0.4], [25, 0, 75, 40, 0.3], [-20, 60, 200, 90, 0.2]], np.float32
     )
-    TeacherBoxes.write(tmp_path / "boxes.npz", {7: found, 8: np.zeros((0, 5), np.float32)})
+    TeacherBoxes.write(tmp_path / "boxes.npz", {SEEN: found, EMPTY: np.zeros((0, 5), np.float32)})
     boxes = TeacherBoxes(tmp_path / "boxes.npz")
     size = (80, 100)  # 8000 px^2
-    assert boxes.share(7, size, 0.35) == pytest.approx(2000 / 8000)
-    assert boxes.share(7, size, 0.3) == pytest.approx(3000 / 8000)
-    assert boxes.share(7, size, 0.0) == pytest.approx((3000 + 2000) / 8000)
-    assert boxes.share(8, size, 0.0) == 0
+    assert boxes.share(SEEN, size, 0.35) == pytest.approx(2000 / 8000)
+    assert boxes.share(SEEN, size, 0.3) == pytest.approx(3000 / 8000)
+    assert boxes.share(SEEN, size, 0.0) == pytest.approx((3000 + 2000) / 8000)
+    assert boxes.share(EMPTY, size, 0.0) == 0

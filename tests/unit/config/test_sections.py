@@ -11,6 +11,7 @@ import pytest
 from ikd.config import Domain, Recipe, Runner, SearchSpace, Section, load_recipe, recipe_names
 from ikd.config.document import read_yaml
 from ikd.config.section import validate
+from ikd.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -101,3 +102,19 @@ def test_a_choice_of_names_keeps_names_and_values_apart() -> None:
 def test_a_choice_of_names_is_checked(choice: dict[str, Any], says: str) -> None:
     with pytest.raises(pydantic.ValidationError, match=says):
         Domain.model_validate({"choice": choice})
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"schedule.amp": "fp16"}, "schedule.amp: should be a valid boolean, or should be 'float16' or 'bfloat16'"),
+        ({"student.config": 3}, "student.config: should be a valid string, or should be an object"),
+        ({"distill.levels": ["a", 1]}, "distill.levels[0]: should be a valid integer"),
+        ({"schedule.clip": "x"}, "schedule.clip: should be a valid number"),
+    ],
+)
+def test_a_value_of_several_kinds_has_one_fault(values: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_recipe("small_r18", values)
+    (problem,) = caught.value.problems
+    assert f"{problem.field}: {problem.rule}" == told

@@ -77,6 +77,44 @@ def test_another_architecture_changes_nothing(source: Any, message: str) -> None
     assert weights_sha256(target) == before
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("key", ["bbox_head.retina_cls.weight", "backbone.bn1.running_var"])
+def test_weights_that_are_not_finite_are_refused(key: str, value: float) -> None:
+    target, broken = detector(seed=5), checkpoint(detector())
+    before = weights_sha256(target)
+    broken.state_dict[key].view(-1)[3] = value
+    size = broken.state_dict[key].numel()
+    with pytest.raises(CheckpointError, match=rf"not finite \(NaN or infinite\): 1 of {size} values of {key}$"):
+        load_weights(target, broken, classes=CLASSES)
+    assert weights_sha256(target) == before
+
+
+def test_what_a_new_detector_has_so_too_may_be_infinite() -> None:
+    target, given = (detector(seed=seed) for seed in (5, 6))
+    for one in (target, given):
+        one.register_buffer("limit", torch.tensor([0.0, float("inf")]))
+    load_weights(target, checkpoint(given), classes=CLASSES)
+
+
+@pytest.mark.parametrize("name", ["retinanet_r18", "faster_rcnn_r18"])
+@pytest.mark.parametrize("count", [2, 7, 80])
+def test_another_number_of_classes_is_told_from_the_heads(name: str, count: int) -> None:
+    theirs = detector(name, classes=tuple(map(str, range(count))))
+    rule = rf"seems to be trained for {count} classes, the data set has 3 \(cat, dog, bird\)"
+    with pytest.raises(CheckpointError, match=rule):
+        load_weights(detector(name), checkpoint(theirs, None), classes=CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("std", [0, 0, 0]), ("std", [58.4, -57.1, 57.4]), ("std", [float("nan")] * 3), ("mean", [0, float("inf"), 0])],
+)
+def test_a_preprocessor_that_makes_no_numbers_is_refused(field: str, value: list[float]) -> None:
+    config = detector_config("ikd::retinanet_r18", overrides={f"data_preprocessor.{field}": value}, classes=CLASSES)
+    with pytest.raises(BadInput, match=rf"RetinaNet: data_preprocessor\.{field}: must be finite"):
+        build_detector(config)
+
+
 def test_names_of_older_mmdet_are_translated() -> None:
     source, target = detector("fcos_r18", seed=0), detector("fcos_r18", seed=1)
     renamed = {

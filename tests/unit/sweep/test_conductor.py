@@ -9,6 +9,7 @@ import pytest
 from optuna.trial import TrialState
 
 from ikd.config import Recipe, SweepFiles
+from ikd.data import DataRecord, PartRecord
 from ikd.sweep.conductor import Conductor
 from ikd.sweep.forecast.course import Course
 from ikd.sweep.study.database import open_storage
@@ -191,15 +192,25 @@ def test_a_worker_that_builds_another_recipe_fails_the_trial(open_study: OpenStu
     assert study.records[0].state == "failed"
 
 
-def test_changed_data_fail_the_trial(open_study: OpenStudy, recipe: Recipe) -> None:
+def test_changed_data_interrupt_the_sweep_and_fail_nothing(open_study: OpenStudy, recipe: Recipe) -> None:
     study = open_study()
     conductor = conduct(make_space(), recipe, study, runner=make_runner())
-    conductor.next_trial()
-    conductor.next_trial()
-    assert not conductor.data(0, "abc")
-    assert conductor.data(1, "abd")
-    assert (study.records[1].state, study.records[0].state) == ("failed", "running")
-    assert "data set has changed" in study.records[1].reason
+    for _ in range(2):
+        conductor.next_trial()
+    assert not conductor.data(0, "part", record("a", "b"))
+    assert not conductor.data(1, "another part", record("a", "b", boxes=9)), "a space may vary what is trained on"
+    assert not conductor.data(1, "part", record("a", "b"))
+    assert conductor.data(1, "part", record("b", "a"))
+    assert study.records[1].state == "waiting"
+    assert conductor.fault is not None
+    assert "another order: class 0 was 'a', and is 'b'" in conductor.fault
+    assert conductor.note(0, "anything"), "the others stop too"
+    assert conductor.next_trial() is None
+
+
+def record(*classes: str, boxes: int = 5) -> dict[str, Any]:
+    part = PartRecord(f"content {boxes}", images=3, boxes=boxes)
+    return DataRecord(classes, part, part).as_dict()
 
 
 def test_a_course_is_noted_beside_the_study(open_study: OpenStudy, recipe: Recipe) -> None:
@@ -211,9 +222,27 @@ def test_a_course_is_noted_beside_the_study(open_study: OpenStudy, recipe: Recip
     conductor.started(0, conductor.records[0].fingerprint)
     conductor.note(0, "teacher big 1/4", making=("teacher big", 1, 4))
     conductor.note(0, "last.pth was cut short")
-    conductor.data(0, "x")
+    conductor.data(0, "part", record("a"))
     conductor.end(0, "failed", "why")
     conductor.closed(0)
     told = [(event.what, event.trial, event.item, event.done, event.total) for event in course.events]
     plain = [("prepared", 0, "", 0, 0), ("left", 0, "", 0, 0)]
     assert told == [("given", 0, "", 0, 0), ("start", 0, "", 0, 0), ("making", 0, "teacher big", 1, 4), *plain]
+
+
+def test_a_metric_that_no_trial_has_is_the_datas_fault(open_study: OpenStudy, recipe: Recipe) -> None:
+    """As of small objects where there are none; a trial that had one before, or whose losses broke, has diverged."""
+    study = open_study()
+    conductor = conduct(make_space(), recipe, study, runner=make_runner())
+    conductor.next_trial()
+    assert conductor.report(0, 1, {"bbox_mAP": math.nan, "loss/total": 2.0}, 1.0)
+    assert study.records[0].state == "failed"
+    assert conductor.fault is not None
+    assert "no object to measure it by" in conductor.fault
+    assert conductor.next_trial() is None
+
+    other = open_study(study.records[0].directory.parents[1] / "other")
+    conductor = conduct(make_space(), recipe, other, runner=make_runner())
+    conductor.next_trial()
+    conductor.report(0, 1, {"bbox_mAP": math.nan, "loss/total": math.inf}, 1.0)
+    assert other.records[0].state == "diverged"

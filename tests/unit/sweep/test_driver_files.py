@@ -7,13 +7,24 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ikd import cli
-from ikd.config import load_sweep
+from ikd.config import Recipe, SweepFiles, load_sweep
 from ikd.errors import BadInput, DiskFull
-from ikd.sweep.study.folder import driver_of, driving, is_driven, read_files, sweep_folder, write_files
+from ikd.sweep.study.folder import (
+    check_identity,
+    driver_of,
+    driving,
+    identity,
+    is_driven,
+    read_files,
+    sweep_folder,
+    write_files,
+)
+from tests.unit.sweep.conftest import make_runner, make_space
 
 
 @pytest.fixture
@@ -75,3 +86,34 @@ def test_what_killed_drivers_left_in_the_folder_goes() -> None:
         (folder / name).touch()
     with driving(sweep_folder("s")):
         assert sorted(path.name for path in folder.iterdir()) == ["driver.json", "driver.lock", "notes.txt"]
+
+
+@pytest.mark.parametrize(
+    ("values", "space", "lines"),
+    [
+        ({"schedule.epochs": 4}, {}, ["recipe.schedule.epochs: was 6, is now 4"]),
+        ({"seed": 5}, {}, ["recipe.seed: was 0, is now 5"]),
+        ({"distill.host": "mgd"}, {}, ["recipe.distill.host: was 'fgd', is now 'mgd'"]),
+        ({}, {"scheduler": {"none": {}}}, None),
+        ({}, {"seed": 3}, ["space.seed: was 0, is now 3"]),
+    ],
+)
+def test_a_changed_field_is_told_once(
+    values: dict[str, Any], space: dict[str, Any], lines: list[str] | None, recipe: Recipe
+) -> None:
+    """What follows from it, the epochs of every stage for instance, is no news."""
+    was = SweepFiles(make_space(), recipe, make_runner())
+    now = SweepFiles(make_space(**space), recipe.with_values(values), make_runner())
+    with pytest.raises(BadInput) as caught:
+        check_identity("s", identity(was), identity(now), (was.recipe, now.recipe))
+    _, *told, advice = str(caught.value).splitlines()
+    assert advice.startswith("use another name")
+    assert lines is None or [line.strip() for line in told] == lines
+    assert len(told) <= 2
+    check_identity("s", identity(was), identity(was), (was.recipe, was.recipe))
+
+
+def test_without_the_files_of_before_what_acts_is_compared(recipe: Recipe) -> None:
+    was, now = (SweepFiles(make_space(), one, make_runner()) for one in (recipe, recipe.with_values({"seed": 1})))
+    with pytest.raises(BadInput, match=r"recipe\.seed: was 0, is now 1"):
+        check_identity("s", identity(was), identity(now))

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from ikd.cli import app
 from ikd.config import Recipe, SweepFiles
+from ikd.data import draw_dataset
 from ikd.sweep import DryRun, dry_run
 from ikd.sweep.forecast.epochs import features_of
 from ikd.sweep.forecast.kept import epoch_row, keep, place
@@ -93,6 +94,7 @@ class Making(ModuleType):
         self.asked: list[int] = []
 
     check = staticmethod(fake_training.check)
+    data_of = staticmethod(fake_training.data_of)
     prepare = staticmethod(fake_training.prepare)
     resumable = staticmethod(fake_training.resumable)
     reset = staticmethod(fake_training.reset)
@@ -135,8 +137,9 @@ def making(monkeypatch: pytest.MonkeyPatch) -> Making:
 
 @pytest.fixture
 def drawn(recipe: Recipe, tmp_path: Path) -> Recipe:
-    (tmp_path / "train.json").write_text(json.dumps({"images": [], "annotations": [], "categories": []}))
-    return recipe.with_values({"data.root": str(tmp_path)})
+    root = tmp_path / "data"
+    draw_dataset(root, num_train=10, num_val=10)
+    return recipe.with_values({"data.root": str(root)})
 
 
 def test_what_is_made_once_is_said_and_counted(drawn: Recipe, making: Making) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,8 @@ def test_a_warm_start_teaches_and_counts_as_no_trial(
 ) -> None:
     space, cold = narrower(budget={"trials": 4}), open_study(tmp_path / "cold")
     study = open_study(tmp_path / "warm")
-    warm_up(study, space, old, ikd_home)
+    said = warm_up(study, space, old, ikd_home)
+    assert re.fullmatch(rf"warm start: {len(study.earlier)} of the \d+ trials of {old} teach the sampler", said)
     theirs = open_study(sweep_folder("old").path, name="old").records
     fitting = [one for one in theirs if one.in_space and 1e-7 <= one.values.get("distill.mgd.alpha", 1e-6) <= 1e-5]
     assert 0 < len(fitting) < len(theirs), "some lie outside the new range"
@@ -71,7 +73,8 @@ def test_a_warm_start_teaches_and_counts_as_no_trial(
     assert [one.state for one in study.earlier] == [one.state for one in fitting]
     assert [one.metric for one in study.earlier] == [one.metric for one in fitting]
     assert open_study(tmp_path / "warm").earlier == study.earlier, "the study itself keeps them"
-    warm_up(study, space, old, ikd_home)  # the same command again
+    again = warm_up(study, space, old, ikd_home)  # the same command again
+    assert again.startswith(f"warm start: {len(study.earlier)} trials of {old} teach the sampler")
     assert study.records == []
     proposals = [propose(space, recipe, [], earlier=one.earlier) for one in (cold, study)]
     assert proposals[0] != proposals[1], "what was learnt changes what is proposed"

@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from ikd.config import Recipe
-from ikd.sweep import dry_run
-from ikd.sweep.stores import Stores
-from tests.unit.sweep.conftest import make_runner, make_space
+from ikd.sweep.stores import Stores, stores_of
+from tests.unit.sweep.conftest import make_space
 
 ATTACKS = {"attack.steps": {"choice": [1, 3, 5]}, "attack.eps": {"choice": [2, 4, 8]}}
 
@@ -27,8 +26,8 @@ def measurable(recipe: Recipe, tmp_path: Path) -> Recipe:
 
 
 def stores(recipe: Recipe, parameters: Any, **changes: Any) -> Stores:
-    space = make_space(parameters=parameters, anchors=[], **{"budget": {"trials": 50}, **changes})
-    return dry_run(space, recipe=recipe, runner=make_runner()).stores
+    space = make_space(parameters=parameters, anchors=[], **{"budget": {"trials": 50}, **changes}).checked(recipe)
+    return stores_of(space, recipe, [], int(min(space.budget.trials, space.num_configurations(recipe))))
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ def lacking(training: Any) -> list[str]:
 
 
 def test_every_double_is_compared() -> None:
-    assert MEMBERS == ["check", "found", "prepare", "resumable", "run_trial", "timed", "reset"]
+    assert MEMBERS == ["check", "data_of", "found", "prepare", "resumable", "run_trial", "timed", "reset"]
     assert sorted(doubles(ROOT)) == sorted(set(HERE) - {"ikd.training"}), "assign a new one to a `Training` above"
 
 
@@ -86,8 +86,8 @@ def test_what_lacks_a_member_or_a_parameter_is_told(tmp_path: Path) -> None:
         def run_trial(self, recipe: Any, report: Any, checkpoint: Any, *, directory: Any, **rest: Any) -> None: ...
 
     assert lacking(Rotten()) == [
-        "found", "prepare(progress)", "resumable", "run_trial(objective)", "run_trial(threads)", "run_trial(prepared)",
-        "run_trial(options)", "timed", "reset",
+        "data_of", "found", "prepare(progress)", "resumable", "run_trial(objective)", "run_trial(threads)",
+        "run_trial(prepared)", "run_trial(options)", "timed", "reset",
     ]  # fmt: skip
     (tmp_path / "tests").mkdir()
     (tmp_path / "tests" / "new.py").write_text("class A:\n def run_trial(self): ...\ndef run_trial(): ...\n")

@@ -98,7 +98,7 @@ def test_the_ui_shows_a_sweep_and_stops_cleanly(stop: signal.Signals, home: Path
             os.killpg(process.pid, stop)  # as a terminal does
         else:
             process.send_signal(stop)
-        assert process.wait(timeout=30) == 0
+        assert process.wait(timeout=120) == 0
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind(("127.0.0.1", port))  # nothing is left behind

@@ -15,7 +15,7 @@ from mmengine.registry import DefaultScope
 
 from ikd.augment import TeacherBoxes
 from ikd.config import Recipe
-from ikd.data import DataFiles
+from ikd.data import DataFiles, image_digest
 from ikd.errors import BadInput, ConfigError
 from ikd.training import prepare
 from ikd.training.loaders import Phase, phases, train_loader
@@ -69,7 +69,7 @@ def test_fractions_count_within_a_stage(tiny_recipe: Build) -> None:
 
 def data_of(recipe: Recipe, tmp_path: Path, stage: int = 0) -> Any:
     files = DataFiles.of(recipe)
-    ids = [image["id"] for image in json.loads(files.train.read_text())["images"]]
+    ids = map(image_digest, files.train_images.iterdir())
     boxes = tmp_path / "boxes.npz"
     TeacherBoxes.write(boxes, dict.fromkeys(ids, np.array([[0, 0, 128, 128, 1.0]], np.float32)))
     config = train_loader(recipe.stages[stage], files, perturbations=None, boxes=boxes, with_masks=False)

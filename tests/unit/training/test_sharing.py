@@ -13,6 +13,7 @@ import pytest
 
 from ikd.attack import PerturbationStore
 from ikd.config import Recipe
+from ikd.data import image_digest
 from ikd.detectors import freeze
 from ikd.errors import BadInput
 from ikd.evaluation import find_boxes
@@ -48,7 +49,7 @@ def test_repeats_over_seeds_share_their_perturbations(recipe: Recipe) -> None:
     assert other != folder
     same = [
         np.array_equal(PerturbationStore.open(folder).read(image), PerturbationStore.open(other).read(image))
-        for image in range(1, 5)
+        for image in map(image_digest, sorted(DataFiles.of(recipe).train_images.glob("train*"))[:4])
     ]
     assert not all(same), "the diversity is drawn from another seed"
 
@@ -74,7 +75,7 @@ def test_boxes_are_those_of_one_image_at_a_time_whoever_reads(recipe: Recipe) ->
         teacher,
         lambda *done: noted.append(done),
     )
-    assert noted == [(number, len(alone)) for number in range(1, len(alone) + 1)]
+    assert noted == [(number, len(alone)) for number in range(len(alone) + 1)]
     for workers in (0, 2):
         changed = recipe.with_values({"schedule.batch_size": 5, "schedule.workers": workers})
         found = find_boxes(changed, files, teacher, None)
@@ -148,3 +149,19 @@ class TestOnline:
             self.curve(one, tmp_path / one.attack.store) for one in (disk, disk.with_values({"attack.store": "online"}))
         ]
         assert curves[0] == curves[1]
+
+
+def test_a_teacher_is_measured_once_for_its_weights_and_the_size(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = []
+
+    def measure(*arguments: Any) -> float:
+        measured.append(arguments)
+        return 0.25
+
+    monkeypatch.setattr("ikd.training.sharing._measured", measure)
+    quick = recipe.with_values({"adversarial.enabled": False})
+    for one in (quick, quick.with_values({"seed": 3}), quick.with_values({"input.scale": [64, 64]})):
+        assert [stage.score for stage in prepare(one).stages] == [0.25]
+    assert len(measured) == 2

@@ -78,7 +78,7 @@ def test_the_best_third_goes_on() -> None:
     assert judge.judge(1, 2, 0.20, (6,)) == "ASHA at epoch 2: 20.0 against a cut of 30.0"
     assert judge.judge(2, 2, 0.31, (6,)) is None
     # Rivals .30 .20 .31: the 66.7th percentile lies a third of the way from .30 to .31.
-    assert judge.judge(3, 2, 0.303, (6,)) == "ASHA at epoch 2: 30.3 against a cut of 30.3"
+    assert judge.judge(3, 2, 0.303, (6,)) == "ASHA at epoch 2: 30.30 against a cut of 30.33"
     assert judge.judge(4, 2, 0.304, (6,)) is None
 
 

@@ -115,7 +115,11 @@ SPACE = {
     "scheduler": {"none": {}},
     "budget": {"trials": 1},
 }
-RUNNER = {"trial": {"cpus": 1, "gpus": 0, "processes": 2, "max_retries": 0}, "concurrency": 1}
+RUNNER = {
+    "ray": {"start_seconds": 600},
+    "trial": {"cpus": 1, "gpus": 0, "processes": 2, "max_retries": 0},
+    "concurrency": 1,
+}
 
 
 @pytest.mark.slow

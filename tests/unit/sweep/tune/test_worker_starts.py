@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from ikd.config import Recipe
-from ikd.errors import CheckpointError, DiskFull
+from ikd.data import DataRecord
+from ikd.errors import CheckpointError, DiskFull, NonFiniteLoss
 from ikd.sweep.tune.worker import Job, Line, _train
 from ikd.trial import EpochReport, NotifyOf, Report, Shared, Timed, TrialOptions
-from tests.unit.sweep.fake_training import Prepared
+from tests.unit.sweep.fake_training import DATA, Prepared
 
 TORN = "torn"
 GOES_ON = "last.pth was cut short: the trial goes on from the epoch before"
@@ -33,6 +34,9 @@ class Training:
 
     def check(self, recipe: Recipe) -> None:
         pass
+
+    def data_of(self, recipe: Recipe) -> DataRecord:
+        return DATA
 
     def found(self, recipe: Recipe) -> tuple[Shared, ...]:
         return ()
@@ -211,3 +215,10 @@ def test_the_driver_hears_when_something_shared_begins_and_when_it_is_there() ->
     line.note("perturbations", 0, 8)
     assert [one["making"] for one in told] == [["teacher big", 0, 4], ["teacher big", 4, 4], ["perturbations", 0, 8]]
     assert told[0]["text"] == "teacher big 0/4"
+
+
+@pytest.mark.parametrize(("cause", "state"), [("", "diverged"), ("the teacher's weights are not finite", "failed")])
+def test_what_no_value_can_mend_is_no_divergence(recipe: Recipe, tmp_path: Path, cause: str, state: str) -> None:
+    told = train(Training(NonFiniteLoss({"mgd": float("nan")}, 1, 1, cause)), recipe, tmp_path)
+    assert told[-1]["state"] == state
+    assert cause in told[-1]["reason"]

@@ -33,6 +33,13 @@ def played_sweep(recipe: Recipe, ikd_home: Path, open_study: OpenStudy) -> None:
     ("command", "heavy", "shows"),
     [
         (["status", "mine"], HEAVY, "mine: 8 of 8 trials ended"),
+        (["list"], HEAVY, "8 of 8"),
+        (["show", "mine"], HEAVY, "objective"),
+        (["show", "mine", "2"], HEAVY, "differs from the recipe in"),
+        (["compare", "mine", "0", "2"], HEAVY, "differ in"),
+        (["recipe", "list"], NO_STUDY, "small_r18"),
+        (["recipe", "show", "small_r18"], NO_STUDY, "schedule.epochs: 9"),
+        (["--version"], NO_STUDY, "ikd "),
         (["space", "show", "search_spaces/ikd.yaml"], NO_STUDY, "sampler"),
         (["--help"], NO_STUDY, "status"),
     ],

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ikd.data.textures import Field, background, natural_noise, outline, pattern
+from ikd.data.drawn.textures import Field, background, natural_noise, outline, pattern
 from ikd.errors import BadInput, refuse
 from ikd.files import whole_folder
 from ikd.home import cache

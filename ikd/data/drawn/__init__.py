@@ -1,0 +1,1 @@
+"""The data set that ikd draws itself, for demos and tests."""
