@@ -223,9 +223,9 @@ class TrialFolder:
         return self.path / "notes.txt"
 
     @property
-    def error(self) -> Path:
-        """Traceback of the attempt that crashed last."""
-        return self.path / "error.txt"
+    def said(self) -> Path:
+        """What the attempts of a sweep's trial printed and logged, with the tracebacks of those that failed."""
+        return self.path / "train.log"
 
     @staticmethod
     def kept_name(epoch: int) -> str:

@@ -13,6 +13,7 @@ from ikd.cli import look, recipes
 from ikd.cli.arguments import Name, Sets
 from ikd.errors import BadInput, IkdError
 from ikd.progress import Loudness, set_loudness
+from ikd.signals import Ended, advising, ended_by_signals, tell
 
 app = typer.Typer(
     help="Search for the recipe that distils a big detector into a small one best.",
@@ -58,7 +59,10 @@ def options(
 def main() -> None:
     """Run the command; a known error is one message and its exit status, never a traceback."""
     try:
-        app(prog_name="ikd")
+        with ended_by_signals():
+            app(prog_name="ikd")
+    except Ended as ended:
+        sys.exit(tell(ended))
     except IkdError as error:
         Console(stderr=True, soft_wrap=True, highlight=False).print(f"error: {error}", markup=False)
         sys.exit(error.exit_status)
@@ -76,6 +80,12 @@ def sweep(
     warm_start: Annotated[
         str | None, typer.Option(help="At the first start: another sweep whose trials teach this one's sampler.")
     ] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Run failed trials again, after what failed them was mended.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Go on though the anchors have learnt nothing; remembered.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run at what cost; start nothing.")] = False,
     measure: Annotated[
         bool, typer.Option("--measure", help="With --dry-run: train one epoch here for the forecast.")
@@ -94,11 +104,21 @@ def sweep(
     if measure and not dry_run:
         raise BadInput("--measure: must come with --dry-run")
     if dry_run:
+        for option, given in {"--retry-failed": retry_failed, "--force": force}.items():
+            if given:
+                raise BadInput(f"{option}: must come without --dry-run, which starts nothing")
         with Steps() as steps:
             steps.next("looking at what is there")
             try:
                 plan = sweeps.dry_run(
-                    space, runner=runner, name=name, values=values, trials=trials, measure=measure, progress=steps.next
+                    space,
+                    runner=runner,
+                    name=name,
+                    values=values,
+                    trials=trials,
+                    measure=measure,
+                    check=True,
+                    progress=steps.next,
                 )
             except KeyboardInterrupt:
                 steps.done()
@@ -108,7 +128,16 @@ def sweep(
         return
     with working("loading what runs a sweep"):
         run_sweep = sweeps.run_sweep
-    result = run_sweep(space, runner=runner, name=name, values=values, trials=trials, warm_start=warm_start)
+    result = run_sweep(
+        space,
+        runner=runner,
+        name=name,
+        values=values,
+        trials=trials,
+        warm_start=warm_start,
+        retry_failed=retry_failed,
+        force=force,
+    )
     raise typer.Exit(result.exit_status)
 
 
@@ -145,10 +174,16 @@ def train(
     loaded = load_recipe(recipe, parse_sets(sets or []))
     from ikd.progress import Steps, say
 
-    with Steps() as steps:
+    with Steps() as steps, advising(lambda: how_to_go_on(to)):
         steps.next("loading what trains")
         from ikd.data import said_of_data
-        from ikd.training import EpochReport, checkpoint_in, prepare, run_trial  # after the recipe is right: it is slow
+        from ikd.training import (  # after the recipe is right: it is slow
+            EpochReport,
+            checkpoint_in,
+            how_to_go_on,
+            prepare,
+            run_trial,
+        )
 
         def show(report: EpochReport) -> None:
             steps.done()
@@ -185,7 +220,7 @@ def attack(
     from ikd.progress import Steps
 
     loaded = load_recipe(recipe, {"adversarial.enabled": True} | parse_sets(sets or []))
-    with Steps() as steps:
+    with Steps() as steps, advising(lambda: "what is made of the perturbations is kept, and the same command goes on"):
         steps.next("loading what attacks")
         from ikd.attack import PerturbationStore
         from ikd.data import said_of_data

@@ -15,6 +15,8 @@ from ikd.config.recipe.recipe import Recipe, StagePlan
 from ikd.config.recipe.sections import (
     ANCHORS,
     DRAWN,
+    UNDISTILLED,
+    Anchor,
     CopyPaste,
     Cutout,
     Data,
@@ -56,6 +58,8 @@ __all__ = [
     "LOSSES",
     "MAX_EPS",
     "STUDENT_ALONE",
+    "UNDISTILLED",
+    "Anchor",
     "Asha",
     "Attack",
     "Augment",

@@ -3,7 +3,7 @@
 from ikd.data.check import check_dataset, check_recipe_data, parse_images, said_of_data
 from ikd.data.coco import on_disk, read_annotations
 from ikd.data.drawn.draw import draw_dataset, drawn_dataset
-from ikd.data.files import DataFiles, data_of, part_of, trained_on, training_annotations
+from ikd.data.files import DataFiles, data_of, part_of, places_of, trained_on, training_annotations
 from ikd.data.identity import DataRecord, PartRecord, class_changes, fingerprint, image_digest
 from ikd.data.images import image_loader
 from ikd.data.metrics import IouType, coco_metrics
@@ -38,6 +38,7 @@ __all__ = [
     "parse_images",
     "part_of",
     "perturbed",
+    "places_of",
     "read_annotations",
     "said_of_data",
     "trained_on",

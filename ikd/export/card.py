@@ -181,6 +181,9 @@ def _search(search: Mapping[str, Any] | None) -> str:
     text = f"## Search\n\nTrial {label(search['trial'], search['name'])} of the sweep `{search['sweep']}`"
     text += f", one of {search['trials']}" if search["trials"] else ""
     text += f"; it {search['state']}.\n" if search["state"] else ".\n"
+    if search["gain"] is not None:
+        text += f"\nAgainst {search['gain_over']}, the stronger training without distillation: "
+        text += f"{100 * search['gain']:+.1f} of the objective (x100).\n"
     rows = "".join(f"| {name} | {_cell(value)} |\n" for name, value in search["values"].items())
     return text + ("\n| field | value |\n|---|---|\n" + rows if rows else "")
 

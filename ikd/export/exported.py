@@ -19,6 +19,9 @@ class SearchContext:
         values: recipe fields by dotted name that were set for the trial.
         state: how the trial ended.
         trials: how many trials the sweep had when the student was exported.
+        gain: of its objective (in 0..1, positive is better) over the stronger anchor without distillation; None where
+            there is none.
+        gain_over: name of that anchor.
     """
 
     sweep: str
@@ -27,6 +30,8 @@ class SearchContext:
     values: Mapping[str, Any] = field(default_factory=dict)
     state: str = ""
     trials: int = 0
+    gain: float | None = None
+    gain_over: str = ""
 
 
 def label(number: int, name: str) -> str:

@@ -15,6 +15,7 @@ from ikd.sweep import (
     TrialRecord,
     best_trial,
     existing_folder,
+    gain,
     knee,
     read_files,
     sweep_status,
@@ -65,7 +66,8 @@ def export_sweep(  # noqa: PLR0913 - one keyword for each option of `ikd export`
         raise BadInput(f"sweep {name}: trial {record.number} has no {best}: {why}; {_choices(records)}")
     folder = _folder_to_register(name, home) if register is not None else None
     values = dict(record.values)
-    context = SearchContext(name, record.number, record.name, values, record.state, len(records))
+    better = gain(record, records, sweep_status(name, home=home).files.space.objective.mode) or (None, "")
+    context = SearchContext(name, record.number, record.name, values, record.state, len(records), *better)
     exported = export_student(best, destination, context=context, data_root=data_root, onnx=onnx, progress=progress)
     if folder is None or register is None:
         return exported

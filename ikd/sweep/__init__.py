@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ikd.sweep.planning import DryRun, dry_run
     from ikd.sweep.rebuild import Rebuilt, rebuild_tracking
     from ikd.sweep.records.pareto import knee, pareto_front
-    from ikd.sweep.records.trials import Report, TrialRecord
+    from ikd.sweep.records.trials import Report, TrialRecord, gain
     from ikd.sweep.status import SweepStatus, best_trial, sweep_status, sweep_statuses, trial_folder, trials_of
     from ikd.sweep.study.folder import SweepFolder, existing_folder, read_files, stop_sweep, sweep_names
     from ikd.sweep.tune.worker import tune_trainable
@@ -41,6 +41,7 @@ _HOMES = {
     "best_trial": "ikd.sweep.status",
     "existing_folder": "ikd.sweep.study.folder",
     "dry_run": "ikd.sweep.planning",
+    "gain": "ikd.sweep.records.trials",
     "knee": "ikd.sweep.records.pareto",
     "pareto_front": "ikd.sweep.records.pareto",
     "read_files": "ikd.sweep.study.folder",
@@ -70,6 +71,7 @@ __all__ = [
     "best_trial",
     "dry_run",
     "existing_folder",
+    "gain",
     "knee",
     "pareto_front",
     "plain_sheet",

@@ -10,8 +10,10 @@ from typing import Any, Literal
 
 from ikd.config import SweepFiles
 from ikd.data import DataRecord
+from ikd.logs import Log
 from ikd.sweep.budget import spent_budget
 from ikd.sweep.forecast.course import Course
+from ikd.sweep.hopeless import met_by_all, nothing_learnt
 from ikd.sweep.mirror import Watcher, mirror_end, mirror_trial
 from ikd.sweep.proposals.order import order_of
 from ikd.sweep.records.teachers import said_of_teachers
@@ -23,6 +25,8 @@ from ikd.sweep.study.study import SweepStudy
 from ikd.tracking import Tracker
 from ikd.trial import COST, LOSS, OPEN, State
 
+FORCED = "forced"
+"""Note of the study: a person goes on though the anchors have learnt nothing."""
 CLOCK_PERIOD_SECONDS = 10.0
 """How often the spent time is written between reports."""
 
@@ -48,11 +52,16 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Ending:
-    """Why no further trial starts: `interrupted` can go on, `over` has reached a limit."""
+    """Why no further trial starts: `interrupted` can go on, `failed` too when it is mended, `over` is at a limit."""
 
-    kind: Literal["interrupted", "over"]
+    kind: Literal["interrupted", "failed", "over"]
     reason: str
     stops_running: bool = False
+
+    @property
+    def pauses(self) -> bool:
+        """Whether running trials wait for the next start."""
+        return self.kind != "over"
 
 
 class Conductor:
@@ -129,7 +138,8 @@ class Conductor:
     def has_work(self) -> bool:
         """Tell whether a worker would get something to do."""
         self._check_budgets()
-        if self.ending is not None and (self.ending.kind == "interrupted" or self.ending.stops_running):
+        self._check_anchors()
+        if self.ending is not None and (self.ending.pauses or self.ending.stops_running):
             return False
         return self._may_add() or any(record.state in OPEN for record in self.records)
 
@@ -139,7 +149,7 @@ class Conductor:
         Interrupted trials go on first, then what `ikd.sweep.proposals` has next.
         """
         self.heartbeat()
-        if len(self._active) >= self.slots or (self.ending is not None and self.ending.kind == "interrupted"):
+        if len(self._active) >= self.slots or (self.ending is not None and self.ending.pauses):
             return None
         if self.ending is not None and self.ending.stops_running:
             return None
@@ -288,13 +298,28 @@ class Conductor:
     def _stop_for_ending(self, number: int, epoch: int) -> bool:
         if self.ending is None or epoch >= self._total(self.records[number]):
             return False  # a trial that has reached its last epoch ends by itself
-        if self.ending.kind == "interrupted":
+        if self.ending.pauses:
             self._pause(number)
             return True
         if self.ending.stops_running:
             self.end(number, "stopped", self.ending.reason)
             return True
         return False
+
+    def misfit(self, number: int, reason: str) -> bool:
+        """Write that a trial cannot train what it was told to, and end the sweep where the others would meet it too."""
+        shared = met_by_all(self.records[number], self.records, self._recipe)
+        self.end(number, "failed", reason)
+        if shared:
+            advice = "mend it, then the same command goes on, and with --retry-failed runs this trial again"
+            self.abort(f"trial {number}: {reason}. The others would meet it too; {advice}")
+        return True
+
+    def abort(self, reason: str) -> None:
+        """End the sweep for a reason that a person must mend; running trials wait, as the same command goes on."""
+        if self.ending is None:
+            self.ending = Ending("failed", reason)
+            self._watcher.say(reason)
 
     def end(self, number: int, state: State, reason: str, *, epoch: int | None = None) -> None:
         """Write how a trial ended; a second end changes nothing."""
@@ -311,12 +336,15 @@ class Conductor:
         self._watcher.ended(record)
         self._tell_of_teachers()
         self._tidy(self.records)
+        if record.anchors:
+            self._check_anchors()
 
     def crashed(self, number: int, reason: str) -> bool:
         """Count a dead attempt; return whether the trial is tried again."""
         if self.records[number].state not in OPEN:
             return False
         self._count(number)
+        Log(self.records[number].log).write(f"--- the attempt has died: {reason}")
         record = self._study.crashed(number)
         if record.crashes > self._runner.trial.max_retries:
             self.end(number, "failed", f"crashed {record.crashes} times, last: {reason}")
@@ -335,13 +363,22 @@ class Conductor:
         if self.records[number].state == "running" and self.ending is None:
             self.end(number, "failed", "the worker ended without a result")
 
+    def retry_failed(self) -> list[int]:
+        """Open failed trials again, for further attempts; return their numbers."""
+        failed = [record.number for record in self.records if record.state == "failed"]
+        for number in failed:
+            self._study.reopen(number)
+        if self.ending is not None and self.ending.kind == "failed":
+            self.ending = None
+        return failed
+
     def _let_go(self, number: int) -> None:
         if self._active.pop(number, None) is not None:
             self._course.note("left", number)
 
     def interrupt(self, reason: str) -> None:
         """Start no more trials and end the running ones at their next report; all of it can go on later."""
-        if self.ending is None or self.ending.kind != "interrupted":
+        if self.ending is None or not self.ending.pauses:
             self.ending = Ending("interrupted", reason)
             running = len(self._active)
             rest = f"; saving {running} running at the end of the epoch (again to stop at once)" if running else ""
@@ -390,6 +427,12 @@ class Conductor:
     def _write_clock(self) -> None:
         self._noted = self._clock()
         self._study.note("wall_seconds", self.wall_seconds)
+
+    def _check_anchors(self) -> None:
+        """End a sweep whose anchors have learnt nothing, unless a person wants it all the same."""
+        if self.ending is None and self._may_add() and not self._study.notes.get(FORCED):
+            if reason := nothing_learnt(self.records, self._space):
+                self.abort(reason)
 
     def _check_budgets(self) -> None:
         if self.ending is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,27 +15,30 @@ from ikd.config import Recipe, Runner, SearchSpace, SweepFiles, load_runner, loa
 from ikd.data import said_of_data
 from ikd.errors import BadInput, IkdError, JobError
 from ikd.home import at_home, home
+from ikd.logs import Log
 from ikd.progress import Loudness, loudness, progress_console, wide_console, working
-from ikd.sweep.conductor import Conductor
-from ikd.sweep.extend import budgeted, warm_up
+from ikd.signals import ENDING
+from ikd.sweep.conductor import FORCED, Conductor
+from ikd.sweep.extend import as_it_began, budgeted, warm_up
 from ikd.sweep.forecast.clock import TimeLeft
 from ikd.sweep.forecast.course import FILE, Course
 from ikd.sweep.forecast.kept import keep, largest_checkpoint
 from ikd.sweep.forecast.wants import look_up, sampled_recipes
+from ikd.sweep.hopeless import without_result
 from ikd.sweep.mirror import mirror_all
-from ikd.sweep.preflight import check_training
+from ikd.sweep.preflight import check_start
 from ikd.sweep.proposals.anchors import anchor_proposals
 from ikd.sweep.records.ledger import ledger
 from ikd.sweep.records.teachers import said_of_teachers
 from ikd.sweep.records.text import decimals_of, duration, percent, readable
-from ikd.sweep.records.trials import TrialRecord, ranked
+from ikd.sweep.records.trials import TrialRecord, gain, ranked
 from ikd.sweep.same_data import check_same_data
 from ikd.sweep.signals import Interrupts, StopNow, listening
 from ikd.sweep.storage.keeping import tidied
 from ikd.sweep.storage.objects import is_address
 from ikd.sweep.storage.store import open_store
 from ikd.sweep.study.database import open_study
-from ikd.sweep.study.folder import COMPLETE, SweepFolder, driving, sweep_folder, write_files
+from ikd.sweep.study.folder import COMPLETE, SweepFolder, driving, has_trials, sweep_folder, write_files
 from ikd.sweep.study.postgres import held
 from ikd.sweep.study.study import StudyLost, SweepStudy
 from ikd.sweep.training import OWN, training_of
@@ -45,6 +49,9 @@ from ikd.sweep.view.ranking import described, ranking
 from ikd.tracking import Tracker, environment_tags, open_tracker
 from ikd.trial import TrialFolder, TrialOptions
 
+TRACKER_SECONDS = 4.0
+"""What the tracker gets to deliver after SIGTERM or SIGHUP; the rest waits on disk for the next start."""
+
 
 @dataclass(frozen=True)
 class SweepResult:
@@ -53,10 +60,12 @@ class SweepResult:
     Attributes:
         name: of the sweep.
         directory: its folder.
-        state: finished; interrupted (the same command goes on); failed (no trial has a result).
+        state: finished; interrupted (the same command goes on); failed (no trial with a teacher has a result, or what
+            all of them would meet must be mended first; then the same command goes on).
         reason: why it is not finished.
         trials: all of them, by number.
         best: the best trial, None when none has a result.
+        signal: number of the signal that interrupted it, 0 where it was none.
     """
 
     name: str
@@ -65,11 +74,12 @@ class SweepResult:
     reason: str
     trials: tuple[TrialRecord, ...]
     best: TrialRecord | None
+    signal: int = 0
 
     @property
     def exit_status(self) -> int:
-        """Exit status of a command that ran this sweep."""
-        return {"finished": 0, "failed": 1, "interrupted": 130}[self.state]
+        """Exit status of a command that ran this sweep; an interrupted one has 128 and the signal (Ctrl-C's: 130)."""
+        return {"finished": 0, "failed": 1, "interrupted": 128 + (self.signal or signal.SIGINT)}[self.state]
 
 
 def resolve(
@@ -117,6 +127,8 @@ def run_sweep(  # noqa: PLR0913 - one keyword for each option of `ikd sweep`
     values: Mapping[str, Any] | None = None,
     trials: str | None = None,
     warm_start: str | None = None,
+    retry_failed: bool = False,
+    force: bool = False,
     output: Console | None = None,
     training: str = OWN,
 ) -> SweepResult:
@@ -124,7 +136,7 @@ def run_sweep(  # noqa: PLR0913 - one keyword for each option of `ikd sweep`
 
     The study in the sweep's folder says what has happened; the call does what is left. Trials that ended never run
     again, interrupted ones go on from their last checkpoint with the same values, a larger `budget.trials` adds trials.
-    Ctrl-C and SIGTERM save and end; the same call goes on later.
+    Ctrl-C, SIGTERM and SIGHUP save and end; the same call goes on later.
 
     Args:
         space: a search-space file, or an object together with `recipe`.
@@ -136,6 +148,8 @@ def run_sweep(  # noqa: PLR0913 - one keyword for each option of `ikd sweep`
             it was last complete.
         warm_start: another sweep, whose trials that are points of this space teach the sampler; given at the first
             start, kept from then on.
+        retry_failed: run failed trials again, as further attempts of theirs; also when the sweep is complete.
+        force: go on though the anchors have learnt nothing; kept from then on.
         output: where the live table goes; None is standard output.
         training: importable module that trains (see `ikd.sweep.tune.worker.Job`); the default is ikd's own.
 
@@ -146,9 +160,14 @@ def run_sweep(  # noqa: PLR0913 - one keyword for each option of `ikd sweep`
     """
     files, folder = resolve(space, recipe=recipe, runner=runner, name=name, values=values)
     home_folder = storage_of(files.runner)
-    if not (folder.path / "study.db").exists():
-        with working("trying the recipe, its anchors and choices on two images"):
-            check_training(training, files, home_folder)
+    console = output or wide_console()
+    files, left_out = as_it_began(files, folder)
+    if left_out:
+        console.print(left_out, highlight=False, markup=False, soft_wrap=True)
+    with working("looking at what every trial needs"):
+        said = check_start(training, files, folder, begun=has_trials(folder))
+    if said:
+        console.print(said, highlight=False, markup=False, soft_wrap=True)
     try:
         with driving(folder), held(files.runner.study, folder.name):
             study = open_study(folder, files, create=True)
@@ -160,8 +179,8 @@ def run_sweep(  # noqa: PLR0913 - one keyword for each option of `ikd sweep`
             write_files(folder, files)
             where = files.runner.tracking
             with open_tracker(where.uri, home=home_folder, folder=folder.path, experiment=where.experiment) as tracker:
-                drive = _Drive(files, folder, study, tracker=tracker, console=output or wide_console())
-                return drive.run(training)
+                drive = _Drive(files, folder, study, tracker=tracker, console=console)
+                return drive.run(training, retry_failed=retry_failed, force=force)
     except StudyLost as lost:
         raise JobError(f"{lost}. Nothing that was written is lost; mend it, and the same command goes on") from lost
 
@@ -186,6 +205,7 @@ class _Drive:
             files.recipe,
             records=lambda: study.records,
             left=lambda: self._left(),
+            log=Log(folder.log),
         )
         announce(self._tracker, self._files, self._folder, self._study)
         self._store = open_store(files.runner.storage, folder.path)
@@ -202,13 +222,19 @@ class _Drive:
         self._conductor = Conductor(
             files, study=study, watcher=self._view, tracker=tracker, tidy=tidy, course=self._course
         )
+        self._interrupts = Interrupts(self._conductor.interrupt)
 
     def _remove(self, number: int) -> None:
         """Remove the checkpoints of a trial; what others of a population may still go on from (`epoch-K.pth`) stays."""
         self._store.remove(number, TrialFolder.BEST, TrialFolder.LAST, TrialFolder.PREVIOUS)
 
-    def run(self, training: str) -> SweepResult:
+    def run(self, training: str, *, retry_failed: bool, force: bool) -> SweepResult:
         """Do what is left and say how it went."""
+        if force:
+            self._study.note(FORCED, True)
+        if retry_failed:
+            again = ", ".join(map(str, self._conductor.retry_failed()))
+            self._view.say(f"trying again: trials {again}" if again else "--retry-failed: no trial has failed")
         mirror_all(self._tracker, self._study.records)
         if self._conductor.has_work():
             self._look_up(training)
@@ -268,7 +294,7 @@ class _Drive:
                 processes=files.runner.trial.processes,
             ),
         )
-        interrupts = Interrupts(conductor.interrupt)
+        interrupts = self._interrupts
 
         def beat() -> None:
             if self._folder.stop_file.exists():
@@ -282,7 +308,7 @@ class _Drive:
                 execute(conductor, job, files.runner, beat=beat, guard=listening(interrupts))
             except StudyLost:
                 raise
-            except (StopNow, KeyboardInterrupt):  # Ctrl-C while Ray starts or ends is Python's own
+            except (StopNow, KeyboardInterrupt):  # of Python's own, where a program's other thread runs the sweep
                 conductor.interrupt("stopped at once")
             finally:
                 conductor.close()
@@ -317,32 +343,38 @@ class _Drive:
         ending = self._conductor.ending
         state: Literal["finished", "interrupted", "failed"] = "finished"
         reason = ending.reason if ending is not None else ""
-        if ending is not None and ending.kind == "interrupted":
-            state = "interrupted"
-        elif best is None:
-            state, reason = "failed", reason or "no trial has a result"
-        return SweepResult(self._folder.name, self._folder.path, state, reason, tuple(records), best)
+        lacking = without_result(records, self._files.recipe)
+        if ending is not None and ending.kind != "over":
+            state = ending.kind
+        elif lacking:
+            state, reason = "failed", lacking
+        received = self._interrupts.first if state == "interrupted" else 0
+        return SweepResult(self._folder.name, self._folder.path, state, reason, tuple(records), best, received)
 
     def _show(self, result: SweepResult) -> None:
         def say(text: str) -> None:
-            self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+            self._view.keep(text)
+            with contextlib.suppress(OSError):  # the terminal has closed
+                self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
         if result.trials and loudness() is not Loudness.QUIET:
-            self._console.print(ranking(result.trials, self._files.space))
+            self._view.show(ranking(result.trials, self._files.space))
             for line in said_of_teachers(result.trials):
                 say(line)
             say(ledger(result.trials).render(self._files.runner.trial.gpus))
         spent = duration(self._conductor.wall_seconds)
         if result.state == "interrupted":
             say(f"{result.name}: interrupted after {spent}; the same command goes on")
-        elif result.best is None:
-            say(f"{result.name}: failed after {spent}: {result.reason}")
+        elif result.state == "failed":
+            say(f"{result.name}: failed after {spent}: {result.reason} (what was said: {self._folder.log})")
         if result.best is not None:
             metric = self._files.space.objective.metric
             best = result.best
             figure = percent(best.metric, decimals=decimals_of([best.metric]))
             what = f"trial {best.number} ({described(best, self._files.space)}), {metric} {figure}"
-            say(f"best: {what} at epoch {best.best_epoch}, in {best.directory}")
+            found = gain(best, result.trials, self._files.space.objective.mode)
+            against = f" ({percent(found[0], sign=True)} against {found[1]})" if found is not None else ""
+            say(f"best: {what}{against} at epoch {best.best_epoch}, in {best.directory}")
 
     def _hand_over(self, result: SweepResult) -> None:
         announce(
@@ -359,6 +391,8 @@ class _Drive:
                     self._tracker.log_artifacts(result.best.number, file, "best")
         with contextlib.suppress(IkdError):
             self._tracker.end_sweep("stopped" if result.state == "interrupted" else result.state, result.reason)
+        if result.signal in ENDING:
+            self._tracker.close(TRACKER_SECONDS)
 
 
 def announce(tracker: Tracker, files: SweepFiles, folder: SweepFolder, study: SweepStudy) -> None:
@@ -370,6 +404,10 @@ def announce(tracker: Tracker, files: SweepFiles, folder: SweepFolder, study: Sw
         tags["data_fingerprint"] = data
     if study.records:
         tags |= {"ledger": ledger(study.records).render(files.runner.trial.gpus)}
+        mode = files.space.objective.mode
+        best = next(iter(ranked(study.records, mode)), None)
+        if best is not None and (found := gain(best, study.records, mode)) is not None:
+            tags["gain"] = f"{percent(found[0], sign=True)} {files.space.objective.metric} x100 against {found[1]}"
     params: dict[str, object] = {"epochs": files.recipe.total_epochs, "seed": files.space.seed}
     params |= {f"space.{name}": _domain_text(files.space, name) for name in files.space.parameters}
     tracker.start_sweep(folder.name, tags=tags, params=params)

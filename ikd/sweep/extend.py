@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ikd.config import SearchSpace
+from ikd.config import Anchor, SearchSpace, SweepFiles
 from ikd.errors import BadInput
 from ikd.sweep.status import sweep_status
-from ikd.sweep.study.folder import COMPLETE
+from ikd.sweep.study.folder import COMPLETE, SweepFolder, read_files
 from ikd.sweep.study.study import SweepStudy
 from ikd.sweep.study.warm import carried
+
+LATE: Anchor = "inherit_alone"
+"""An anchor that is younger than people's sweeps."""
 
 
 def budgeted(space: SearchSpace, study: SweepStudy | None, trials: str | None) -> SearchSpace:
@@ -39,6 +42,25 @@ def budgeted(space: SearchSpace, study: SweepStudy | None, trials: str | None) -
     if number < len(space.anchors):
         raise BadInput(f"--trials: must cover at least the {len(space.anchors)} anchors, but got {trials!r}")
     return space.model_copy(update={"budget": space.budget.model_copy(update={"trials": number})})
+
+
+def as_it_began(files: SweepFiles, folder: SweepFolder) -> tuple[SweepFiles, str]:
+    """Return the files of a sweep without anchors that were added since it began, and what to tell of it.
+
+    A sweep that began when nothing was called `inherit_alone` goes on as it was: with another anchor its trials would
+    be others than those that it would have had.
+    """
+    if not folder.exists or LATE not in files.space.anchors:
+        return files, ""
+    try:
+        began = read_files(folder).space.anchors
+    except BadInput:  # told by whoever needs the file
+        return files, ""
+    kept = tuple(anchor for anchor in files.space.anchors if anchor != LATE)
+    if began != kept:
+        return files, ""
+    space = files.space.model_copy(update={"anchors": kept})
+    return SweepFiles(space, files.recipe, files.runner), f"anchor {LATE} is left out: {folder.name} began without it"
 
 
 def warm_up(study: SweepStudy, space: SearchSpace, name: str, home: Path) -> str:

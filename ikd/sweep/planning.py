@@ -17,12 +17,13 @@ from ikd.data import said_of_data, training_annotations
 from ikd.errors import BadInput
 from ikd.home import at_home
 from ikd.sweep.driver import resolve
-from ikd.sweep.extend import budgeted
+from ikd.sweep.extend import as_it_began, budgeted
 from ikd.sweep.forecast.course import FILE, Course, read_course
 from ikd.sweep.forecast.kept import read_kept
 from ikd.sweep.forecast.left import Forecast, Outlook, Situation
 from ikd.sweep.forecast.wants import look_up, sampled_recipes, wants
 from ikd.sweep.measure import measure_now
+from ikd.sweep.preflight import check_start
 from ikd.sweep.proposals.anchors import anchor_proposals
 from ikd.sweep.proposals.search import propose
 from ikd.sweep.records.text import duration, readable
@@ -30,10 +31,12 @@ from ikd.sweep.records.trials import TrialRecord
 from ikd.sweep.storage.keeping import most_checkpoints
 from ikd.sweep.stores import Stores, stores_of
 from ikd.sweep.study.database import open_study
+from ikd.sweep.study.folder import has_trials
 from ikd.sweep.training import OWN, training_of
 from ikd.trial import OPEN, Shared
 
 NUM_SAMPLES = 5
+ALL_WELL = "would find data, detectors, teachers, what trials ask of the machine, storage and tracker as they must be"
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ class DryRun:
         stores: perturbations that are made for it, at most.
         levels: what is said of the levels that the base recipe distils; empty where nothing is, or the data are not
             there yet.
+        said: what a start would meet, see `ikd.sweep.preflight`; empty where it was not looked at.
         data: what is said of the data; empty where the drawn data set is not drawn yet.
     """
 
@@ -79,6 +83,7 @@ class DryRun:
     checkpoints: int
     stores: Stores
     levels: str = ""
+    said: str = ""
     data: tuple[str, ...] = ()
 
     def render(self) -> RenderableType:
@@ -107,6 +112,7 @@ class DryRun:
             ("disk", self._disk()),
             *self.stores.lines(),
             *([("levels", self.levels)] if self.levels else []),
+            *([("a start", self.said)] if self.said else []),
             *(("data" if not number else "", line.removeprefix("data: ")) for number, line in enumerate(self.data)),
         ]
 
@@ -229,6 +235,7 @@ def dry_run(  # noqa: PLR0913 - one keyword for each option of `ikd sweep`
     values: Mapping[str, Any] | None = None,
     trials: str | None = None,
     measure: bool = False,
+    check: bool = False,
     progress: Callable[[str], None] = lambda text: None,
     training: str = OWN,
 ) -> DryRun:
@@ -244,6 +251,8 @@ def dry_run(  # noqa: PLR0913 - one keyword for each option of `ikd sweep`
         measure: measure here and now what the forecast needs: an epoch of the student, one of each teacher that is not
             there yet, and a few images of what is made with it. Kept for later forecasts; nothing else is written, and
             without it nothing at all.
+        check: refuse first what a start would refuse, by the same function, as `ikd sweep --dry-run` does. Data,
+            detectors and tracker must then be there.
         progress: told what is being measured.
         training: module that trains, see `run_sweep`.
 
@@ -251,6 +260,9 @@ def dry_run(  # noqa: PLR0913 - one keyword for each option of `ikd sweep`
         BadInput: as `run_sweep` does.
     """
     files, folder = resolve(space, recipe=recipe, runner=runner, name=name, values=values)
+    files, _ = as_it_began(files, folder)
+    if check:
+        said = check_start(training, files, folder, begun=has_trials(folder), keep=False)
     study = open_study(folder, files) if folder.exists else None
     if trials is not None:
         files = SweepFiles(budgeted(files.space, study, trials), files.recipe, files.runner)
@@ -297,6 +309,7 @@ def dry_run(  # noqa: PLR0913 - one keyword for each option of `ikd sweep`
         ),
         stores=stores,
         levels=_levels(files.recipe),
+        said=(said or ALL_WELL) if check else "",
         data=_data(files.recipe, folder.home),
     )
 

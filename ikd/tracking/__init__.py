@@ -6,6 +6,7 @@ Only the files `mlflow_*.py` import mlflow, in the writer's thread, so that impo
 from __future__ import annotations
 
 from ikd.tracking.environment import environment_tags
+from ikd.tracking.mlflow_check import check_tracking
 from ikd.tracking.mlflow_client import local_uri
 from ikd.tracking.mlflow_registry import RegisteredStudent, register_best
 from ikd.tracking.mlflow_ui import serve_ui
@@ -23,6 +24,7 @@ __all__ = [
     "SweepState",
     "Tracker",
     "TrialState",
+    "check_tracking",
     "environment_tags",
     "local_uri",
     "open_tracker",

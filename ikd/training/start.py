@@ -48,6 +48,14 @@ def checkpoint_in(directory: Path, *, resume: bool) -> Path | None:
     return last if resume else None
 
 
+def how_to_go_on(directory: Path) -> str:
+    """Say to a person what a training that was ended has left, and how to go on with it."""
+    last = TrialFolder(directory).last
+    if not last.is_file():
+        return "no epoch was validated yet, and the same command begins anew"
+    return f"{last} holds the last validated epoch, and the same command with --resume goes on from it"
+
+
 def find_start(
     recipe: Recipe, progress: Progress, files: DataFiles, checkpoint: Path | None, adopt: Path | None
 ) -> Start | None:

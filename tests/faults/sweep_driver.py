@@ -20,6 +20,7 @@ from typing import Any
 
 from ikd.config import load_recipe
 from ikd.errors import IkdError
+from ikd.signals import Ended, ended_by_signals, tell
 from ikd.sweep import run_sweep
 from ikd.tracking import SpooledTracker
 from tests.unit.sweep.conftest import make_runner, make_space
@@ -101,12 +102,15 @@ def main(text: str) -> int:
         moments.clock(SpooledTracker, method)
     recipe = load_recipe("drawn_r18")
     try:
-        result = run_sweep(
-            make_space(**settings.get("space", {})),
-            recipe=recipe.with_values(settings["values"]) if "values" in settings else recipe,
-            runner=make_runner(**settings.get("runner", {})), name="s", training="tests.unit.sweep.fake_training",
-        )  # fmt: skip
+        with ended_by_signals():
+            result = run_sweep(
+                make_space(**settings.get("space", {})),
+                recipe=recipe.with_values(settings["values"]) if "values" in settings else recipe,
+                runner=make_runner(**settings.get("runner", {})), name="s", training="tests.unit.sweep.fake_training",
+            )  # fmt: skip
         return result.exit_status
+    except Ended as ended:
+        return tell(ended)
     except IkdError as error:  # as the ikd command does
         print(f"error: {error}")
         return error.exit_status

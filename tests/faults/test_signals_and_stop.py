@@ -25,7 +25,7 @@ def interrupt(sweep: Sweep, *signals: signal.Signals) -> float:
             process.send_signal(number)
         process.wait(LIMIT_SECONDS)
     text = sweep.output.read_text()
-    assert process.returncode == 130, text
+    assert process.returncode == 128 + signals[0], text
     assert "interrupted after" in text
     assert "Traceback" not in text
     assert sweep.running_in_study() == 0, "what is saved waits"

@@ -28,7 +28,7 @@ ORDER = (
         "augment",
         "detectors",
     ),
-    *("data", "config", "ops", "trial", "files", "home", "plugins", "progress", "world", "errors"),
+    *("data", "config", "ops", "trial", "files", "home", "plugins", "progress", "world", "logs", "signals", "errors"),
 )
 """Highest first. `ikd/__init__.py` stands above them all; a package may import those after it."""
 
@@ -52,10 +52,11 @@ IN_SWEEP = (
         "look",
         "status",
         "conductor",
-        "budget",
+        "hopeless",
     ),
     "same_data",
     *(
+        "budget",
         "mirror",
         "stores",
         "forecast",

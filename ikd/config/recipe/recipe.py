@@ -43,15 +43,34 @@ class Recipe(RecipeSections):
         """Return the same training without distillation: no teacher, no inheriting, no sample-specific augmentation."""
         return self.with_values({**STUDENT_ALONE, "schedule.epochs": self.total_epochs})
 
+    @property
+    def inherits(self) -> bool:
+        """Whether the student begins with neck and head of its (first) teacher."""
+        return self.student.inherit and bool(self.teachers.sequence)
+
+    def inherit_alone(self) -> Recipe:
+        """Return the student alone that begins with neck and head of the (first) teacher, as this recipe does.
+
+        Raises:
+            ConfigError: this recipe does not inherit.
+        """
+        if not self.inherits:
+            rule = "must be true, with a teacher in teachers.sequence, for anchor inherit_alone"
+            raise ConfigError([Problem(self.name, "student.inherit", self.student.inherit, rule)])
+        first = self.teachers.stages[0].teacher
+        kept = {"student.inherit": True, "teachers.sequence": [first], "schedule.epochs": self.total_epochs}
+        return self.with_values({**STUDENT_ALONE, **kept})
+
     def anchor(self, name: str) -> Recipe:
         """Return what a fixed trial of a sweep trains, one of `ANCHORS`.
 
+        `inherit_alone` tells what inheriting gives without any distillation.
         `equal_budget` is the control of a teacher sequence: its last teacher alone, for all the epochs.
         `epochs_per_stage` gives every stage a whole schedule, as DFMSD does; `epochs_per_stage_control` is its control.
 
         Raises:
             BadInput: no such anchor.
-            ConfigError: a control of a recipe without teachers.
+            ConfigError: a control of a recipe without teachers, or `inherit_alone` of one that does not inherit.
         """
         if name not in ANCHORS:
             raise BadInput(f"anchor: must be one of {', '.join(ANCHORS)}, but got {name!r}")
@@ -59,6 +78,8 @@ class Recipe(RecipeSections):
             return self
         if name == "student_alone":
             return self.student_alone()
+        if name == "inherit_alone":
+            return self.inherit_alone()
         if not self.teachers.sequence:
             raise ConfigError([Problem(self.name, "teachers.sequence", [], f"must hold a teacher for anchor {name}")])
         long = self if name == "equal_budget" else self.with_values({"schedule.epochs_per_stage": self.schedule.epochs})

@@ -18,9 +18,13 @@ DRAWN = "ikd::drawn"
 """Data root that stands for the data set ikd draws itself."""
 
 
-Anchor = Literal["paper", "student_alone", "equal_budget", "epochs_per_stage", "epochs_per_stage_control"]
+Anchor = Literal[
+    "paper", "student_alone", "inherit_alone", "equal_budget", "epochs_per_stage", "epochs_per_stage_control"
+]
 ANCHORS: tuple[Anchor, ...] = get_args(Anchor)
 """Names of fixed trials."""
+UNDISTILLED: tuple[Anchor, ...] = ("student_alone", "inherit_alone")
+"""Those without distillation: what a distilled student must beat is the stronger of them."""
 
 
 class Split(Section):

@@ -40,7 +40,9 @@ class SpaceSections(Section):
     with comparisons, arithmetic, and, or, not, in, len, min, max."""
     anchors: tuple[Anchor, ...] = ("paper", "student_alone")
     """Fixed trials that run first and are never stopped: the recipe's own values; the student without distillation; the
-    last teacher alone for all epochs; every stage as long as the whole schedule; the last teacher alone that long."""
+    same with what it inherits; the last teacher alone for all epochs; every stage as long as the whole schedule; the
+    last teacher alone that long. Where none are named and the recipe inherits, inherit_alone is one too, if the budget
+    leaves a trial besides."""
     scheduler: Scheduler = Scheduler(asha=Asha())
     """Early stopping."""
     sampler: Sampler = Sampler(tpe=Tpe())
@@ -159,7 +161,12 @@ class SpaceSections(Section):
 
         for name, domain in resolved.items():
             resolved[name] = domain.model_copy(update={"when": translated(domain.when, meant)})
-        return self.model_copy(update={"parameters": resolved})
+        return self.model_copy(update={"parameters": resolved, "anchors": self._anchors_of(recipe)})
+
+    def _anchors_of(self, recipe: Recipe) -> tuple[Anchor, ...]:
+        room = self.budget.trials > len(self.anchors) + 1
+        fair = recipe.inherits and room and "anchors" not in self.model_fields_set
+        return (*self.anchors, "inherit_alone") if fair else self.anchors
 
     def stage_ends(self, recipe: Recipe) -> list[tuple[int, ...]]:
         """Return the last epochs of the stages of every sequence of a resolved space, or of the recipe's own."""

@@ -107,7 +107,7 @@ def plain_trial_sheet(record: TrialRecord, status: SweepStatus) -> dict[str, Any
 def log_tail(record: TrialRecord, lines: int = LOG_LINES) -> list[str]:
     """Return the last lines of a trial's log: of what it printed, or else of its metrics; none where there is none."""
     folder = TrialFolder(record.directory)
-    for file in (folder.path / "train.log", folder.error, folder.log):
+    for file in (folder.said, folder.log):
         if file.is_file():
             with file.open("rb") as stream:
                 stream.seek(max(0, file.stat().st_size - 64 * 1024))

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ikd.config import Recipe
-from ikd.trial import COST, PULL, State
+from ikd.config import UNDISTILLED, Recipe
+from ikd.trial import COST, PULL, State, TrialFolder
 
 ANCHOR_NAMES = {
     "paper": "paper",
     "student_alone": "student alone",
+    "inherit_alone": "inherit alone",
     "equal_budget": "equal budget",
     "epochs_per_stage": "whole schedule per stage",
     "epochs_per_stage_control": "its equal budget",
@@ -87,6 +88,7 @@ class TrialRecord:
         proposed: the values before any exploit.
         began: when it was proposed, seconds since 1970.
         ended: when it ended, seconds since 1970; 0 for one that is open.
+        failures: why it had failed each time before a person had it tried again.
     """
 
     number: int
@@ -111,6 +113,12 @@ class TrialRecord:
     proposed: Mapping[str, Any] = field(default_factory=dict, repr=False)
     began: float = 0.0
     ended: float = 0.0
+    failures: tuple[str, ...] = ()
+
+    @property
+    def log(self) -> Path:
+        """What its attempts have said, where they could write it; see `TrialFolder`."""
+        return TrialFolder(self.directory).said
 
     @property
     def epochs(self) -> int:
@@ -171,6 +179,28 @@ def best_report(reports: tuple[Report, ...], metric: str, mode: str) -> Report |
 def worst_value(mode: str) -> float:
     """Return the worst value an AP can have: what a diverged trial is told with."""
     return 0.0 if mode == "max" else 1.0
+
+
+def shown_anchors(records: Sequence[TrialRecord], mode: str) -> dict[str, TrialRecord]:
+    """Return by name the anchors that gains are shown against: of those without distillation the stronger one alone."""
+    anchors = {anchor: record for record in records for anchor in record.anchors}
+    undistilled = ranked(list({one.number: one for name, one in anchors.items() if name in UNDISTILLED}.values()), mode)
+    weaker = {one.number for one in undistilled[1:]}
+    return {name: one for name, one in anchors.items() if name not in UNDISTILLED or one.number not in weaker}
+
+
+def gain(record: TrialRecord, records: Sequence[TrialRecord], mode: str) -> tuple[float, str] | None:
+    """Return what a trial is better by than the stronger anchor without distillation, and that one's name.
+
+    None where either has no result, or it is that anchor. The unit is the objective's; positive is better.
+    """
+    for name, anchor in shown_anchors(records, mode).items():
+        known = record.metric is not None and anchor.metric is not None and anchor.number != record.number
+        if name in UNDISTILLED and known:
+            assert record.metric is not None
+            assert anchor.metric is not None
+            return (record.metric - anchor.metric) * (1.0 if mode == "max" else -1.0), ANCHOR_NAMES[name]
+    return None
 
 
 def ranked(records: list[TrialRecord], mode: str) -> list[TrialRecord]:

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import socket
+import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +52,11 @@ class SweepFolder:
         return self.path / "sweep.yaml"
 
     @property
+    def log(self) -> Path:
+        """What its drivers have printed, with times."""
+        return self.path / "driver.log"
+
+    @property
     def exists(self) -> bool:
         """Whether a sweep was ever started here."""
         return self.files.is_file()
@@ -88,6 +94,18 @@ def sweep_names(*, home: Path | None = None) -> list[str]:
     folder = (home or usual_home()) / "sweeps"
     found = [path for path in folder.glob("*/sweep.yaml")] if folder.is_dir() else []
     return [path.parent.name for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)]
+
+
+def has_trials(folder: SweepFolder) -> bool:
+    """Tell whether a trial of the sweep was ever proposed, from the study's file; of one in a server this says no."""
+    file = folder.path / "study.db"
+    if not file.is_file():
+        return False
+    with contextlib.closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, timeout=60)) as connection:
+        try:
+            return connection.execute("SELECT 1 FROM trials LIMIT 1").fetchone() is not None
+        except sqlite3.DatabaseError:  # another message says what the file is
+            return False
 
 
 @contextlib.contextmanager

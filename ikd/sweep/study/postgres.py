@@ -99,3 +99,14 @@ def _connection(store: str, application: str) -> Iterator[Connection]:
 
 def _key(name: str) -> int:
     return int.from_bytes(hashlib.sha256(f"ikd {name}".encode()).digest()[:8], "big") >> 1
+
+
+def check_reachable(store: str) -> None:
+    """Refuse a database that cannot be reached; nothing is written to it.
+
+    Raises:
+        BadInput: says why.
+    """
+    if store != "sqlite":
+        with _connection(store, "ikd"):
+            pass

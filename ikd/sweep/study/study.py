@@ -15,6 +15,7 @@ import optuna
 from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from ikd.config import SearchSpace
@@ -40,6 +41,10 @@ _ENDS = {
     "failed": TrialState.FAIL,
 }
 _REPORT = "report:"
+_REOPEN = (
+    "DELETE FROM trial_user_attributes WHERE trial_id = :trial AND key = 'end'",
+    "UPDATE trials SET state = 'WAITING', datetime_complete = NULL WHERE trial_id = :trial AND state = 'FAIL'",
+)
 
 
 class StudyLost(StopNow):
@@ -218,6 +223,24 @@ class SweepStudy:
         self._set(number, "end", end)
         return self._close(number, end)
 
+    def reopen(self, number: int) -> TrialRecord:
+        """Open a failed trial again: it goes on with the next start, with all its retries, and keeps what it was.
+
+        Optuna lets nobody change a trial that has ended, so its tables are written; all in one transaction.
+        """
+        record, identity = self.records[number], {"trial": self._ids[number]}
+        failures = [*record.failures, record.reason]
+
+        def write() -> None:
+            with self._storage.engine.begin() as connection:
+                for statement in _REOPEN:
+                    connection.execute(text(statement), identity)
+
+        self._write(write)
+        self._set(number, "failures", failures)
+        self._set(number, "crashes", 0)
+        return self._update(number, state="waiting", reason="", ended=0.0, crashes=0, failures=tuple(failures))
+
     def reconcile(self) -> None:
         """Finish what a killed driver had begun: an end noted but not told, a report without its value."""
         for frozen in self._open:
@@ -294,6 +317,7 @@ class SweepStudy:
             proposed=attributes["values"],
             began=frozen.datetime_start.timestamp() if frozen.datetime_start else 0.0,
             ended=end.get("time", 0.0),
+            failures=tuple(attributes.get("failures", ())),
         )
         reports = [
             _report(int(key.removeprefix(_REPORT)), value)

@@ -23,6 +23,7 @@ from ikd.errors import BadInput, JobError, first_line
 from ikd.files import remove_left_over
 from ikd.progress import Loudness, library_level, loudness
 from ikd.sweep.tune.environment import QUIET
+from ikd.sweep.tune.processes import shut_down, unsignalled
 from ikd.world import import_path
 
 OBJECT_STORE_BYTES = 80 * 2**20  # nothing large goes through it; 75 MiB is Ray's least
@@ -57,10 +58,11 @@ def _private_ray(runner: Runner) -> Iterator[None]:
     remove_left_over(Path(temp))
     folder = tempfile.mkdtemp(prefix=f"ikd-ray-{os.getpid()}-", dir=temp)
     try:
-        _start(runner, folder)
+        with unsignalled():
+            _start(runner, folder)
         yield
     finally:
-        ray.shutdown()
+        shut_down()
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -83,7 +85,7 @@ def _start(runner: Runner, folder: str) -> None:
         except Exception as error:  # Ray raises just that when its processes take more than half a minute
             if last:
                 raise JobError(f"Ray does not start on this machine: {first_line(error)}") from error
-            ray.shutdown()
+            shut_down()
 
 
 @contextlib.contextmanager
@@ -94,13 +96,14 @@ def _joined_ray(runner: Runner) -> Iterator[None]:
             if address != "auto":  # Ray itself would knock for minutes where nobody answers
                 host, _, port = address.rpartition(":")
                 socket.create_connection((host, int(port)), timeout=ANSWER_SECONDS).close()
-            ray.init(
-                address,
-                log_to_driver=loudness() is Loudness.VERBOSE,
-                logging_level=library_level(),
-                job_config=_same_path(),
-                runtime_env={"env_vars": QUIET},
-            )
+            with unsignalled():
+                ray.init(
+                    address,
+                    log_to_driver=loudness() is Loudness.VERBOSE,
+                    logging_level=library_level(),
+                    job_config=_same_path(),
+                    runtime_env={"env_vars": QUIET},
+                )
         except (RuntimeError, ValueError, OSError, ImportError) as error:
             rule = "must be a Ray cluster that runs, reached from one of its nodes"
             advice = "a cluster with a token wants RAY_AUTH_MODE=token and the token here too"

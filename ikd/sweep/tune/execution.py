@@ -91,6 +91,7 @@ class StudyScheduler(_Detached, FIFOScheduler):
             "note": self._conductor.note,
             "epoch": self._conductor.report,
             "disk_full": self._conductor.disk_full,
+            "misfit": self._conductor.misfit,
         }
         return self._stop(number) if handlers[kind](number, **message) else TrialScheduler.CONTINUE
 
@@ -123,7 +124,7 @@ class StudyStopper(tune.Stopper):
         """Beat; raises what the beat raises. An interrupted sweep does not wait for trials that have not begun."""
         self._beat()
         conductor, standstill = self._conductor, self._standstill
-        if conductor.ending is not None and conductor.ending.kind == "interrupted":
+        if conductor.ending is not None and conductor.ending.pauses:
             return not standstill.running
         standstill.check()
         conductor.slots = standstill.room(conductor.slots)
@@ -143,14 +144,17 @@ def execute(
         job: what all trials share.
         runner: resources of a trial.
         beat: called several times a second; may raise to stop at once.
-        guard: held while trials run; entered after Ray has started, because Ray takes SIGTERM for itself.
+        guard: held from before Ray starts until it has ended, so that no signal leaves a part of it behind.
 
     Raises:
         BadInput: the machine or cluster cannot hold one trial, is not there, or a node of it cannot use the storage.
         JobError: no trial has begun within `ray.start_seconds`.
     """
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # crashes stand in the table and in error.txt
-    with ray_session(runner), guard, tempfile.TemporaryDirectory(prefix="ikd-tune-") as scratch:
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # crashes stand in the table and in train.log
+    with guard, ray_session(runner), tempfile.TemporaryDirectory(prefix="ikd-tune-") as scratch:
+        beat()
+        if conductor.ending is not None and conductor.ending.pauses:
+            return
         conductor.slots = min(runner.concurrency, places(runner))
         if runner.ray.address != "local" or is_address(runner.storage):  # else the driver has just written there itself
             check_storage(runner, job.folder, beat)

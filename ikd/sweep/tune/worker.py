@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import socket
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -14,6 +15,7 @@ from typing import Any
 
 from ikd.config import Recipe, from_here
 from ikd.errors import BadInput, DiskFull, JobError, NonFiniteLoss, first_line
+from ikd.logs import Log, kept
 from ikd.sweep.same_data import part_name
 from ikd.sweep.storage.store import TrialStore, open_store
 from ikd.sweep.training import OWN, Training, training_of
@@ -136,21 +138,28 @@ class _Attempt:
 
         A crash is raised: Ray starts the trial again.
         """
+        where = f"process {os.getpid()} on {socket.gethostname()}"
+        self.log.write(f"--- attempt in {where}, recipe {self.recipe.name} {self.recipe.fingerprint()[:12]}")
         try:
-            self._run()
+            with kept(self.log):
+                self._run()
         except NonFiniteLoss as error:
+            self._keep_traceback()
             if error.cause:  # no value of the search has done that, and none can mend it
-                return {"state": "failed", "reason": str(error)}
+                self.line("misfit", reason=str(error))
+                return None
             return {"state": "diverged", "reason": str(error), "epoch": error.epoch}
         except BadInput as error:
-            return {"state": "failed", "reason": str(error)}
+            self._keep_traceback()
+            self.line("misfit", reason=str(error))
+            return None
         except DiskFull as error:
             self.line("disk_full", reason=str(error))
             return None
         except (RuntimeError, MemoryError) as error:
+            self._keep_traceback()
             if is_memory_fault(error) and (reason := own_fault(error, self.job.gpus)) is not None:
                 return {"state": "failed", "reason": reason}
-            self._keep_traceback()
             if is_memory_fault(error):
                 rule = "the GPU is full though this trial keeps within its share: others have taken the rest"
                 raise JobError(f"{rule} ({first_line(error)})") from error
@@ -176,6 +185,8 @@ class _Attempt:
 
         def report(done: EpochReport) -> None:
             metrics = {name: float(value) for name, value in done.metrics.items()}
+            metric = self.job.objective[0]
+            self.log.write(f"epoch {done.epoch}/{self.recipe.total_epochs}: {metric} {metrics.get(metric)}")
             self.store.push(self.config["number"], self.directory)
             try:
                 self.line("epoch", epoch=done.epoch, metrics=metrics, seconds=earlier + time.monotonic() - began)
@@ -211,11 +222,14 @@ class _Attempt:
         return seconds
 
     def _keep_traceback(self) -> None:
-        text = traceback.format_exc()
-        with contextlib.suppress(OSError):  # the disk or the store may be what is broken
-            self.directory.mkdir(parents=True, exist_ok=True)
-            TrialFolder(self.directory).error.write_text(text)
+        self.log.write(traceback.format_exc())
+        with contextlib.suppress(OSError):  # the store may be what is broken
             self.store.push(self.config["number"], self.directory)
+
+    @property
+    def log(self) -> Log:
+        """What this attempt says, after those before it."""
+        return Log(TrialFolder(self.directory).said)
 
 
 def tune_trainable(recipe: Recipe) -> Callable[[dict[str, Any]], None]:

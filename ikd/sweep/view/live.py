@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -12,6 +14,7 @@ from rich.live import Live
 from rich.text import Text
 
 from ikd.config import Recipe, SearchSpace
+from ikd.logs import Log
 from ikd.progress import BEAT_SECONDS, Steps
 from ikd.sweep.records.text import decimals_of, duration, percent
 from ikd.sweep.records.trials import TrialRecord, ranked
@@ -35,6 +38,7 @@ class SweepView:
         recipe: the base.
         records: returns the trials as they are now.
         left: returns the time left, for people.
+        log: takes every line too, also those that a live table takes the place of.
         clock: seconds, monotonic.
     """
 
@@ -46,8 +50,10 @@ class SweepView:
         *,
         records: Callable[[], Sequence[TrialRecord]],
         left: Callable[[], str],
+        log: Log | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._log = log
         self._console, self._space, self._recipe = console, space, recipe
         self._records, self._left, self._clock = records, left, clock
         self._notes: dict[int, str] = {}
@@ -65,14 +71,16 @@ class SweepView:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._waiting.done()
-        if self._live is not None:
-            self._live.stop()
+        with contextlib.suppress(OSError):  # the terminal has closed
+            self._waiting.done()
+            if self._live is not None:
+                self._live.stop()
 
     def waiting(self, what: str) -> None:
         """Show that something else than a trial takes time: in a log, whose reader sees no table."""
         if self._live is None and self._console.file is sys.stdout:
-            self._waiting.next(what)
+            with contextlib.suppress(OSError):
+                self._waiting.next(what)
 
     def beat(self) -> None:
         """Show that it goes on, where nothing has been said for a while."""
@@ -110,13 +118,31 @@ class SweepView:
 
     def say(self, text: str) -> None:
         """Something about the sweep as a whole."""
-        self._waiting.done()
+        self.keep(text)
         self._said = self._clock()
-        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+        with contextlib.suppress(OSError):  # nobody listens any more: the terminal, or what read the pipe, has closed
+            self._waiting.done()
+            self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def show(self, what: RenderableType) -> None:
+        """Show a table or the like; the log gets it without colours."""
+        if self._log is not None:
+            plain = Console(file=io.StringIO(), width=140)
+            plain.print(what)
+            self.keep(plain.file.getvalue())  # type: ignore[attr-defined]
+        with contextlib.suppress(OSError):
+            self._console.print(what)
 
     def _line(self, text: str) -> None:
         if self._live is None:
             self.say(text)
+        else:
+            self.keep(text)
+
+    def keep(self, text: str) -> None:
+        """Write a text into the log alone."""
+        if self._log is not None:
+            self._log.write(text)
 
     def render(self) -> RenderableType:
         """Return the live table: what runs first, then what waits, then the best; no higher than the terminal."""

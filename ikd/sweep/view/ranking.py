@@ -12,7 +12,7 @@ from rich.text import Text
 from ikd.config import SearchSpace
 from ikd.sweep.records.pareto import pareto_front
 from ikd.sweep.records.text import decimals_of, duration, percent, readable
-from ikd.sweep.records.trials import ANCHOR_NAMES, TrialRecord, ranked
+from ikd.sweep.records.trials import ANCHOR_NAMES, TrialRecord, ranked, shown_anchors
 from ikd.sweep.view.factorial import factorial_table
 from ikd.sweep.view.layout import Row, across, laid_out, widths_of
 from ikd.tracking import trial_name
@@ -109,9 +109,7 @@ class Ranking:
 
     def _columns(self) -> list[_Column]:
         metric = self._space.objective.metric
-        anchors: dict[str, TrialRecord] = {}
-        for record in self._records:
-            anchors |= dict.fromkeys(record.anchors, record)
+        anchors = shown_anchors(self._records, self._space.objective.mode)
         columns = [
             _Column("rank", self._rank),
             _Column("trial", lambda one, rank: str(one.number)),
@@ -153,7 +151,7 @@ class Ranking:
 
     def _remarks(self, left_out: Sequence[str]) -> list[str]:
         ended = [one for one in self._records if one.state in ("failed", "diverged")]
-        lines = [f"trial {record.number} {ended_how(record)}" for record in ended]
+        lines = [f"trial {record.number} {ended_how(record)}; log: {record.log}" for record in ended]
         if any(record.state != "finished" for record in self._order):
             lines.append("* not trained to the last epoch: its best so far, not comparable with whole trials")
         if any(record.pulls for record in self._records) and "grad" not in left_out:
@@ -171,6 +169,8 @@ class Ranking:
 
 def ranking(records: Sequence[TrialRecord], space: SearchSpace) -> RenderableType:
     """Return the trials, best first, with their distance to the anchors and costs; those without a result come last.
+
+    Of the anchors without distillation the stronger one counts: what inheriting gives is no gain of distilling.
 
     A trial that was stopped early shows its best epoch so far, marked with *: it is not comparable with whole ones. A
     full factorial with repeats has a second table: mean and spread of each configuration. Nothing is cut: in a narrow

@@ -22,6 +22,7 @@ SPACE: dict[str, Any] = {
         "distill.mgd.alpha": {"log_uniform": [1e-7, 1e-3], "when": {"distill.host": "mgd"}},
         "distill.fgd.alpha": {"log_uniform": [1e-4, 1e-2], "when": {"distill.host": "fgd"}},
     },
+    "anchors": ["paper", "student_alone"],
     "sampler": {"tpe": {"startup_trials": 4}},
     "scheduler": {"asha": {"grace_epochs": 2}},
     "budget": {"trials": 8},

@@ -141,14 +141,15 @@ def test_what_goes_wrong_in_a_trial_stays_in_it(recipe: Recipe) -> None:
         assert reason in text.getvalue()
         trained = [note["epoch"] for note in fake_training.notes(result.directory, "epoch") if note["trial"] == number]
         assert trained == sorted(set(trained)), "a retry goes on from the last checkpoint"
-        assert ("this always breaks" in error_text(trial.directory)) == (number == fake_training.ALWAYS_CRASHES)
+        log = trial.log.read_text()
+        assert log.count("--- attempt in process") == attempts
+        assert ("ValueError: this always breaks" in log) == (number == fake_training.ALWAYS_CRASHES)
+        assert ("Traceback" in log) == (number not in (fake_training.NAN_METRIC, fake_training.KILLED_ONCE))
+        if state == "failed":
+            assert str(trial.log) in text.getvalue().replace("\n", ""), "the table says where it is told"
     assert [one.state for one in result.trials if one.number not in EXPECTED] == ["finished"] * 3
     assert result.best is not None
     assert result.best.state == "finished"
-
-
-def error_text(directory: Path) -> str:
-    return (directory / "error.txt").read_text() if (directory / "error.txt").exists() else ""
 
 
 @pytest.mark.usefixtures("ray_running")

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from ikd.sweep.signals import SIGTERM_GRACE_SECONDS, Interrupts, StopNow, listening
+from ikd.sweep.signals import GRACE_SECONDS, Interrupts, StopNow, listening
 
 
 def test_the_first_signal_saves_and_the_second_ends() -> None:
@@ -33,7 +33,7 @@ def test_sigterm_saves_and_ends_when_its_grace_is_over() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
         interrupts.beat()
         assert said == ["SIGTERM: ending the sweep"]
-        now[0] += SIGTERM_GRACE_SECONDS
+        now[0] += GRACE_SECONDS
         interrupts.beat()
         now[0] += 0.1
         with pytest.raises(StopNow):

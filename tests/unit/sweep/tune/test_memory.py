@@ -93,7 +93,7 @@ def test_a_neighbours_fault_is_raised_so_that_ray_tries_again(
     gpu.reserved = 10 * GIB
     with pytest.raises(JobError, match=r"the GPU is full though this trial keeps within its share"):
         train(Training(RuntimeError(text)), recipe, tmp_path, gpus=0.5)
-    assert "within its share" not in (tmp_path / "trials" / "3" / "error.txt").read_text()
+    assert "within its share" not in (tmp_path / "trials" / "3" / "train.log").read_text()
 
 
 def test_main_memory_is_nobodys_share(gpu: Gpu, tmp_path: Path, recipe: Recipe) -> None:

@@ -72,7 +72,7 @@ def test_what_stands_below(tmp_path: Path) -> None:
         "objective bbox_AP50, the larger the better; and gflops, the smaller the better",
         "sampler nsga2: population 4, crossover_probability 0.9",
         "budget 9 trials, or 1.5 GPU-hours, or bbox_AP50 0.4, or 5 trials without a new best, whichever comes first",
-        "anchors paper, student_alone",
+        "anchors paper, student_alone, inherit_alone",
     ):
         assert line in lines
     assert any(line.startswith("scheduler asha: grace_epochs 1,") and "by nondominated" in line for line in lines)
