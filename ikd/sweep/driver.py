@@ -22,7 +22,7 @@ from ikd.sweep.conductor import FORCED, Conductor
 from ikd.sweep.extend import as_it_began, budgeted, warm_up
 from ikd.sweep.forecast.clock import TimeLeft
 from ikd.sweep.forecast.course import FILE, Course
-from ikd.sweep.forecast.kept import keep, largest_checkpoint
+from ikd.sweep.forecast.kept import keep
 from ikd.sweep.forecast.wants import look_up, sampled_recipes
 from ikd.sweep.hopeless import without_result
 from ikd.sweep.mirror import mirror_all
@@ -262,7 +262,7 @@ class _Drive:
         """Keep what this start has shown of the machine; trials that ran elsewhere show nothing of it."""
         if self._files.runner.ray.address != "local":
             return
-        sizes = {one.number: largest_checkpoint(one.directory) for one in self._study.records}
+        sizes = {one.number: TrialFolder(one.directory).largest_checkpoint() for one in self._study.records}
         with at_home(self._folder.home):
             keep(
                 self._left.outlook().rows(f"sweep {self._folder.name}", {n: size for n, size in sizes.items() if size})
