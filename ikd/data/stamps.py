@@ -16,9 +16,13 @@ from ikd.data.images import THUMB, Facts, look
 from ikd.data.report import DataReport
 from ikd.files import write_text, write_whole
 from ikd.home import digest, entry
+from ikd.progress import mentioned
 
 VERSION = 2
 """Raise it when a fact is found out in another way."""
+
+MANY = 1000
+"""Images that take seconds to decode, of which whoever waits is told."""
 
 STAMP = 4
 """Numbers of a stamp."""
@@ -37,7 +41,8 @@ def facts_about(folder: Path, paths: Sequence[Path]) -> list[Facts]:
     with entry("checks", f"{digest([VERSION, str(folder.absolute())])}.npz") as file:
         known = _load(file)
         new = [path for path, stamp in stamps.items() if stamp is None or (str(path), stamp) not in known]
-        found = dict(zip(new, look(new), strict=True))
+        with mentioned(f"decoding {len(new)} images" if len(new) > MANY else ""):
+            found = dict(zip(new, look(new), strict=True))
         lasting = {(str(path), stamp): found[path] for path in new if (stamp := stamps[path]) is not None}
         if lasting:
             present = {str(path): stamp for path, stamp in stamps.items()}
