@@ -51,20 +51,20 @@ def image_digest(path: Path | str) -> str:
     Raises:
         OSError: it cannot be read.
     """
-    name, stamp = os.fspath(path), file_stamp(Path(path))
+    name, stamp = os.fspath(path), file_stamp(path)
     known = _known.get(name)
     if known is not None and known[0] == stamp:
         return known[1].hex()
     digest = sha256(Path(path))
-    if settled(stamp) and file_stamp(Path(path)) == stamp:
+    if settled(stamp) and file_stamp(path) == stamp:
         with _lock:
             _known[name] = stamp, bytes.fromhex(digest)
     return digest
 
 
-def file_stamp(path: Path) -> tuple[int, ...]:
+def file_stamp(path: Path | str) -> tuple[int, ...]:
     """Return numbers that change with a file: its size, times of content and entry (ns), and place on the disk."""
-    status = path.stat()
+    status = os.stat(path)
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
@@ -304,5 +304,6 @@ def _files_below(folder: Path) -> list[tuple[str, tuple[int, ...]]]:
         seen.add((status.st_dev, status.st_ino))
         for name in names:
             with contextlib.suppress(FileNotFoundError):  # a link to nowhere; if the json names it, reading says so
-                found.append((os.path.join(place, name), file_stamp(Path(place, name))))
+                file = os.path.join(place, name)
+                found.append((file, file_stamp(file)))
     return found
