@@ -71,6 +71,21 @@ def check_areas(sound: Sound, found: Findings) -> None:
     )
 
 
+def check_repeats(sound: Sound, found: Findings) -> None:
+    """Notice boxes that stand twice in an image, with the same class: a detector can find an object but once."""
+    listed = np.flatnonzero(sound.usable & (sound.columns.crowds.values != 1))
+    rows = np.column_stack([sound.image_of, sound.category_of, sound.columns.boxes.values])[listed]
+    order = np.lexsort(rows.T)  # stable: equal ones stay in the order of the file
+    again = np.flatnonzero((rows[order[1:]] == rows[order[:-1]]).all(1)) + 1
+    if not len(again):
+        return
+    place = int(again[np.argmin(listed[order[again]])])
+    index, before = int(listed[order[place]]), int(listed[order[place - 1]])
+    rule = f"should be there once: {len(again)} of {len(listed)} boxes repeat another of their image and class, this "
+    rule += f"one annotations[{before}]; each counts as an object of its own, which no detector can find beside it"
+    found.warning(f"annotations[{index}].bbox", shown(sound.columns.boxes.values[index]), rule)
+
+
 def check_classes(sound: Sound, boxes: dict[str, int], elsewhere: dict[str, int], part: str, found: Findings) -> None:
     """Notice classes without a box.
 
