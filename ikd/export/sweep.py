@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from ikd.config import SearchSpace
 from ikd.errors import BadInput
 from ikd.export.export import export_student
 from ikd.export.exported import Exported, SearchContext, label
@@ -18,7 +19,6 @@ from ikd.sweep import (
     gain,
     knee,
     read_files,
-    sweep_status,
     trial_folder,
     trials_of,
 )
@@ -66,7 +66,7 @@ def export_sweep(  # noqa: PLR0913 - one keyword for each option of `ikd export`
         raise BadInput(f"sweep {name}: trial {record.number} has no {best}: {why}; {_choices(records)}")
     folder = _folder_to_register(name, home) if register is not None else None
     values = dict(record.values)
-    better = gain(record, records, sweep_status(name, home=home).files.space.objective.mode) or (None, "")
+    better = gain(record, records, _space(name, home).objective.mode) or (None, "")
     context = SearchContext(name, record.number, record.name, values, record.state, len(records), *better)
     exported = export_student(best, destination, context=context, data_root=data_root, onnx=onnx, progress=progress)
     if folder is None or register is None:
@@ -104,12 +104,16 @@ def _picked(name: str, records: list[TrialRecord], pick: Pick, home: Path | None
         return best_trial(name, home=home)
     if pick != "knee":
         return _chosen(name, records, pick)
-    space = sweep_status(name, home=home).files.space
+    space = _space(name, home)
     if not space.costs:
         raise BadInput(f"sweep {name}: pick: knee needs a search space with costs, and this one has none; take best")
     if (found := knee(records, space)) is None:
         raise BadInput(f"sweep {name}: must have a finished trial with every cost measured, but has none yet")
     return found
+
+
+def _space(name: str, home: Path | None) -> SearchSpace:
+    return read_files(existing_folder(name, home)).space
 
 
 def _chosen(name: str, records: list[TrialRecord], number: int) -> TrialRecord:

@@ -6,7 +6,6 @@ import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -26,7 +25,9 @@ Make = Callable[..., list[TrialRecord]]
 def sweep(tmp_path: Path, best: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
     """Gives a sweep called night, of trials in these states; trial 0 is the best. Only 0 and 1 have a checkpoint."""
 
-    def make(*states: Any, uri: str = "local") -> list[TrialRecord]:
+    monkeypatch.setenv("IKD_HOME", str(tmp_path / "home"))
+
+    def make(*states: Any, uri: str = "local", costs: tuple[str, ...] = ()) -> list[TrialRecord]:
         folder = tmp_path / "home" / "sweeps" / "night"
         records = []
         for number, state in enumerate(states):
@@ -38,7 +39,9 @@ def sweep(tmp_path: Path, best: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
             record = TrialRecord(number, f"{number} mgd", (), values, True, "f", directory)
             records.append(dataclasses.replace(record, state=state))
         runner = Runner.model_validate({"tracking": {"uri": uri, "experiment": "bench"}})
-        files = SweepFiles(SearchSpace(recipe="drawn_r18"), load_recipe("drawn_r18"), runner)
+        files = SweepFiles(
+            SearchSpace.model_validate({"recipe": "drawn_r18", "costs": costs}), load_recipe("drawn_r18"), runner
+        )
         write_files(SweepFolder("night", folder), files)
         monkeypatch.setattr(_sweep, "trials_of", lambda name, home: records)
         monkeypatch.setattr(_sweep, "best_trial", lambda name, home: records[0])
@@ -62,6 +65,8 @@ def test_the_best_trial_is_exported_with_its_place_in_the_search(sweep: Make, tm
         "values": {"distill.host": "mgd", "seed": 0},
         "state": "finished",
         "trials": 3,
+        "gain": None,
+        "gain_over": "",
     }
 
 
@@ -96,21 +101,26 @@ def test_a_trial_without_a_result_is_refused_with_those_that_have_one(
     assert not (tmp_path / "out").exists()
 
 
-def test_the_knee_of_the_front_can_be_asked_for(sweep: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    records = sweep("finished", "finished", "finished")
+def costing(sweep: Make, *costs: str) -> None:
+    """Make the sweep night, in which only GFLOPs were measured."""
+    records = sweep("finished", "finished", "finished", costs=costs)
     for number, (value, gflops) in enumerate([(0.40, 9.0), (0.39, 1.5), (0.20, 1.0)]):
         report = Report(1, {"bbox_mAP": value, "cost/gflops": gflops}, 1.0, number)
         records[number] = dataclasses.replace(records[number], metric=value, best_epoch=1, reports=(report,))
-    for costs, says in (
-        ([], "pick: knee needs a search space with costs"),
-        (["latency_ms"], "with every cost measured"),
-    ):
-        files = SimpleNamespace(space=SearchSpace.model_validate({"recipe": "drawn_r18", "costs": tuple(costs)}))
-        monkeypatch.setattr(_sweep, "sweep_status", lambda name, home, files=files: SimpleNamespace(files=files))
-        with pytest.raises(BadInput, match=says):
-            export_sweep("night", tmp_path / "out", pick="knee")
-    files = SimpleNamespace(space=SearchSpace(recipe="drawn_r18", costs=("gflops",)))
-    monkeypatch.setattr(_sweep, "sweep_status", lambda name, home: SimpleNamespace(files=files))
+
+
+@pytest.mark.parametrize(
+    ("costs", "says"),
+    [((), "pick: knee needs a search space with costs"), (("latency_ms",), "with every cost measured")],
+)
+def test_without_costs_there_is_no_knee(sweep: Make, tmp_path: Path, costs: tuple[str, ...], says: str) -> None:
+    costing(sweep, *costs)
+    with pytest.raises(BadInput, match=says):
+        export_sweep("night", tmp_path / "out", pick="knee")
+
+
+def test_the_knee_of_the_front_can_be_asked_for(sweep: Make, tmp_path: Path) -> None:
+    costing(sweep, "gflops")
     export_sweep("night", tmp_path / "out", pick="knee")
     assert searched(tmp_path / "out")["trial"] == 1, "nearly as good as the best, nearly as cheap as the cheapest"
 
