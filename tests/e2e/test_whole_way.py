@@ -38,7 +38,7 @@ parameters:
   adversarial.enabled: {{choice: [true, false]}}
 sampler: {{tpe: {{startup_trials: 2}}}}
 scheduler: {{asha: {{grace_epochs: 1, reduction_factor: 2}}}}
-budget: {{trials: 4}}
+budget: {{trials: 5}}
 """
 
 
@@ -63,7 +63,7 @@ def ikd(home: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def swept(home: Path, space: Path) -> subprocess.CompletedProcess[str]:
-    return ikd(home, "sweep", space, "--name", "whole")
+    return ikd(home, "sweep", space, "--name", "whole", "--force")  # two tiny epochs teach next to nothing
 
 
 def trials(home: Path) -> list[tuple[int, str]]:
@@ -75,16 +75,17 @@ def test_a_sweep_ranks_its_trials_against_the_anchors(home: Path, swept: subproc
     assert swept.returncode == 0, swept.stdout + swept.stderr
     assert "paper" in swept.stdout
     assert "student alone" in swept.stdout
+    assert "inherit alone" in swept.stdout
     states = [state for _, state in trials(home)]
-    assert len(states) == 4
+    assert len(states) == 5
     assert set(states) <= {"COMPLETE", "PRUNED"}
-    assert states[:2] == ["COMPLETE", "COMPLETE"]  # the anchors are never stopped
+    assert states[:3] == ["COMPLETE"] * 3  # the anchors are never stopped
 
 
 def test_sampled_values_are_the_values_trained(home: Path, swept: subprocess.CompletedProcess[str]) -> None:
     logs = [(home / "sweeps" / "whole" / "trials" / str(number) / "log.jsonl") for number, _ in trials(home)]
     first = [json.loads(log.read_text().splitlines()[0])["metrics"]["loss/total"] for log in logs]
-    assert len(set(first)) == 4
+    assert len(set(first)) == 5
 
 
 def test_the_same_command_again_trains_nothing(
@@ -93,7 +94,7 @@ def test_the_same_command_again_trains_nothing(
     before = trials(home)
     logs = sorted((home / "sweeps" / "whole" / "trials").glob("*/log.jsonl"))
     times = [log.stat().st_mtime_ns for log in logs]
-    again = ikd(home, "sweep", space, "--name", "whole")
+    again = ikd(home, "sweep", space, "--name", "whole")  # --force is remembered
     assert again.returncode == 0, again.stdout + again.stderr
     assert trials(home) == before
     assert [log.stat().st_mtime_ns for log in logs] == times
@@ -103,8 +104,8 @@ def test_one_mlflow_run_a_trial(home: Path, swept: subprocess.CompletedProcess[s
     with sqlite3.connect(home / "mlflow.db") as database:
         names = sorted(name for (name,) in database.execute("select name from runs"))
         states = {state for (state,) in database.execute("select status from runs")}
-    assert len(names) == 5
-    assert {"paper", "student alone", "whole"} <= set(names)
+    assert len(names) == 6
+    assert {"paper", "student alone", "inherit alone", "whole"} <= set(names)
     assert "RUNNING" not in states
 
 
