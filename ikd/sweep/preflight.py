@@ -77,12 +77,15 @@ def check_start(
 
 
 @contextlib.contextmanager
-def scratch_home(home: Path, files: SweepFiles) -> Iterator[Path]:
+def scratch_home(home: Path, files: SweepFiles | None) -> Iterator[Path]:
     """Give a home for the caches of what shall leave nothing: what is cached in `home` is seen there, and stays as is.
 
-    A download alone stays, as a start would only repeat it.
+    Args:
+        home: the ikd home.
+        files: of the sweep whose detectors are loaded: a download alone stays, as a start would only repeat it. None
+            where nothing is loaded.
     """
-    named = [files.recipe.student, *files.recipe.teachers.available.values()]
+    named = [] if files is None else [files.recipe.student, *files.recipe.teachers.available.values()]
     if any(one.checkpoint is not None and re.match(URL, one.checkpoint) for one in named):
         (home / "cache" / "checkpoints").mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="ikd-check-") as scratch:
