@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -85,3 +86,12 @@ def ray_running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
     with ray_session(make_runner()):
         yield
+
+
+def column_titles(text: str) -> list[str]:
+    """Return the titles of a ranking; each stands in as many lines as it has words."""
+    head = text.rpartition("the best epoch of each trial")[2].partition("\n   1 ")[0]
+    lines = head.strip("\n").splitlines()
+    ends = [match.end() for match in re.finditer(r"\S+(?: \S+)*", lines[-1])]
+    spans = zip([0, *ends], ends, strict=False)
+    return [" ".join(" ".join(line[start:end] for line in lines).split()) for start, end in spans]

@@ -101,5 +101,5 @@ def test_a_dry_run_reads_well_and_writes_nothing(runner: Path, ikd_home: Path) -
     assert not ikd_home.exists()
     text = io.StringIO()
     Console(file=text, width=120).print(plan.render())
-    for part in ("unlimited", "60, 2 of them anchors", "at most 1440", "with ASHA", "not measured yet", "distill.host"):
+    for part in ("unlimited", "60, 3 of them anchors", "at most 1440", "with ASHA", "not measured yet", "distill.host"):
         assert part in text.getvalue()

@@ -2,10 +2,19 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 
 import pytest
 
 from ikd.sweep.signals import GRACE_SECONDS, Interrupts, StopNow, listening
+
+
+@pytest.fixture(autouse=True)
+def taken() -> Iterator[None]:
+    """Let signals be taken also where the tests run in a shell's background, which ignores Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def test_the_first_signal_saves_and_the_second_ends() -> None:

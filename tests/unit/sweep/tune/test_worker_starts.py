@@ -130,8 +130,9 @@ def test_a_checkpoint_that_fits_nothing_ends_the_trial(
 
     monkeypatch.setattr(training, "run_trial", fails)
     leave(tmp_path, last="4")
-    end = train(training, recipe, tmp_path)[-1]
-    assert end == {"kind": "end", "state": "failed", "reason": "teacher.pth: must be whole"}
+    told = train(training, recipe, tmp_path)
+    assert told[-1] == {"kind": "misfit", "reason": "teacher.pth: must be whole"}, "the driver ends it as failed"
+    assert not [one for one in told if one["kind"] == "end"]
 
 
 @pytest.mark.parametrize("stored", [False, True])
@@ -217,8 +218,13 @@ def test_the_driver_hears_when_something_shared_begins_and_when_it_is_there() ->
     assert told[0]["text"] == "teacher big 0/4"
 
 
-@pytest.mark.parametrize(("cause", "state"), [("", "diverged"), ("the teacher's weights are not finite", "failed")])
-def test_what_no_value_can_mend_is_no_divergence(recipe: Recipe, tmp_path: Path, cause: str, state: str) -> None:
+@pytest.mark.parametrize(
+    ("cause", "kind", "state"),
+    [("", "end", "diverged"), ("the teacher's weights are not finite", "misfit", None)],
+)
+def test_what_no_value_can_mend_is_no_divergence(
+    recipe: Recipe, tmp_path: Path, cause: str, kind: str, state: str | None
+) -> None:
     told = train(Training(NonFiniteLoss({"mgd": float("nan")}, 1, 1, cause)), recipe, tmp_path)
-    assert told[-1]["state"] == state
+    assert (told[-1]["kind"], told[-1].get("state")) == (kind, state)
     assert cause in told[-1]["reason"]
