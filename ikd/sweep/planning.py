@@ -261,7 +261,7 @@ def dry_run(  # noqa: PLR0913 - one keyword for each option of `ikd sweep`
     """
     files, folder = resolve(space, recipe=recipe, runner=runner, name=name, values=values)
     files, _ = as_it_began(files, folder)
-    with scratch_home(folder.home, files if check or measure else None) as home, at_home(home):
+    with scratch_home(folder.home) as home, at_home(home):
         said = check_start(training, files, folder, begun=has_trials(folder), home=home) if check else None
         if measure:
             measure_now(files, training_of(training), progress, folder.home)

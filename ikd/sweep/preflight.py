@@ -13,6 +13,7 @@ from pathlib import Path
 from ikd.config import DRAWN, Detector, Recipe, Runner, SearchSpace, SweepFiles, Teacher, load_recipe
 from ikd.data import places_of
 from ikd.errors import BadInput, ConfigError, first_line
+from ikd.files import whole
 from ikd.home import at_home, store_bound
 from ikd.plugins import plugins
 from ikd.sweep.forecast.epochs import features_of
@@ -76,34 +77,40 @@ def check_start(
     return said
 
 
+GROWING = ("coco", "checkpoints")
+"""Caches whose folders get files after they were made; each has few. In those of other caches a check only reads."""
+
+
 @contextlib.contextmanager
-def scratch_home(home: Path, files: SweepFiles | None) -> Iterator[Path]:
+def scratch_home(home: Path) -> Iterator[Path]:
     """Give a home for the caches of what shall leave nothing: what is cached in `home` is seen there, and stays as is.
 
-    Args:
-        home: the ikd home.
-        files: of the sweep whose detectors are loaded: a download alone stays, as a start would only repeat it. None
-            where nothing is loaded.
+    A download alone is kept, as a start would only repeat it.
     """
-    named = [] if files is None else [files.recipe.student, *files.recipe.teachers.available.values()]
-    if any(one.checkpoint is not None and re.match(URL, one.checkpoint) for one in named):
-        (home / "cache" / "checkpoints").mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="ikd-check-") as scratch:
         for kind in (home / "cache").glob("*/"):
-            if kind.name == "checkpoints":
-                _linked(Path(scratch) / "cache" / kind.name, kind)
-                continue
             for one in kind.iterdir():
-                # An index gets files later on, and has few; of what else lies in folders nothing is written here.
-                for thing in one.iterdir() if kind.name == "coco" and one.is_dir() else (one,):
+                for thing in one.iterdir() if kind.name in GROWING and one.is_dir() else (one,):
                     _linked(Path(scratch) / thing.relative_to(home), thing)
-        yield Path(scratch)
+        try:
+            yield Path(scratch)
+        finally:
+            _keep_downloads(Path(scratch) / "cache" / "checkpoints", home / "cache" / "checkpoints")
+
+
+def _keep_downloads(made: Path, kept: Path) -> None:
+    for file in made.glob("[!.]*/[!.]*"):
+        if file.is_file() and not file.is_symlink():
+            target = kept / file.relative_to(made)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with whole(target) as partial:
+                shutil.copyfile(file, partial)
 
 
 def _linked(place: Path, thing: Path) -> None:
     if thing.suffix != ".lock":  # whoever locks what may be made here locks it here
         place.parent.mkdir(parents=True, exist_ok=True)
-        place.symlink_to(thing)
+        place.symlink_to(thing.absolute())
 
 
 def check_training(training: str, files: SweepFiles, home: Path) -> None:

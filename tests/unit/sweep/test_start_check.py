@@ -102,21 +102,21 @@ def test_a_start_and_a_dry_run_refuse_the_same(dry: bool, recipe: Recipe, ikd_ho
     assert not ikd_home.exists()
 
 
-def test_a_check_that_leaves_nothing_sees_the_caches(recipe: Recipe, tmp_path: Path) -> None:
+def test_a_check_that_leaves_nothing_sees_the_caches(tmp_path: Path) -> None:
     (tmp_path / "cache" / "drawn").mkdir(parents=True)
     (tmp_path / "cache" / "drawn" / "there").touch()
-    with scratch_home(tmp_path, SweepFiles(make_space(), recipe, make_runner())) as scratch:
+    with scratch_home(tmp_path) as scratch:
         assert (scratch / "cache" / "drawn" / "there").exists()
         (scratch / "cache" / "rehearsals").mkdir()
     assert not scratch.exists()
     assert [path.name for path in (tmp_path / "cache").iterdir()] == ["drawn"]
 
 
-def test_a_check_that_leaves_nothing_leaves_nothing_in_caches_that_are_there(recipe: Recipe, tmp_path: Path) -> None:
+def test_a_check_that_leaves_nothing_leaves_nothing_in_caches_that_are_there(tmp_path: Path) -> None:
     for file in ("coco/index/notes.json", "checks/a.json", "checks/a.json.lock"):
         (tmp_path / "cache" / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "cache" / file).write_text("before")
-    with scratch_home(tmp_path, SweepFiles(make_space(), recipe, make_runner())) as scratch:
+    with scratch_home(tmp_path) as scratch:
         assert (scratch / "cache" / "coco" / "index" / "notes.json").read_text() == "before"
         assert not (scratch / "cache" / "checks" / "a.json.lock").exists(), "a start is not kept waiting"
         for file in ("coco/index/compared", "coco/other", "checks/b.json"):
@@ -125,6 +125,22 @@ def test_a_check_that_leaves_nothing_leaves_nothing_in_caches_that_are_there(rec
     files = {str(path.relative_to(tmp_path / "cache")) for path in tmp_path.rglob("*") if path.is_file()}
     assert files == {"coco/index/notes.json", "checks/a.json", "checks/a.json.lock"}
     assert (tmp_path / "cache" / "checks" / "a.json").read_text() == "before"
+
+
+def test_a_download_of_a_check_that_leaves_nothing_is_kept(tmp_path: Path) -> None:
+    with scratch_home(tmp_path) as scratch:
+        for name in ("urls/a", "17ab/r50.pth", ".download-x/r101.pth"):
+            (scratch / "cache" / "checkpoints" / name).parent.mkdir(parents=True)
+            (scratch / "cache" / "checkpoints" / name).write_text(name)
+    kept = tmp_path / "cache" / "checkpoints"
+    assert {path: path.read_text() for path in kept.rglob("*") if path.is_file()} == {
+        kept / "urls" / "a": "urls/a",
+        kept / "17ab" / "r50.pth": "17ab/r50.pth",
+    }
+    with scratch_home(tmp_path) as scratch:
+        assert (scratch / "cache" / "checkpoints" / "17ab" / "r50.pth").is_symlink(), "is not downloaded again"
+        (scratch / "cache" / "checkpoints" / "urls" / "b").touch()
+    assert (kept / "urls" / "b").is_file()
 
 
 def test_a_study_without_a_trial_has_none(open_study: OpenStudy, tmp_path: Path, recipe: Recipe) -> None:
