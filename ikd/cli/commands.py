@@ -192,10 +192,7 @@ def train(
                 steps.next(f"epoch {report.epoch + 1}")
 
         checkpoint = checkpoint_in(to, resume=resume)
-        said = said_of_data(loaded)
-        steps.done()
-        for line in said:
-            say(line)
+        steps.tell(said_of_data(loaded))
         steps.next("trying the recipe on two images")
         prepared = prepare(loaded, steps.count)
         steps.next("training to the first validation")
@@ -226,10 +223,7 @@ def attack(
         from ikd.data import said_of_data
         from ikd.training import perturb
 
-        said = said_of_data(loaded)
-        steps.done()
-        for line in said:
-            typer.echo(line)
+        steps.tell(said_of_data(loaded))
         steps.next("trying the recipe on two images")
         folders = perturb(loaded, steps.count)
     for teacher, folder in folders.items():

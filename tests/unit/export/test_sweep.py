@@ -15,7 +15,7 @@ from ikd.config import Runner, SearchSpace, SweepFiles, load_recipe
 from ikd.errors import BadInput
 from ikd.export import export_sweep, parse_pick
 from ikd.export import sweep as _sweep
-from ikd.sweep import Report, SweepFolder, TrialRecord
+from ikd.sweep import Report, SweepFolder, SweepStatus, TrialRecord
 from ikd.sweep.study.folder import write_files
 from ikd.tracking import RegisteredStudent
 
@@ -36,12 +36,13 @@ def sweep(tmp_path: Path, best: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
                 (directory / "best.pth").symlink_to(best)
             values = {"distill.host": "mgd", "seed": number}
             record = TrialRecord(number, f"{number} mgd", (), values, True, "f", directory)
-            records.append(dataclasses.replace(record, state=state))
+            records.append(dataclasses.replace(record, state=state, metric=0.5 - 0.1 * number))
         runner = Runner.model_validate({"tracking": {"uri": uri, "experiment": "bench"}})
         files = SweepFiles(SearchSpace(recipe="drawn_r18"), load_recipe("drawn_r18"), runner)
         write_files(SweepFolder("night", folder), files)
-        monkeypatch.setattr(_sweep, "trials_of", lambda name, home: records)
-        monkeypatch.setattr(_sweep, "best_trial", lambda name, home: records[0])
+        monkeypatch.setattr(
+            _sweep, "sweep_status", lambda name, home: SweepStatus(name, folder, files, False, "", 0.0, tuple(records))
+        )
         monkeypatch.setattr(_sweep, "trial_folder", lambda name, number, home: records[number].directory)
         return records
 
@@ -62,6 +63,8 @@ def test_the_best_trial_is_exported_with_its_place_in_the_search(sweep: Make, tm
         "values": {"distill.host": "mgd", "seed": 0},
         "state": "finished",
         "trials": 3,
+        "gain": None,
+        "gain_over": "",
     }
 
 
@@ -101,16 +104,19 @@ def test_the_knee_of_the_front_can_be_asked_for(sweep: Make, tmp_path: Path, mon
     for number, (value, gflops) in enumerate([(0.40, 9.0), (0.39, 1.5), (0.20, 1.0)]):
         report = Report(1, {"bbox_mAP": value, "cost/gflops": gflops}, 1.0, number)
         records[number] = dataclasses.replace(records[number], metric=value, best_epoch=1, reports=(report,))
+
+    def give(space: SearchSpace) -> None:
+        status = SimpleNamespace(name="night", trials=records, files=SimpleNamespace(space=space))
+        monkeypatch.setattr(_sweep, "sweep_status", lambda name, home: status)
+
     for costs, says in (
         ([], "pick: knee needs a search space with costs"),
         (["latency_ms"], "with every cost measured"),
     ):
-        files = SimpleNamespace(space=SearchSpace.model_validate({"recipe": "drawn_r18", "costs": tuple(costs)}))
-        monkeypatch.setattr(_sweep, "sweep_status", lambda name, home, files=files: SimpleNamespace(files=files))
+        give(SearchSpace.model_validate({"recipe": "drawn_r18", "costs": tuple(costs)}))
         with pytest.raises(BadInput, match=says):
             export_sweep("night", tmp_path / "out", pick="knee")
-    files = SimpleNamespace(space=SearchSpace(recipe="drawn_r18", costs=("gflops",)))
-    monkeypatch.setattr(_sweep, "sweep_status", lambda name, home: SimpleNamespace(files=files))
+    give(SearchSpace(recipe="drawn_r18", costs=("gflops",)))
     export_sweep("night", tmp_path / "out", pick="knee")
     assert searched(tmp_path / "out")["trial"] == 1, "nearly as good as the best, nearly as cheap as the cheapest"
 
