@@ -93,7 +93,7 @@ def kept_report(key: Any, make: Callable[[], DataReport]) -> DataReport:
     """Return the report that was made for a key before, else make it.
 
     Args:
-        key: what the report depends on, the state of its files included (`ikd.data.identity.state_of`).
+        key: what the report depends on, the state of its files included (`ikd.data.identity.states_of`).
         make: makes it.
     """
     with entry("checks", f"{digest(key)}.json") as file:
