@@ -23,7 +23,7 @@ from ikd.sweep.forecast.kept import read_kept
 from ikd.sweep.forecast.left import Forecast, Outlook, Situation
 from ikd.sweep.forecast.wants import everything, look_up, sampled_recipes, wants
 from ikd.sweep.measure import measure_now
-from ikd.sweep.preflight import check_start
+from ikd.sweep.preflight import check_start, scratch_home
 from ikd.sweep.proposals.anchors import anchor_proposals
 from ikd.sweep.proposals.search import propose
 from ikd.sweep.records.text import duration, readable
@@ -31,7 +31,7 @@ from ikd.sweep.records.trials import TrialRecord
 from ikd.sweep.storage.keeping import most_checkpoints
 from ikd.sweep.stores import Stores, stores_of
 from ikd.sweep.study.database import open_study
-from ikd.sweep.study.folder import has_trials
+from ikd.sweep.study.folder import SweepFolder, has_trials
 from ikd.sweep.training import OWN, training_of
 from ikd.trial import OPEN, Shared
 
@@ -261,8 +261,15 @@ def dry_run(  # noqa: PLR0913 - one keyword for each option of `ikd sweep`
     """
     files, folder = resolve(space, recipe=recipe, runner=runner, name=name, values=values)
     files, _ = as_it_began(files, folder)
-    if check:
-        said = check_start(training, files, folder, begun=has_trials(folder), keep=False)
+    with scratch_home(folder.home, files) as home, at_home(home):
+        said = check_start(training, files, folder, begun=has_trials(folder), home=home) if check else None
+        if measure:
+            measure_now(files, training_of(training), progress, folder.home)
+        return _planned(files, folder, trials, training, "" if said is None else said or ALL_WELL)
+
+
+def _planned(files: SweepFiles, folder: SweepFolder, trials: str | None, training: str, said: str) -> DryRun:
+    """Plan what is checked; `said` is of the check. What is made to look at the data lies in the ikd home."""
     study = open_study(folder, files) if folder.exists else None
     if trials is not None:
         files = SweepFiles(budgeted(files.space, study, trials), files.recipe, files.runner)
@@ -273,13 +280,11 @@ def dry_run(  # noqa: PLR0913 - one keyword for each option of `ikd sweep`
     records = list(study.records) if study is not None else []
     drawn = sampled_recipes(files.space, files.recipe)
     with at_home(folder.home):
-        if measure:
-            measure_now(files, training_of(training), progress)
-        kept = read_kept()
-        stores = stores_of(files.space, files.recipe, [one.recipe for one in anchors], number)
-        course = Course()
-        course.events += read_course(folder.path / FILE)
-        shared = _shared([*(one.recipe for one in anchors), *drawn], course, training)
+        kept = read_kept()  # what was measured just now, too
+    stores = stores_of(files.space, files.recipe, [one.recipe for one in anchors], number)
+    course = Course()
+    course.events += read_course(folder.path / FILE)
+    shared = _shared([*(one.recipe for one in anchors), *drawn], course, training)
     there = Situation(
         files, records, course.events, slots=files.runner.concurrency, trials=number, now=None, sampled=drawn, kept=kept
     )
@@ -308,12 +313,12 @@ def dry_run(  # noqa: PLR0913 - one keyword for each option of `ikd sweep`
         ),
         stores=stores,
         levels=_levels(files.recipe),
-        said=(said or ALL_WELL) if check else "",
-        data=_data(files.recipe, folder.home),
+        said=said,
+        data=_data(files.recipe),
     )
 
 
-def _data(recipe: Recipe, home: Path) -> tuple[str, ...]:
+def _data(recipe: Recipe) -> tuple[str, ...]:
     """Return what is said of the data, where they are there: nothing is drawn for it, and plans may come first.
 
     Raises:
@@ -321,8 +326,7 @@ def _data(recipe: Recipe, home: Path) -> tuple[str, ...]:
     """
     if not (annotations := training_annotations(recipe)).is_file():
         return () if recipe.data.root == DRAWN else (f"not checked: {annotations} is not there",)
-    with at_home(home):
-        return tuple(said_of_data(recipe))
+    return tuple(said_of_data(recipe))
 
 
 def _levels(recipe: Recipe) -> str:

@@ -39,7 +39,7 @@ FITTING_BELOW = ("student.", "teachers.available.", "data.")
 
 
 def check_start(
-    training: str, files: SweepFiles, folder: SweepFolder, *, begun: bool = False, keep: bool = True
+    training: str, files: SweepFiles, folder: SweepFolder, *, begun: bool = False, home: Path | None = None
 ) -> str:
     """Refuse what every trial would meet; nothing is written but caches that trials share (a drawn data set).
 
@@ -50,7 +50,8 @@ def check_start(
         files: of the sweep.
         folder: of the sweep, there or not.
         begun: the sweep has trials. Then its recipe has proved to fit, and a tracker that refuses is no reason to stop.
-        keep: leave in the home's caches what was drawn and rehearsed for it, for the trials to come.
+        home: whose caches get what is drawn, indexed and rehearsed for it; None is the home of the folder, where the
+            trials to come find it.
 
     Returns:
         What a person ought to know though it is no reason to stop; empty as a rule.
@@ -58,7 +59,8 @@ def check_start(
     Raises:
         BadInput: what does not fit, with file, field, value and what would.
     """
-    with at_home(folder.home):
+    home = home or folder.home
+    with at_home(home):
         faults = [*_resource_faults(files), *_storage_faults(files.runner, folder), *_file_faults(files)]
         faults += [] if begun else _disk_faults(files, folder)
         if faults:
@@ -70,14 +72,13 @@ def check_start(
             return ""
         where = files.runner.tracking
         said = check_tracking(where.uri, home=folder.home, experiment=where.experiment)
-    with contextlib.nullcontext(folder.home) if keep else scratch_home(folder.home, files) as home:
-        check_training(training, files, home)
+    check_training(training, files, home)
     return said
 
 
 @contextlib.contextmanager
 def scratch_home(home: Path, files: SweepFiles) -> Iterator[Path]:
-    """Give a home for the caches of a check that shall leave nothing: what is cached in `home` is seen there.
+    """Give a home for the caches of what shall leave nothing: what is cached in `home` is seen there, and stays as is.
 
     A download alone stays, as a start would only repeat it.
     """
@@ -85,10 +86,21 @@ def scratch_home(home: Path, files: SweepFiles) -> Iterator[Path]:
     if any(one.checkpoint is not None and re.match(URL, one.checkpoint) for one in named):
         (home / "cache" / "checkpoints").mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="ikd-check-") as scratch:
-        (Path(scratch) / "cache").mkdir()
-        for kind in (home / "cache").glob("*"):
-            (Path(scratch) / "cache" / kind.name).symlink_to(kind)
+        for kind in (home / "cache").glob("*/"):
+            if kind.name == "checkpoints":
+                _linked(Path(scratch) / "cache" / kind.name, kind)
+                continue
+            for one in kind.iterdir():
+                # An index gets files later on, and has few; of what else lies in folders nothing is written here.
+                for thing in one.iterdir() if kind.name == "coco" and one.is_dir() else (one,):
+                    _linked(Path(scratch) / thing.relative_to(home), thing)
         yield Path(scratch)
+
+
+def _linked(place: Path, thing: Path) -> None:
+    if thing.suffix != ".lock":  # whoever locks what may be made here locks it here
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.symlink_to(thing)
 
 
 def check_training(training: str, files: SweepFiles, home: Path) -> None:

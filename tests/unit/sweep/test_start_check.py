@@ -16,6 +16,7 @@ import pytest
 
 from ikd.config import Recipe, Runner, SweepFiles
 from ikd.errors import BadInput
+from ikd.files import write_text
 from ikd.sweep import dry_run, run_sweep
 from ikd.sweep.preflight import check_start, scratch_home
 from ikd.sweep.study.folder import has_trials, sweep_folder
@@ -109,6 +110,21 @@ def test_a_check_that_leaves_nothing_sees_the_caches(recipe: Recipe, tmp_path: P
         (scratch / "cache" / "rehearsals").mkdir()
     assert not scratch.exists()
     assert [path.name for path in (tmp_path / "cache").iterdir()] == ["drawn"]
+
+
+def test_a_check_that_leaves_nothing_leaves_nothing_in_caches_that_are_there(recipe: Recipe, tmp_path: Path) -> None:
+    for file in ("coco/index/notes.json", "checks/a.json", "checks/a.json.lock"):
+        (tmp_path / "cache" / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "cache" / file).write_text("before")
+    with scratch_home(tmp_path, SweepFiles(make_space(), recipe, make_runner())) as scratch:
+        assert (scratch / "cache" / "coco" / "index" / "notes.json").read_text() == "before"
+        assert not (scratch / "cache" / "checks" / "a.json.lock").exists(), "a start is not kept waiting"
+        for file in ("coco/index/compared", "coco/other", "checks/b.json"):
+            (scratch / "cache" / file).touch()
+        write_text(scratch / "cache" / "checks" / "a.json", "after")
+    files = {str(path.relative_to(tmp_path / "cache")) for path in tmp_path.rglob("*") if path.is_file()}
+    assert files == {"coco/index/notes.json", "checks/a.json", "checks/a.json.lock"}
+    assert (tmp_path / "cache" / "checks" / "a.json").read_text() == "before"
 
 
 def test_a_study_without_a_trial_has_none(open_study: OpenStudy, tmp_path: Path, recipe: Recipe) -> None:
