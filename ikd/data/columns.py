@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import mul
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ikd.data.coco import SECTIONS, malformed
 from ikd.data.identity import said_of
-from ikd.data.reader.stream import entries
+from ikd.data.reader.stream import entries, repeated_key
 from ikd.errors import DataError, Problem
 
 Floats = NDArray[np.float64]
@@ -114,6 +114,7 @@ class Columns:
         masks: N.
         said: N, what the fingerprint takes of each.
         mask_values: what stands in place of masks that cannot be read, or whose parts cannot, by index.
+        repeated: fields of entries that say a key twice, and the key.
     """
 
     images: list[Any]
@@ -129,6 +130,7 @@ class Columns:
     masks: list[Mask]
     said: list[str]
     mask_values: dict[int, Any] = field(default_factory=dict)
+    repeated: list[tuple[str, str]] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -143,13 +145,16 @@ def read_columns(path: Path) -> tuple[Columns, Problem | None]:
         The columns (empty when unreadable), and what is wrong with the file as a whole, or None.
     """
     content: dict[str, list[Any]] = {section: [] for section in SECTIONS}
+    repeated = []
     try:
         for entry in entries(path):
+            if key := repeated_key(entry):
+                repeated.append((f"{entry.section}[{entry.index}]", key))
             packed = _pack(entry.value) if entry.section == "annotations" else entry.value
             content[entry.section].append(packed)
     except DataError as error:
         return columns_of({}), malformed(path)[1] or Problem(str(path), "file", None, str(error))
-    return columns_of(content), None
+    return replace(columns_of(content), repeated=repeated), None
 
 
 def columns_of(content: Mapping[str, Any]) -> Columns:

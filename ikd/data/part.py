@@ -12,7 +12,7 @@ import numpy as np
 
 from ikd.config import Data, Input, Recipe
 from ikd.data.columns import Columns, read_columns
-from ikd.data.habits import check_areas, check_classes, check_crowds, check_form
+from ikd.data.habits import check_areas, check_classes, check_crowds, check_form, check_repeated
 from ikd.data.identity import Objects, digest_of
 from ikd.data.images import Facts, check_images, place_of
 from ikd.data.masks import check_masks
@@ -79,6 +79,7 @@ class Part:
         self.found.problems[:0] = causes.problems  # of what single boxes show
         self._masked = check_masks(self.sound, self.found)
         check_areas(self.sound, self.found)
+        check_repeated(self.sound, self.found)
 
     @property
     def columns(self) -> Columns:

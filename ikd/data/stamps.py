@@ -17,19 +17,22 @@ from ikd.data.report import DataReport
 from ikd.files import write_text, write_whole
 from ikd.home import cache, digest, entry
 
-VERSION = 1
+VERSION = 2
 """Raise it when a fact is found out in another way."""
 
 Stat = tuple[int, int]
 
 
 def stat_of(path: Path) -> Stat:
-    """Return size and time of change (ns) of a file, by which a change is noticed; zeros where there is none."""
+    """Return size and time of change (ns) of a file, by which a change is noticed; zeros where there is none.
+
+    The time is that of its entry: tools that copy a file onto another one may set that of its content back.
+    """
     try:
         found = os.stat(path)
     except (OSError, ValueError):
         return (0, 0)
-    return found.st_size, found.st_mtime_ns
+    return found.st_size, found.st_ctime_ns
 
 
 def facts_about(folder: Path, paths: Sequence[Path]) -> list[Facts]:
@@ -55,11 +58,11 @@ def facts_about(folder: Path, paths: Sequence[Path]) -> list[Facts]:
 def _save(file: Path, known: dict[tuple[str, Stat], Facts]) -> None:
     facts = list(known.values())
     texts = json.dumps([[path, one.fault] for (path, _), one in zip(known, facts, strict=True)]).encode()
-    numbers = [(*one.stored, one.width, one.height, one.tag, one.bits) for one in facts]
+    numbers = [(*one.stored, one.width, one.height, one.tag, one.bits, one.frames, one.unheeded) for one in facts]
     arrays = {
         "texts": np.frombuffer(texts, np.uint8),
         "stats": np.array([stat for _, stat in known], np.int64).reshape(-1, 2),
-        "numbers": np.array(numbers, np.int64).reshape(-1, 6),
+        "numbers": np.array(numbers, np.int64).reshape(-1, 8),
         "brightest": np.array([one.brightest for one in facts], np.float64),
         "hashes": np.frombuffer(b"".join(bytes.fromhex(one.sha256 or "0" * 64) for one in facts), np.uint8),
         "thumbs": np.frombuffer(b"".join(one.thumb or bytes(THUMB**2) for one in facts), np.uint8),
@@ -82,8 +85,9 @@ def _load(file: Path) -> dict[tuple[str, Stat], Facts]:
     for index, ((path, fault), (size, time), numbers, brightest) in enumerate(rows):
         sha = hashes[32 * index : 32 * index + 32].hex()
         thumb = thumbs[THUMB**2 * index : THUMB**2 * (index + 1)]
-        left, right, width, height, tag, bits = numbers
-        fact = Facts(fault, width, height, (left, right), tag, bits, brightest, "" if fault else sha, thumb)
+        left, right, width, height, tag, bits, frames, unheeded = numbers
+        seen = (fault, width, height, (left, right), tag, bits, brightest)
+        fact = Facts(*seen, "" if fault else sha, thumb, frames, unheeded)
         found[path, (size, time)] = fact
     return found
 
