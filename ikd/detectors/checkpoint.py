@@ -9,6 +9,7 @@ import re
 import shutil
 import tempfile
 import urllib.request
+import warnings
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -94,7 +95,8 @@ def _harmless() -> list[Any]:
 
 def _load(path: Path, source: str) -> Any:
     try:
-        with torch.serialization.safe_globals(_harmless()):
+        with torch.serialization.safe_globals(_harmless()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a foreign pickle's protocol; what follows from it is an error
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         named = re.search(r"(?:GLOBAL|Unsupported (?:class|global):?(?: GLOBAL)?|class) `?([\w.]+)`?", str(error))
