@@ -94,6 +94,14 @@ def check_entries(columns: Columns, found: Findings) -> Sound:
     if not columns.categories:
         found.error("categories", 0, "the data set needs at least one category")
     found.each((field, key, "must say every key once, or nobody knows which holds") for field, key in columns.repeated)
+    rule = "should be the upright box around the object: it is turned by {:g} degrees, and its bbox is taught as it is"
+    found.each(
+        (
+            (f"annotations[{i}].rotation", plain_number(angle), rule.format(angle))
+            for i, angle in columns.turned.items()
+        ),
+        "warning",
+    )
     images = _complete(columns.images, "images", ("id", "file_name", "width", "height"), found)
     categories = _complete(columns.categories, "categories", ("id", "name"), found)
     _unique([(index, image["id"]) for index, image in images.items()], "images", "id", found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -83,6 +84,10 @@ REPORTED: dict[str, tuple[Callable[[Content], object], str, str, str]] = {
         lambda content: content["annotations"].append(content["annotations"][3] | {"id": 9999, "segmentation": []}),
         *("warning", "annotations[125].bbox", "annotations[3] is the same box"),
     ),
+    "turned boxes": (
+        lambda content: content["annotations"][3].update(attributes={"occluded": False, "rotation": 30.5}),
+        *("warning", "annotations[3].rotation", "turned by 30.5 degrees"),
+    ),
     "area 1": (each("annotations", lambda one: one.update(area=1)), "warning", "annotations[0].area", "same for all"),
     "area too big": (
         lambda content: content["annotations"][3].update(area=1e5),
@@ -159,6 +164,23 @@ def test_a_reported_fault_is_told(copied: Copy, name: str) -> None:
     assert report.ok == (severity == "warning")
 
 
+@pytest.mark.parametrize(
+    ("spoil", "word"),
+    [
+        (gzip.compress, "this one is packed: unpack it"),
+        (lambda text: text.decode().encode("utf-16"), "this one is UTF-16"),
+        (lambda text: text[:-1] + b', "images": []}', "the key 'images' comes twice"),
+    ],
+)
+def test_a_file_in_another_form_is_named(copied: Copy, spoil: Callable[[bytes], bytes], word: str) -> None:
+    directory = copied("c")
+    path = directory / "train.json"
+    path.write_bytes(spoil(path.read_text().strip().encode()))
+    [problem] = check_dataset(directory).problems
+    assert word in str(problem)
+    assert str(problem).count(str(path)) == 1
+
+
 @pytest.mark.parametrize("written", ['"bbox": [1, 1, 5, 5], "bbox":', '"image_id": 2, "image_id" :'])
 def test_a_key_that_comes_twice_is_refused(copied: Copy, written: str) -> None:
     directory = copied("c")
@@ -197,6 +219,7 @@ FINE: dict[str, Callable[[Content], object]] = {
     "no iscrowd": each("annotations", lambda one: one.pop("iscrowd", None)),
     "no area": each("annotations", lambda one: one.pop("area")),
     "lists as supercategories": each("categories", lambda one: one.update(supercategory=["shapes"])),
+    "boxes turned by nothing": each("annotations", lambda one: one.update(rotation=0, attributes={"rotation": 0.0})),
     "a colon in a text": each("annotations", lambda one: one.update(note="bbox: 1, bbox: 2")),
     "no ids": each("annotations", lambda one: one.pop("id")),
     "sizes as 160.0": each("images", lambda one: one.update(width=160.0, height=160.0)),
