@@ -18,6 +18,9 @@ BEAT_SECONDS = 1.5
 VARIABLE = "IKD_LOUDNESS"
 """Environment variable that tells the workers of a command how much it prints."""
 PIPE_COLUMNS = 140
+_TO_THE_END = "\x1b[K"  # clears what a longer line left
+_open: list[Work] = []
+"""Pieces of work that somebody waits for, the innermost last."""
 
 
 class Loudness(Enum):
@@ -66,7 +69,7 @@ class Work:
         sys.stderr.flush()
 
     def _line(self) -> str:
-        return f"\r{self.what} ... {self._counted}{time.monotonic() - self._began:.0f} s"
+        return f"\r{self.what} ... {self._counted}{time.monotonic() - self._began:.0f} s{_TO_THE_END}"
 
     def beat(self) -> None:
         """Show that it goes on."""
@@ -82,6 +85,15 @@ class Work:
             elif (tenth := 10 * done // max(1, total)) > self._tenth:
                 self._tenth = tenth
                 self._show(f" {done}/{total} ")
+
+    def mention(self, what: str) -> None:
+        """Show what takes long in it now; nothing, once it is done."""
+        with self._lock:
+            self._counted = f"{what}, " if what else ""
+            if self._terminal:
+                self._show(self._line())
+            elif what:
+                self._show(f" ({what}) ")
 
     def end(self) -> None:
         """Show that it is over, and how long it took."""
@@ -106,12 +118,32 @@ def working(what: str) -> Iterator[Work]:
 
     heart = threading.Thread(target=beat, name="ikd-heart", daemon=True)
     heart.start()
+    _open.append(work)
     try:
         yield work
     finally:
+        _open.remove(work)
         over.set()
         heart.join()
         work.end()
+
+
+@contextmanager
+def mentioned(what: str) -> Iterator[None]:
+    """Say in the line of the work that a person waits for, if anybody does, what takes long in it now.
+
+    Args:
+        what: is done: `indexing train.json`; empty where it is not worth a word.
+    """
+    work = _open[-1] if _open else None
+    if work is None or not what:
+        yield
+        return
+    work.mention(what)
+    try:
+        yield
+    finally:
+        work.mention("")
 
 
 class Steps(ExitStack):

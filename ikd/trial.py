@@ -232,6 +232,10 @@ class TrialFolder:
         """Return the name under which the checkpoint of an epoch stays."""
         return f"epoch-{epoch}.pth"
 
+    def largest_checkpoint(self) -> int:
+        """Return the bytes of the largest checkpoint; 0 where there is none."""
+        return max((file.stat().st_size for file in self.path.glob("*.pth")), default=0)
+
     def logged(self) -> dict[int, Metrics]:
         """Return the metrics by epoch from the log, ascending, the latest of an epoch; torn lines are passed over."""
         found = dict(epoch for line in self._lines() if (epoch := _read(line)) is not None)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +11,10 @@ from numpy.typing import NDArray
 from ikd.augment.rule import judged_small
 from ikd.augment.union import covered_share
 from ikd.config import Recipe
-from ikd.data import DataFiles, part_of, trained_on
-from ikd.data.reader.dataset import IndexedCocoDataset
+from ikd.data import DataFiles, indexed
+
+Seen = tuple[NDArray[np.float64], NDArray[np.bool_], tuple[int, int]]
+"""Boxes of an image that mmdet keeps, [n, 4], corners in px of the original; which are crowds; height and width."""
 
 
 @dataclass(frozen=True)
@@ -67,30 +66,31 @@ def branches_of(recipe: Recipe) -> list[Branches]:
     Raises:
         BadInput: the recipe's data is not there.
     """
-    entries: list[dict[str, Any]] = []
+    seen: list[Seen] = []
     found: list[Branches] = []
     for number, stage in enumerate(recipe.stages, start=1):
         in_force = stage.recipe
         if not (in_force.augment.enabled or in_force.distill.me.enabled):
             continue
-        entries = entries or list(_entries(recipe))
+        seen = seen or list(_seen(recipe))
         where = f"stage {number} ({stage.teacher}): " if len(recipe.stages) > 1 else ""
-        found.append(_counted(in_force, entries, where))
+        found.append(_counted(in_force, seen, where))
     return found
 
 
-def _entries(recipe: Recipe) -> Iterator[dict[str, Any]]:
-    """Yield the images that are trained on, as mmdet reads them."""
-    part = part_of(DataFiles.of(recipe), "train")
-    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints
-        samples = IndexedCocoDataset(**part, filter_cfg=trained_on(recipe), pipeline=[])
-    for index in range(len(samples)):
-        yield samples.get_data_info(index)
+def _seen(recipe: Recipe) -> Iterator[Seen]:
+    """Yield what a rule sees of each image that is trained on."""
+    index = indexed(DataFiles.of(recipe).train)
+    places = np.arange(len(index)) if recipe.data.keep_empty else np.flatnonzero(index.with_boxes)
+    corners = np.concatenate([index.boxes[:, :2], index.boxes[:, :2] + index.boxes[:, 2:]], axis=1)
+    for place in places.tolist():
+        own = np.arange(index.first[place], index.first[place + 1])
+        own = own[index.taught[own]]
+        yield corners[own], index.crowds[own], (int(index.heights[place]), int(index.widths[place]))
 
 
-def _counted(recipe: Recipe, entries: Sequence[dict[str, Any]], where: str) -> Branches:
+def _counted(recipe: Recipe, seen: Sequence[Seen], where: str) -> Branches:
     augment, me = recipe.augment, recipe.distill.me
-    seen = [_boxes(entry) for entry in entries]
     if me.enabled:
         rule = f"{where}masking enhancement ({me.form}): noise where boxes cover less than {me.theta:g} of the image, "
         rule += "else a crop; annotated boxes stand in for the previous teacher's"
@@ -110,11 +110,4 @@ def _counted(recipe: Recipe, entries: Sequence[dict[str, Any]], where: str) -> B
         Branch("crop", sum(for_crop), augment.crop.probability if augment.crop.enabled else 0.0),
         Branch("neither", neither, 0.0),
     )
-    return Branches(rule, len(entries), rows)
-
-
-def _boxes(entry: dict[str, Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_], tuple[int, int]]:
-    """Return boxes [n, 4] in pixels of the original image, which of them are crowds, and the image's height, width."""
-    rows = entry["instances"]
-    boxes = np.array([one["bbox"] for one in rows], dtype=np.float64).reshape(-1, 4)
-    return boxes, np.array([one["ignore_flag"] for one in rows], dtype=bool), (entry["height"], entry["width"])
+    return Branches(rule, len(seen), rows)

@@ -73,14 +73,18 @@ def show(
         wide_console().print(sweep_sheet(found) if record is None else TrialSheet(found, record))
 
 
-def compare(name: Name, one: Trial, other: Trial) -> None:
+def compare(name: Name, one: Trial, other: Trial, as_json: Json = False) -> None:
     """Show two trials of a sweep side by side.
 
     The fields in which they differ, their metrics and gains, and their curves.
 
     Example: ikd compare mine 0 3
     """
-    from ikd.sweep import Comparison, sweep_status, trial_of, wide_console
+    from ikd.sweep import Comparison, plain_comparison, sweep_status, trial_of, wide_console
 
     found = sweep_status(name)
-    wide_console().print(Comparison(found, trial_of(found, one), trial_of(found, other)))
+    pair = trial_of(found, one), trial_of(found, other)
+    if as_json:
+        print_json(plain_comparison(*pair, found))
+    else:
+        wide_console().print(Comparison(found, *pair))

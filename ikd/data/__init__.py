@@ -7,7 +7,7 @@ from ikd.data.files import DataFiles, data_of, part_of, places_of, trained_on, t
 from ikd.data.identity import DataRecord, PartRecord, class_changes, fingerprint, image_digest
 from ikd.data.images import image_loader
 from ikd.data.metrics import IouType, coco_metrics
-from ikd.data.network_size import Perturbed, perturbed
+from ikd.data.network_size import Perturbed, perturbed, rescaled
 from ikd.data.reader import CocoIndex, categories, indexed, write_normal
 from ikd.data.report import DataProblem, DataReport, SizeRow, SplitReport
 
@@ -40,6 +40,7 @@ __all__ = [
     "perturbed",
     "places_of",
     "read_annotations",
+    "rescaled",
     "said_of_data",
     "trained_on",
     "training_annotations",

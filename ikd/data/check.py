@@ -8,10 +8,11 @@ from ikd.config import Recipe
 from ikd.data import identity
 from ikd.data.alike import near_files, same_files
 from ikd.data.files import places_of
+from ikd.data.identity import PartRecord, keep_record, state_of
 from ikd.data.part import Part, Settings
 from ikd.data.report import DataProblem, DataReport
 from ikd.data.rules import Findings, plain_name
-from ikd.data.stamps import VERSION, kept_report, stat_of
+from ikd.data.stamps import VERSION, kept_report
 from ikd.data.taught import sizes_of
 from ikd.errors import DataError
 
@@ -58,9 +59,16 @@ def check_recipe_data(recipe: Recipe) -> DataReport:
     """
     places = tuple(places_of(recipe).values())
     root, settings = Path(recipe.data.root), Settings.of(recipe)
-    stats = [stat_of(path) for path in places]
-    key = [VERSION, str(root), [str(place.absolute()) for place in places], stats, vars(settings)]
-    return kept_report(key, (places[1], places[3]), lambda: _report(root, places, settings))
+    states = [state_of(*places[:2]), state_of(*places[2:])]
+
+    def make() -> DataReport:
+        report = _report(root, places, settings)
+        for split, state in zip(report.splits.values(), states, strict=True):
+            if split.fingerprint is not None and state is not None:  # so that no image is hashed once more
+                keep_record(state, PartRecord(split.fingerprint, split.taught.images, split.taught.boxes))
+        return report
+
+    return make() if None in states else kept_report([VERSION, str(root), states, vars(settings)], make)
 
 
 def said_of_data(recipe: Recipe) -> list[str]:

@@ -66,25 +66,6 @@ def _check_centres(boxes: Floats, sizes: Floats, first: int, found: Findings) ->
     return True
 
 
-def check_repeated(sound: Sound, found: Findings) -> None:
-    """Notice boxes that are there twice: same image, class, place, and flags."""
-    columns = sound.columns
-    known = np.flatnonzero(sound.usable)
-    flags = [np.nan_to_num(column.values[known]) for column in (columns.crowds, columns.ignores)]
-    rows = np.column_stack([sound.image_of[known], sound.category_of[known], columns.boxes.values[known], *flags])
-    _, first, which = np.unique(rows, axis=0, return_index=True, return_inverse=True)
-    original = known[first[which.reshape(-1)]]
-    again = np.flatnonzero(original != known)
-    rule = "should be there once, annotations[{}] is the same box of the same class; it counts twice"
-    found.each(
-        (
-            (f"annotations[{known[one]}].bbox", shown(columns.boxes.values[known[one]]), rule.format(original[one]))
-            for one in again.tolist()
-        ),
-        "warning",
-    )
-
-
 def check_areas(sound: Sound, found: Findings) -> None:
     """Compare areas with boxes and masks: COCO's small, medium and large go by them, and so do APs, APm and APl."""
     columns = sound.columns
@@ -117,6 +98,21 @@ def check_areas(sound: Sound, found: Findings) -> None:
         ((f"annotations[{i}].area", plain_number(areas[i]), rule_of(i)) for i in wrong.tolist()),
         "warning",
     )
+
+
+def check_repeats(sound: Sound, found: Findings) -> None:
+    """Notice boxes that stand twice in an image, with the same class: a detector can find an object but once."""
+    listed = np.flatnonzero(sound.usable & (sound.columns.crowds.values != 1))
+    rows = np.column_stack([sound.image_of, sound.category_of, sound.columns.boxes.values])[listed]
+    order = np.lexsort(rows.T)  # stable: equal ones stay in the order of the file
+    again = np.flatnonzero((rows[order[1:]] == rows[order[:-1]]).all(1)) + 1
+    if not len(again):
+        return
+    place = int(again[np.argmin(listed[order[again]])])
+    index, before = int(listed[order[place]]), int(listed[order[place - 1]])
+    rule = f"should be there once: {len(again)} of {len(listed)} boxes repeat another of their image and class, this "
+    rule += f"one annotations[{before}]; each counts as an object of its own, which no detector can find beside it"
+    found.warning(f"annotations[{index}].bbox", shown(sound.columns.boxes.values[index]), rule)
 
 
 def check_classes(sound: Sound, boxes: dict[str, int], elsewhere: dict[str, int], part: str, found: Findings) -> None:

@@ -51,26 +51,35 @@ def image_digest(path: Path | str) -> str:
     Raises:
         OSError: it cannot be read.
     """
-    name, stamp = os.fspath(path), file_stamp(Path(path))
+    name, stamp = os.fspath(path), file_stamp(path)
     known = _known.get(name)
     if known is not None and known[0] == stamp:
         return known[1].hex()
     digest = sha256(Path(path))
-    if settled(stamp) and file_stamp(Path(path)) == stamp:
+    if settled(stamp) and file_stamp(path) == stamp:
         with _lock:
             _known[name] = stamp, bytes.fromhex(digest)
     return digest
 
 
-def file_stamp(path: Path) -> tuple[int, ...]:
+def file_stamp(path: Path | str) -> tuple[int, ...]:
     """Return numbers that change with a file: its size, times of content and entry (ns), and place on the disk."""
-    status = path.stat()
+    status = os.stat(path)
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
 def settled(stamp: tuple[int, ...]) -> bool:
     """Whether a file is old enough for its stamp to tell the next change."""
     return time_ns() - max(stamp[1:3]) > SETTLED_SECONDS * 1e9
+
+
+def settled_stamp(path: Path) -> tuple[int, ...] | None:
+    """Return the stamp of a file; None where there is none, or where it would not tell the next change."""
+    try:
+        stamp = file_stamp(path)
+    except (OSError, ValueError):
+        return None
+    return stamp if settled(stamp) else None
 
 
 def fingerprint(annotations: Path, images: Path) -> str:
@@ -250,21 +259,29 @@ def part_record(annotations: Path, images: Path) -> PartRecord:
     Raises:
         DataError: see `fingerprint`.
     """
-    stamp = _stamp(annotations, images)
-    kept = cache("fingerprints") / f"{stamp}.json"
-    if stamp is not None:
+    state = state_of(annotations, images)
+    if state is not None:
         with contextlib.suppress(OSError, ValueError, TypeError):
-            return PartRecord(**json.loads(kept.read_text()))
+            return PartRecord(**json.loads(_kept(state).read_text()))
     index = indexed(annotations)
     record = PartRecord(fingerprint(annotations, images), len(index), len(index.boxes))
-    if stamp is not None and _stamp(annotations, images) == stamp:
-        with contextlib.suppress(OSError):  # a full or read-only disk costs time, no more
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            write_text(kept, json.dumps(asdict(record)))
+    if state is not None:  # of before they were read: if a file has changed since, nobody finds this
+        keep_record(state, record)
     return record
 
 
-def _stamp(annotations: Path, images: Path) -> str | None:
+def keep_record(state: str, record: PartRecord) -> None:
+    """Keep the record of a part whose files were read after `state` was taken of them, for `part_record`."""
+    with contextlib.suppress(OSError):  # a full or read-only disk costs time, no more
+        _kept(state).parent.mkdir(parents=True, exist_ok=True)
+        write_text(_kept(state), json.dumps(asdict(record)))
+
+
+def _kept(state: str) -> Path:
+    return cache("fingerprints") / f"{state}.json"
+
+
+def state_of(annotations: Path, images: Path) -> str | None:
     """Return a name for the state of all files of a part; None while one may change without its times telling."""
     try:
         stamps = [("", file_stamp(annotations)), *_files_below(images)]
@@ -287,5 +304,6 @@ def _files_below(folder: Path) -> list[tuple[str, tuple[int, ...]]]:
         seen.add((status.st_dev, status.st_ino))
         for name in names:
             with contextlib.suppress(FileNotFoundError):  # a link to nowhere; if the json names it, reading says so
-                found.append((os.path.join(place, name), file_stamp(Path(place, name))))
+                file = os.path.join(place, name)
+                found.append((file, file_stamp(file)))
     return found

@@ -24,6 +24,7 @@ from ikd.data.threads import in_threads
 THUMB = 16
 """Side of the grey thumbnails by which images are compared."""
 ORIENTATION_TAG = 0x0112  # EXIF 2.3, 4.6.4 A: 1 is upright, 2 to 4 keep the sides, 5 to 8 exchange them
+UPRIGHT = "save it without the tag, its pixels as the boxes are drawn"
 _EXCHANGING = 5  # from this tag on width and height are exchanged
 NEAR_BLACK_16BIT = 1 << 14
 """A 16-bit picture is read as value / 256: one with no brighter pixel than this is dark to a detector."""
@@ -46,6 +47,7 @@ class Facts:
         height: likewise.
         stored: width and height in px as stored, without the tag.
         tag: EXIF's orientation where OpenCV turns the pixels by it, else 1.
+        always_turned: OpenCV turns them by it whatever it is asked, as it does a TIFF.
         bits: of a channel.
         brightest: largest value, where a channel has more than 8 bits.
         sha256: of the file.
@@ -59,6 +61,7 @@ class Facts:
     height: int = 0
     stored: tuple[int, int] = (0, 0)
     tag: int = 1
+    always_turned: bool = False
     bits: int = 8
     brightest: float = 0.0
     sha256: str = ""
@@ -95,6 +98,12 @@ def check_images(
     unread = [(f"images[{i}].file_name", images[i]["file_name"], one.fault) for i, one in facts.items() if one.fault]
     found.each(unread)
     read = {index: one for index, one in facts.items() if not one.fault}
+    if orientation == "ignore":
+        rule = "must have no orientation tag where data.orientation is ignore: a TIFF is turned by it all the same; "
+        rule += f"{UPRIGHT}, or set data.orientation: apply"
+        turned = [index for index, one in read.items() if one.always_turned]
+        found.each((f"images[{index}].file_name", images[index]["file_name"], rule) for index in turned)
+        read = {index: one for index, one in read.items() if not one.always_turned}
     found.each(fault for index, one in read.items() for fault in _size_faults(index, images[index], one, orientation))
     _orientations(read, images, found, orientation)
     _unheeded(read, images, found)
@@ -175,13 +184,15 @@ def facts_of(path: Path) -> Facts:
     width, height = size if reduced else (pixels.shape[1], pixels.shape[0])
     if reduced and turned and tag >= _EXCHANGING:
         width, height = height, width
-    stored = (height, width) if turned and tag >= _EXCHANGING else (width, height)
+    always = kind == "TIFF" and tag != 1
+    stored = (height, width) if (turned or always) and tag >= _EXCHANGING else (width, height)
     bits, brightest = _depth(content, encoded, kind, mode)
     thumb = cv2.resize(cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY), (THUMB, THUMB), interpolation=cv2.INTER_AREA)
     digest = hashlib.sha256(content).hexdigest()
-    acting = tag if turned or (kind == "TIFF" and tag != 1) else 1  # OpenCV turns a TIFF whatever it is asked
+    acting = tag if turned or always else 1
     unheeded = tag if kind == "WEBP" and 1 < tag <= _LAST_TAG and acting == 1 else 1
-    return Facts("", width, height, stored, acting, bits, brightest, digest, thumb.tobytes(), frames, unheeded)
+    seen = ("", width, height, stored, acting, always, bits, brightest, digest, thumb.tobytes())
+    return Facts(*seen, frames, unheeded)
 
 
 def _no_image(content: bytes) -> str:
@@ -237,7 +248,7 @@ def _size_faults(index: int, image: Mapping[str, Any], facts: Facts, orientation
         rule += (
             f"and this is its size {'without' if setting == 'ignore' else 'with'} it: if the boxes are drawn so too, "
         )
-        return [(f"{field}.width", said[0], f"{rule}set data.orientation: {setting}")]
+        return [(f"{field}.width", said[0], rule + _cure(facts, setting))]
     if said == read[::-1]:
         rule = f"must be the image's width, {read[0]} px: width and height are exchanged"
         return [(f"{field}.width", said[0], rule)]
@@ -245,6 +256,10 @@ def _size_faults(index: int, image: Mapping[str, Any], facts: Facts, orientation
     return [
         (f"{field}.{key}", value, f"must be the image's {key}, {real} px") for key, value, real in keys if value != real
     ]
+
+
+def _cure(facts: Facts, setting: str) -> str:
+    return UPRIGHT if facts.always_turned else f"set data.orientation: {setting}"
 
 
 def _orientations(
@@ -256,11 +271,12 @@ def _orientations(
         return
     does = "ikd turns the pixels by it" if orientation == "apply" else "ikd leaves the pixels as stored"
     other = "ignore" if orientation == "apply" else "apply"
-    rule = (
-        f"should have its boxes drawn as training sees it: it has an orientation tag, {{}}, and {does}; if the boxes "
-    )
-    rule += f"of these {len(unsure)} images are drawn the other way, set data.orientation: {other}"
-    named = ((f"images[{i}].file_name", images[i]["file_name"], rule.format(read[i].tag)) for i in unsure)
+
+    def rule(one: Facts) -> str:
+        said = f"should have its boxes drawn as training sees it: it has an orientation tag, {one.tag}, and {does}; if "
+        return f"{said}the boxes of these {len(unsure)} images are drawn the other way, {_cure(one, other)}"
+
+    named = ((f"images[{i}].file_name", images[i]["file_name"], rule(read[i])) for i in unsure)
     found.each(named, "warning")
 
 

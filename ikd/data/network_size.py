@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ikd.data.coco import read_annotations
-from ikd.errors import DataError, Problem
+from ikd.data.reader import indexed
 
 BYTES_A_VALUE = 0.46
 """What a pixel and channel takes where steps are whole grey levels, rounded up from 0.43 to 0.455 (docs/figures.md)."""
@@ -45,16 +44,10 @@ def perturbed(annotations: Path, scale: tuple[int, int], keep_ratio: bool) -> Pe
         keep_ratio: whether the aspect ratio is kept.
 
     Raises:
-        DataError: the file is no COCO json file, or an image has no size.
+        DataError: see `ikd.data.indexed`.
     """
-    try:
-        images = read_annotations(annotations)["images"]
-        sizes = np.array([(int(image["width"]), int(image["height"])) for image in images], np.float64).reshape(-1, 2)
-        if not (sizes > 0).all():
-            raise ValueError(f"{sizes.min():g} px")
-    except (KeyError, TypeError, ValueError) as error:
-        rule = "every image must have a width and a height"
-        raise DataError(str(Problem(str(annotations), "images", str(error), rule))) from error
+    index = indexed(annotations)
+    sizes = np.stack([index.widths, index.heights], axis=1).astype(np.float64)
     return Perturbed(len(sizes), int(rescaled(sizes, scale, keep_ratio=keep_ratio).prod(1).sum()))
 
 

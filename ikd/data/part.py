@@ -12,14 +12,16 @@ import numpy as np
 
 from ikd.config import Data, Input, Recipe
 from ikd.data.columns import Columns, read_columns
-from ikd.data.habits import check_areas, check_classes, check_crowds, check_form, check_repeated
+from ikd.data.habits import check_areas, check_classes, check_crowds, check_form, check_repeats
 from ikd.data.identity import Objects, digest_of
 from ikd.data.images import Facts, check_images, place_of
 from ikd.data.masks import check_masks
+from ikd.data.reader import LARGE_BYTES
 from ikd.data.report import DataProblem, SizeRow, SplitReport
 from ikd.data.rules import Bools, Findings, Floats, check_entries
 from ikd.data.stamps import facts_about
 from ikd.data.taught import count_taught, taken
+from ikd.progress import mentioned
 
 SMALL_PX2, LARGE_PX2 = 32**2, 96**2  # COCO's borders between small, medium and large
 _DATA, _INPUT = Data(root=""), Input()
@@ -66,7 +68,9 @@ class Part:
         self.name: Literal["train", "val"] = name
         self.path, self.images = path, images
         self.found = Findings(str(path), [])
-        columns, problem = read_columns(path)
+        large = path.is_file() and path.stat().st_size > LARGE_BYTES
+        with mentioned(f"reading {path.name}" if large else ""):
+            columns, problem = read_columns(path)
         self.readable = problem is None
         self.facts: dict[int, Facts] = {}
         if problem is not None:
@@ -79,7 +83,7 @@ class Part:
         self.found.problems[:0] = causes.problems  # of what single boxes show
         self._masked = check_masks(self.sound, self.found)
         check_areas(self.sound, self.found)
-        check_repeated(self.sound, self.found)
+        check_repeats(self.sound, self.found)
 
     @property
     def columns(self) -> Columns:

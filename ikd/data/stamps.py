@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,57 +11,57 @@ from typing import Any
 
 import numpy as np
 
+from ikd.data.identity import settled_stamp
 from ikd.data.images import THUMB, Facts, look
 from ikd.data.report import DataReport
 from ikd.files import write_text, write_whole
-from ikd.home import cache, digest, entry
+from ikd.home import digest, entry
+from ikd.progress import mentioned
 
-VERSION = 2
+VERSION = 3
 """Raise it when a fact is found out in another way."""
 
-Stat = tuple[int, int]
+MANY = 1000
+"""Images that take seconds to decode, of which whoever waits is told."""
 
+STAMP = 4
+"""Numbers of a stamp."""
 
-def stat_of(path: Path) -> Stat:
-    """Return size and time of change (ns) of a file, by which a change is noticed; zeros where there is none.
-
-    The time is that of its entry: tools that copy a file onto another one may set that of its content back.
-    """
-    try:
-        found = os.stat(path)
-    except (OSError, ValueError):
-        return (0, 0)
-    return found.st_size, found.st_ctime_ns
+Stamp = tuple[int, ...]
 
 
 def facts_about(folder: Path, paths: Sequence[Path]) -> list[Facts]:
-    """Return what is known of image files; those that are new or have changed are decoded.
+    """Return what is known of image files; those that are new, have changed, or are about to, are decoded.
 
     Args:
         folder: image folder, under which the facts are kept.
         paths: of the files.
     """
-    stats = [stat_of(path) for path in paths]
-    with entry("checks", _name_of(folder)) as file:
+    stamps = {path: settled_stamp(path) for path in paths}
+    with entry("checks", f"{digest([VERSION, str(folder.absolute())])}.npz") as file:
         known = _load(file)
-        asked = list(dict.fromkeys(zip(map(str, paths), stats, strict=True)))
-        new = [one for one in asked if one not in known]
-        known |= dict(zip(new, look([Path(path) for path, _ in new]), strict=True))
-        if new:
-            present = dict(asked)
+        new = [path for path, stamp in stamps.items() if stamp is None or (str(path), stamp) not in known]
+        with mentioned(f"decoding {len(new)} images" if len(new) > MANY else ""):
+            found = dict(zip(new, look(new), strict=True))
+        lasting = {(str(path), stamp): found[path] for path in new if (stamp := stamps[path]) is not None}
+        if lasting:
+            present = {str(path): stamp for path, stamp in stamps.items()}
             kept = {one: fact for one, fact in known.items() if present.get(one[0], one[1]) == one[1]}
-            _save(file, kept)
-    return [known[str(path), stat] for path, stat in zip(paths, stats, strict=True)]
+            _save(file, kept | lasting)
+    return [found[path] if path in found else known[str(path), stamps[path] or ()] for path in paths]
 
 
-def _save(file: Path, known: dict[tuple[str, Stat], Facts]) -> None:
+def _save(file: Path, known: dict[tuple[str, Stamp], Facts]) -> None:
     facts = list(known.values())
     texts = json.dumps([[path, one.fault] for (path, _), one in zip(known, facts, strict=True)]).encode()
-    numbers = [(*one.stored, one.width, one.height, one.tag, one.bits, one.frames, one.unheeded) for one in facts]
+    numbers = [
+        (*one.stored, one.width, one.height, one.tag, one.always_turned, one.bits, one.frames, one.unheeded)
+        for one in facts
+    ]
     arrays = {
         "texts": np.frombuffer(texts, np.uint8),
-        "stats": np.array([stat for _, stat in known], np.int64).reshape(-1, 2),
-        "numbers": np.array(numbers, np.int64).reshape(-1, 8),
+        "stats": np.array([stat for _, stat in known], np.int64).reshape(-1, STAMP),
+        "numbers": np.array(numbers, np.int64).reshape(-1, 9),
         "brightest": np.array([one.brightest for one in facts], np.float64),
         "hashes": np.frombuffer(b"".join(bytes.fromhex(one.sha256 or "0" * 64) for one in facts), np.uint8),
         "thumbs": np.frombuffer(b"".join(one.thumb or bytes(THUMB**2) for one in facts), np.uint8),
@@ -72,7 +71,7 @@ def _save(file: Path, known: dict[tuple[str, Stat], Facts]) -> None:
     write_whole(file, lambda stream: stream.write(content.getbuffer()), durable=False)
 
 
-def _load(file: Path) -> dict[tuple[str, Stat], Facts]:
+def _load(file: Path) -> dict[tuple[str, Stamp], Facts]:
     try:
         with np.load(file, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
@@ -80,52 +79,31 @@ def _load(file: Path) -> dict[tuple[str, Stat], Facts]:
         hashes, thumbs = arrays["hashes"].tobytes(), arrays["thumbs"].tobytes()
     except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError):  # none yet, or another version's
         return {}
-    found: dict[tuple[str, Stat], Facts] = {}
+    found: dict[tuple[str, Stamp], Facts] = {}
     rows = zip(texts, arrays["stats"].tolist(), arrays["numbers"].tolist(), arrays["brightest"].tolist(), strict=True)
-    for index, ((path, fault), (size, time), numbers, brightest) in enumerate(rows):
+    for index, ((path, fault), stamp, numbers, brightest) in enumerate(rows):
         sha = hashes[32 * index : 32 * index + 32].hex()
         thumb = thumbs[THUMB**2 * index : THUMB**2 * (index + 1)]
-        left, right, width, height, tag, bits, frames, unheeded = numbers
-        seen = (fault, width, height, (left, right), tag, bits, brightest)
+        left, right, width, height, tag, always, bits, frames, unheeded = numbers
+        seen = (fault, width, height, (left, right), tag, bool(always), bits, brightest)
         fact = Facts(*seen, "" if fault else sha, thumb, frames, unheeded)
-        found[path, (size, time)] = fact
+        found[path, tuple(stamp)] = fact
     return found
 
 
-def kept_report(key: Any, folders: tuple[Path, ...], make: Callable[[], DataReport]) -> DataReport:
-    """Return the report that was made for a key before, as long as no image has changed since, else make it anew.
+def kept_report(key: Any, make: Callable[[], DataReport]) -> DataReport:
+    """Return the report that was made for a key before, else make it.
 
     Args:
-        key: what the report depends on besides the images.
-        folders: of the images.
-        make: makes it; it looks at the images through `facts_about`.
+        key: what the report depends on, the state of its files included (`ikd.data.identity.state_of`).
+        make: makes it.
     """
     with entry("checks", f"{digest(key)}.json") as file:
         try:
-            kept = json.loads(file.read_text(encoding="utf-8"))
-            if kept["images"] == _looks(folders):
-                return DataReport.from_json(kept["report"])
+            return DataReport.from_json(json.loads(file.read_text(encoding="utf-8")))
         except (OSError, ValueError, KeyError, TypeError):  # none yet, or another version's
             pass
         report = make()
         if report.ok:  # what is wrong is mended, perhaps where no stamp shows it
-            text = json.dumps({"images": _looks(folders), "report": report.to_json()})
-            write_text(file, text, durable=False)
+            write_text(file, json.dumps(report.to_json()), durable=False)
         return report
-
-
-def _name_of(folder: Path) -> str:
-    return f"{digest([VERSION, str(folder.absolute())])}.npz"
-
-
-def _looks(folders: tuple[Path, ...]) -> list[str]:
-    """Return a hash of the present stamps of all images that were looked at in folders."""
-    found = []
-    for folder in dict.fromkeys(folders):
-        try:
-            with np.load(cache("checks") / _name_of(folder), allow_pickle=False) as stored:
-                texts: list[list[str]] = json.loads(stored["texts"].tobytes())
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError):
-            texts = []
-        found.append(digest([[path, *stat_of(Path(path))] for path, _ in texts]))
-    return found

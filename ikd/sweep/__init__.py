@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ikd.progress import wide_console
     from ikd.sweep.driver import SweepResult, run_sweep
-    from ikd.sweep.look.plain import plain_sheet, plain_status, plain_sweep, plain_trial_sheet
+    from ikd.sweep.look.plain import plain_comparison, plain_sheet, plain_status, plain_sweep, plain_trial_sheet
     from ikd.sweep.look.sheets import Comparison, TrialSheet, sweep_sheet, sweeps_table, trial_of
     from ikd.sweep.planning import DryRun, dry_run
     from ikd.sweep.rebuild import Rebuilt, rebuild_tracking
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Comparison": "ikd.sweep.look.sheets",
     "TrialSheet": "ikd.sweep.look.sheets",
+    "plain_comparison": "ikd.sweep.look.plain",
     "plain_sheet": "ikd.sweep.look.plain",
     "plain_status": "ikd.sweep.look.plain",
     "plain_sweep": "ikd.sweep.look.plain",
@@ -74,6 +75,7 @@ __all__ = [
     "gain",
     "knee",
     "pareto_front",
+    "plain_comparison",
     "plain_sheet",
     "plain_status",
     "plain_sweep",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from ikd.config import SearchSpace
 from ikd.sweep.records.ledger import ledger
-from ikd.sweep.records.trials import TrialRecord, ranked
+from ikd.sweep.records.trials import TrialRecord, best_of
 from ikd.trial import OPEN
 
 
@@ -35,7 +35,7 @@ def spent_budget(space: SearchSpace, records: Sequence[TrialRecord], wall_second
 
 def _reached(space: SearchSpace, records: Sequence[TrialRecord]) -> str | None:
     target, mode = space.budget.target, space.objective.mode
-    best = next(iter(ranked(list(records), mode)), None)
+    best = best_of(records, mode)
     if target is None or best is None or best.metric is None:
         return None
     if (best.metric < target) if mode == "max" else (best.metric > target):

@@ -22,7 +22,7 @@ from ikd.sweep.conductor import FORCED, Conductor
 from ikd.sweep.extend import as_it_began, budgeted, warm_up
 from ikd.sweep.forecast.clock import TimeLeft
 from ikd.sweep.forecast.course import FILE, Course
-from ikd.sweep.forecast.kept import keep, largest_checkpoint
+from ikd.sweep.forecast.kept import keep
 from ikd.sweep.forecast.wants import look_up, sampled_recipes
 from ikd.sweep.hopeless import without_result
 from ikd.sweep.mirror import mirror_all
@@ -31,8 +31,8 @@ from ikd.sweep.proposals.anchors import anchor_proposals
 from ikd.sweep.records.ledger import ledger
 from ikd.sweep.records.teachers import said_of_teachers
 from ikd.sweep.records.text import decimals_of, duration, percent, readable
-from ikd.sweep.records.trials import TrialRecord, gain, ranked
-from ikd.sweep.same_data import check_same_data
+from ikd.sweep.records.trials import TrialRecord, best_of, gain
+from ikd.sweep.same_data import FINGERPRINT, check_same_data
 from ikd.sweep.signals import Interrupts, StopNow, listening
 from ikd.sweep.storage.keeping import tidied
 from ikd.sweep.storage.objects import is_address
@@ -179,7 +179,7 @@ def run_sweep(  # noqa: PLR0913 - one keyword for each option of `ikd sweep`
             check_same_data(study, files, training, home_folder)
             if warm_start is not None:
                 taken = warm_up(study, files.space, warm_start, home_folder)
-                progress_console(output or wide_console()).print(taken, highlight=False, markup=False)
+                progress_console(console).print(taken, highlight=False, markup=False)
             write_files(folder, files)
             where = files.runner.tracking
             with open_tracker(where.uri, home=home_folder, folder=folder.path, experiment=where.experiment) as tracker:
@@ -266,7 +266,7 @@ class _Drive:
         """Keep what this start has shown of the machine; trials that ran elsewhere show nothing of it."""
         if self._files.runner.ray.address != "local":
             return
-        sizes = {one.number: largest_checkpoint(one.directory) for one in self._study.records}
+        sizes = {one.number: TrialFolder(one.directory).largest_checkpoint() for one in self._study.records}
         with at_home(self._folder.home):
             keep(
                 self._left.outlook().rows(f"sweep {self._folder.name}", {n: size for n, size in sizes.items() if size})
@@ -343,7 +343,7 @@ class _Drive:
 
     def _result(self) -> SweepResult:
         records = list(self._study.records)
-        best = next(iter(ranked(records, self._files.space.objective.mode)), None)
+        best = best_of(records, self._files.space.objective.mode)
         ending = self._conductor.ending
         state: Literal["finished", "interrupted", "failed"] = "finished"
         reason = ending.reason if ending is not None else ""
@@ -404,12 +404,12 @@ def announce(tracker: Tracker, files: SweepFiles, folder: SweepFolder, study: Sw
     tags = {**environment_tags(), "recipe": files.recipe.as_dict(), "recipe_name": files.recipe.name}
     tags |= {"directory": str(folder.path), "metric": files.space.objective.metric}
     tags |= {"trials": str(files.space.budget.trials)}  # no parameter, whose first value stays: a sweep may be extended
-    if (data := study.notes.get("data_fingerprint")) is not None:
+    if (data := study.notes.get(FINGERPRINT)) is not None:
         tags["data_fingerprint"] = data
     if study.records:
         tags |= {"ledger": ledger(study.records).render(files.runner.trial.gpus)}
         mode = files.space.objective.mode
-        best = next(iter(ranked(study.records, mode)), None)
+        best = best_of(study.records, mode)
         if best is not None and (found := gain(best, study.records, mode)) is not None:
             tags["gain"] = f"{percent(found[0], sign=True)} {files.space.objective.metric} x100 against {found[1]}"
     params: dict[str, object] = {"epochs": files.recipe.total_epochs, "seed": files.space.seed}

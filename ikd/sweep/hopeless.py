@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ikd.config import Recipe, SearchSpace
 from ikd.sweep.records.text import percent
-from ikd.sweep.records.trials import ANCHOR_NAMES, TrialRecord, ranked
+from ikd.sweep.records.trials import ANCHOR_NAMES, TrialRecord, best_of
 from ikd.trial import OPEN
 
 FLOOR = 0.005
@@ -57,7 +57,7 @@ def nothing_learnt(records: Sequence[TrialRecord], space: SearchSpace) -> str:
     names = {name for record in anchors for name in record.anchors}
     if "AP" not in metric or mode != "max" or not anchors or names != set(space.anchors):
         return ""
-    best = next(iter(ranked(anchors, mode)), None)
+    best = best_of(anchors, mode)
     if any(record.state in OPEN for record in anchors) or best is None or (best.metric or 0.0) >= FLOOR:
         return ""
     who = " and ".join(ANCHOR_NAMES[name] for record in anchors for name in record.anchors)

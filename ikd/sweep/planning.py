@@ -21,7 +21,7 @@ from ikd.sweep.extend import as_it_began, budgeted
 from ikd.sweep.forecast.course import FILE, Course, read_course
 from ikd.sweep.forecast.kept import read_kept
 from ikd.sweep.forecast.left import Forecast, Outlook, Situation
-from ikd.sweep.forecast.wants import look_up, sampled_recipes, wants
+from ikd.sweep.forecast.wants import everything, look_up, sampled_recipes, wants
 from ikd.sweep.measure import measure_now
 from ikd.sweep.preflight import check_start
 from ikd.sweep.proposals.anchors import anchor_proposals
@@ -268,8 +268,7 @@ def dry_run(  # noqa: PLR0913 - one keyword for each option of `ikd sweep`
         files = SweepFiles(budgeted(files.space, study, trials), files.recipe, files.runner)
     anchors = anchor_proposals(files.space, files.recipe)
     configurations = files.space.num_configurations(files.recipe)
-    grid = files.space.sampler.grid
-    size = configurations * (grid.repeats if grid else 1) + sum(not anchor.in_space for anchor in anchors)
+    size = everything(files.space, configurations, sum(not anchor.in_space for anchor in anchors))
     number = int(min(files.space.budget.trials, size))
     records = list(study.records) if study is not None else []
     drawn = sampled_recipes(files.space, files.recipe)

@@ -16,7 +16,7 @@ from ikd.sweep.forecast.course import FILE, Course
 from ikd.sweep.records.ledger import ledger
 from ikd.sweep.records.teachers import said_of_teachers
 from ikd.sweep.records.text import duration
-from ikd.sweep.records.trials import TrialRecord, ranked
+from ikd.sweep.records.trials import TrialRecord, best_of
 from ikd.sweep.storage.store import open_store
 from ikd.sweep.study.database import open_study
 from ikd.sweep.study.folder import COMPLETE, driver_of, existing_folder, is_driven, read_files, sweep_names
@@ -89,7 +89,7 @@ class SweepStatus:
     @property
     def best(self) -> TrialRecord | None:
         """The best trial so far."""
-        return next(iter(ranked(list(self.trials), self.files.space.objective.mode)), None)
+        return best_of(self.trials, self.files.space.objective.mode)
 
     def render(self) -> RenderableType:
         """Return headline and ranking for a rich console."""

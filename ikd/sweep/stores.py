@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from ikd.config import Recipe, SearchSpace
 from ikd.data import Perturbed, perturbed, training_annotations
 from ikd.errors import DataError
 from ikd.home import BOUND, store_bound
-from ikd.sweep.forecast.wants import FEEDS, likely, settings
+from ikd.sweep.forecast.wants import FEEDS, likely, settings, wants
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ def stores_of(space: SearchSpace, recipe: Recipe, anchors: Iterable[Recipe], tri
     sources = sorted({one for each in recipes for one in _sources(each)}, key=lambda one: one.content)
     most = trials * max((len(each.stages) for each in recipes), default=1)
     count = min(len(sources), most) if every is not None else most if sources else 0
-    return Stores(count, _bytes(sources[:count], count), any(_crafts(each, "online") for each in recipes))
+    return Stores(count, _bytes(sources[:count], count), any(map(_crafts_online, recipes)))
 
 
 @dataclass(frozen=True)
@@ -75,23 +74,14 @@ class _Source:
 
 
 def _sources(recipe: Recipe) -> Iterable[_Source]:
-    attack = recipe.attack.model_dump(mode="json", exclude={"batch_size", "store"})
-    for plan in recipe.stages:
-        if plan.teacher is None or not _crafts(plan.recipe, "disk"):
-            continue
-        teacher = recipe.teachers.available[plan.teacher].model_dump(mode="json", exclude={"ap"})
-        content = [teacher, attack, recipe.input.scale, recipe.input.keep_ratio, recipe.data.model_dump(mode="json")]
-        yield _Source(
-            json.dumps(content, sort_keys=True),
-            training_annotations(recipe),
-            recipe.input.scale,
-            recipe.input.keep_ratio,
-        )
+    for want in wants(recipe):
+        if want.kind == "perturbations":
+            yield _Source(want.key, training_annotations(recipe), recipe.input.scale, recipe.input.keep_ratio)
 
 
-def _crafts(recipe: Recipe, where: str) -> bool:
+def _crafts_online(recipe: Recipe) -> bool:
     stages = [plan.recipe for plan in recipe.stages]
-    return recipe.attack.store == where and any(one.adversarial.enabled and one.teacher is not None for one in stages)
+    return any(one.attack.store == "online" and one.adversarial.enabled and one.teacher is not None for one in stages)
 
 
 def _bytes(sources: Sequence[_Source], count: int) -> int | None:

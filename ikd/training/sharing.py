@@ -28,7 +28,7 @@ from ikd.attack import (
 )
 from ikd.augment import TeacherBoxes, boxes_by_id
 from ikd.config import Recipe, StagePlan, Teacher
-from ikd.data import DataFiles, perturbed, read_annotations
+from ikd.data import DataFiles, indexed, perturbed
 from ikd.detectors import boxes_only, fetch, weights_sha256
 from ikd.distill import check_precision
 from ikd.errors import CheckpointError, DataError, refuse
@@ -305,7 +305,7 @@ def _found_teacher(recipe: Recipe, name: str, files: DataFiles) -> tuple[Shared 
 
 def _found_perturbations(plan: StagePlan, files: DataFiles, weights: Path | None) -> Shared:
     assert plan.teacher is not None
-    count, done = len(read_annotations(files.train)["images"]), 0
+    count, done = len(indexed(files.train)), 0
     if weights is not None:
         teacher = load_teacher(plan.recipe.teachers.available[plan.teacher], weights, files.classes)
         store = _store(plan.recipe, files, teacher)
@@ -314,7 +314,7 @@ def _found_perturbations(plan: StagePlan, files: DataFiles, weights: Path | None
 
 
 def _found_boxes(recipe: Recipe, name: str, files: DataFiles, weights: Path | None) -> Shared:
-    count, done = len(read_annotations(files.train)["images"]), 0
+    count, done = len(indexed(files.train)), 0
     if weights is not None:
         teacher = load_teacher(recipe.teachers.available[name], weights, files.classes)
         done = count if (cache("boxes") / _boxes_name(recipe, files, teacher)).is_file() else 0

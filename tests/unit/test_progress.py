@@ -40,7 +40,7 @@ def test_a_terminal_gets_one_line_that_is_overwritten(
             work.count(done, 2)
     assert (
         capsys.readouterr().err
-        == "boxes ...\rboxes ... 0/2, 0 s\rboxes ... 1/2, 0 s" + "\rboxes ... 2/2, 0 s" * 2 + "\n"
+        == "boxes ...\rboxes ... 0/2, 0 s\x1b[K\rboxes ... 1/2, 0 s\x1b[K" + "\rboxes ... 2/2, 0 s\x1b[K" * 2 + "\n"
     )
 
 
@@ -63,3 +63,12 @@ def test_a_step_ends_with_its_line_when_it_fails(capsys: pytest.CaptureFixture[s
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert capsys.readouterr().err == "an epoch of the student alone ... 0 s\n"
+
+
+def test_what_takes_long_in_it_is_said_in_the_line_of_the_work(capfd: pytest.CaptureFixture[str]) -> None:
+    with progress.mentioned("indexing a.json"):
+        pass
+    assert not capfd.readouterr().err, "nobody waits"
+    with progress.working("looking"), progress.mentioned("indexing a.json"), progress.mentioned(""):
+        pass
+    assert capfd.readouterr().err.startswith("looking ... (indexing a.json) ")

@@ -18,9 +18,13 @@ from ikd.data.reader.stream import entries
 from ikd.errors import DataError, Problem
 from ikd.files import sha256, whole, whole_folder
 from ikd.home import cache, entry
+from ikd.progress import mentioned
 
 VERSION = 1
 """Part of the name of a folder in the cache: raise it whenever what is written changes."""
+
+LARGE_BYTES = 1 << 24
+"""Larger files take seconds to read, of which whoever waits is told."""
 
 
 class CocoIndex:
@@ -135,7 +139,8 @@ def indexed(annotations: Path) -> CocoIndex:
     if not (folder / NOTES).is_file():
         with entry("coco", folder.name) as held:
             if not (held / NOTES).is_file():
-                with whole_folder(held, replace=True) as draft:
+                said = f"indexing {path.name}" if path.stat().st_size > LARGE_BYTES else ""
+                with whole_folder(held, replace=True) as draft, mentioned(said):
                     build(path, draft)
                     if _place(annotations)[1] != folder:
                         raise DataError(str(Problem(str(path), "file", None, "changed while it was read; try again")))

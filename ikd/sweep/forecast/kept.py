@@ -90,8 +90,3 @@ def keep(rows: Iterable[Mapping[str, Any]]) -> None:
     with contextlib.suppress(OSError, DiskFull):
         place().parent.mkdir(parents=True, exist_ok=True)
         append(place(), text)
-
-
-def largest_checkpoint(directory: Path) -> int:
-    """Return the bytes of the largest checkpoint in a trial's folder; 0 where there is none."""
-    return max((file.stat().st_size for file in directory.glob("*.pth")), default=0)

@@ -124,16 +124,21 @@ def sampled_recipes(space: SearchSpace, recipe: Recipe) -> list[Recipe]:
     return likely(space, recipe)
 
 
-def trials_in_all(space: SearchSpace, recipe: Recipe, outside: int) -> int:
-    """Return how many trials a sweep has at most: its budget, or all there is to try.
+def everything(space: SearchSpace, configurations: float, outside: int) -> float:
+    """Return how many trials try all there is, repeats and anchors included; infinite with a continuous range.
 
     Args:
         space: resolved.
-        recipe: the base.
+        configurations: distinct ones in the space.
         outside: anchors that are no points of the space.
     """
     grid = space.sampler.grid
-    return int(min(space.budget.trials, space.num_configurations(recipe) * (grid.repeats if grid else 1) + outside))
+    return configurations * (grid.repeats if grid else 1) + outside
+
+
+def trials_in_all(space: SearchSpace, recipe: Recipe, outside: int) -> int:
+    """Return how many trials a sweep has at most: its budget, or all there is to try; see `everything`."""
+    return int(min(space.budget.trials, everything(space, space.num_configurations(recipe), outside)))
 
 
 def look_up(course: Course, recipes: Iterable[Recipe], training: Training) -> list[Shared]:

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from ikd.sweep.look.changes import recipe_changes
+from ikd.sweep.look.changes import differences, recipe_changes, recipe_of
 from ikd.sweep.records.trials import TrialRecord
 from ikd.sweep.status import SweepStatus
 from ikd.trial import TrialFolder
@@ -48,7 +48,7 @@ def plain_status(status: SweepStatus) -> dict[str, Any]:
 def plain_trial(record: TrialRecord, status: SweepStatus) -> dict[str, Any]:
     """Return a trial."""
     anchors = {name: one for one in status.trials for name in one.anchors}
-    gains = {name: _gain(record, anchor) for name, anchor in anchors.items() if anchor.number != record.number}
+    gains = {name: record.against(anchor) for name, anchor in anchors.items() if anchor.number != record.number}
     return {
         "number": record.number,
         "name": record.name,
@@ -104,6 +104,16 @@ def plain_trial_sheet(record: TrialRecord, status: SweepStatus) -> dict[str, Any
     }
 
 
+def plain_comparison(one: TrialRecord, other: TrialRecord, status: SweepStatus) -> dict[str, Any]:
+    """Return two trials and where their recipes differ, as `ikd compare` tells of them."""
+    recipes = [recipe_of(status.files.recipe, record) for record in (one, other)]
+    return {
+        "sweep": status.name,
+        "trials": [plain_trial_sheet(record, status) for record in (one, other)],
+        "differences": {name: list(pair) for name, pair in differences(*recipes).items()},
+    }
+
+
 def log_tail(record: TrialRecord, lines: int = LOG_LINES) -> list[str]:
     """Return the last lines of a trial's log: of what it printed, or else of its metrics; none where there is none."""
     folder = TrialFolder(record.directory)
@@ -113,10 +123,6 @@ def log_tail(record: TrialRecord, lines: int = LOG_LINES) -> list[str]:
                 stream.seek(max(0, file.stat().st_size - 64 * 1024))
                 return stream.read().decode("utf-8", errors="replace").splitlines()[-lines:]
     return []
-
-
-def _gain(record: TrialRecord, anchor: TrialRecord) -> float | None:
-    return None if record.metric is None or anchor.metric is None else record.metric - anchor.metric
 
 
 def _costs(record: TrialRecord, status: SweepStatus) -> tuple[float, ...]:

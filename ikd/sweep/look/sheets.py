@@ -152,15 +152,9 @@ def _trial_facts(status: SweepStatus, record: TrialRecord) -> list[tuple[str, st
         texts = [f"{name} {percent(one, decimals=decimals)}" for name, one in others.items() if math.isfinite(one)]
         lines.append(("at that epoch", ", ".join(texts)))
     for anchor in status.trials:
-        if (
-            anchor.anchors
-            and anchor.number != record.number
-            and record.metric is not None
-            and anchor.metric is not None
-        ):
+        if anchor.anchors and (gain := record.against(anchor)) is not None:
             names = " and ".join(ANCHOR_NAMES[name] for name in anchor.anchors)
-            gain = percent(record.metric - anchor.metric, sign=True, decimals=decimals)
-            lines.append((f"against {names}", gain))
+            lines.append((f"against {names}", percent(gain, sign=True, decimals=decimals)))
     lines += [
         ("time", f"{duration(record.seconds)} trained, {duration(max(record.held, record.seconds))} of a place held"),
         ("attempts", f"{record.attempts}" + (f", {record.crashes} of them crashed" if record.crashes else "")),
@@ -214,12 +208,7 @@ def _metrics_table(status: SweepStatus, one: TrialRecord, other: TrialRecord, he
         table.add_row(f"{name} x100", *cells, percent(gain, sign=True, decimals=decimals))
     for anchor in status.trials:
         for name in anchor.anchors:
-            gains = [
-                None
-                if record.metric is None or anchor.metric is None or record is anchor
-                else record.metric - anchor.metric
-                for record in (one, other)
-            ]
+            gains = [record.against(anchor) for record in (one, other)]
             cells = [percent(gain, sign=True, decimals=decimals) for gain in gains]
             table.add_row(f"against {ANCHOR_NAMES[name]}", *cells, "")
     facts: dict[str, list[str]] = {

@@ -146,6 +146,11 @@ class TrialRecord:
             found |= {name: value for name, value in report.metrics.items() if name.startswith(PULL)}
         return found
 
+    def against(self, anchor: TrialRecord) -> float | None:
+        """Return the objective minus an anchor's; None where either has no result, or the trial is that anchor."""
+        known = self.metric is not None and anchor.metric is not None and anchor.number != self.number
+        return self.metric - anchor.metric if known else None  # type: ignore[operator]
+
     def costs(self, names: Sequence[str]) -> tuple[float, ...]:
         """Return some costs as last reported, in the units of their names; NaN where there is none."""
         last = self.reports[-1].metrics if self.reports else {}
@@ -195,15 +200,17 @@ def gain(record: TrialRecord, records: Sequence[TrialRecord], mode: str) -> tupl
     None where either has no result, or it is that anchor. The unit is the objective's; positive is better.
     """
     for name, anchor in shown_anchors(records, mode).items():
-        known = record.metric is not None and anchor.metric is not None and anchor.number != record.number
-        if name in UNDISTILLED and known:
-            assert record.metric is not None
-            assert anchor.metric is not None
-            return (record.metric - anchor.metric) * (1.0 if mode == "max" else -1.0), ANCHOR_NAMES[name]
+        if name in UNDISTILLED and (difference := record.against(anchor)) is not None:
+            return difference * (1.0 if mode == "max" else -1.0), ANCHOR_NAMES[name]
     return None
 
 
-def ranked(records: list[TrialRecord], mode: str) -> list[TrialRecord]:
+def best_of(records: Sequence[TrialRecord], mode: str) -> TrialRecord | None:
+    """Return the trial with the best result; None where none has one."""
+    return next(iter(ranked(records, mode)), None)
+
+
+def ranked(records: Sequence[TrialRecord], mode: str) -> list[TrialRecord]:
     """Return the trials that have a result, best first; equal ones by number."""
     sign = -1.0 if mode == "max" else 1.0
     with_result = [record for record in records if record.metric is not None and record.state != "diverged"]

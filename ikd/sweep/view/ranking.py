@@ -133,9 +133,7 @@ class Ranking:
 
     def _gain_column(self, name: str, anchor: TrialRecord) -> _Column:
         def cell(record: TrialRecord, rank: int) -> str:
-            if not rank or record.number == anchor.number or record.metric is None or anchor.metric is None:
-                return "-"
-            return percent(record.metric - anchor.metric, sign=True, decimals=self._decimals)
+            return percent(record.against(anchor) if rank else None, sign=True, decimals=self._decimals)
 
         return _Column(f"vs {ANCHOR_NAMES[name]}", cell)
 

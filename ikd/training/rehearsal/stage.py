@@ -19,9 +19,8 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import DefaultScope
 
 from ikd.attack import PerturbationStore, TrainingImages, attack_of, attacked_at_once, generate
-from ikd.augment import TeacherBoxes, content_of
 from ikd.config import Detector, Recipe, StagePlan
-from ikd.data import DataFiles, on_disk, read_annotations
+from ikd.data import DataFiles
 from ikd.detectors import LATE, quiet, training_position
 from ikd.distill import arrange
 from ikd.distill.detector import DistillDetector
@@ -33,6 +32,7 @@ from ikd.training.optim import optim_wrapper
 from ikd.training.rehearsal.blame import refuse_step
 from ikd.training.rehearsal.excerpt import COUNT, write_excerpt
 from ikd.training.rehearsal.record import rehearsal_key
+from ikd.training.rehearsal.stand_ins import half_boxes
 
 CPU_PIXELS = 512
 """Longest side of the images of a rehearsal on a CPU, which takes a minute for a step at COCO's size."""
@@ -152,7 +152,7 @@ class _Rehearsal:
     def _batches(self, perturbations: Path | None) -> Iterator[tuple[Batch, int]]:
         """Yield batches of the phases that differ, each with the epoch in which such a one may come."""
         with_masks = bool(getattr(self.model.student, "with_mask", False))
-        boxes = self._boxes() if self.recipe.distill.me.enabled else None
+        boxes = half_boxes(self.files, self.scratch / "boxes.npz") if self.recipe.distill.me.enabled else None
         plan = dataclasses.replace(self.plan, recipe=self.recipe)
         loader = train_loader(plan, self.files, perturbations=perturbations, boxes=boxes, with_masks=with_masks)
         config = loader["dataset"]
@@ -166,15 +166,6 @@ class _Rehearsal:
             for first in range(0, len(dataset), count):
                 samples = [self._read(dataset, index) for index in range(first, min(first + count, len(dataset)))]
                 yield pseudo_collate(samples), 0 if phase.alters or phase.attacks else LATE
-
-    def _boxes(self) -> Path:
-        """Write boxes that cover half of each image: which ones the teacher would find changes no step."""
-        file = self.scratch / "boxes.npz"
-        images = read_annotations(self.files.train)["images"]
-        names = [content_of({"img_path": self.files.train_images / on_disk(image["file_name"])}) for image in images]
-        halves = [np.array([[0, 0, image["width"], image["height"] / 2, 1]], np.float32) for image in images]
-        TeacherBoxes.write(file, dict(zip(names, halves, strict=True)))
-        return file
 
     def _read(self, dataset: Any, index: int) -> Any:
         try:

@@ -8,22 +8,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
-from mmcv.image import rescale_size
 
 from ikd.attack import PerturbationStore, TrainingImages, attack_of, attacked_at_once, generate
-from ikd.augment import TeacherBoxes
 from ikd.config import Recipe, StagePlan
-from ikd.data import DataFiles, read_annotations
+from ikd.data import DataFiles
 from ikd.detectors import build_detector
 from ikd.evaluation import find_boxes
 from ikd.training.model import load_teacher, model_config
 from ikd.training.prepared import Prepared, PreparedStage, check, device_of, teacher_recipe
+from ikd.training.rehearsal.stand_ins import half_boxes, zero_perturbations
 from ikd.training.sharing import found
 from ikd.training.trial import train
 from ikd.training.worker_state import determinism, reset, settle
-from ikd.trial import TRAIN_SECONDS, VAL_SECONDS, EpochReport, Shared, StopTrial, Timed
+from ikd.trial import TRAIN_SECONDS, VAL_SECONDS, EpochReport, Shared, StopTrial, Timed, TrialFolder
 
 BATCHES = 3
 """Of images that are attacked, or looked at, the first of which warms up."""
@@ -86,8 +84,7 @@ def _epoch(
         prepared=prepared,
         threads=threads,
     )
-    size = max(file.stat().st_size for file in directory.glob("*.pth"))
-    return Timed(kind, "", seconds[0], size)
+    return Timed(kind, "", seconds[0], TrialFolder(directory).largest_checkpoint())
 
 
 def _shared(
@@ -147,12 +144,9 @@ def _stand_in(recipe: Recipe, plan: StagePlan, files: DataFiles, scratch: Path) 
     assert plan.teacher is not None
     perturbations = boxes = None
     if plan.recipe.adversarial.enabled and plan.recipe.attack.store == "disk":
-        perturbations = _no_perturbations(plan.recipe, files, scratch / f"perturbations-{plan.first}")
+        perturbations = zero_perturbations(plan.recipe, files, scratch / f"perturbations-{plan.first}")
     if plan.boxes_from is not None:
-        boxes = scratch / f"boxes-{plan.first}.npz"
-        images = read_annotations(files.train)["images"]
-        halves = {one["id"]: [[0, 0, one["width"], one["height"] / 2, 1]] for one in images}
-        TeacherBoxes.write(boxes, {key: np.asarray(rows, np.float32) for key, rows in halves.items()})
+        boxes = half_boxes(files, scratch / f"boxes-{plan.first}.npz")
     return PreparedStage(_weights(recipe, plan.teacher, files, scratch), perturbations, boxes)
 
 
@@ -167,13 +161,3 @@ def _weights(recipe: Recipe, name: str, files: DataFiles, scratch: Path) -> Path
         meta = {"dataset_meta": {"CLASSES": list(files.classes)}}
         torch.save({"state_dict": detector.state_dict(), "meta": meta}, file)
     return file
-
-
-def _no_perturbations(recipe: Recipe, files: DataFiles, root: Path) -> Path:
-    store = PerturbationStore(root, {"measured": True})
-    for image in read_annotations(files.train)["images"]:
-        size = (image["width"], image["height"])
-        width, height = rescale_size(size, recipe.input.scale) if recipe.input.keep_ratio else recipe.input.scale
-        store.write(image["id"], np.zeros((height, width, 3), np.int8))
-    store.finish({})
-    return store.folder

@@ -32,5 +32,5 @@ def test_sizes_are_those_that_the_network_sees(tmp_path: Path) -> None:
 
 
 def test_images_without_a_size_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="must have a width and a height"):
+    with pytest.raises(DataError, match=r"images\[0\]\.height: must be a whole number of pixels above 0"):
         perturbed(written(tmp_path, {"width": 3}), (100, 50), True)

@@ -80,10 +80,6 @@ REPORTED: dict[str, tuple[Callable[[Content], object], str, str, str]] = {
     "corners": (each("annotations", as_corners), "error", "annotations[0].bbox", "as two corners"),
     "shares": (each("annotations", as_shares), "error", "annotations[0].bbox", "shares of the image"),
     "centres": (each("annotations", as_centres), "error", "annotations[0].bbox", "with x, y as the centre"),
-    "one box twice": (
-        lambda content: content["annotations"].append(content["annotations"][3] | {"id": 9999, "segmentation": []}),
-        *("warning", "annotations[125].bbox", "annotations[3] is the same box"),
-    ),
     "turned boxes": (
         lambda content: content["annotations"][3].update(attributes={"occluded": False, "rotation": 30.5}),
         *("warning", "annotations[3].rotation", "turned by 30.5 degrees"),
@@ -398,3 +394,40 @@ def test_small_objects_at_the_networks_input_are_told_with_a_better_scale(drawn:
     better = report(side).sizes
     assert better is not None
     assert better.vanishing <= better.objects / 3
+
+
+@pytest.mark.parametrize(
+    ("orientation", "expected"),
+    [("apply", ("warning", "save it without the tag")), ("ignore", ("error", "a TIFF is turned by it all the same"))],
+)
+def test_a_tiff_is_turned_by_its_tag_whatever_is_asked(
+    copied: Copy, orientation: str, expected: tuple[str, str]
+) -> None:
+    directory = copied("c")
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    image = directory / "images" / "train_00000.png"
+    with Image.open(image) as picture:
+        picture.save(image, "TIFF", exif=exif)
+    values = {"data.root": str(directory), "data.orientation": orientation}
+    report = check_recipe_data(load_recipe("drawn_r18_teacher", values))
+    assert told(report, "images[0].file_name", expected[1]) == [expected[0]]
+    assert not told(report, "images[0].file_name", "leaves the pixels as stored")
+
+
+def test_boxes_that_stand_twice_are_counted(copied: Copy) -> None:
+    directory = copied("c")
+
+    def repeat(content: Content) -> None:
+        first, second, third = content["annotations"][:3]
+        for number, one in enumerate((first, first, second), start=9000):
+            content["annotations"].append({**one, "id": number})
+        other = content["categories"][third["category_id"] % len(content["categories"])]["id"]
+        content["annotations"].append({**third, "id": 9999, "category_id": other})
+
+    both(directory, repeat)
+    total = len(json.loads((directory / "train.json").read_text())["annotations"])
+    report = check_dataset(directory)
+    rule = f"3 of {total} boxes repeat another of their image and class, this one annotations[0]"
+    assert told(report, f"annotations[{total - 4}].bbox", rule) == ["warning"]
+    assert report.ok

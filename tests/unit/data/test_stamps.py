@@ -7,7 +7,7 @@ import cv2
 import pytest
 
 from ikd.config import load_recipe
-from ikd.data import check_recipe_data, images
+from ikd.data import check_recipe_data, data_of, fingerprint, identity, images
 
 Copy = Callable[[str], Path]
 
@@ -26,6 +26,13 @@ def looked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
+@pytest.fixture
+def old(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every file is old enough for its stamp to tell the next change."""
+    monkeypatch.setattr(identity, "SETTLED_SECONDS", 0.0)
+
+
+@pytest.mark.usefixtures("old")
 def test_images_are_decoded_once_until_they_change(copied: Copy, looked: list[str]) -> None:
     directory = copied("c")
     recipe = load_recipe("drawn_r18_teacher", {"data.root": str(directory)})
@@ -49,6 +56,7 @@ def test_images_are_decoded_once_until_they_change(copied: Copy, looked: list[st
     assert check_recipe_data(recipe).fingerprint == second.fingerprint
 
 
+@pytest.mark.usefixtures("old")
 def test_a_spoilt_stamp_is_made_anew(copied: Copy, looked: list[str], session_home: Path) -> None:
     recipe = load_recipe("drawn_r18_teacher", {"data.root": str(copied("d"))})
     first = check_recipe_data(recipe)
@@ -56,3 +64,25 @@ def test_a_spoilt_stamp_is_made_anew(copied: Copy, looked: list[str], session_ho
         file.write_bytes(b"{}")
     assert check_recipe_data(recipe) == first
     assert len(looked) == 60
+
+
+def test_nothing_is_remembered_of_a_file_that_may_change_unseen(copied: Copy, looked: list[str]) -> None:
+    recipe = load_recipe("drawn_r18_teacher", {"data.root": str(copied("e"))})
+    assert check_recipe_data(recipe) == check_recipe_data(recipe)
+    assert len(looked) == 60
+
+
+@pytest.mark.usefixtures("old")
+def test_what_was_checked_is_not_hashed_again(copied: Copy, monkeypatch: pytest.MonkeyPatch) -> None:
+    directory = copied("f")
+    recipe = load_recipe("drawn_r18_teacher", {"data.root": str(directory)})
+    expected = [fingerprint(directory / f"{part}.json", directory / "images") for part in ("train", "val")]
+    report = check_recipe_data(recipe)
+
+    def never(path: Path) -> str:
+        raise AssertionError(f"{path} is read once more")
+
+    monkeypatch.setattr(identity, "image_digest", never)
+    record = data_of(recipe)
+    assert [record.train.fingerprint, record.val.fingerprint] == expected
+    assert [part.images for part in (record.train, record.val)] == [one.images for one in report.splits.values()]

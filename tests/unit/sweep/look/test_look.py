@@ -187,7 +187,10 @@ def test_every_field_of_the_json_is_documented(made: Made) -> None:
     made("s")
     listed, status, sheet, trial = plain("list"), plain("status", "s"), plain("show", "s"), plain("show", "s", 2)
     assert isinstance(status["trials"], list)
-    for found in (listed[0], status, status["trials"][0], sheet, trial):
+    compared = plain("compare", "s", 0, 2)
+    assert compared["trials"][1] == trial
+    assert [pair[1] for pair in compared["differences"].values()][:1] != [None]
+    for found in (listed[0], status, status["trials"][0], sheet, trial, compared):
         for field in found:
             assert f"`{field}`" in DOCS, field
     assert "study" not in sheet["runner"], "it may hold a password"
