@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -58,6 +59,8 @@ def options(
 
 def main() -> None:
     """Run the command; a known error is one message and its exit status, never a traceback."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr has it: names come from data, any locale prints
     try:
         with ended_by_signals():
             app(prog_name="ikd")

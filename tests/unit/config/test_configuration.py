@@ -340,3 +340,16 @@ def test_home_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert home() == tmp_path
     monkeypatch.delenv("IKD_HOME")
     assert home() == Path.home() / "ikd"
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        (["a.b=1", "a.b = 2"], "--set: a.b: must be given once, but got 1 and 2"),
+        (["data.root=one\ntwo"], r"--set: data.root: must be one line, .* but got 'one\\ntwo'"),
+    ],
+)
+def test_what_one_of_two_values_or_a_blank_would_replace_is_refused(texts: list[str], message: str) -> None:
+    with pytest.raises(BadInput, match=message):
+        parse_sets(texts)
+    assert parse_sets(["a=1", "a=1", "b=c\n"]) == {"a": 1, "b": "c"}
