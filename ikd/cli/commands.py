@@ -99,17 +99,18 @@ def sweep(
     Example: ikd sweep search_spaces/ikd.yaml --runner runners/local.yaml --set data.root=my/coco --name mine
     """
     from ikd import sweep as sweeps
-    from ikd.config import parse_sets
+    from ikd.config import load_sweep, parse_sets
     from ikd.errors import BadInput
     from ikd.progress import Steps, working
 
     values = parse_sets(sets or [])
     if measure and not dry_run:
         raise BadInput("--measure: must come with --dry-run")
+    for option, given in {"--retry-failed": retry_failed, "--force": force}.items():
+        if given and dry_run:
+            raise BadInput(f"{option}: must come without --dry-run, which starts nothing")
+    load_sweep(space, runner, values)  # a fault of a file is told at once: before what is slow is loaded, or announced
     if dry_run:
-        for option, given in {"--retry-failed": retry_failed, "--force": force}.items():
-            if given:
-                raise BadInput(f"{option}: must come without --dry-run, which starts nothing")
         with Steps() as steps:
             steps.next("looking at what is there")
             try:
