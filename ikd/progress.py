@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from enum import Enum
 
@@ -167,6 +167,12 @@ class Steps(ExitStack):
         """End the step before, if there is one: somebody else writes now."""
         self._work = None
         self.close()
+
+    def tell(self, lines: Iterable[str]) -> None:
+        """End the step before, and say some lines."""
+        self.done()
+        for line in lines:
+            say(line)
 
     def count(self, what: str, done: int, total: int) -> None:
         """Say how much of something is done; another thing is another step."""

@@ -19,7 +19,7 @@ from ikd.augment.pair import (  # noqa: E402
     PerturbationReader,
     content_of,
 )
-from ikd.augment.pipeline import test_pipeline, train_pipeline  # noqa: E402
+from ikd.augment.pipeline import test_pipeline, test_pipeline_of, train_pipeline  # noqa: E402
 from ikd.augment.rule import corrupt, is_small  # noqa: E402
 from ikd.augment.sample_specific import SampleSpecificAugment, specific_arguments  # noqa: E402
 from ikd.augment.union import union_area  # noqa: E402
@@ -44,6 +44,7 @@ __all__ = [
     "is_small",
     "specific_arguments",
     "test_pipeline",
+    "test_pipeline_of",
     "train_pipeline",
     "union_area",
 ]

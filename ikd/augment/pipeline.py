@@ -10,8 +10,9 @@ from ikd.augment import copy_paste as _copy_paste  # noqa: F401, registers its t
 from ikd.augment.pair import AttachPerturbation, PerturbationReader
 from ikd.augment.sample_specific import SampleSpecificAugment
 from ikd.config import CopyPaste as CopyPasteSection
-from ikd.config import Cutout, Data, Input
+from ikd.config import Cutout, Data, Input, Recipe
 from ikd.data import image_loader
+from ikd.detectors import head_row
 from ikd.errors import refuse
 
 _ORDERS = ("flip_crop", "crop_flip")
@@ -118,6 +119,24 @@ def test_pipeline(
         return [load, resize, {"type": "PackDetInputs", "meta_keys": meta}]
     pack = {"type": "PackDetInputs", "meta_keys": (*meta, "border")}
     return [{**load, "to_float32": True}, resize, _BORDER, pack]
+
+
+def test_pipeline_of(recipe: Recipe, head: object) -> list[dict[str, Any]]:
+    """Write the validation pipeline of a recipe for a detector.
+
+    Args:
+        recipe: says how large images are, and which way up.
+        head: the detector's box head, or the name of its type; None where it has none.
+
+    Returns:
+        As `test_pipeline`.
+    """
+    return test_pipeline(
+        scale=recipe.input.scale,
+        keep_ratio=recipe.input.keep_ratio,
+        bordered=head_row(head).reads_border,
+        orientation=recipe.data.orientation,
+    )
 
 
 _BORDER: dict[str, Any] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -58,6 +59,8 @@ def options(
 
 def main() -> None:
     """Run the command; a known error is one message and its exit status, never a traceback."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr has it: names come from data, any locale prints
     try:
         with ended_by_signals():
             app(prog_name="ikd")
@@ -96,17 +99,18 @@ def sweep(
     Example: ikd sweep search_spaces/ikd.yaml --runner runners/local.yaml --set data.root=my/coco --name mine
     """
     from ikd import sweep as sweeps
-    from ikd.config import parse_sets
+    from ikd.config import load_sweep, parse_sets
     from ikd.errors import BadInput
     from ikd.progress import Steps, working
 
     values = parse_sets(sets or [])
     if measure and not dry_run:
         raise BadInput("--measure: must come with --dry-run")
+    for option, given in {"--retry-failed": retry_failed, "--force": force}.items():
+        if given and dry_run:
+            raise BadInput(f"{option}: must come without --dry-run, which starts nothing")
+    load_sweep(space, runner, values)  # a fault of a file is told at once: before what is slow is loaded, or announced
     if dry_run:
-        for option, given in {"--retry-failed": retry_failed, "--force": force}.items():
-            if given:
-                raise BadInput(f"{option}: must come without --dry-run, which starts nothing")
         with Steps() as steps:
             steps.next("looking at what is there")
             try:
@@ -192,10 +196,7 @@ def train(
                 steps.next(f"epoch {report.epoch + 1}")
 
         checkpoint = checkpoint_in(to, resume=resume)
-        said = said_of_data(loaded)
-        steps.done()
-        for line in said:
-            say(line)
+        steps.tell(said_of_data(loaded))
         steps.next("trying the recipe on two images")
         prepared = prepare(loaded, steps.count)
         steps.next("training to the first validation")
@@ -226,10 +227,7 @@ def attack(
         from ikd.data import said_of_data
         from ikd.training import perturb
 
-        said = said_of_data(loaded)
-        steps.done()
-        for line in said:
-            typer.echo(line)
+        steps.tell(said_of_data(loaded))
         steps.next("trying the recipe on two images")
         folders = perturb(loaded, steps.count)
     for teacher, folder in folders.items():

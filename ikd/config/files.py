@@ -158,17 +158,23 @@ def parse_sets(assignments: Sequence[str]) -> dict[str, Any]:
     """Parse `field=value` texts of the command line.
 
     Raises:
-        BadInput: no `=`, or a value that is no YAML.
+        BadInput: no `=`, a value that is no YAML of one line, or one field with two values.
     """
     values: dict[str, Any] = {}
     for text in assignments:
         name, equals, value = text.partition("=")
-        if not equals or not name.strip():
+        name = name.strip()
+        if not equals or not name:
             raise BadInput(f"--set: must be field=value, but got {text!r}")
+        if "\n" in value.strip():
+            raise BadInput(f"--set: {name}: must be one line, YAML would make a blank of its break, but got {value!r}")
         try:
-            values[name.strip()] = parse_scalar(value)
+            parsed = parse_scalar(value)
         except ValueError as error:
-            raise BadInput(f"--set: {name.strip()}: the value must be YAML, but got {value!r} ({error})") from error
+            raise BadInput(f"--set: {name}: the value must be YAML, but got {value!r} ({error})") from error
+        if name in values and values[name] != parsed:
+            raise BadInput(f"--set: {name}: must be given once, but got {values[name]!r} and {parsed!r}")
+        values[name] = parsed
     return values
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from ikd.config import Recipe
 from ikd.data import identity
 from ikd.data.alike import near_files, same_files
-from ikd.data.files import places_of
-from ikd.data.identity import PartRecord, keep_record, state_of
+from ikd.data.files import Places, places_of
+from ikd.data.identity import PartRecord, keep_record, states_of
 from ikd.data.part import Part, Settings
 from ikd.data.report import DataProblem, DataReport
 from ikd.data.rules import Findings, plain_name
@@ -57,9 +57,9 @@ def check_recipe_data(recipe: Recipe) -> DataReport:
     Raises:
         BadInput: a file or folder is missing.
     """
-    places = tuple(places_of(recipe).values())
+    places = places_of(recipe)
     root, settings = Path(recipe.data.root), Settings.of(recipe)
-    states = [state_of(*places[:2]), state_of(*places[2:])]
+    states = states_of(places[:2], places[2:])
 
     def make() -> DataReport:
         report = _report(root, places, settings)
@@ -82,9 +82,9 @@ def said_of_data(recipe: Recipe) -> list[str]:
     return report.said
 
 
-def _report(root: Path, places: tuple[Path, ...], settings: Settings) -> DataReport:
+def _report(root: Path, places: Places, settings: Settings) -> DataReport:
     """Judge both parts and put together what was found."""
-    train, val = Part("train", places[0], places[1]), Part("val", places[2], places[3])
+    train, val = Part("train", *places[:2]), Part("val", *places[2:])
     train.judge(settings, val.by_class)
     val.judge(settings, train.by_class)
     problems = [problem for part in (train, val) for problem in part.found.problems]

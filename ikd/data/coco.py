@@ -27,7 +27,8 @@ def malformed(path: Path) -> tuple[dict[str, Any], Problem | None]:
     except FileNotFoundError:
         return {}, Problem(str(path), "file", None, "the annotation file must exist")
     except (OSError, UnicodeDecodeError) as error:
-        return {}, Problem(str(path), "file", str(error), "the annotation file must be readable UTF-8 text")
+        rule = f"the annotation file must be readable UTF-8 text{_other_form(path)}"
+        return {}, Problem(str(path), "file", str(error), rule)
     except json.JSONDecodeError as error:
         return {}, Problem(str(path), f"column {error.colno}", error.msg, "the file must be valid JSON", error.lineno)
     except ValueError as error:  # a whole number of thousands of digits
@@ -42,6 +43,20 @@ def malformed(path: Path) -> tuple[dict[str, Any], Problem | None]:
         if not isinstance(loaded[section], list):
             return {}, Problem(str(path), section, type(loaded[section]).__name__, "must be a list")
     return loaded, None
+
+
+def _other_form(path: Path) -> str:
+    """Say in which form a file is that is no UTF-8, where its first bytes tell."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(4)
+    except OSError:
+        return ""
+    if start[:2] == b"\x1f\x8b" or start == b"PK\x03\x04":
+        return ", this one is packed: unpack it"
+    if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return ", this one is UTF-16: save it as UTF-8"
+    return ""
 
 
 def read_annotations(path: Path) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import mul
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ikd.data.coco import SECTIONS, malformed
 from ikd.data.identity import said_of
-from ikd.data.reader.stream import entries
+from ikd.data.reader.stream import entries, repeated_key
 from ikd.errors import DataError, Problem
 
 Floats = NDArray[np.float64]
@@ -114,6 +114,8 @@ class Columns:
         masks: N.
         said: N, what the fingerprint takes of each.
         mask_values: what stands in place of masks that cannot be read, or whose parts cannot, by index.
+        repeated: fields of entries that say a key twice, and the key.
+        turned: angles of boxes that are not upright, in degrees, by index.
     """
 
     images: list[Any]
@@ -129,6 +131,8 @@ class Columns:
     masks: list[Mask]
     said: list[str]
     mask_values: dict[int, Any] = field(default_factory=dict)
+    repeated: list[tuple[str, str]] = field(default_factory=list)
+    turned: dict[int, float] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -143,13 +147,19 @@ def read_columns(path: Path) -> tuple[Columns, Problem | None]:
         The columns (empty when unreadable), and what is wrong with the file as a whole, or None.
     """
     content: dict[str, list[Any]] = {section: [] for section in SECTIONS}
+    repeated, turned = [], {}
     try:
         for entry in entries(path):
+            if key := repeated_key(entry):
+                repeated.append((f"{entry.section}[{entry.index}]", key))
+            if entry.section == "annotations" and (angle := _angle(entry.value)):
+                turned[entry.index] = angle
             packed = _pack(entry.value) if entry.section == "annotations" else entry.value
             content[entry.section].append(packed)
     except DataError as error:
-        return columns_of({}), malformed(path)[1] or Problem(str(path), "file", None, str(error))
-    return columns_of(content), None
+        cause = str(error).removeprefix(f"{path}: file: ")
+        return columns_of({}), malformed(path)[1] or Problem(str(path), "file", None, cause)
+    return replace(columns_of(content), repeated=repeated, turned=turned), None
 
 
 def columns_of(content: Mapping[str, Any]) -> Columns:
@@ -172,6 +182,15 @@ def columns_of(content: Mapping[str, Any]) -> Columns:
         said=[row.said for row in rows],
         mask_values={index: row.mask_value for index, row in enumerate(rows) if row.mask_value is not None},
     )
+
+
+def _angle(entry: object) -> float:
+    """Return by how much tools say that a box is turned, beside COCO's keys or among their own; 0 where it is not."""
+    if not isinstance(entry, dict):
+        return 0.0
+    attributes = entry.get("attributes")
+    angle: Any = entry.get("rotation") or (attributes.get("rotation") if isinstance(attributes, dict) else None)
+    return float(angle) if is_number(angle) else 0.0
 
 
 _FOUR = struct.Struct("4d")

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from ikd.config import DRAWN, Recipe
 from ikd.data.drawn.draw import drawn_dataset, drawn_folder
-from ikd.data.identity import DataRecord, part_record
+from ikd.data.identity import DataRecord, part_records
 from ikd.data.reader import categories
 from ikd.errors import BadInput
 
 Config = dict[str, Any]
+Places = tuple[Path, Path, Path, Path]
+"""Annotations and images of the training part, then those of the validation part."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class DataFiles:
         Raises:
             BadInput: a file is missing, or the two parts name different classes.
         """
-        train, train_images, val, val_images = places_of(recipe).values()
+        train, train_images, val, val_images = places_of(recipe)
         classes, other = (categories(path) for path in (train, val))
         if classes != other:
             raise BadInput(
@@ -47,12 +50,16 @@ class DataFiles:
         Raises:
             DataError: see `ikd.data.fingerprint`.
         """
-        train, val = part_record(self.train, self.train_images), part_record(self.val, self.val_images)
-        return DataRecord(self.classes, train, val)
+        return DataRecord(self.classes, *part_records((self.train, self.train_images), (self.val, self.val_images)))
+
+    @cached_property
+    def seen(self) -> DataRecord:
+        """What `record` returned when this was first asked for: all that is kept by it is kept for the same data."""
+        return self.record()
 
     def fingerprint(self) -> str:
-        """Return one hash of the content of both parts; the order of the classes is no part of it."""
-        return self.record().fingerprint
+        """Return one hash of the content of both parts as `seen`; the order of the classes is no part of it."""
+        return self.seen.fingerprint
 
 
 def data_of(recipe: Recipe) -> DataRecord:
@@ -64,14 +71,14 @@ def data_of(recipe: Recipe) -> DataRecord:
     return DataFiles.of(recipe).record()
 
 
-def places_of(recipe: Recipe) -> dict[tuple[str, str], Path]:
-    """Return where annotations and images of both parts lie, by part and key; the drawn data set is drawn if need be.
+def places_of(recipe: Recipe) -> Places:
+    """Return where annotations and images of train, then of val lie; the drawn data set is drawn if need be.
 
     Raises:
         BadInput: one is not there.
     """
     root = drawn_dataset() if recipe.data.root == DRAWN else Path(recipe.data.root)
-    places = {}
+    places = []
     for part in ("train", "val"):
         split = getattr(recipe.data, part)
         for key in ("annotations", "images"):
@@ -79,8 +86,9 @@ def places_of(recipe: Recipe) -> dict[tuple[str, str], Path]:
             if not (path.is_file() if key == "annotations" else path.is_dir()):
                 kind = "a COCO json file" if key == "annotations" else "a folder of images"
                 raise BadInput(f"recipe {recipe.name}: data.{part}.{key}: must be {kind}, but {path} is not there")
-            places[part, key] = path
-    return places
+            places.append(path)
+    train, train_images, val, val_images = places
+    return train, train_images, val, val_images
 
 
 def training_annotations(recipe: Recipe) -> Path:

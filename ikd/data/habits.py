@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from ikd.data.rules import Bools, Findings, Sound, plain_name, plain_number, shown
+from ikd.data.rules import Bools, Findings, Floats, Sound, plain_name, plain_number, shown
 
 FEW = 3
 """Boxes that may have a strange form by chance."""
 LEAVING = 0.15
 """Share of the boxes from which on it is no chance that they leave their images, where as corners all would fit."""
 CORNER_SLACK_PX = 1.0
+MANY = 10
+"""Boxes that do not all lie in one corner of larger images by chance."""
+PERCENT = 100
 AREA_OVER, AREA_UNDER, MASK_FACTOR, AREA_SLACK_PX2 = 1.1, 0.1, 3.0, 16.0
 """How far an area may be from that of its box (without a mask), and of its mask; small ones are rounded."""
 
@@ -28,6 +31,9 @@ def check_form(sound: Sound, found: Findings) -> None:
         rule = f"must be pixels, but {shares.sum()} of {len(boxes)} boxes lie within 0..1: shares of the image; "
         found.error(f"annotations[{first}].bbox", shown(boxes[0]), rule + "multiply them by its width and height")
         return
+    _check_percent(boxes, sizes, first, found)
+    if _check_centres(boxes, sizes, first, found):
+        return
     x, y, right, bottom = boxes.T
     fits = (right > x) & (bottom > y) & (x >= -CORNER_SLACK_PX) & (y >= -CORNER_SLACK_PX)
     fits &= (right <= sizes[:, 0] + CORNER_SLACK_PX) & (bottom <= sizes[:, 1] + CORNER_SLACK_PX)
@@ -35,6 +41,29 @@ def check_form(sound: Sound, found: Findings) -> None:
     if fits.all() and leaves.sum() >= max(FEW, LEAVING * len(boxes)):
         rule = f"must be x, y, width, height, but {leaves.sum()} of {len(boxes)} boxes leave their image so, and none "
         found.error(f"annotations[{first}].bbox", shown(boxes[0]), rule + "as two corners: write x2 - x1 and y2 - y1")
+
+
+def _check_percent(boxes: Floats, sizes: Floats, first: int, found: Findings) -> None:
+    """Notice boxes [N, 4] that would all fill their images if they were hundredths of width and height [N, 2]."""
+    reach = boxes[:, :2] + boxes[:, 2:]
+    within = (boxes >= 0).all() and (reach <= PERCENT + CORNER_SLACK_PX).all() and (sizes > 2 * PERCENT).all()
+    if len(boxes) < MANY or not within or (reach.max(0) < PERCENT / 2).any():
+        return
+    rule = f"should be pixels, but all {len(boxes)} boxes lie in the first {PERCENT} px of larger images: if they are "
+    found.warning(f"annotations[{first}].bbox", shown(boxes[0]), rule + "hundredths, multiply them by the sides / 100")
+
+
+def _check_centres(boxes: Floats, sizes: Floats, first: int, found: Findings) -> bool:
+    """Notice boxes [N, 4] that leave their images [N, 2] unless x and y are their centres."""
+    half = boxes[:, 2:] / 2
+    fits = (boxes[:, :2] - half >= -CORNER_SLACK_PX) & (boxes[:, :2] + half <= sizes + CORNER_SLACK_PX)
+    leaves = (boxes[:, :2] + boxes[:, 2:] > sizes + CORNER_SLACK_PX).any(1)
+    if not (boxes[:, 2:] > 0).all() or not fits.all() or leaves.sum() < max(FEW, LEAVING * len(boxes)):
+        return False
+    rule = f"must be x, y of the corner, but {leaves.sum()} of {len(boxes)} boxes leave their image so, and none with "
+    rule += "x, y as the centre: write x - width / 2 and y - height / 2"
+    found.error(f"annotations[{first}].bbox", shown(boxes[0]), rule)
+    return True
 
 
 def check_areas(sound: Sound, found: Findings) -> None:
@@ -96,7 +125,7 @@ def check_classes(sound: Sound, boxes: dict[str, int], elsewhere: dict[str, int]
         part: "train" or "val".
         found: takes the problems.
     """
-    parents = {one.get("supercategory") for one in sound.categories.values() if boxes.get(one["name"])}
+    parents = [one.get("supercategory") for one in sound.categories.values() if boxes.get(one["name"])]
     for index, one in sound.categories.items():
         name = one["name"]
         if boxes.get(name) or not any(boxes.values()):

@@ -249,29 +249,31 @@ def class_changes(before: tuple[str, ...], now: tuple[str, ...]) -> list[str]:
     return [f"there were {len(before)} classes, and are {len(now)}: {', '.join(parts) or 'some names are doubled'}"]
 
 
-def part_record(annotations: Path, images: Path) -> PartRecord:
-    """Return the record of one part; read once for as long as none of its files changes.
+def part_records(*parts: tuple[Path, Path]) -> list[PartRecord]:
+    """Return the record of each part; read once for as long as none of its files changes.
 
     Args:
-        annotations: COCO json file.
-        images: folder that its file names are relative to.
+        parts: COCO json file, and folder that its file names are relative to.
 
     Raises:
         DataError: see `fingerprint`.
     """
-    state = state_of(annotations, images)
+    return [_record_of(part, state) for part, state in zip(parts, states_of(*parts), strict=True)]
+
+
+def _record_of(part: tuple[Path, Path], state: str | None) -> PartRecord:
     if state is not None:
         with contextlib.suppress(OSError, ValueError, TypeError):
             return PartRecord(**json.loads(_kept(state).read_text()))
-    index = indexed(annotations)
-    record = PartRecord(fingerprint(annotations, images), len(index), len(index.boxes))
+    index = indexed(part[0])
+    record = PartRecord(fingerprint(*part), len(index), len(index.boxes))
     if state is not None:  # of before they were read: if a file has changed since, nobody finds this
         keep_record(state, record)
     return record
 
 
 def keep_record(state: str, record: PartRecord) -> None:
-    """Keep the record of a part whose files were read after `state` was taken of them, for `part_record`."""
+    """Keep the record of a part whose files were read after `state` was taken of them, for `part_records`."""
     with contextlib.suppress(OSError):  # a full or read-only disk costs time, no more
         _kept(state).parent.mkdir(parents=True, exist_ok=True)
         write_text(_kept(state), json.dumps(asdict(record)))
@@ -281,15 +283,27 @@ def _kept(state: str) -> Path:
     return cache("fingerprints") / f"{state}.json"
 
 
-def state_of(annotations: Path, images: Path) -> str | None:
-    """Return a name for the state of all files of a part; None while one may change without its times telling."""
+def states_of(*parts: tuple[Path, Path]) -> list[str | None]:
+    """Return a name for the state of all files of each part; None while one may change without its times telling.
+
+    Args:
+        parts: as of `part_records`.
+    """
+    folders = {images: _state_below(images) for _, images in parts}  # parts may share one: walking COCO's takes seconds
+    states: list[str | None] = []
+    for file, images in parts:
+        stamp, below = settled_stamp(file), folders[images]
+        places = [str(file.absolute()), str(images.absolute())]
+        states.append(None if stamp is None or below is None else digest([_RECORD, *places, stamp, below]))
+    return states
+
+
+def _state_below(folder: Path) -> str | None:
     try:
-        stamps = [("", file_stamp(annotations)), *_files_below(images)]
+        stamps = _files_below(folder)
     except OSError:
         return None
-    if not all(settled(stamp) for _, stamp in stamps):
-        return None
-    return digest([_RECORD, str(annotations.absolute()), str(images.absolute()), sorted(stamps)])
+    return digest(sorted(stamps)) if all(settled(stamp) for _, stamp in stamps) else None
 
 
 def _files_below(folder: Path) -> list[tuple[str, tuple[int, ...]]]:

@@ -16,7 +16,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from ikd.data.rules import Findings
 from ikd.data.threads import in_threads
@@ -28,6 +28,10 @@ UPRIGHT = "save it without the tag, its pixels as the boxes are drawn"
 _EXCHANGING = 5  # from this tag on width and height are exchanged
 NEAR_BLACK_16BIT = 1 << 14
 """A 16-bit picture is read as value / 256: one with no brighter pixel than this is dark to a detector."""
+NEAR_BLACK_8BIT = 16
+"""The same of 255: a picture none of whose fields is brighter is dark, or holds its content where nobody reads it."""
+_LAST_TAG = 8
+_FRAMED = ("GIF", "WEBP", "PNG", "TIFF")  # of those that OpenCV reads; the second one of a telephone's MPO is a preview
 _REDUCED_FROM_PX = 512  # JPEGs with longer sides are decoded at an eighth, which finds the same faults
 
 Pixels = NDArray[Any]
@@ -48,6 +52,8 @@ class Facts:
         brightest: largest value, where a channel has more than 8 bits.
         sha256: of the file.
         thumb: grey thumbnail, `THUMB`^2 bytes.
+        frames: pictures in the file, of which OpenCV reads the first.
+        unheeded: EXIF's orientation where OpenCV does not turn the pixels by it, in a WebP, else 1.
     """
 
     fault: str = ""
@@ -60,6 +66,8 @@ class Facts:
     brightest: float = 0.0
     sha256: str = ""
     thumb: bytes = b""
+    frames: int = 1
+    unheeded: int = 1
 
 
 def check_images(
@@ -98,7 +106,10 @@ def check_images(
         read = {index: one for index, one in read.items() if not one.always_turned}
     found.each(fault for index, one in read.items() for fault in _size_faults(index, images[index], one, orientation))
     _orientations(read, images, found, orientation)
+    _unheeded(read, images, found)
     _depths(read, images, found)
+    _repeated(read, images, found)
+    _contents(read, images, found)
 
 
 def image_loader(orientation: str) -> dict[str, Any]:
@@ -156,9 +167,12 @@ def facts_of(path: Path) -> Facts:
         with warnings.catch_warnings(), Image.open(io.BytesIO(content)) as picture:
             warnings.simplefilter("ignore")  # a strange colour profile is no fault
             kind, size, mode = picture.format or "", picture.size, picture.mode
+            frames = int(getattr(picture, "n_frames", 1)) if kind in _FRAMED else 1
             tag = int(picture.getexif().get(ORIENTATION_TAG, 1))
             if not _ends_whole(content, kind):
                 picture.load()
+    except UnidentifiedImageError:  # its text is an address in memory
+        return Facts(f"must be a readable image: {_no_image(content)}")
     except Exception as error:  # Pillow's decoders raise nearly anything, SyntaxError and struct.error included
         return Facts(f"must be a readable image ({type(error).__name__}: {error})")
     encoded = np.frombuffer(content, np.uint8)
@@ -176,7 +190,23 @@ def facts_of(path: Path) -> Facts:
     thumb = cv2.resize(cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY), (THUMB, THUMB), interpolation=cv2.INTER_AREA)
     digest = hashlib.sha256(content).hexdigest()
     acting = tag if turned or always else 1
-    return Facts("", width, height, stored, acting, always, bits, brightest, digest, thumb.tobytes())
+    unheeded = tag if kind == "WEBP" and 1 < tag <= _LAST_TAG and acting == 1 else 1
+    seen = ("", width, height, stored, acting, always, bits, brightest, digest, thumb.tobytes())
+    return Facts(*seen, frames, unheeded)
+
+
+def _no_image(content: bytes) -> str:
+    """Say what a file is that Pillow does not know."""
+    start = content[:64].lstrip().lower()
+    if not content:
+        return "it is empty"
+    if start.startswith((b"<!doctype html", b"<html")):
+        return "it is a web page, perhaps a download that failed"
+    if start.startswith(b"version https://git-lfs"):
+        return "it is Git LFS's note of the file, fetch it with git lfs pull"
+    if content[4:8] == b"ftyp":
+        return "it is HEIC or a film; save it as JPEG or PNG"
+    return f"it is of no known kind and begins with {content[:12]!r}"
 
 
 def _ends_whole(content: bytes, kind: str) -> bool:
@@ -248,6 +278,48 @@ def _orientations(
 
     named = ((f"images[{i}].file_name", images[i]["file_name"], rule(read[i])) for i in unsure)
     found.each(named, "warning")
+
+
+def _unheeded(read: Mapping[int, Facts], images: Mapping[int, dict[str, Any]], found: Findings) -> None:
+    """Warn of orientation tags that viewers heed and training does not."""
+    rule = "should have no orientation tag: it has {}, which training reads in JPEG, PNG and TIFF alone; "
+    rule += "if the boxes are drawn on the turned picture, save it turned"
+    listed = {index: one.unheeded for index, one in read.items() if one.unheeded != 1}
+    found.each(
+        ((f"images[{i}].file_name", images[i]["file_name"], rule.format(tag)) for i, tag in listed.items()), "warning"
+    )
+
+
+def _repeated(read: Mapping[int, Facts], images: Mapping[int, dict[str, Any]], found: Findings) -> None:
+    """Warn of one file under several names: in an export by class each entry has some of the boxes only."""
+    first: dict[str, int] = {}
+    pairs = [(index, first.setdefault(one.sha256, index)) for index, one in read.items()]
+    twice = [(i, j) for i, j in pairs if i != j and images[i]["file_name"] != images[j]["file_name"]]
+    rule = "should be another image than images[{}], {!r}: the files are the same, so what one has no box for is taught"
+    rule += " as background"
+    found.each(
+        (
+            (f"images[{index}].file_name", images[index]["file_name"], rule.format(other, images[other]["file_name"]))
+            for index, other in twice
+        ),
+        "warning",
+    )
+
+
+def _contents(read: Mapping[int, Facts], images: Mapping[int, dict[str, Any]], found: Findings) -> None:
+    """Warn of pictures of which training sees a part, or next to nothing."""
+    several = {index: one.frames for index, one in read.items() if one.frames > 1}
+    rule = "should be one picture, but holds {}, of which training sees the first"
+    found.each(
+        ((f"images[{i}].file_name", images[i]["file_name"], rule.format(count)) for i, count in several.items()),
+        "warning",
+    )
+    told = {index for index, one in read.items() if one.bits > 8 and one.brightest < NEAR_BLACK_16BIT}
+    dark = [index for index, one in read.items() if index not in told and max(one.thumb) < NEAR_BLACK_8BIT]
+    rule = "should not be nearly black: no field of it reaches {} of 255; is it a mask, or its content in transparency?"
+    found.each(
+        ((f"images[{i}].file_name", images[i]["file_name"], rule.format(NEAR_BLACK_8BIT)) for i in dark), "warning"
+    )
 
 
 def _depths(read: Mapping[int, Facts], images: Mapping[int, dict[str, Any]], found: Findings) -> None:

@@ -93,6 +93,15 @@ def check_entries(columns: Columns, found: Findings) -> Sound:
         found.error("annotations", 0, "the data set is empty, it needs at least one box")
     if not columns.categories:
         found.error("categories", 0, "the data set needs at least one category")
+    found.each((field, key, "must say every key once, or nobody knows which holds") for field, key in columns.repeated)
+    rule = "should be the upright box around the object: it is turned by {:g} degrees, and its bbox is taught as it is"
+    found.each(
+        (
+            (f"annotations[{i}].rotation", plain_number(angle), rule.format(angle))
+            for i, angle in columns.turned.items()
+        ),
+        "warning",
+    )
     images = _complete(columns.images, "images", ("id", "file_name", "width", "height"), found)
     categories = _complete(columns.categories, "categories", ("id", "name"), found)
     _unique([(index, image["id"]) for index, image in images.items()], "images", "id", found)
@@ -164,8 +173,12 @@ def _unique(entries: Iterable[tuple[int, Any]], section: str, key: str, found: F
 
 
 def plain_name(name: str) -> str:
-    """Return a class name as a person reads it: Unicode's composed form, no blanks around it, no case."""
-    return unicodedata.normalize("NFC", name).strip().casefold()
+    """Return a class name as a person sees it: Unicode's composed form, nothing unseen, no blanks around, no case."""
+    visible = "".join(one for one in unicodedata.normalize("NFC", name) if unicodedata.category(one) not in _UNSEEN)
+    return visible.strip().casefold()
+
+
+_UNSEEN = ("Cc", "Cf")  # control and format characters: NUL, zero width space
 
 
 def _names(categories: dict[int, dict[str, Any]], found: Findings) -> None:
@@ -177,6 +190,12 @@ def _names(categories: dict[int, dict[str, Any]], found: Findings) -> None:
         if before != index and categories[before]["name"] != name:
             rule = f"should be another class than categories[{before}], {categories[before]['name']!r}: they differ by"
             found.warning(f"categories[{index}].name", name, f"{rule} case, blanks or the form of their letters alone")
+        elif not name.isprintable() and "Cs" in map(unicodedata.category, name):
+            rule = "must be characters of Unicode, but holds half of a pair, which no file can hold"
+            found.error(f"categories[{index}].name", ascii(name), rule)
+        elif "Cc" in map(unicodedata.category, name):
+            rule = "should hold no control character: no table can show it"
+            found.warning(f"categories[{index}].name", ascii(name), rule)
         elif name != name.strip():
             found.warning(
                 f"categories[{index}].name", name, "should have no blanks around it; they count as part of it"

@@ -18,7 +18,7 @@ from ikd.files import write_text, write_whole
 from ikd.home import digest, entry
 from ikd.progress import mentioned
 
-VERSION = 2
+VERSION = 3
 """Raise it when a fact is found out in another way."""
 
 MANY = 1000
@@ -54,11 +54,14 @@ def facts_about(folder: Path, paths: Sequence[Path]) -> list[Facts]:
 def _save(file: Path, known: dict[tuple[str, Stamp], Facts]) -> None:
     facts = list(known.values())
     texts = json.dumps([[path, one.fault] for (path, _), one in zip(known, facts, strict=True)]).encode()
-    numbers = [(*one.stored, one.width, one.height, one.tag, one.always_turned, one.bits) for one in facts]
+    numbers = [
+        (*one.stored, one.width, one.height, one.tag, one.always_turned, one.bits, one.frames, one.unheeded)
+        for one in facts
+    ]
     arrays = {
         "texts": np.frombuffer(texts, np.uint8),
         "stats": np.array([stat for _, stat in known], np.int64).reshape(-1, STAMP),
-        "numbers": np.array(numbers, np.int64).reshape(-1, 7),
+        "numbers": np.array(numbers, np.int64).reshape(-1, 9),
         "brightest": np.array([one.brightest for one in facts], np.float64),
         "hashes": np.frombuffer(b"".join(bytes.fromhex(one.sha256 or "0" * 64) for one in facts), np.uint8),
         "thumbs": np.frombuffer(b"".join(one.thumb or bytes(THUMB**2) for one in facts), np.uint8),
@@ -81,10 +84,9 @@ def _load(file: Path) -> dict[tuple[str, Stamp], Facts]:
     for index, ((path, fault), stamp, numbers, brightest) in enumerate(rows):
         sha = hashes[32 * index : 32 * index + 32].hex()
         thumb = thumbs[THUMB**2 * index : THUMB**2 * (index + 1)]
-        left, right, width, height, tag, always, bits = numbers
-        fact = Facts(
-            fault, width, height, (left, right), tag, bool(always), bits, brightest, "" if fault else sha, thumb
-        )
+        left, right, width, height, tag, always, bits, frames, unheeded = numbers
+        seen = (fault, width, height, (left, right), tag, bool(always), bits, brightest)
+        fact = Facts(*seen, "" if fault else sha, thumb, frames, unheeded)
         found[path, tuple(stamp)] = fact
     return found
 
@@ -93,7 +95,7 @@ def kept_report(key: Any, make: Callable[[], DataReport]) -> DataReport:
     """Return the report that was made for a key before, else make it.
 
     Args:
-        key: what the report depends on, the state of its files included (`ikd.data.identity.state_of`).
+        key: what the report depends on, the state of its files included (`ikd.data.identity.states_of`).
         make: makes it.
     """
     with entry("checks", f"{digest(key)}.json") as file:

@@ -9,6 +9,7 @@ import re
 import shutil
 import tempfile
 import urllib.request
+import warnings
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -94,7 +95,8 @@ def _harmless() -> list[Any]:
 
 def _load(path: Path, source: str) -> Any:
     try:
-        with torch.serialization.safe_globals(_harmless()):
+        with torch.serialization.safe_globals(_harmless()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a foreign pickle's protocol; what follows from it is an error
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         named = re.search(r"(?:GLOBAL|Unsupported (?:class|global):?(?: GLOBAL)?|class) `?([\w.]+)`?", str(error))
@@ -103,12 +105,32 @@ def _load(path: Path, source: str) -> Any:
                 f"checkpoint {source!r} holds {named[1]}, which is not on the list of harmless classes; "
                 "save it again with weights only"
             ) from None
-        raise CheckpointError(f"{source!r} is no checkpoint, or was cut short: {_first_line(error)}") from None
+        raise CheckpointError(f"{source!r} is no checkpoint, or was cut short: {_cause(path, error)}") from None
     except Exception as error:  # torch raises many kinds at a file that is not its own
-        raise CheckpointError(f"{source!r} is no checkpoint, or was cut short: {_first_line(error)}") from None
+        raise CheckpointError(f"{source!r} is no checkpoint, or was cut short: {_cause(path, error)}") from None
 
 
-def _first_line(error: Exception) -> str:
+def _cause(path: Path, error: Exception) -> str:
+    """Say what a file is that torch cannot read; what torch says of most is how to run what is inside."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(256)
+    except OSError as unread:
+        return str(unread)
+    if not start:
+        return "it is empty"
+    if path.suffix == ".safetensors":
+        return "ikd reads no safetensors; load it and torch.save its state dict"
+    if start.lstrip().lower().startswith((b"<!doctype html", b"<html", b"<?xml")):
+        return "it is a web page, perhaps a download that failed"
+    if start.startswith(b"version https://git-lfs"):
+        return "it is Git LFS's note of the file; fetch it with git lfs pull"
+    if start.startswith(b"PK"):
+        return "it begins as one and has no end; copy or download it again"
+    if start.isascii() and start.decode("ascii").replace("\n", " ").replace("\t", " ").replace("\r", " ").isprintable():
+        return f"it is a text that begins with {start[:24].decode('ascii')!r}"
+    if isinstance(error, pickle.UnpicklingError):
+        return "it is a pickle that torch did not write, or a damaged one"
     return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
 
 

@@ -13,11 +13,11 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import DefaultScope
 from numpy.typing import NDArray
 
-from ikd.augment import test_pipeline
+from ikd.augment import test_pipeline_of
 from ikd.config import Recipe
 from ikd.data import DataFiles, image_digest, part_of
 from ikd.data.reader.dataset import IndexedCocoDataset
-from ikd.detectors import boxes_only, head_row
+from ikd.detectors import boxes_only
 from ikd.evaluation.plain_mmdet import predictions
 from ikd.evaluation.reading import equal_sizes, read_ahead
 from ikd.trial import Notify
@@ -67,13 +67,7 @@ def find_boxes(
 
 def _images(recipe: Recipe, files: DataFiles, teacher: Any) -> Any:
     """Return mmdet's data set of the training images as at test time."""
-    bordered = head_row(getattr(teacher, "bbox_head", None)).reads_border
-    pipeline = test_pipeline(
-        scale=recipe.input.scale,
-        keep_ratio=recipe.input.keep_ratio,
-        bordered=bordered,
-        orientation=recipe.data.orientation,
-    )
+    pipeline = test_pipeline_of(recipe, getattr(teacher, "bbox_head", None))
     with contextlib.redirect_stdout(io.StringIO()), DefaultScope.overwrite_default_scope("mmdet"):
         return IndexedCocoDataset(**part_of(files, "train"), test_mode=True, pipeline=pipeline)
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from mmengine.config import Config
 
-from ikd.augment import test_pipeline
+from ikd.augment import test_pipeline_of
 from ikd.config import Recipe
-from ikd.detectors import head_row, without_pretrained
+from ikd.detectors import without_pretrained
 from ikd.errors import JobError
 from ikd.export.python_text import assignment
 from ikd.training import DataFiles, model_config
@@ -89,13 +89,7 @@ def write_config(recipe: Recipe, files: DataFiles, path: Path, *, title: str) ->
         JobError: what mmengine reads back is not what was meant.
     """
     model = without_pretrained(model_config(recipe.student, files.classes))
-    bordered = head_row(model.get("bbox_head", {}).get("type", "")).reads_border
-    pipeline = test_pipeline(
-        scale=recipe.input.scale,
-        keep_ratio=recipe.input.keep_ratio,
-        bordered=bordered,
-        orientation=recipe.data.orientation,
-    )
+    pipeline = test_pipeline_of(recipe, model.get("bbox_head", {}).get("type", ""))
     root = Path(os.path.commonpath([os.path.abspath(files.val), os.path.abspath(files.val_images)]))
     text = _HEADER.format(title=" ".join(title.split())) + assignment("data_root", str(root))
     text += assignment("classes", files.classes) + "\n" + assignment("model", model)

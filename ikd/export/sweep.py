@@ -7,20 +7,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from ikd.config import SearchSpace
 from ikd.errors import BadInput
 from ikd.export.export import export_student
 from ikd.export.exported import Exported, SearchContext, label
 from ikd.sweep import (
     SweepFolder,
+    SweepStatus,
     TrialRecord,
-    best_trial,
     existing_folder,
     gain,
     knee,
     read_files,
+    sweep_status,
     trial_folder,
-    trials_of,
 )
 from ikd.tracking import register_best
 from ikd.trial import NotifyOf, TrialFolder
@@ -58,15 +57,16 @@ def export_sweep(  # noqa: PLR0913 - one keyword for each option of `ikd export`
         BadInput: no such sweep or trial, a trial without a result; names those that have one. No MLflow to register in.
         JobError: plain mmdet does not give the mAP recorded during training, or MLflow does not answer.
     """
-    records = trials_of(name, home=home)
-    record = _picked(name, records, pick, home)
+    status = sweep_status(name, home=home)
+    records = list(status.trials)
+    record = _picked(status, records, pick)
     best = trial_folder(name, record.number, home=home) / TrialFolder.BEST
     if not best.is_file():
         why = "only the best trials keep their checkpoints (runner: keep_top)"
         raise BadInput(f"sweep {name}: trial {record.number} has no {best}: {why}; {_choices(records)}")
     folder = _folder_to_register(name, home) if register is not None else None
     values = dict(record.values)
-    better = gain(record, records, _space(name, home).objective.mode) or (None, "")
+    better = gain(record, records, status.files.space.objective.mode) or (None, "")
     context = SearchContext(name, record.number, record.name, values, record.state, len(records), *better)
     exported = export_student(best, destination, context=context, data_root=data_root, onnx=onnx, progress=progress)
     if folder is None or register is None:
@@ -99,21 +99,17 @@ def parse_pick(text: str) -> Pick:
     return int(text)
 
 
-def _picked(name: str, records: list[TrialRecord], pick: Pick, home: Path | None) -> TrialRecord:
+def _picked(status: SweepStatus, records: list[TrialRecord], pick: Pick) -> TrialRecord:
+    name, space = status.name, status.files.space
     if pick == "best":
-        return best_trial(name, home=home)
+        return status.winner
     if pick != "knee":
         return _chosen(name, records, pick)
-    space = _space(name, home)
     if not space.costs:
         raise BadInput(f"sweep {name}: pick: knee needs a search space with costs, and this one has none; take best")
     if (found := knee(records, space)) is None:
         raise BadInput(f"sweep {name}: must have a finished trial with every cost measured, but has none yet")
     return found
-
-
-def _space(name: str, home: Path | None) -> SearchSpace:
-    return read_files(existing_folder(name, home)).space
 
 
 def _chosen(name: str, records: list[TrialRecord], number: int) -> TrialRecord:

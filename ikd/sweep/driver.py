@@ -13,7 +13,7 @@ from rich.console import Console
 
 from ikd.config import Recipe, Runner, SearchSpace, SweepFiles, load_runner, load_sweep
 from ikd.data import said_of_data
-from ikd.errors import BadInput, IkdError, JobError
+from ikd.errors import BadInput, IkdError, JobError, refuse
 from ikd.home import at_home, home
 from ikd.logs import Log
 from ikd.progress import Loudness, loudness, progress_console, wide_console, working
@@ -159,6 +159,10 @@ def run_sweep(  # noqa: PLR0913 - one keyword for each option of `ikd sweep`
         JobError: the disk is full, or the study's database is away; the same call goes on when that is mended.
     """
     files, folder = resolve(space, recipe=recipe, runner=runner, name=name, values=values)
+    if retry_failed and not has_trials(folder):
+        refuse(
+            "--retry-failed", "must go on with a sweep that has begun", folder.name, "leave it out to start this one"
+        )
     home_folder = storage_of(files.runner)
     console = output or wide_console()
     files, left_out = as_it_began(files, folder)

@@ -91,6 +91,17 @@ class SweepStatus:
         """The best trial so far."""
         return best_of(self.trials, self.files.space.objective.mode)
 
+    @property
+    def winner(self) -> TrialRecord:
+        """The best trial so far.
+
+        Raises:
+            BadInput: none has a result.
+        """
+        if self.best is None:
+            raise BadInput(f"sweep {self.name}: must have a trial with a result, but has none yet")
+        return self.best
+
     def render(self) -> RenderableType:
         """Return headline and ranking for a rich console."""
         counts = Counter(state_of(trial) for trial in self.trials)
@@ -182,7 +193,4 @@ def best_trial(name: str, *, home: Path | None = None) -> TrialRecord:
     Raises:
         BadInput: there is no such sweep, or none of its trials has a result.
     """
-    best = sweep_status(name, home=home).best
-    if best is None:
-        raise BadInput(f"sweep {name}: must have a trial with a result, but has none yet")
-    return best
+    return sweep_status(name, home=home).winner

@@ -16,11 +16,10 @@ from mmcv.image import rescale_size
 from mmdet.registry import DATASETS
 from mmengine.dataset import Compose
 
-from ikd.augment import PARTNER, specific_arguments, test_pipeline, train_pipeline
+from ikd.augment import PARTNER, specific_arguments, test_pipeline_of, train_pipeline
 from ikd.config import Recipe, StagePlan
 from ikd.data import DataFiles, indexed, part_of, trained_on
 from ikd.data.reader.dataset import IndexedCocoDataset
-from ikd.detectors import head_row
 from ikd.training import averaging as _shared  # noqa: F401, registers the samplers
 
 Config = dict[str, Any]
@@ -167,13 +166,7 @@ def train_loader(
 
 def val_loader(recipe: Recipe, files: DataFiles, student: Any) -> Config:
     """Return the mmengine config of the validation loader."""
-    bordered = head_row(getattr(student, "bbox_head", None)).reads_border
-    pipeline = test_pipeline(
-        scale=recipe.input.scale,
-        keep_ratio=recipe.input.keep_ratio,
-        bordered=bordered,
-        orientation=recipe.data.orientation,
-    )
+    pipeline = test_pipeline_of(recipe, getattr(student, "bbox_head", None))
     dataset = part_of(files, "val") | {"type": "IndexedCocoDataset", "test_mode": True, "pipeline": pipeline}
     # One image at a time, as mmdet validates: in a batch the padding, and so the metrics, depend on the neighbours.
     return _loader(recipe, dataset) | {"batch_size": 1, "sampler": {"type": "DefaultSampler", "shuffle": False}}

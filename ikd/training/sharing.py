@@ -124,7 +124,7 @@ def _score(
             "format": _SCORE,
             "weights": sha256(source),
             "detector": repr(model_config(teacher, files.classes).to_dict()),
-            "data": files.record().val.fingerprint,
+            "data": files.seen.val.fingerprint,
             "classes": files.classes,
             "input": [list(recipe.input.scale), recipe.input.keep_ratio, recipe.data.orientation],
         }

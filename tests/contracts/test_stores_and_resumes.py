@@ -424,9 +424,10 @@ def test_a_checkpoint_of_before_goes_on_with_a_word(
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_an_interrupted_teacher_is_no_other_datas(
-    tiny_recipe: Build, data: Path, change: str, monkeypatch: pytest.MonkeyPatch
+    tiny_recipe: Build, data: Path, tmp_path: Path, change: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = tiny_recipe(data__root=str(data))
+    monkeypatch.setenv("IKD_HOME", str(tmp_path / "home"))  # elsewhere this teacher of this data is trained already
     asked: list[tuple[Path, bool]] = []
 
     def interrupted(training: Recipe, tell: Any, checkpoint: Any = None, *, directory: Path, prepared: Any) -> None:

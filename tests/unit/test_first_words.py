@@ -19,6 +19,12 @@ def begin(*_: Any, **__: Any) -> None:
     raise Begun
 
 
+def space(folder: Path) -> Path:
+    path = folder / "x.yaml"
+    path.write_text("recipe: drawn_r18\nparameters: {seed: {int: [1, 9]}}\n")
+    return path
+
+
 COMMANDS: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     "doctor": ("ikd.doctor.diagnose", lambda folder: cli.doctor(), "looking at this machine ..."),
     "ui": ("ikd.tracking.serve_ui", lambda folder: cli.ui(), "loading MLflow ..."),
@@ -28,10 +34,10 @@ COMMANDS: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     "data check": ("ikd.data.check_dataset", lambda folder: cli.data_check(folder), "checking /"),
     "dry run": (
         "ikd.sweep.planning.dry_run",
-        lambda folder: cli.sweep(folder / "x.yaml", dry_run=True),
+        lambda folder: cli.sweep(space(folder), dry_run=True),
         "looking at what is there ...",
     ),
-    "sweep": ("ikd.sweep.driver.run_sweep", lambda folder: cli.sweep(folder / "x.yaml"), "loading what runs a sweep"),
+    "sweep": ("ikd.sweep.driver.run_sweep", lambda folder: cli.sweep(space(folder)), "loading what runs a sweep"),
     "track rebuild": ("ikd.sweep.rebuild.rebuild_tracking", lambda folder: cli.track_rebuild("s"), "writing s to its"),
 }
 

@@ -22,6 +22,7 @@ CLASSES = {"disc": "stripes", "square": "checks", "triangle": "dots", "ring": "p
 TINTS = {"disc": (-30, -20, 50), "square": (-30, 45, -20), "triangle": (50, -15, -30), "ring": (-45, 30, 30)}
 SMALL_PX, MEDIUM_PX, LARGE_PX = (18, 31), (36, 84), (98, 116)  # side of a box, by COCO bin; also sets the least image
 NUM_TRAIN, NUM_VAL, SIZE_PX, LEAST_SIZE_PX = 240, 60, 160, 128
+MOST_SIZE_PX = 4096  # an image is drawn in some 20 arrays of its size, of 8 bytes a number
 VISIBLE = 0.65  # of an object: what would hide more of an earlier one is placed elsewhere
 CONTRAST = 38  # grey levels at least between an object's mean and the ground under it
 CRUMB_PX2 = 12  # a piece that is smaller is no visible part of its object
@@ -107,7 +108,7 @@ def draw_dataset(
         directory: where to; must not exist or be empty. It appears complete or not at all.
         num_train: images of the training split, 10 or more.
         num_val: images of the validation split, 10 or more.
-        size_px: side of the images, 128 or more so that COCO's large objects fit.
+        size_px: side of the images, 128 to 4096; from 128 on COCO's large objects fit.
         seed: another seed gives another data set; 0 or more.
 
     Returns:
@@ -126,6 +127,8 @@ def draw_dataset(
     for name, value, least in limits:
         if value < least:
             refuse(name, f"must be {least} or more", value)
+    if size_px > MOST_SIZE_PX:
+        refuse("size_px", f"must be {MOST_SIZE_PX} or less", size_px)
     if target.absolute() == Path.cwd():  # it would be replaced under the feet of whoever stands in it
         raise BadInput(f"{target} must not exist or be an empty folder, and not the current one")
     if _filled(target):

@@ -35,6 +35,23 @@ class Entry:
     text: str
 
 
+def repeated_key(entry: Entry) -> str:
+    """Return a key that an entry says twice, itself or in an object in it; empty where there is none.
+
+    A parser keeps the last one, and says nothing.
+    """
+    if not isinstance(entry.value, dict) or entry.text.count(":") <= len(entry.value):
+        return ""  # as good as always
+    twice: list[str] = []
+
+    def looked_at(pairs: list[tuple[str, Any]]) -> None:
+        keys = [key for key, _ in pairs]
+        twice.extend(key for key in keys if keys.count(key) > 1)
+
+    json.loads(entry.text, object_pairs_hook=looked_at)
+    return twice[0] if twice else ""
+
+
 def entries(path: Path) -> Iterator[Entry]:
     """Yield the entries of the three lists in the order of the file, unchecked; a byte order mark is taken off.
 

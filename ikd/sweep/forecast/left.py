@@ -91,6 +91,21 @@ class Forecast:
     making: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class _Work:
+    """What is left to train.
+
+    Attributes:
+        goals: epoch at which each trial is expected to end, by number.
+        epochs: expected, in all.
+        bound: epochs when nothing is stopped.
+    """
+
+    goals: Mapping[int, float]
+    epochs: float
+    bound: int
+
+
 class Outlook:
     """What is expected of a sweep in a situation."""
 
@@ -338,41 +353,46 @@ class Outlook:
         Args:
             stopping: let the space's rule stop trials; without, every trial trains to its end.
         """
-        judge = build_judge(self._space, self._base) if stopping else None
-        at, survival = self._at, Survival(judge, self._at.records)
+        at = self._at
         open_ = [record for record in at.records if record.state in OPEN]
         to_come = max(0, at.trials - len(at.records))
         numbers = range(len(at.records), len(at.records) + to_come)
         coming = list(zip(numbers, self._coming(to_come), strict=True))
-        goals = {one.number: self._goal(survival, one) for one in open_}
-        fixed = [(number, float(recipe.total_epochs)) for number, (recipe, anchor) in coming if anchor]
-        sampled = [number for number, (_, anchor) in coming if not anchor]
-        ends = self._space.stage_ends(self._base)  # of every sequence of teachers, all as likely
-        each = {number: [survival.last_epoch(number, one) for one in ends] for number in sampled}
-        goals |= dict(fixed) | {number: sum(last) / len(last) for number, last in each.items()}
-        epochs = sum(goals[one.number] - one.epochs for one in open_) + sum(last for _, last in fixed)
-        epochs += sum(last for one in each.values() for last in one) / len(ends)
-        bound = sum(self.recipe_of(one).total_epochs - one.epochs for one in open_)
-        bound += sum(recipe.total_epochs for _, (recipe, _) in coming)
+        work = self._work(open_, coming, stopping=stopping)
         shared, makers = self._shared()
         seconds = None
         if not open_ and not to_come:
             seconds = 0.0
         elif self.cost.known:
-            plan = _Plan(self, at, goals, shared, makers)
+            plan = _Plan(self, at, work.goals, shared, makers)
             seconds = max(LEAST_SECONDS, plan.seconds(open_, [(n, recipe) for n, (recipe, _) in coming]))
-        limit = self._space.budget.epochs
-        if limit is not None and seconds is not None and epochs > 0:
+        epochs, bound, limit = work.epochs, work.bound, self._space.budget.epochs
+        if limit is not None:
             rest = max(0, limit - sum(record.epochs for record in at.records))
-            seconds, epochs = seconds * min(1.0, rest / epochs), min(epochs, rest)
-            bound = min(bound, rest)
-        elif limit is not None:
-            rest = max(0, limit - sum(record.epochs for record in at.records))
+            if seconds is not None and epochs > 0:
+                seconds *= min(1.0, rest / epochs)
             epochs, bound = min(epochs, rest), min(bound, rest)
         if seconds is not None:
             seconds = min([seconds, *self._limits()])
         base = self.cost(self._features(self._base, 1)) if self.cost.known else None
         return Forecast(seconds, epochs, bound, len(open_) + to_come, shared, base, self.parts, tuple(makers))
+
+    def _work(
+        self, open_: Sequence[TrialRecord], coming: Sequence[tuple[int, tuple[Recipe, bool]]], *, stopping: bool
+    ) -> _Work:
+        """Return what open trials and those to come, each with whether it is an anchor, will train."""
+        survival = Survival(build_judge(self._space, self._base) if stopping else None, self._at.records)
+        goals = {one.number: self._goal(survival, one) for one in open_}
+        fixed = {number: float(recipe.total_epochs) for number, (recipe, anchor) in coming if anchor}
+        ends = self._space.stage_ends(self._base)  # of every sequence of teachers, all as likely
+        each = {
+            number: [survival.last_epoch(number, one) for one in ends] for number, (_, anchor) in coming if not anchor
+        }
+        sampled = {number: sum(last) / len(last) for number, last in each.items()}
+        epochs = sum(goals[one.number] - one.epochs for one in open_) + sum(fixed.values()) + sum(sampled.values())
+        bound = sum(self.recipe_of(one).total_epochs - one.epochs for one in open_)
+        bound += sum(recipe.total_epochs for _, (recipe, _) in coming)
+        return _Work(goals | fixed | sampled, epochs, bound)
 
     def _limits(self) -> Iterator[float]:
         budget, gpus = self._space.budget, self._at.files.runner.trial.gpus

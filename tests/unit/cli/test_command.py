@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -146,3 +147,19 @@ def test_a_recipe_says_where_each_value_is_from(tmp_path: Path) -> None:
     failed = CliRunner().invoke(app, ["recipe", "show", "small_r17"])
     assert isinstance(failed.exception, ConfigError)
     assert "did you mean 'small_r18'" in str(failed.exception)
+
+
+@pytest.mark.parametrize(("name", "encoding"), [("\ud800", "utf-8"), ("\U0001f600", "iso-8859-1")])
+def test_names_that_the_terminal_cannot_say_are_no_traceback(tmp_path: Path, name: str, encoding: str) -> None:
+    content = {"images": [], "annotations": [], "categories": [{"id": 1, "name": name}]}
+    for split in ("train", "val"):
+        (tmp_path / f"{split}.json").write_text(json.dumps(content))
+    shown = subprocess.run(
+        [sys.executable, "-m", "ikd", "data", "check", str(tmp_path)],
+        env=os.environ | {"PYTHONIOENCODING": encoding, "IKD_HOME": str(tmp_path / "home")},
+        capture_output=True,
+        check=False,
+    )
+    assert shown.returncode == 2
+    assert b"Traceback" not in shown.stderr
+    assert name.encode("ascii", "backslashreplace") in shown.stdout + shown.stderr

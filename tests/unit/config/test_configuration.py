@@ -117,7 +117,10 @@ class TestRecipe:
             ("base: drawn_r18\ndistil: {}\n", r"file\.yaml:2: distil: is not a field here; did you mean 'distill'\?"),
             ("base: drawn_r18\nseed: -1\n", r":2: seed: should be greater than or equal to 0, but got -1"),
             ("base: drawn_r18\nschedule:\n  epochs: 1.5\n", r":3: schedule\.epochs: .*valid integer.*, but got 1\.5"),
-            ("base: drawn_r18\nschedule: {amp: yes}\n", r"schedule\.amp: should be a valid boolean, but got 'yes'"),
+            (
+                "base: drawn_r18\nschedule: {amp: yes}\n",
+                r"schedule\.amp: should be a valid boolean, or should be 'float16' or 'bfloat16', but got 'yes'",
+            ),
             ("base: drawn_r18\naugment: {noise: {sigma: .nan}}\n", r"augment\.noise\.sigma: .*finite"),
             ("base: drawn_r18\nseed: 1\nseed: 2\n", r":3: seed: is written twice"),
             ("base: drawn_r19\n", r"must be a shipped recipe .* did you mean 'drawn_r18'\?"),
@@ -340,3 +343,16 @@ def test_home_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert home() == tmp_path
     monkeypatch.delenv("IKD_HOME")
     assert home() == Path.home() / "ikd"
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        (["a.b=1", "a.b = 2"], "--set: a.b: must be given once, but got 1 and 2"),
+        (["data.root=one\ntwo"], r"--set: data.root: must be one line, .* but got 'one\\ntwo'"),
+    ],
+)
+def test_what_one_of_two_values_or_a_blank_would_replace_is_refused(texts: list[str], message: str) -> None:
+    with pytest.raises(BadInput, match=message):
+        parse_sets(texts)
+    assert parse_sets(["a=1", "a=1", "b=c\n"]) == {"a": 1, "b": "c"}

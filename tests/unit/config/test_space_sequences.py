@@ -220,7 +220,7 @@ def test_the_space_knows_where_stages_end(tmp_path: Path) -> None:
 ALONE = "base: drawn_r18\nteachers: {sequence: []}\nstudent: {inherit: false}\naugment: {enabled: false}\nadversarial: {enabled: false}\ndistill: {host: none}\n"
 
 
-@pytest.mark.parametrize("anchor", ["equal_budget", "epochs_per_stage", "epochs_per_stage_control"])
+@pytest.mark.parametrize("anchor", ["inherit_alone", "equal_budget", "epochs_per_stage", "epochs_per_stage_control"])
 def test_anchors_about_teachers_need_one(tmp_path: Path, anchor: str) -> None:
     text = refusal(tmp_path, rest=f"anchors: [paper, {anchor}]", recipe=ALONE)
     assert re.search(
@@ -232,8 +232,16 @@ def test_every_anchor_of_a_space_is_one_of_a_recipe(tmp_path: Path) -> None:
     from ikd.config.recipe.sections import ANCHORS
 
     assert get_args(Anchor) == tuple(ANCHORS)
-    space = load(tmp_path, rest=f"anchors: [{', '.join(ANCHORS)}]").space
+    inheriting = RECIPE.replace("inherit: false", "inherit: true")
+    space = load(tmp_path, rest=f"anchors: [{', '.join(ANCHORS)}]", recipe=inheriting).space
     assert space.anchors == tuple(ANCHORS)
+
+
+def test_an_anchor_about_inheriting_needs_a_recipe_that_inherits(tmp_path: Path) -> None:
+    assert re.search(
+        r":4: anchors\[1\]: does not go with the recipe: student\.inherit must be true, .*, but got 'inherit_alone'",
+        refusal(tmp_path, rest="anchors: [paper, inherit_alone]"),
+    )
 
 
 @pytest.mark.parametrize(

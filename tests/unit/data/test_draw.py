@@ -88,6 +88,7 @@ def test_size_and_counts_act(tmp_path: Path) -> None:
         ({"num_train": 9}, "num_train: must be 10 or more, but got 9"),
         ({"num_val": 0}, "num_val: must be 10 or more, but got 0"),
         ({"size_px": 100}, "size_px: must be 128 or more, but got 100"),
+        ({"size_px": 10**8}, "size_px: must be 4096 or less, but got 100000000"),
         ({"seed": -1}, "seed: must be 0 or more, but got -1"),
     ],
 )

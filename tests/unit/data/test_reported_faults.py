@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -51,6 +52,11 @@ def as_shares(annotation: Content) -> None:
     annotation["bbox"] = [value / 160 for value in annotation["bbox"]]
 
 
+def as_centres(annotation: Content) -> None:
+    x, y, width, height = annotation["bbox"]
+    annotation["bbox"] = [x + width / 2, y + height / 2, width, height]
+
+
 def dummy(content: Content) -> None:
     for one in content["categories"]:
         one["supercategory"] = "shapes"
@@ -73,6 +79,11 @@ REPORTED: dict[str, tuple[Callable[[Content], object], str, str, str]] = {
     ),
     "corners": (each("annotations", as_corners), "error", "annotations[0].bbox", "as two corners"),
     "shares": (each("annotations", as_shares), "error", "annotations[0].bbox", "shares of the image"),
+    "centres": (each("annotations", as_centres), "error", "annotations[0].bbox", "with x, y as the centre"),
+    "turned boxes": (
+        lambda content: content["annotations"][3].update(attributes={"occluded": False, "rotation": 30.5}),
+        *("warning", "annotations[3].rotation", "turned by 30.5 degrees"),
+    ),
     "area 1": (each("annotations", lambda one: one.update(area=1)), "warning", "annotations[0].area", "same for all"),
     "area too big": (
         lambda content: content["annotations"][3].update(area=1e5),
@@ -114,6 +125,18 @@ REPORTED: dict[str, tuple[Callable[[Content], object], str, str, str]] = {
         ),
         *("warning", "categories[4].name", "form of their letters"),
     ),
+    "names by what is invisible": (
+        lambda content: content["categories"].append({"id": 9, "name": "disc\u200b"}),
+        *("warning", "categories[4].name", "differ by case"),
+    ),
+    "control characters": (
+        lambda content: content["categories"][0].update(name="di\nsc"),
+        *("warning", "categories[0].name", "no control character"),
+    ),
+    "half of a pair": (
+        lambda content: content["categories"][0].update(name="\ud800"),
+        *("error", "categories[0].name", "half of a pair"),
+    ),
     "blanks": (
         lambda content: content["categories"][0].update(name="disc "),
         *("warning", "categories[0].name", "no blanks"),
@@ -137,9 +160,63 @@ def test_a_reported_fault_is_told(copied: Copy, name: str) -> None:
     assert report.ok == (severity == "warning")
 
 
+@pytest.mark.parametrize(
+    ("spoil", "word"),
+    [
+        (gzip.compress, "this one is packed: unpack it"),
+        (lambda text: text.decode().encode("utf-16"), "this one is UTF-16"),
+        (lambda text: text[:-1] + b', "images": []}', "the key 'images' comes twice"),
+    ],
+)
+def test_a_file_in_another_form_is_named(copied: Copy, spoil: Callable[[bytes], bytes], word: str) -> None:
+    directory = copied("c")
+    path = directory / "train.json"
+    path.write_bytes(spoil(path.read_text().strip().encode()))
+    [problem] = check_dataset(directory).problems
+    assert word in str(problem)
+    assert str(problem).count(str(path)) == 1
+
+
+@pytest.mark.parametrize("written", ['"bbox": [1, 1, 5, 5], "bbox":', '"image_id": 2, "image_id" :'])
+def test_a_key_that_comes_twice_is_refused(copied: Copy, written: str) -> None:
+    directory = copied("c")
+    path = directory / "train.json"
+    key = written.split('"')[-2]
+    path.write_text(path.read_text().replace(f'"{key}":', written, 1))
+    report = check_dataset(directory)
+    assert not report.ok
+    assert [one.value for one in report.problems if one.field == "annotations[0]"] == [key]
+
+
+def test_boxes_in_hundredths_are_told(copied: Copy) -> None:
+    """Tools that label in a browser keep them so."""
+    directory = copied("c")
+    for path in (directory / "images").glob("train*.png"):
+        pixels = cv2.imread(str(path))
+        assert pixels is not None
+        cv2.imwrite(str(path), cv2.resize(pixels, (640, 480)))
+    for hundredths in (False, True):
+        content = json.loads((directory / "train.json").read_text())
+        for image in content["images"]:
+            image.update(width=640, height=480)
+        for one in content["annotations"]:
+            del one["segmentation"], one["area"]
+            x, y, width, height = (value / 160 for value in one["bbox"])
+            across, down = (100, 100) if hundredths else (640, 480)
+            one["bbox"] = [x * across, y * down, width * across, height * down]
+        spoilt = json.dumps(content)
+        kept = (directory / "train.json").read_text()
+        (directory / "train.json").write_text(spoilt)
+        assert told(check_dataset(directory), "annotations[0].bbox", "hundredths") == ["warning"] * hundredths
+        (directory / "train.json").write_text(kept)
+
+
 FINE: dict[str, Callable[[Content], object]] = {
     "no iscrowd": each("annotations", lambda one: one.pop("iscrowd", None)),
     "no area": each("annotations", lambda one: one.pop("area")),
+    "lists as supercategories": each("categories", lambda one: one.update(supercategory=["shapes"])),
+    "boxes turned by nothing": each("annotations", lambda one: one.update(rotation=0, attributes={"rotation": 0.0})),
+    "a colon in a text": each("annotations", lambda one: one.update(note="bbox: 1, bbox: 2")),
     "no ids": each("annotations", lambda one: one.pop("id")),
     "sizes as 160.0": each("images", lambda one: one.update(width=160.0, height=160.0)),
     "texts as ids": lambda content: [

@@ -204,3 +204,22 @@ def test_a_full_disk_under_a_download_is_one_message(
 def test_a_url_needs_a_cache() -> None:
     with pytest.raises(CheckpointError, match="no cache folder"):
         read_checkpoint("http://127.0.0.1:1/a.pth")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "cause"),
+    [
+        ("page.pth", b"<!DOCTYPE html><html>404</html>", "a web page, perhaps a download that failed"),
+        ("pointer.pth", b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\n", "fetch it with git lfs pull"),
+        ("empty.pth", b"", "it is empty"),
+        ("notes.pth", b"to do: train\n", "a text that begins with 'to do: train"),
+        ("cut.pth", b"PK\x03\x04" + bytes(500), "has no end"),
+        ("w.safetensors", b"\x02\0\0\0\0\0\0\0{}", "torch.save its state dict"),
+        ("other.pth", pickle.dumps({"a": 1}), "a pickle that torch did not write"),
+    ],
+)
+def test_what_is_no_checkpoint_is_named(tmp_path: Path, name: str, content: bytes, cause: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(CheckpointError, match=cause) as caught:
+        read_checkpoint(tmp_path / name)
+    assert "weights_only" not in str(caught.value), "no advice to run what is inside"

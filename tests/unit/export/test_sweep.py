@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from ikd.config import Runner, SearchSpace, SweepFiles, load_recipe
 from ikd.errors import BadInput
 from ikd.export import export_sweep, parse_pick
 from ikd.export import sweep as _sweep
-from ikd.sweep import Report, SweepFolder, TrialRecord
+from ikd.sweep import Report, SweepFolder, SweepStatus, TrialRecord
 from ikd.sweep.study.folder import write_files
 from ikd.tracking import RegisteredStudent
 
@@ -25,9 +26,7 @@ Make = Callable[..., list[TrialRecord]]
 def sweep(tmp_path: Path, best: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
     """Gives a sweep called night, of trials in these states; trial 0 is the best. Only 0 and 1 have a checkpoint."""
 
-    monkeypatch.setenv("IKD_HOME", str(tmp_path / "home"))
-
-    def make(*states: Any, uri: str = "local", costs: tuple[str, ...] = ()) -> list[TrialRecord]:
+    def make(*states: Any, uri: str = "local") -> list[TrialRecord]:
         folder = tmp_path / "home" / "sweeps" / "night"
         records = []
         for number, state in enumerate(states):
@@ -37,14 +36,13 @@ def sweep(tmp_path: Path, best: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
                 (directory / "best.pth").symlink_to(best)
             values = {"distill.host": "mgd", "seed": number}
             record = TrialRecord(number, f"{number} mgd", (), values, True, "f", directory)
-            records.append(dataclasses.replace(record, state=state))
+            records.append(dataclasses.replace(record, state=state, metric=0.5 - 0.1 * number))
         runner = Runner.model_validate({"tracking": {"uri": uri, "experiment": "bench"}})
-        files = SweepFiles(
-            SearchSpace.model_validate({"recipe": "drawn_r18", "costs": costs}), load_recipe("drawn_r18"), runner
-        )
+        files = SweepFiles(SearchSpace(recipe="drawn_r18"), load_recipe("drawn_r18"), runner)
         write_files(SweepFolder("night", folder), files)
-        monkeypatch.setattr(_sweep, "trials_of", lambda name, home: records)
-        monkeypatch.setattr(_sweep, "best_trial", lambda name, home: records[0])
+        monkeypatch.setattr(
+            _sweep, "sweep_status", lambda name, home: SweepStatus(name, folder, files, False, "", 0.0, tuple(records))
+        )
         monkeypatch.setattr(_sweep, "trial_folder", lambda name, number, home: records[number].directory)
         return records
 
@@ -101,26 +99,24 @@ def test_a_trial_without_a_result_is_refused_with_those_that_have_one(
     assert not (tmp_path / "out").exists()
 
 
-def costing(sweep: Make, *costs: str) -> None:
-    """Make the sweep night, in which only GFLOPs were measured."""
-    records = sweep("finished", "finished", "finished", costs=costs)
+def test_the_knee_of_the_front_can_be_asked_for(sweep: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    records = sweep("finished", "finished", "finished")
     for number, (value, gflops) in enumerate([(0.40, 9.0), (0.39, 1.5), (0.20, 1.0)]):
         report = Report(1, {"bbox_mAP": value, "cost/gflops": gflops}, 1.0, number)
         records[number] = dataclasses.replace(records[number], metric=value, best_epoch=1, reports=(report,))
 
+    def give(space: SearchSpace) -> None:
+        status = SimpleNamespace(name="night", trials=records, files=SimpleNamespace(space=space))
+        monkeypatch.setattr(_sweep, "sweep_status", lambda name, home: status)
 
-@pytest.mark.parametrize(
-    ("costs", "says"),
-    [((), "pick: knee needs a search space with costs"), (("latency_ms",), "with every cost measured")],
-)
-def test_without_costs_there_is_no_knee(sweep: Make, tmp_path: Path, costs: tuple[str, ...], says: str) -> None:
-    costing(sweep, *costs)
-    with pytest.raises(BadInput, match=says):
-        export_sweep("night", tmp_path / "out", pick="knee")
-
-
-def test_the_knee_of_the_front_can_be_asked_for(sweep: Make, tmp_path: Path) -> None:
-    costing(sweep, "gflops")
+    for costs, says in (
+        ([], "pick: knee needs a search space with costs"),
+        (["latency_ms"], "with every cost measured"),
+    ):
+        give(SearchSpace.model_validate({"recipe": "drawn_r18", "costs": tuple(costs)}))
+        with pytest.raises(BadInput, match=says):
+            export_sweep("night", tmp_path / "out", pick="knee")
+    give(SearchSpace(recipe="drawn_r18", costs=("gflops",)))
     export_sweep("night", tmp_path / "out", pick="knee")
     assert searched(tmp_path / "out")["trial"] == 1, "nearly as good as the best, nearly as cheap as the cheapest"
 

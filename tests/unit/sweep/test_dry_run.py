@@ -191,6 +191,8 @@ def test_an_interrupted_measurement_says_so(monkeypatch: pytest.MonkeyPatch, tmp
         raise KeyboardInterrupt
 
     monkeypatch.setattr("ikd.sweep.planning.dry_run", interrupted)
-    done = CliRunner().invoke(app, ["sweep", str(tmp_path / "s.yaml"), "--dry-run", "--measure"])
+    space = tmp_path / "s.yaml"
+    space.write_text("recipe: drawn_r18\nparameters: {seed: {int: [1, 9]}}\n")
+    done = CliRunner().invoke(app, ["sweep", str(space), "--dry-run", "--measure"])
     assert done.exit_code == 130
     assert "interrupted; what was measured is kept" in done.output

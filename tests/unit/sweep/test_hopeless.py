@@ -10,11 +10,13 @@ import pytest
 from optuna.trial import TrialState
 
 from ikd.config import Recipe
+from ikd.errors import BadInput
+from ikd.sweep import run_sweep
 from ikd.sweep.conductor import FORCED, Conductor
 from ikd.sweep.hopeless import FLOOR, is_taught, nothing_learnt, without_result
 from ikd.sweep.records.trials import TrialRecord
 from ikd.sweep.study.database import open_storage
-from tests.unit.sweep.conftest import OpenStudy, make_space
+from tests.unit.sweep.conftest import OpenStudy, make_runner, make_space
 from tests.unit.sweep.player import Worker, conduct, play
 
 BOTH = ("paper", "student_alone")
@@ -155,3 +157,9 @@ def test_a_sweep_is_for_trials_with_a_teacher(recipe: Recipe) -> None:
     assert without_result([alone, *failed, record(3, 0.1, "stopped")], recipe) == ""
     assert without_result([alone], recipe.student_alone()) == ""
     assert without_result([], recipe) == "no trial has a result"
+
+
+def test_failed_trials_of_a_sweep_that_never_began_are_refused(recipe: Recipe, ikd_home: Path) -> None:
+    with pytest.raises(BadInput, match="--retry-failed: must go on with a sweep that has begun, but got 'mistyped'"):
+        run_sweep(make_space(), recipe=recipe, runner=make_runner(), name="mistyped", retry_failed=True)
+    assert not (ikd_home / "sweeps" / "mistyped").exists()

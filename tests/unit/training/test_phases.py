@@ -133,7 +133,8 @@ def test_outlines_are_asked_for_before_training(tiny_recipe: Build, tiny_data: P
     alone = {**own, "adversarial__enabled": False, "augment__enabled": False}
     by_mask = tiny_recipe(**alone, input__copy_paste={"enabled": True})
     with pytest.raises(
-        BadInput, match=r"input\.copy_paste\.by: needs a segmentation of every box, which 1 boxes .*by box"
+        BadInput,
+        match=r"input\.copy_paste\.by: needs a segmentation of every box that gives a mask, which 1 boxes .*by box",
     ):
         prepare(by_mask)
     prepare(tiny_recipe(**alone, input__copy_paste={"enabled": True, "by": "box"}))

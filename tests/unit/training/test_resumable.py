@@ -123,8 +123,10 @@ def test_a_trial_goes_on_from_the_epoch_before(stopped: tuple[Recipe, Path], tmp
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
     lines = (directory / "log.jsonl").read_text().splitlines()
     assert len(lines) == 3
-    names = {"best.pth", "last.pth", "log.jsonl", "recipe.yaml"}
+    names = {"best.pth", "last.pth", "log.jsonl", "notes.txt", "recipe.yaml"}
     assert {path.name for path in directory.iterdir()} == names, "no leftovers, and nothing to go back to is needed"
+    (note,) = (directory / "notes.txt").read_text().splitlines()
+    assert note.startswith("teacher big: mAP "), "told at the start, and not again"
 
 
 def test_a_trial_that_starts_anew_forgets_the_old_one(tiny_recipe: Build, tmp_path: Path) -> None:

@@ -160,6 +160,7 @@ def test_a_teacher_is_measured_once_for_its_weights_and_the_size(
         measured.append(arguments)
         return 0.25
 
+    monkeypatch.setenv("IKD_HOME", str(tmp_path / "home"))  # others have measured the same weights
     monkeypatch.setattr("ikd.training.sharing._measured", measure)
     quick = recipe.with_values({"adversarial.enabled": False})
     for one in (quick, quick.with_values({"seed": 3}), quick.with_values({"input.scale": [64, 64]})):

@@ -303,7 +303,7 @@ def test_a_data_set_without_boxes_is_refused(tiny_recipe: Build, tiny_data: Path
     shutil.copytree(tiny_data, tmp_path / "data")
     train = tmp_path / "data" / "train.json"
     train.write_text(json.dumps(json.loads(train.read_text()) | {"annotations": []}))
-    with pytest.raises(BadInput, match=r"train\.json: annotations: must hold a box"):
+    with pytest.raises(BadInput, match=r"train\.json: annotations: the data set is empty, it needs at least one box"):
         run(tiny_recipe(data__root=str(tmp_path / "data")), tmp_path / "trial")
 
 

@@ -1,0 +1,99 @@
+"""Files that are read as another picture than a person sees, or are none."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ikd.data import DataReport, check_dataset
+
+Copy = Callable[[str], Path]
+NAME = "train_00003.png"
+
+
+def save(picture: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+    content = io.BytesIO()
+    picture.save(content, kind, **options)
+    return content.getvalue()
+
+
+def animated(kind: str) -> Callable[[Image.Image], bytes]:
+    return lambda picture: save(picture, kind, save_all=True, append_images=[picture.rotate(90), picture.rotate(180)])
+
+
+def in_transparency(picture: Image.Image) -> bytes:
+    pixels = np.zeros((*picture.size[::-1], 4), np.uint8)
+    pixels[..., 3] = np.asarray(picture.convert("L"))
+    return save(Image.fromarray(pixels))
+
+
+def turned_webp(picture: Image.Image) -> bytes:
+    exif = Image.Exif()
+    exif[0x112] = 6
+    return save(picture, "WEBP", exif=exif)
+
+
+# what stands in place of a picture -> severity, part of the rule
+ODD: dict[str, tuple[Callable[[Image.Image], bytes], str, str]] = {
+    "animated GIF": (animated("GIF"), "warning", "holds 3, of which training sees the first"),
+    "animated WebP": (animated("WEBP"), "warning", "holds 3"),
+    "animated PNG": (animated("PNG"), "warning", "holds 3"),
+    "pages": (animated("TIFF"), "warning", "holds 3"),
+    "in transparency": (in_transparency, "warning", "nearly black"),
+    "labels": (lambda one: save(one.convert("L").point(lambda value: value // 64)), "warning", "nearly black"),
+    "turned WebP": (turned_webp, "warning", "should have no orientation tag: it has 6"),
+    "nothing": (lambda one: b"", "error", "it is empty"),
+    "web page": (lambda one: b"<!DOCTYPE html><html>404</html>", "error", "a web page"),
+    "Git LFS": (lambda one: b"version https://git-lfs.github.com/spec/v1\noid", "error", "git lfs pull"),
+    "HEIC": (lambda one: b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99), "error", "save it as JPEG"),
+    "text": (lambda one: b"hello", "error", "begins with b'hello'"),
+}
+
+
+def rules(report: DataReport) -> list[tuple[str, str]]:
+    return [(one.severity, one.rule) for one in report.problems if one.value == NAME]
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_an_odd_picture_is_told(copied: Copy, name: str) -> None:
+    make, severity, word = ODD[name]
+    directory = copied("c")
+    path = directory / "images" / NAME
+    with Image.open(path) as picture:
+        content = make(picture.convert("RGB"))
+    path.write_bytes(content)
+    for _ in range(2):  # what is kept says the same
+        found = rules(check_dataset(directory))
+        assert [one for one, _ in found] == [severity], found
+        assert word in found[0][1]
+
+
+def test_one_file_under_two_names_is_told(copied: Copy) -> None:
+    directory = copied("c")
+    (directory / "images" / NAME).unlink()
+    os.link(directory / "images" / "train_00001.png", directory / "images" / NAME)
+    [(severity, rule)] = rules(check_dataset(directory))
+    assert severity == "warning"
+    assert "another image than images[1], 'train_00001.png'" in rule
+
+
+def test_a_file_replaced_with_size_and_time_kept_is_looked_at_anew(copied: Copy, tmp_path: Path) -> None:
+    directory = copied("c")
+    path = directory / "images" / NAME
+    with Image.open(path) as picture:
+        pixels = np.asarray(picture.convert("RGB"))
+    for value, name in ((pixels, "one.bmp"), (255 - pixels, "other.bmp")):
+        Image.fromarray(value).save(tmp_path / name)
+        os.utime(tmp_path / name, (1e9, 1e9))
+    prints = []
+    for name in ("one.bmp", "other.bmp", "one.bmp"):
+        shutil.copy2(tmp_path / name, path)
+        prints.append(check_dataset(directory).fingerprint)
+    assert prints[0] == prints[2] != prints[1]
