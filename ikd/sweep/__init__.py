@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ikd.progress import wide_console
     from ikd.sweep.driver import SweepResult, run_sweep
+    from ikd.sweep.effects.posterior import posterior
     from ikd.sweep.look.plain import plain_comparison, plain_sheet, plain_status, plain_sweep, plain_trial_sheet
     from ikd.sweep.look.sheets import Comparison, TrialSheet, sweep_sheet, sweeps_table, trial_of
     from ikd.sweep.planning import DryRun, dry_run
@@ -46,6 +47,7 @@ _HOMES = {
     "knee": "ikd.sweep.records.pareto",
     "pareto_front": "ikd.sweep.records.pareto",
     "read_files": "ikd.sweep.study.folder",
+    "posterior": "ikd.sweep.effects.posterior",
     "ranking": "ikd.sweep.view.ranking",
     "rebuild_tracking": "ikd.sweep.rebuild",
     "run_sweep": "ikd.sweep.driver",
@@ -80,6 +82,7 @@ __all__ = [
     "plain_status",
     "plain_sweep",
     "plain_trial_sheet",
+    "posterior",
     "ranking",
     "read_files",
     "rebuild_tracking",

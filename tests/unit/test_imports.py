@@ -63,6 +63,7 @@ IN_SWEEP = (
         "proposals",
         "schedulers",
         "samplers",
+        "effects",
         "study",
         "view",
         "storage",

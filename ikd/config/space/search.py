@@ -135,6 +135,15 @@ class Tpe(Section):
         return self
 
 
+class EffectsModel(Section):
+    """Thompson sampling on main effects, a product kernel and noise, one objective; in turn with TPE."""
+
+    startup_trials: Annotated[int, Field(ge=0)] = 10
+    """Random trials before the model proposes."""
+    with_tpe: bool = True
+    """Odd trials come from TPE, even ones from the model; false is the model alone."""
+
+
 class Random(Section):
     """Independent draws from the ranges."""
 
@@ -183,8 +192,10 @@ class Nsga2(Section):
 
 
 class Sampler(OneKind):
-    """Who proposes values: exactly one of `tpe`, `random`, `grid`, `qmc`, `cmaes`, `gp`, `nsga2`."""
+    """Who proposes values: exactly one of `effects`, `tpe`, `random`, `grid`, `qmc`, `cmaes`, `gp`, `nsga2`."""
 
+    effects: EffectsModel | None = None
+    """Model-based, for one objective: sees what few trials show of each parameter."""
     tpe: Tpe | None = None
     """Model-based, for every space."""
     random: Random | None = None

@@ -26,6 +26,7 @@ def check_search(space: SpaceSections, recipe: Recipe, document: Document) -> It
     yield from _rung_problems(space, recipe, document)
     yield from _grid_problems(space, recipe, document)
     yield from _cost_problems(space, document)
+    yield from _single_objective_problems(space, document)
     yield from _cmaes_problems(space, document)
     yield from _pbt_problems(space, document)
     yield from _epoch_problems(space, recipe, document)
@@ -78,12 +79,15 @@ def _cost_problems(space: SpaceSections, document: Document) -> Iterator[Problem
         yield document.problem(("scheduler", "asha", "by"), asha.by, rule)
 
 
+def _single_objective_problems(space: SpaceSections, document: Document) -> Iterator[Problem]:
+    if space.costs and space.sampler.kind in ("cmaes", "effects"):
+        rule = "goes with a single objective; take out costs, or take tpe, gp or nsga2"
+        yield document.problem(("sampler", space.sampler.kind), None, rule)
+
+
 def _cmaes_problems(space: SpaceSections, document: Document) -> Iterator[Problem]:
     if space.sampler.cmaes is None:
         return
-    if space.costs:
-        rule = "goes with a single objective; take out costs, or take tpe, gp or nsga2"
-        yield document.problem(("sampler", "cmaes"), None, rule)
     for name, domain in _varied(space):
         if domain.choice is not None:
             rule = "must be a range of numbers for sampler cmaes, and is a choice; take another sampler or fix it"

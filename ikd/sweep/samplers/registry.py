@@ -40,6 +40,7 @@ class Entry(NamedTuple):
 
 
 SAMPLERS = {
+    "effects": Entry("ikd.sweep.samplers.effects:effects_values"),
     "tpe": Entry("ikd.sweep.samplers.tpe:tpe_values"),
     "random": Entry("ikd.sweep.samplers.random:random_values"),
     "grid": Entry("ikd.sweep.samplers.grid:grid_values", exhaustive=True),

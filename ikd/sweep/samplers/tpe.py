@@ -21,8 +21,8 @@ PRIOR_DRAWS = 8
 
 def tpe_values(history: History) -> Iterator[Values]:
     """Yield proposals of TPE; with priors, start-up draws follow them and later ones are picked by them."""
-    tpe = history.space.sampler.tpe
-    assert tpe is not None
+    sampler = history.space.sampler
+    tpe = sampler.tpe or Tpe(startup_trials=sampler.effects.startup_trials if sampler.effects else 0)
     view, priors = study_view(history, "tpe"), priors_of(history.space)
     told = len(view.get_trials(deepcopy=False, states=[TrialState.COMPLETE, TrialState.PRUNED]))
     for attempt in itertools.count():

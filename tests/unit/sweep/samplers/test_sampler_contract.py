@@ -29,6 +29,7 @@ from tests.unit.sweep.synthetic import (
 )
 
 SMALL: dict[str, list[dict[str, Any]]] = {
+    "effects": [{"startup_trials": 6}, {"startup_trials": 6, "with_tpe": False}],
     "tpe": [{"startup_trials": 6}],
     "cmaes": [{"population": 5}],
     "gp": [{"startup_trials": 5}],

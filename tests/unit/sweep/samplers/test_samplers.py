@@ -16,6 +16,7 @@ from ikd.sweep.records.domains import contains, place
 from ikd.sweep.records.trials import TrialRecord
 from ikd.sweep.samplers.history import History
 from ikd.sweep.samplers.registry import drawn_values
+from ikd.sweep.study.distributions import quiet_optuna
 from tests.unit.sweep.synthetic import (
     AXES,
     SQUARE,
@@ -153,3 +154,24 @@ class TestEarlier:
         space = synthetic_space(recipe, {"cmaes": {"sigma": 1e-9}})
         start = next(drawn_values(History(space, recipe, (), 0, tuple(earlier))))
         assert list(start.values()) == pytest.approx([best.values[name] for name in AXES], abs=1e-6)
+
+
+class TestEffects:
+    """Thompson sampling on the effects model, in turn with TPE."""
+
+    def test_odd_trials_are_those_of_tpe(self, recipe: Recipe) -> None:
+        done = swept(synthetic_space(recipe, {"random": {}}), recipe, bowl, 7)
+
+        def first(sampler: dict[str, Any], number: int) -> dict[str, Any]:
+            space = synthetic_space(recipe, sampler)
+            with quiet_optuna():
+                return next(drawn_values(History(space, recipe, tuple(done), number)))
+
+        in_turn, alone, tpe = (
+            {"effects": {"startup_trials": 3}},
+            {"effects": {"with_tpe": False, "startup_trials": 3}},
+            {"tpe": {"startup_trials": 3}},
+        )
+        assert first(in_turn, 7) == first(tpe, 7) != first(alone, 7)
+        assert first(in_turn, 8) == first(alone, 8) != first(tpe, 8)
+        assert first({"effects": {"startup_trials": 9}}, 8) == first({"random": {}}, 8)

@@ -1,0 +1,99 @@
+"""Thompson sampling on the effects model, in turn with TPE."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ikd.config import SearchSpace
+from ikd.sweep.effects.coordinates import Coordinates
+from ikd.sweep.effects.model import Effects, Told
+from ikd.sweep.effects.told import told_by
+from ikd.sweep.records.domains import at, place
+from ikd.sweep.records.trials import TrialRecord
+from ikd.sweep.samplers.history import History, Values
+from ikd.sweep.samplers.priors import priors_of
+from ikd.sweep.samplers.random import random_values
+from ikd.sweep.samplers.tpe import tpe_values
+from ikd.trial import OPEN
+
+EVEN_DRAWS = 60
+"""Candidates drawn from the whole space, or from its priors."""
+NEIGHBOURS = 60
+"""Candidates drawn around the best."""
+AROUND = 5
+"""How many of the best have neighbours."""
+CHANGED = 1.7
+"""Parameters of a neighbour that are drawn anew, on average."""
+STEPS = (0.15, 0.35)
+"""Standard deviations, in shares of the range, by which numbers of a neighbour move, in turn."""
+
+
+def effects_values(history: History) -> Iterator[Values]:
+    """Yield random draws at the start, then in turn draws of TPE (odd trials) and of the effects model (even ones).
+
+    Each draw of the model takes, of candidates all over the space and around the best known ones, that whose objective,
+    drawn from the posterior of each, is largest (Thompson 1933). Trials that still run count with the model's mean, so
+    that those side by side differ.
+    """
+    settings = history.space.sampler.effects
+    assert settings is not None
+    told = told_by(history.space, history.ended, history.recipe.schedule.epochs)
+    if history.number < settings.startup_trials or told is None:
+        yield from random_values(history)
+    elif settings.with_tpe and history.number % 2:
+        yield from tpe_values(history)
+    else:
+        yield from _drawn(history, told)
+
+
+def _drawn(history: History, told: Told) -> Iterator[Values]:
+    space = history.space
+    model = Effects(told)
+    running = [record.values for record in history.known if record.state in OPEN]
+    if running:
+        points = Coordinates.of(space, running)
+        model = Effects(told.with_more(points, model.posterior(points)[0]))
+    best = _best(history, model)
+    for attempt in itertools.count():
+        random = np.random.default_rng(history.seed(attempt))
+        candidates = [_even(space, random) for _ in range(EVEN_DRAWS)]
+        for index in range(NEIGHBOURS):
+            candidates.append(_neighbour(space, best[index % len(best)].values, STEPS[index % len(STEPS)], random))
+        means, variances = model.posterior(Coordinates.of(space, candidates))
+        yield candidates[int(np.argmax(means + np.sqrt(variances) * random.standard_normal(len(candidates))))]
+
+
+def _best(history: History, model: Effects) -> Sequence[TrialRecord]:
+    """Return the finished trials of the largest posterior means, the best first."""
+    finished = [one for one in history.ended if one.state == "finished"]
+    means, _ = model.posterior(Coordinates.of(history.space, [one.values for one in finished]))
+    return [finished[index] for index in np.argsort(-means, kind="stable")[:AROUND]]
+
+
+def _even(space: SearchSpace, random: np.random.Generator) -> Values:
+    priors = priors_of(space)
+    units = dict(zip(space.parameters, random.random(len(space.parameters)), strict=True))
+    units = {name: priors[name].quantile(unit) if name in priors else float(unit) for name, unit in units.items()}
+    return space.active({name: at(space.parameters[name], unit) for name, unit in units.items()})
+
+
+def _neighbour(space: SearchSpace, of: Mapping[str, Any], step: float, random: np.random.Generator) -> Values:
+    """Return values near some others; what comes into existence by the change is drawn from the whole range."""
+    values: Values = {}
+    count = len(space.parameters)
+    for name in space.ordered():
+        domain = space.parameters[name]
+        unit, changes, moves = random.random(), random.random() < CHANGED / count, random.standard_normal()
+        if not space.is_active(name, values):
+            continue
+        if name in of and not changes:
+            values[name] = of[name]
+        elif name in of and domain.choice is None:
+            values[name] = at(domain, float(min(max(place(domain, of[name]) + step * moves, 0.0), 1.0)))
+        else:
+            values[name] = at(domain, float(unit))
+    return values
