@@ -83,8 +83,8 @@ def test_a_store_that_nobody_can_write_is_refused_before_any_trial(tmp_path: Pat
     with start("s", runner, SPACE, environment) as process:
         text = process.communicate(timeout=LIMIT_SECONDS)[0]
     assert process.returncode == 2, text
-    assert "runner: storage: must be an object store that every node can read and write" in text
-    assert "this process has with s3://...@bucket/path" in text
+    assert "runner: storage: must be a store that can be reached and read" in text
+    assert "s3://...@bucket/path" in text
     assert "hidden" not in text
     assert notes(tmp_path, starts=True) == [], "no trial was begun"
 
