@@ -217,7 +217,7 @@ class TestSearchSpace:
             ("  {}\nanchors: [papers]", r":4: anchors\[0\]: should be 'paper', .*but got 'papers'"),
             ("  {}\nanchors: [paper, paper]", r"anchors: must not repeat an anchor"),
             ("  {}\nbudget: {trials: 1}", r"budget\.trials: must cover at least the 2 anchors, but got 1"),
-            ("  {}\nsampler: {tpe: {}, random: {}}", r"sampler: needs exactly one of tpe, random"),
+            ("  {}\nsampler: {tpe: {}, random: {}}", r"sampler: needs exactly one of effects, tpe, random"),
             ("  {}\nsampler: {tpe: {multivariate: false}}", r"group needs multivariate: true"),
             (
                 "  {}\nscheduler: {asha: {reduction_factor: 1}}",

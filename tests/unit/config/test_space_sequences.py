@@ -298,7 +298,7 @@ def test_an_anchor_about_inheriting_needs_a_recipe_that_inherits(tmp_path: Path)
             "set: {seed: 2147483647}\nsampler: {grid: {repeats: 3}}",
             r"repeats: must leave the recipe's seed plus repeats below 2147483648, but got 3",
         ),
-        ("  {}\n", "sampler: {grid: {}, random: {}}", r"sampler: needs exactly one of tpe, random, grid"),
+        ("  {}\n", "sampler: {grid: {}, random: {}}", r"sampler: needs exactly one of effects, tpe, random, grid"),
         (
             "  teachers.sequence: {choice: [[mid], [best]]}\n",
             "scheduler: {asha: {rungs: stages}}",
