@@ -49,14 +49,6 @@ class Coordinates:
         effects, places = ([row[half] for row in rows] for half in (0, 1))
         return cls(*(np.array(half, dtype=np.float64).reshape(len(rows), -1) for half in (effects, places)))
 
-    def __len__(self) -> int:
-        """Return N."""
-        return len(self.effects)
-
-    def rows(self, index: Any) -> Coordinates:
-        """Return some of the rows, by numpy's rules."""
-        return Coordinates(self.effects[index], self.places[index])
-
 
 def _row(space: SearchSpace, values: Mapping[str, Any]) -> tuple[list[float], list[float]]:
     effects: list[float] = []

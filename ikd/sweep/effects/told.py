@@ -63,7 +63,7 @@ def told_by(space: SearchSpace, ended: Sequence[TrialRecord], epochs: int) -> To
     if len(rows) > MOST:
         rows = sorted(rows, key=lambda row: (row[0].state != "stopped", row[0].number))[-MOST:]
     values, least = (np.array([row[index] for row in rows], dtype=np.float64) for index in (1, 2))
-    return Told(Coordinates.of(space, [row[0].values for row in rows]), values, least, np.zeros(len(rows)))
+    return Told(Coordinates.of(space, [row[0].values for row in rows]), values, least)
 
 
 def _predicted(

@@ -15,7 +15,7 @@ from ikd.sweep.effects.told import told_by
 from ikd.sweep.records.domains import at, place
 from ikd.sweep.records.trials import TrialRecord
 from ikd.sweep.samplers.history import History, Values
-from ikd.sweep.samplers.priors import priors_of
+from ikd.sweep.samplers.priors import UnitPrior, priors_of
 from ikd.sweep.samplers.random import random_values
 from ikd.sweep.samplers.tpe import tpe_values
 from ikd.trial import OPEN
@@ -57,10 +57,10 @@ def _drawn(history: History, told: Told) -> Iterator[Values]:
     if running:
         points = Coordinates.of(space, running)
         model = Effects(told.with_more(points, model.posterior(points)[0]))
-    best = _best(history, model)
+    best, priors = _best(history, model), priors_of(space)
     for attempt in itertools.count():
         random = np.random.default_rng(history.seed(attempt))
-        candidates = [_even(space, random) for _ in range(EVEN_DRAWS)]
+        candidates = [_even(space, priors, random) for _ in range(EVEN_DRAWS)]
         for index in range(NEIGHBOURS):
             candidates.append(_neighbour(space, best[index % len(best)].values, STEPS[index % len(STEPS)], random))
         means, variances = model.posterior(Coordinates.of(space, candidates))
@@ -74,8 +74,7 @@ def _best(history: History, model: Effects) -> Sequence[TrialRecord]:
     return [finished[index] for index in np.argsort(-means, kind="stable")[:AROUND]]
 
 
-def _even(space: SearchSpace, random: np.random.Generator) -> Values:
-    priors = priors_of(space)
+def _even(space: SearchSpace, priors: Mapping[str, UnitPrior], random: np.random.Generator) -> Values:
     units = dict(zip(space.parameters, random.random(len(space.parameters)), strict=True))
     units = {name: priors[name].quantile(unit) if name in priors else float(unit) for name, unit in units.items()}
     return space.active({name: at(space.parameters[name], unit) for name, unit in units.items()})
