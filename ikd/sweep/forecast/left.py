@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from ikd.sweep.forecast.attempts import Attempt, attempts_of
 from ikd.sweep.forecast.course import Event
 from ikd.sweep.forecast.epochs import NOW, EpochCost, Seen, features_of, features_of_teacher, kinds
 from ikd.sweep.forecast.kept import Kept, epoch_row
+from ikd.sweep.forecast.plan import STILL, Plan
 from ikd.sweep.forecast.survival import Survival
 from ikd.sweep.forecast.wants import Want, shared_states, wants
 from ikd.sweep.proposals.anchors import anchor_proposals
@@ -29,8 +29,6 @@ ASSUMED = {"ray": 5.0, "cold": 9.0, "warm": 0.7, "first": 1.5, "next": 1.0, "end
 from there to its first step, likewise; from the last trial to the end; and for a rehearsal."""
 DOUBT = 1.0
 """How many observations an assumption weighs."""
-STILL = 0.1
-"""Share of a piece of work that is still to come when it takes longer than expected."""
 LEAST_PART = 0.01
 """Seconds that any part takes, so that parts can be compared by ratio."""
 LEAST_SECONDS = 1.0
@@ -165,6 +163,9 @@ class Outlook:
     def _features(self, recipe: Recipe, epoch: int) -> dict[str, str]:
         plan = next((one for one in recipe.stages if epoch <= one.last), recipe.stages[-1])
         return {**features_of(plan, epoch), **self._circumstances()}
+
+    def _epoch_seconds(self, recipe: Recipe, epoch: int) -> float:
+        return self.cost(self._features(recipe, epoch))
 
     def _circumstances(self, *, fresh: bool = False) -> dict[str, str]:
         """Return what an epoch costs by besides what is trained: others beside it, a new process, and the day."""
@@ -364,7 +365,19 @@ class Outlook:
         if not open_ and not to_come:
             seconds = 0.0
         elif self.cost.known:
-            plan = _Plan(self, at, work.goals, shared, makers)
+            ready = {item: rest for item, rest in shared.items() if item in makers}
+            plan = Plan(
+                self.attempts,
+                at.events,
+                at.slots,
+                at.now,
+                work.goals,
+                shared,
+                ready,
+                self.parts,
+                self.recipe_of,
+                self._epoch_seconds,
+            )
             seconds = max(LEAST_SECONDS, plan.seconds(open_, [(n, recipe) for n, (recipe, _) in coming]))
         epochs, bound, limit = work.epochs, work.bound, self._space.budget.epochs
         if limit is not None:
@@ -374,7 +387,7 @@ class Outlook:
             epochs, bound = min(epochs, rest), min(bound, rest)
         if seconds is not None:
             seconds = min([seconds, *self._limits()])
-        base = self.cost(self._features(self._base, 1)) if self.cost.known else None
+        base = self._epoch_seconds(self._base, 1) if self.cost.known else None
         return Forecast(seconds, epochs, bound, len(open_) + to_come, shared, base, self.parts, tuple(makers))
 
     def _work(
@@ -418,98 +431,6 @@ class Outlook:
         for index in range(count - len(anchors)):
             # evenly over all of them: settings of a space stand in its order
             yield pool[(index * len(pool)) // max(1, count - len(anchors)) % len(pool)], False
-
-
-class _Plan:
-    """Lays what is left on the places of the runner, one trial after the other."""
-
-    def __init__(
-        self,
-        outlook: Outlook,
-        at: Situation,
-        goals: Mapping[int, float],
-        shared: Mapping[str, float],
-        makers: Mapping[str, int],
-    ) -> None:
-        self._outlook, self._at, self._goals = outlook, at, goals
-        self._ready = {item: rest for item, rest in shared.items() if item in makers}  # from now on
-        self._shared, self._makers, self._parts = shared, makers, outlook.parts
-
-    def seconds(self, open_: Sequence[TrialRecord], coming: Sequence[tuple[int, Recipe]]) -> float:
-        """Return the seconds until everything is done."""
-        running = {one.trial: one for one in self._outlook.attempts if one.left is None} if self._at.now else {}
-        order = sorted(
-            (one for one in open_ if one.number in running), key=lambda one: -len(running[one.number].making)
-        )
-        free: list[tuple[float, int, bool]] = []  # when a place is free, which, and whether its process is new
-        for slot, record in enumerate(order):
-            free.append((self._rest(record, running[record.number]), slot, False))
-        start = self._until_given()
-        new = not running
-        free += [
-            (start, slot, new or len(self._outlook.attempts) < self._at.slots)
-            for slot in range(len(free), self._at.slots)
-        ]
-        heapq.heapify(free)
-        ends = [one[0] for one in free if one[1] < len(order)]
-        waiting = [(one.number, self._outlook.recipe_of(one), one.epochs) for one in open_ if one.number not in running]
-        for number, recipe, done in [*waiting, *((number, recipe, 0) for number, recipe in coming)]:
-            at, slot, cold = heapq.heappop(free)
-            end = self._whole(at, number, recipe, done, cold=cold)
-            heapq.heappush(free, (end, slot, False))
-            ends.append(end)
-        return max(ends, default=0.0) + self._parts["end"]
-
-    def _until_given(self) -> float:
-        if self._at.now is None:
-            return self._parts["ray"]
-        begins = [one.time for one in self._at.events if one.what == "begin"]
-        given = [one.time for one in self._at.events if one.what == "given"]
-        if not begins or (given and given[-1] >= begins[-1]):
-            return 0.0
-        return max(self._parts["ray"] - (self._at.now - begins[-1]), STILL * self._parts["ray"])
-
-    def _whole(self, at: float, number: int, recipe: Recipe, done: int, *, cold: bool) -> float:
-        """Return when a trial that is handed out at a time ends."""
-        at += self._parts["cold" if cold else "warm"]
-        at = self._after_shared(at, recipe) if not done else at
-        return at + self._parts["first" if cold else "next"] + self._epochs(recipe, done, self._goals[number])
-
-    def _after_shared(self, at: float, recipe: Recipe) -> float:
-        for want in wants(recipe):
-            if want.item in self._ready:
-                at = max(at, self._ready[want.item])
-            elif want.item in self._shared:
-                self._ready[want.item] = at = at + self._shared[want.item]
-        return at
-
-    def _epochs(self, recipe: Recipe, done: int, goal: float) -> float:
-        total, epoch = 0.0, done
-        while epoch < goal:
-            part = min(1.0, goal - epoch)
-            total += part * self._outlook.cost(self._outlook._features(recipe, epoch + 1))
-            epoch += 1
-        return total
-
-    def _rest(self, record: TrialRecord, attempt: Attempt) -> float:
-        """Return how long a trial that a worker holds still takes."""
-        now, recipe = self._at.now or 0.0, self._outlook.recipe_of(record)
-        goal = self._goals[record.number]
-        rest = self._epochs(recipe, record.epochs, goal)
-        one = self._outlook.cost(self._outlook._features(recipe, record.epochs + 1))
-        if attempt.reports:
-            spent = now - attempt.reports[-1].time
-            return rest - min(one, rest) + max(min(one, rest) - spent, STILL * one)
-        build = self._parts["first" if attempt.cold else "next"]
-        resumed = bool(record.reports)
-        ready = attempt.start if resumed else attempt.prepared
-        if ready is not None:
-            return rest - one + max(build + one - (now - ready), STILL * one)
-        if attempt.making:
-            return self._after_shared(0.0, recipe) + build + rest
-        load = self._parts["cold" if attempt.cold else "warm"]
-        begins = max(load - (now - attempt.given), STILL * load)
-        return (begins if resumed else self._after_shared(begins, recipe)) + build + rest
 
 
 def _mixed(assumed: Mapping[str, float], seen: Mapping[str, Sequence[float]]) -> dict[str, float]:

@@ -38,7 +38,7 @@ class Job:
         training: module that is a `Training`.
         storage: of the runner: where trials keep their files.
         options: of every trial.
-        cwd: where the command was run, which relative paths in the recipe mean; None leaves the worker's.
+        cwd: where the command was run, for what a config or plug-in reads by a relative path; None leaves the worker's.
         gpus: share of a GPU that a process of a trial has.
     """
 
