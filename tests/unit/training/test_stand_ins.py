@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from ikd.attack import PerturbationStore
 from ikd.augment import TeacherBoxes
 from ikd.config import Recipe
@@ -30,7 +32,10 @@ def test_they_are_found_by_the_content_of_images(tiny_recipe: Build, tmp_path: P
         assert not delta.any()
 
 
-def test_an_epoch_with_perturbations_is_measured_before_they_are_made(tiny_recipe: Build, tmp_path: Path) -> None:
+def test_an_epoch_with_perturbations_is_measured_before_they_are_made(
+    tiny_recipe: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IKD_HOME", str(tmp_path / "home"))  # others have made these perturbations
     weights = save_untrained(tiny_recipe(), DETECTOR, tmp_path / "weights.pth")
     teacher = {**DETECTOR, "checkpoint": str(weights)}
     recipe = tiny_recipe(
