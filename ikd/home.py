@@ -6,11 +6,12 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Literal
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from ikd.errors import refuse
 
@@ -74,9 +75,26 @@ def store_bound() -> float:
     return bound * 1e9
 
 
+WAIT_SECONDS = 2.0
+_waits: ContextVar[Callable[[], None] | None] = ContextVar("waits", default=None)
+
+
+@contextlib.contextmanager
+def while_waiting(tell: Callable[[], None]) -> Iterator[None]:
+    """In this thread, call `tell` every two seconds while `entry` waits for another process; it may raise to give up.
+
+    A trial must hear of the sweep's end there: the trial it waits for may have been stopped with the lock in its hands.
+    """
+    before = _waits.set(tell)
+    try:
+        yield
+    finally:
+        _waits.reset(before)
+
+
 @contextlib.contextmanager
 def entry(kind: Kind, name: str) -> Iterator[Path]:
-    """Hold one thing of a cache: of several processes one makes it, the others wait and find it.
+    """Hold one thing of a cache: of several processes one makes it, the others wait and find it; see `while_waiting`.
 
     Args:
         kind: of cache.
@@ -84,8 +102,18 @@ def entry(kind: Kind, name: str) -> Iterator[Path]:
     """
     path = cache(kind) / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(lock_of(path)):
+    tell = _waits.get()
+    lock = FileLock(lock_of(path))
+    while not lock.is_locked:
+        try:
+            lock.acquire(timeout=-1 if tell is None else WAIT_SECONDS)
+        except Timeout:
+            if tell is not None:
+                tell()
+    try:
         yield path
+    finally:
+        lock.release()
 
 
 def lock_of(path: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import json
 from typing import Any
@@ -142,8 +143,13 @@ def _train_step(setting: Setting, recipe: Recipe, teacher: Any, shape: tuple[int
 
 def _teacher(recipe: Recipe) -> Any:
     assert recipe.teacher is not None
+    return _frozen(json.dumps(model_config(recipe.teacher, DataFiles.of(recipe).classes), sort_keys=True))
+
+
+@functools.lru_cache(maxsize=2)  # rows beside each other mostly share theirs, and a large one takes seconds to draw
+def _frozen(config: str) -> Any:
     torch.manual_seed(0)
-    return freeze(build_detector(model_config(recipe.teacher, DataFiles.of(recipe).classes)))
+    return freeze(build_detector(json.loads(config)))
 
 
 def _settle() -> None:

@@ -27,6 +27,7 @@ def build_detector(model_config: Mapping[str, Any]) -> nn.Module:
         BadInput: mmdet refuses the config.
     """
     install()
+    _mend_point_assigner()
     from mmdet.registry import MODELS
     from mmengine.registry import DefaultScope
 
@@ -62,6 +63,24 @@ def _check_normalisation(detector: nn.Module, kind: str) -> None:
 
 BUILD_HINTS = {"fairscale": "; or set the override encoder.num_cp: 0, which trains the same with more memory"}
 """Word in what a constructor raised, and the way out."""
+
+
+@functools.cache
+def _mend_point_assigner() -> None:
+    """Let mmdet's PointAssigner (RepPoints) count its points where they lie.
+
+    It counts them on the CPU and indexes that by a mask of the points' device, which CUDA refuses.
+    """
+    from mmdet.models.task_modules.assigners import PointAssigner
+
+    plain = PointAssigner.assign
+
+    @functools.wraps(plain)
+    def assign(self: Any, pred_instances: Any, *args: Any, **kwargs: Any) -> Any:
+        with pred_instances.priors.device:
+            return plain(self, pred_instances, *args, **kwargs)
+
+    PointAssigner.assign = assign
 
 
 def _complete(detector: Any) -> None:

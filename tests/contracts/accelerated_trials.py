@@ -147,6 +147,9 @@ class TestTheAccelerator:
     def test_refuses_two_devices(self) -> None:
         with pytest.raises(MixedDevices, match=r"aten\.add.*\[\(3,\)\] on the CPU.*accelerated_trials"):
             torch.ones(3, device=device()) + torch.ones(3)
+        with pytest.raises(MixedDevices, match=r"aten\.index"):
+            torch.arange(3)[torch.ones(3, dtype=torch.bool, device=device())]
+        assert torch.arange(3, device=device())[torch.ones(3, dtype=torch.bool)].shape == (3,)
         with pytest.raises(TypeError, match="numpy"):
             torch.ones(3, device=device()).numpy()
 

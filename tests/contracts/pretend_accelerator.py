@@ -196,7 +196,7 @@ class _Call:
     def _check(self) -> None:
         strangers = [one for one in self.tensors if not isinstance(one, Away) and one.dim()]
         indexed = self.name.startswith(_BY_INDEX)
-        if strangers and indexed:  # as CUDA: an index may lie on the CPU, and is copied
+        if strangers and indexed and strangers[0] is not self.tensors[0]:  # as CUDA: an index on the CPU is copied
             _wait("index on the CPU")
         elif strangers and "lift" not in self.name:
             shapes = [tuple(one.shape) for one in strangers]

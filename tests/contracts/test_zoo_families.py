@@ -21,6 +21,7 @@ from tests.unit.attack.toys import noise_images, sample
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")]
 SIDE = 160
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,7 @@ def uneven_data(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 def student_alone(row: Zoo, build: Callable[..., Recipe], root: Path) -> Recipe:
     alone = build(data__root=str(root)).student_alone()
     student = {"config": f"mmdet::{row.config}", "overrides": row.overrides}
-    return alone.with_values({"student": student, "input.scale": [SIDE, SIDE], **row.recipe})
+    return alone.with_values({"student": student, "input.scale": [SIDE, SIDE], "device": DEVICE, **row.recipe})
 
 
 @pytest.mark.parametrize("name", ZOO)
@@ -78,13 +79,13 @@ def test_a_family_is_attacked_or_the_loss_to_attack_is_named(name: str, loss: An
     row = ZOO[name]
     torch.manual_seed(0)
     config = detector_config(f"mmdet::{row.config}", overrides=row.overrides, classes=["a", "b", "c"])
-    teacher: Any = freeze(build_detector(config))
+    teacher: Any = freeze(build_detector(config)).to(DEVICE)
     side = row.recipe.get("input.scale", [SIDE])[0]
-    annotated = sample((side, side), boxes=[[8.0, 8.0, 60.0, 60.0], [40.0, 50.0, 120.0, 140.0]])
+    annotated = sample((side, side), boxes=[[8.0, 8.0, 60.0, 60.0], [40.0, 50.0, 120.0, 140.0]]).to(DEVICE)
     from mmdet.structures.mask import BitmapMasks
 
     annotated.gt_instances.masks = BitmapMasks(np.ones((2, side, side), np.uint8), side, side)
-    images = noise_images(1, side, side)
+    images = noise_images(1, side, side).to(DEVICE)
     attack = DIFGSM(steps=1, loss=loss, diversity_probability=0)
     if loss not in row.attack:
         with pytest.raises(BadInput, match=r"attack\.loss: must be cls\+reg for a teacher"):

@@ -15,6 +15,7 @@ from typing import Any
 
 from ikd.config import Recipe, from_here
 from ikd.errors import BadInput, DiskFull, JobError, NonFiniteLoss, first_line
+from ikd.home import while_waiting
 from ikd.logs import Log, kept
 from ikd.sweep.same_data import part_name
 from ikd.sweep.storage.store import TrialStore, open_store
@@ -84,6 +85,10 @@ class Line:
             self._last_note, self._making = time.monotonic(), what
             self("note", text=f"{what} {done}/{total}", making=(what, done, total))
 
+    def wait(self) -> None:
+        """Say that the trial waits for what another one makes."""
+        self("note", text="waits for what another trial makes")
+
 
 def train(config: Mapping[str, Any], *, job: Job) -> None:
     """Train one trial; the function that Ray Tune runs.
@@ -141,7 +146,7 @@ class _Attempt:
         where = f"process {os.getpid()} on {socket.gethostname()}"
         self.log.write(f"--- attempt in {where}, recipe {self.recipe.name} {self.recipe.fingerprint()[:12]}")
         try:
-            with kept(self.log):
+            with kept(self.log), while_waiting(self.line.wait):
                 self._run()
         except NonFiniteLoss as error:
             self._keep_traceback()
