@@ -21,6 +21,7 @@ PIPE_COLUMNS = 140
 _TO_THE_END = "\x1b[K"  # clears what a longer line left
 _open: list[Work] = []
 """Pieces of work that somebody waits for, the innermost last."""
+_lock = threading.RLock()  # one line is written at a time; a signal may come to whoever holds it
 
 
 class Loudness(Enum):
@@ -53,52 +54,75 @@ def library_level() -> int:
 class Work:
     """A piece of work that a person waits for; made by `working`.
 
+    Others write between: whoever does ends the line of the work first (`line_free`), and the work begins another.
+
     Args:
         what: it is.
     """
 
     def __init__(self, what: str) -> None:
         self.what, self._began, self._terminal = what, time.monotonic(), sys.stderr.isatty()
-        self._counted, self._tenth, self._lock = "", 0, threading.Lock()
-        self._show(f"{what} ...")
+        self._counted, self._tenth, self._written = "", 0, False
+        with _lock:
+            self._show("")
 
-    def _show(self, text: str) -> None:
+    def _show(self, text: str, *, whole: bool = False) -> None:
+        """Write on the line of the work; where it begins, with the name of it unless `text` is the `whole` line."""
         if loudness() is Loudness.QUIET:
             return
-        sys.stderr.write(text)
+        for other in _open:
+            if other is not self:
+                other.leave()
+        sys.stderr.write(text if self._written or whole else f"{self.what} ...{text}")
         sys.stderr.flush()
+        self._written = True
 
-    def _line(self) -> str:
-        return f"\r{self.what} ... {self._counted}{time.monotonic() - self._began:.0f} s{_TO_THE_END}"
+    def _overwrite(self) -> None:
+        seconds = time.monotonic() - self._began
+        self._show(f"\r{self.what} ... {self._counted}{seconds:.0f} s{_TO_THE_END}", whole=True)
+
+    def leave(self) -> None:
+        """Leave the line to somebody else."""
+        if self._written:
+            sys.stderr.write(f"\r{_TO_THE_END}" if self._terminal else "\n")
+            sys.stderr.flush()
+            self._written = False
 
     def beat(self) -> None:
-        """Show that it goes on."""
-        with self._lock:
-            self._show(self._line() if self._terminal else ".")
+        """Show that it goes on; a work within it shows that for both."""
+        with _lock:
+            if _open[-1:] != [self]:
+                return
+            if self._terminal:
+                self._overwrite()
+            else:
+                self._show(".")
 
     def count(self, done: int, total: int) -> None:
         """Show how much of it is done: at once on a terminal, each tenth elsewhere."""
-        with self._lock:
+        with _lock:
             self._counted = f"{done}/{total}, "
             if self._terminal:
-                self._show(self._line())
+                self._overwrite()
             elif (tenth := 10 * done // max(1, total)) > self._tenth:
                 self._tenth = tenth
                 self._show(f" {done}/{total} ")
 
     def mention(self, what: str) -> None:
         """Show what takes long in it now; nothing, once it is done."""
-        with self._lock:
+        with _lock:
             self._counted = f"{what}, " if what else ""
             if self._terminal:
-                self._show(self._line())
+                self._overwrite()
             elif what:
                 self._show(f" ({what}) ")
 
     def end(self) -> None:
         """Show that it is over, and how long it took."""
-        with self._lock:
-            self._show(f"{self._line()}\n" if self._terminal else f" {time.monotonic() - self._began:.0f} s\n")
+        with _lock:
+            if self._terminal:
+                self._overwrite()
+            self._show("\n" if self._terminal else f" {time.monotonic() - self._began:.0f} s\n")
 
 
 @contextmanager
@@ -116,9 +140,9 @@ def working(what: str) -> Iterator[Work]:
         while not over.wait(BEAT_SECONDS):
             work.beat()
 
+    _open.append(work)
     heart = threading.Thread(target=beat, name="ikd-heart", daemon=True)
     heart.start()
-    _open.append(work)
     try:
         yield work
     finally:
@@ -182,11 +206,21 @@ class Steps(ExitStack):
         self._work.count(done, total)
 
 
+@contextmanager
+def line_free() -> Iterator[None]:
+    """Let nobody else write while the block does, which begins on a line of its own."""
+    with _lock:
+        for work in _open:
+            work.leave()
+        yield
+
+
 def say(text: str) -> None:
-    """Write a line of progress to stdout at once."""
+    """Write a line of progress to stdout at once, between the dots of whatever goes on."""
     if loudness() is not Loudness.QUIET:
-        sys.stdout.write(text + "\n")
-        sys.stdout.flush()
+        with line_free():
+            sys.stdout.write(text + "\n")
+            sys.stdout.flush()
 
 
 def wide_console() -> Console:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -72,3 +73,50 @@ def test_what_takes_long_in_it_is_said_in_the_line_of_the_work(capfd: pytest.Cap
     with progress.working("looking"), progress.mentioned("indexing a.json"), progress.mentioned(""):
         pass
     assert capfd.readouterr().err.startswith("looking ... (indexing a.json) ")
+
+
+def test_what_is_said_meanwhile_has_a_line_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Both streams of a pipe (`2>&1`) are one file, in which every line is whole."""
+    with (tmp_path / "log").open("w") as log:
+        monkeypatch.setattr(sys, "stdout", log)
+        monkeypatch.setattr(sys, "stderr", log)
+        with working("training") as work:
+            work.beat()
+            progress.say("teacher x101: mAP 0.0")
+            progress.say("recipe drawn_r18: distils 0, 1")
+            work.beat()
+            work.count(5, 10)
+    lines = ["training ....", "teacher x101: mAP 0.0", "recipe drawn_r18: distils 0, 1", "training .... 5/10  0 s"]
+    assert (tmp_path / "log").read_text().splitlines() == lines
+
+
+def test_work_within_work_has_a_line_of_its_own(capfd: pytest.CaptureFixture[str]) -> None:
+    with working("exporting") as outer:
+        with working("fetching") as inner:
+            outer.beat()  # the inner one shows that both go on
+            inner.beat()
+            inner.beat()
+        outer.beat()
+    assert capfd.readouterr().err == "exporting ...\nfetching ..... 0 s\nexporting .... 0 s\n"
+
+
+def test_a_terminal_shows_what_is_said_in_place_of_the_line_which_comes_back_below(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with working("boxes"):
+        progress.say("a word")
+    seen = capfd.readouterr()
+    assert (seen.out, seen.err) == ("a word\n", "boxes ...\r\x1b[K\rboxes ... 0 s\x1b[K\n")
+
+
+def test_nothing_is_written_for_who_wants_quiet(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(progress.VARIABLE, "quiet")
+    with working("training") as work:
+        work.beat()
+        progress.say("a word")
+    assert capfd.readouterr() == ("", "")
