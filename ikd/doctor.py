@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import os
 import re
 import shutil
@@ -16,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
+from urllib.parse import unquote, urlparse
 
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
@@ -174,6 +176,13 @@ def _canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
+OWNERS = {
+    "cv2": tuple(f"opencv{contrib}-python{headless}" for contrib in ("", "-contrib") for headless in ("", "-headless")),
+    "mlflow": ("mlflow", "mlflow-skinny"),
+}
+"""Distributions that a package may come from, where their name is another."""
+
+
 def imports() -> Iterator[Check]:
     """Import the packages whose imports break on some machines, each in a process of its own, side by side."""
     headless = f"pip install --force-reinstall --no-deps opencv-python-headless=={_version('opencv-python')}"
@@ -213,9 +222,33 @@ def _finish_import(name: str, process: subprocess.Popen[str], advice: str) -> Ch
     if process.returncode:
         reason = (err.strip().splitlines() or [f"exit status {process.returncode}"])[-1]
         return Check(title, "fail", reason, advice)
-    if not any(part in {"site-packages", "dist-packages"} for part in Path(found).parts):
+    if not any(_owns(one, Path(found)) for known in OWNERS.get(name, (name,)) for one in _distributions(known)):
         return Check(title, "fail", f"{found} takes the place of the real package", f"rename that, or {advice}")
     return Check(title, "ok", str(Path(found).parent))
+
+
+def _distributions(name: str) -> Iterable[importlib.metadata.Distribution]:
+    """Return what is installed under a name: one in each folder of the path that has it."""
+    return importlib.metadata.distributions(name=name)
+
+
+def _owns(distribution: importlib.metadata.Distribution, file: Path) -> bool:
+    """Tell whether a file belongs to a distribution: by its list of files, and without one by lying beside it."""
+    place, real = Path(str(distribution.locate_file(""))), file.resolve()
+    if not file.is_file():
+        return False
+    if _is_editable_at(distribution, real):
+        return True
+    if distribution.files is None:  # as some package managers install
+        return place.resolve() in real.parents
+    return any(one.name == file.name and Path(place, one).resolve() == real for one in distribution.files)
+
+
+def _is_editable_at(distribution: importlib.metadata.Distribution, file: Path) -> bool:
+    origin = json.loads(distribution.read_text("direct_url.json") or "{}")
+    if not origin.get("dir_info", {}).get("editable"):
+        return False
+    return Path(unquote(urlparse(origin["url"]).path)).resolve() in file.parents
 
 
 def gpu() -> Iterator[Check]:

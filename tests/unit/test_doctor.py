@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import inspect
 import io
+import json
 import os
 import shutil
 import subprocess
@@ -159,6 +161,59 @@ def test_a_folder_in_the_place_of_a_package_is_found(
     assert check.status == "fail"
     assert str(tmp_path / "shadow") in check.detail
     assert "rename" in check.advice
+
+
+def install(name: str, target: Path, *, package: str = "", record: bool = True) -> None:
+    """Make what `pip install --target` leaves, in part."""
+    package = package or name
+    (target / package).mkdir(parents=True)
+    (target / package / "__init__.py").touch()
+    info = target / f"{name}-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    if record:
+        (info / "RECORD").write_text(f"{package}/__init__.py,,\n{info.name}/METADATA,,\n")
+
+
+@pytest.mark.parametrize("record", [True, False])
+def test_a_package_may_be_installed_anywhere_on_the_path(
+    record: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install("borrowed", tmp_path / "pip target", record=record)
+    check = finished_import("borrowed", tmp_path / "pip target", monkeypatch)
+    assert (check.status, check.detail) == ("ok", str(tmp_path / "pip target" / "borrowed"))
+
+
+def test_a_package_that_is_edited_where_it_lies_is_the_real_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, site = tmp_path / "my source" / "src", tmp_path / "site"
+    install("edited", site)
+    source.mkdir(parents=True)
+    (site / "edited").rename(source / "edited")
+    content = {"url": source.parent.as_uri(), "dir_info": {"editable": True}}
+    (site / "edited-1.0.dist-info" / "direct_url.json").write_text(json.dumps(content))
+    monkeypatch.syspath_prepend(site)
+    assert finished_import("edited", source, monkeypatch).status == "ok"
+
+
+def test_a_folder_before_the_installed_package_still_takes_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install("hidden", tmp_path / "site")
+    install("another", tmp_path / "work", package="hidden")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    check = finished_import("hidden", tmp_path / "work", monkeypatch)
+    assert (check.status, str(tmp_path / "work" / "hidden") in check.detail) == ("fail", True)
+
+
+@pytest.mark.parametrize("name", ["cv2", "ray", "mlflow"])
+def test_what_the_doctor_imports_is_found_to_be_installed(name: str) -> None:
+    file = importlib.util.find_spec(name)
+    assert file is not None
+    assert file.origin is not None
+    owners = doctor.OWNERS.get(name, (name,))
+    assert any(doctor._owns(one, Path(file.origin)) for known in owners for one in doctor._distributions(known))
 
 
 def test_an_import_that_never_ends_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
