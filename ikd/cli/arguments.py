@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+import os
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
 
 import typer
+
+Written = TypeVar("Written", str, Path, None)
 
 
 def names_of_sweeps(incomplete: str) -> list[str]:
@@ -30,6 +34,19 @@ def names_of_recipes(incomplete: str) -> list[str]:
     from ikd.config import recipe_names
 
     return [name for name in recipe_names() if name.startswith(incomplete)]
+
+
+def expanded(written: Written) -> Written:
+    """Return a path with its `~` expanded: a shell leaves it where it is quoted, or stands behind a `=`."""
+    if written is None:
+        return written
+    text = os.path.expanduser(written)
+    return Path(text) if isinstance(written, Path) else text
+
+
+def expanded_pair(written: str | None) -> str | None:
+    """Return `PATH` or `PATH,PATH` with each `~` expanded."""
+    return written if written is None else ",".join(map(os.path.expanduser, written.split(",")))
 
 
 Sets = Annotated[

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from ikd.cli import look, recipes
-from ikd.cli.arguments import Name, Sets
+from ikd.cli.arguments import Name, Sets, expanded, expanded_pair
 from ikd.errors import BadInput, IkdError
 from ikd.progress import Loudness, set_loudness
 from ikd.signals import Ended, advising, ended_by_signals, tell
@@ -73,8 +73,10 @@ def main() -> None:
 
 @app.command()
 def sweep(
-    space: Annotated[Path, typer.Argument(help="Search-space file, e.g. search_spaces/ikd.yaml.")],
-    runner: Annotated[Path | None, typer.Option(help="Runner file; without one, one trial at a time here.")] = None,
+    space: Annotated[Path, typer.Argument(callback=expanded, help="Search-space file, e.g. search_spaces/ikd.yaml.")],
+    runner: Annotated[
+        Path | None, typer.Option(callback=expanded, help="Runner file; without one, one trial at a time here.")
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Name; without one, that of the file.")] = None,
     sets: Sets = None,
     trials: Annotated[
@@ -165,7 +167,7 @@ def stop(name: Name) -> None:
 @app.command()
 def train(
     recipe: Annotated[str, typer.Argument(help="Shipped recipe name, or a recipe file.")],
-    to: Annotated[Path, typer.Option(help="Folder for checkpoints and log.")] = Path("trial"),
+    to: Annotated[Path, typer.Option(callback=expanded, help="Folder for checkpoints and log.")] = Path("trial"),
     sets: Sets = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from last.pth in the folder.")] = False,
 ) -> None:
@@ -238,14 +240,17 @@ def attack(
 @app.command()
 def export(
     name: Name,
-    to: Annotated[Path, typer.Option(help="Folder for the student; an earlier export there is replaced.")],
+    to: Annotated[
+        Path, typer.Option(callback=expanded, help="Folder for the student; an earlier export there is replaced.")
+    ],
     pick: Annotated[
         str, typer.Option(help="best, knee (of the Pareto front, with costs), or a trial's number.")
     ] = "best",
     register: Annotated[str | None, typer.Option(help="Also register as a version of this MLflow model.")] = None,
     onnx: Annotated[bool, typer.Option("--onnx", help="Also write student.onnx; needs pip install ikd[onnx].")] = False,
     data_root: Annotated[
-        Path | None, typer.Option(help="Where the data set lies now; without it, where the recipe says.")
+        Path | None,
+        typer.Option(callback=expanded, help="Where the data set lies now; without it, where the recipe says."),
     ] = None,
 ) -> None:
     """Write the best student for plain mmdet.
@@ -301,7 +306,7 @@ def doctor() -> None:
 
 @space_app.command("show")
 def space_show(
-    space: Annotated[Path, typer.Argument(help="Search-space file.")],
+    space: Annotated[Path, typer.Argument(callback=expanded, help="Search-space file.")],
     sets: Sets = None,
 ) -> None:
     """Print a search space as a table.
@@ -319,7 +324,7 @@ def space_show(
 
 @space_app.command("schema")
 def space_schema(
-    to: Annotated[Path, typer.Option(help="Folder for space.json, recipe.json and runner.json.")],
+    to: Annotated[Path, typer.Option(callback=expanded, help="Folder for space.json, recipe.json and runner.json.")],
 ) -> None:
     """Write the JSON schemas of the YAML files, for editors.
 
@@ -352,10 +357,18 @@ def track_rebuild(
 
 @data_app.command("check")
 def data_check(
-    directory: Annotated[Path | None, typer.Argument(help="Folder of the data set; without one, the recipe's.")] = None,
-    train_json: Annotated[str | None, typer.Option("--train", help="Training json in the folder (train.json).")] = None,
-    val_json: Annotated[str | None, typer.Option("--val", help="Validation json (val.json).")] = None,
-    images: Annotated[str | None, typer.Option(help="Image folder (images), or TRAIN,VAL when they differ.")] = None,
+    directory: Annotated[
+        Path | None, typer.Argument(callback=expanded, help="Folder of the data set; without one, the recipe's.")
+    ] = None,
+    train_json: Annotated[
+        str | None, typer.Option("--train", callback=expanded, help="Training json in the folder (train.json).")
+    ] = None,
+    val_json: Annotated[
+        str | None, typer.Option("--val", callback=expanded, help="Validation json (val.json).")
+    ] = None,
+    images: Annotated[
+        str | None, typer.Option(callback=expanded_pair, help="Image folder (images), or TRAIN,VAL when they differ.")
+    ] = None,
     recipe: Annotated[
         str | None, typer.Option(help="Recipe: print too how many images have its noise, and how many its crop.")
     ] = None,
@@ -408,7 +421,7 @@ def _check_for(name: str, directory: Path | None, named: dict[str, str], sets: l
 
 @data_app.command("draw")
 def data_draw(
-    directory: Annotated[Path, typer.Argument(help="Folder to make.")],
+    directory: Annotated[Path, typer.Argument(callback=expanded, help="Folder to make.")],
     train_images: Annotated[int, typer.Option("--train", help="Training images.")] = 240,
     val_images: Annotated[int, typer.Option("--val", help="Validation images.")] = 60,
     size: Annotated[int, typer.Option(help="Side in pixels.")] = 160,

@@ -58,7 +58,8 @@ def load_runner(path: str | Path) -> Runner:
     Raises:
         ConfigError: lists every fault.
     """
-    return validate(Runner, runner_in_place(read_yaml(Path(path)), Path(path).parent))
+    path = Path(path).expanduser()
+    return validate(Runner, runner_in_place(read_yaml(path), path.parent))
 
 
 def load_sweep(
@@ -75,7 +76,7 @@ def load_sweep(
     Raises:
         ConfigError: lists every fault.
     """
-    document = space_document(Path(space))
+    document = space_document(Path(space).expanduser())
     values = as_json(values or {})
     faults = _Faults(document)
     parsed = faults.caught(lambda: validate(SearchSpace, document))

@@ -35,6 +35,11 @@ class Split(Section):
     images: str = "images"
     """Image folder, relative to `data.root`."""
 
+    @pydantic.field_validator("annotations", "images")
+    @classmethod
+    def _expanded(cls, path: str) -> str:
+        return os.path.expanduser(path)
+
 
 class Data(Section):
     """The data set, in COCO format."""

@@ -34,12 +34,12 @@ def space_document(path: Path, seen: tuple[Path, ...] = ()) -> Document:
         raise ConfigError(problems)
     under = Document(document.file, {})
     for name in names:
-        under = _over(space_document(path.parent / name, chain), under)
+        under = _over(space_document(path.parent / os.path.expanduser(name), chain), under)
     return _over(document, under) if names else document
 
 
 def _faults(document: Document, names: list[str], index: int, chain: tuple[Path, ...]) -> list[Problem]:
-    path, place = chain[-1].parent / names[index], (INCLUDE, index)
+    path, place = chain[-1].parent / os.path.expanduser(names[index]), (INCLUDE, index)
     if names[index] in names[:index]:
         return [document.problem(place, names[index], "must not be included twice")]
     if not os.path.isfile(path):

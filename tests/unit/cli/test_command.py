@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import typing
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from typer.testing import CliRunner
 
 import ikd
 from ikd.cli import app
-from ikd.cli.arguments import names_of_recipes, names_of_sweeps
+from ikd.cli.arguments import expanded, names_of_recipes, names_of_sweeps
 from ikd.errors import BadInput, ConfigError
 from ikd.progress import (
     Loudness,
@@ -70,6 +71,31 @@ def test_every_help_is_whole_at_this_width(command: list[str], columns: int) -> 
     assert max(map(len, done.output.splitlines())) <= columns
     if command in COMMANDS:
         assert "Example: ikd " + " ".join(command) in done.output
+
+
+def test_every_path_of_a_command_may_begin_with_the_home_folder() -> None:
+    """A shell leaves `~` where it is quoted, and in `--to=~/x`; the option has to expand it."""
+    groups = [app, *(group.typer_instance for group in app.registered_groups)]
+    commands = [command.callback for group in groups if group for command in group.registered_commands]
+    assert len(commands) == len(COMMANDS)
+    paths = 0
+    for command in commands:
+        for name, hint in typing.get_type_hints(command, include_extras=True).items():
+            kind, *options = typing.get_args(hint) or (None,)
+            if kind in (Path, Path | None):
+                assert options[0].callback is expanded, f"{command}: {name}"
+                paths += 1
+    assert paths == 9
+
+
+def test_a_quoted_home_folder_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    drawn = CliRunner().invoke(app, ["data", "draw", "~/drawn", "--train", "10", "--val", "10", "--size", "128"])
+    assert (drawn.exit_code, (tmp_path / "drawn" / "train.json").is_file()) == (0, True), drawn.output
+    options = ["--train", "~/drawn/train.json", "--images=~/drawn/images,~/drawn/images"]
+    for given in (["~/drawn"], ["~/drawn", *options], ["~/drawn", "--recipe", "drawn_r18"]):
+        done = CliRunner().invoke(app, ["data", "check", *given])
+        assert done.exit_code == 0, done.output
 
 
 def test_how_much_is_printed(capsys: pytest.CaptureFixture[str]) -> None:

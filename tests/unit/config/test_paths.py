@@ -232,3 +232,34 @@ def test_what_tune_varies_starts_from_where_the_trainable_was_made(
     [(plain, config)] = seen
     assert config == {"student.checkpoint": str(made / "a.pth"), "seed": 3}
     assert plain["teachers"]["available"]["own"]["checkpoint"] == str(project / "weights" / "t.pth")
+
+
+def test_the_home_folder_is_meant_wherever_a_path_stands(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(project))
+    (project / "tilde.yaml").write_text(
+        "base: ~/mine.yaml\ndata: {root: ~/photos, train: {annotations: ~/a/train.json, images: ~/a}}\n"
+        "student: {config: ~/own.py, checkpoint: ~/s.pth}\n"
+        "teachers: {available: {made: {recipe: ~/teacher.yaml}}}\n"
+    )
+    recipe = load_recipe("~/tilde.yaml", {"data.val.annotations": "~/val.json"})
+    assert (recipe.data.root, recipe.data.val.annotations) == (str(project / "photos"), str(project / "val.json"))
+    assert (recipe.data.train.annotations, recipe.data.train.images) == (
+        str(project / "a" / "train.json"),
+        str(project / "a"),
+    )
+    assert (recipe.student.config, recipe.student.checkpoint) == (str(project / "own.py"), str(project / "s.pth"))
+    assert recipe.teachers.available["made"].recipe == str(project / "teacher.yaml")
+    assert load_recipe("~/tilde.yaml", parse_sets(["data.root=~/other"])).data.root == str(project / "other")
+
+
+def test_the_home_folder_is_meant_in_spaces_and_runners(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(project))
+    (project / "base.yaml").write_text("parameters: {augment.enabled: {choice: [true, false]}}\nbudget: {trials: 4}\n")
+    space = "include: [~/base.yaml]\nrecipe: ~/mine.yaml\nset: {data.root: ~/photos}\n"
+    (project / "space.yaml").write_text(space)
+    (project / "runner.yaml").write_text("storage: ~/sweeps\ntracking: {uri: sqlite:///~/m.db}\nray: {temp: ~/ray}\n")
+    files = load_sweep("~/space.yaml", "~/runner.yaml")
+    assert files.recipe.data.root == str(project / "photos")
+    assert "augment.enabled" in files.space.parameters
+    assert (files.runner.storage, files.runner.ray.temp) == (str(project / "sweeps"), str(project / "ray"))
+    assert files.runner.tracking.uri == f"sqlite:///{project / 'm.db'}"
