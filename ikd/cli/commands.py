@@ -181,8 +181,11 @@ def train(
     from ikd.progress import Steps, say
 
     with Steps() as steps, advising(lambda: how_to_go_on(to)):
-        steps.next("loading what trains")
+        steps.next("looking at the data")
         from ikd.data import said_of_data
+
+        steps.tell(said_of_data(loaded))
+        steps.next("loading what trains")
         from ikd.training import (  # after the recipe is right: it is slow
             EpochReport,
             checkpoint_in,
@@ -198,7 +201,6 @@ def train(
                 steps.next(f"epoch {report.epoch + 1}")
 
         checkpoint = checkpoint_in(to, resume=resume)
-        steps.tell(said_of_data(loaded))
         steps.next("trying the recipe on two images")
         prepared = prepare(loaded, steps.count)
         steps.next("training to the first validation")
@@ -224,12 +226,14 @@ def attack(
 
     loaded = load_recipe(recipe, {"adversarial.enabled": True} | parse_sets(sets or []))
     with Steps() as steps, advising(lambda: "what is made of the perturbations is kept, and the same command goes on"):
-        steps.next("loading what attacks")
-        from ikd.attack import PerturbationStore
+        steps.next("looking at the data")
         from ikd.data import said_of_data
-        from ikd.training import perturb
 
         steps.tell(said_of_data(loaded))
+        steps.next("loading what attacks")
+        from ikd.attack import PerturbationStore
+        from ikd.training import perturb
+
         steps.next("trying the recipe on two images")
         folders = perturb(loaded, steps.count)
     for teacher, folder in folders.items():
@@ -404,14 +408,15 @@ def _check_for(name: str, directory: Path | None, named: dict[str, str], sets: l
         fields = {"train": "data.train.annotations", "val": "data.val.annotations", "images": "data.train.images"}
         one = next(iter(named))
         raise BadInput(f"ikd data check: --{one} goes only without --recipe; use --set {fields[one]}={named[one]}")
-    from ikd.augment import branches_of
     from ikd.config import load_recipe, parse_sets
-    from ikd.data import check_recipe_data
     from ikd.progress import working
 
     root = {} if directory is None else {"data.root": str(directory)}
     loaded = load_recipe(name, parse_sets(sets or []) | root)
     with working(f"checking the data of {loaded.name}"):
+        from ikd.augment import branches_of
+        from ikd.data import check_recipe_data
+
         report = check_recipe_data(loaded)
         found = [str(one) for one in branches_of(loaded)] if report.ok else []
     typer.echo(str(report))

@@ -19,6 +19,7 @@ GROUPS = {
     "retinanet": "COCO at 1333x800, distilled",
 }
 """Titles of the recipes of no table, by how their names begin."""
+OTHERS = "Others"
 
 
 def recipe_groups() -> dict[str, dict[str, str]]:
@@ -28,9 +29,11 @@ def recipe_groups() -> dict[str, dict[str, str]]:
         recipe_names(), key=lambda name: [int(x) if x.isdigit() else x for x in re.split(r"(\d+)", name)]
     ):
         said = str(read_yaml(SHIPPED / f"{name}.yaml").data.get("description", ""))
-        table = re.match(r"((?:IKD|DFMSD) Table \w+)(?:: |, )?", said)
-        title = table[1] if table else GROUPS.get(name.split("_")[0], "Others")
+        table = re.match(r"((?:IKD|DFMSD) Table \w+(?:\.\d+)?)(?:: |, )?", said)
+        title = table[1] if table else GROUPS.get(name.split("_")[0], OTHERS)
         groups.setdefault(title, {})[name] = said.removeprefix(table[0]) if table else said
+    if others := groups.pop(OTHERS, {}):
+        groups[OTHERS] = others  # last, whatever they are called
     return {title: recipes for title, recipes in groups.items() if recipes}
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import yaml
 
-from ikd.data import write_normal
+from ikd.data import DataRecord, write_normal
 from ikd.detectors import complexity
-from ikd.errors import BadInput, CheckpointError, JobError
+from ikd.errors import BadInput, CheckpointError, JobError, refuse
 from ikd.evaluation import load_detector, read_config, run, val_loader
 from ikd.export.card import Proven, write_card
 from ikd.export.config import ANNOTATIONS, write_config
@@ -36,6 +36,7 @@ def export_student(
     *,
     context: SearchContext | None = None,
     data_root: Path | None = None,
+    known: DataRecord | None = None,
     onnx: bool = False,
     progress: NotifyOf | None = None,
 ) -> Exported:
@@ -49,19 +50,20 @@ def export_student(
         destination: a folder that is new, empty, or an earlier export.
         context: the sweep that the student comes from, for the card.
         data_root: where the data set lies now, when that is not where the recipe says.
+        known: what the student was trained and validated on, where that was noted; other data are refused.
         onnx: write student.onnx too (one-stage detectors; needs the extra `onnx`).
         progress: told how many images the student was evaluated on.
 
     Raises:
-        BadInput: no checkpoint of a trial, data not there, a destination that holds something else.
+        BadInput: no checkpoint of a trial, data not there or of other content, a destination that holds something else.
         JobError: plain mmdet does not give the mAP recorded during training.
     """
     if onnx:
         require_onnx()
     trial = read_trial(best)
     if data_root is not None:
-        trial = replace(trial, recipe=trial.recipe.with_values({"data.root": str(data_root.expanduser().absolute())}))
-    files = _files(trial)
+        trial = replace(trial, recipe=trial.recipe.at(str(data_root.expanduser().absolute())))
+    files = _files(trial, known)
     origin = f", trial {context.trial} of the sweep {context.sweep}" if context else ""
     title = f"The student of the recipe {trial.recipe.name}{origin}, epoch {trial.epoch}."
     with new_folder(destination) as folder:
@@ -88,7 +90,7 @@ def export_student(
     )
 
 
-def _files(trial: TrialFile) -> DataFiles:
+def _files(trial: TrialFile, known: DataRecord | None) -> DataFiles:
     try:
         files = DataFiles.of(trial.recipe)
     except BadInput as error:
@@ -100,6 +102,10 @@ def _files(trial: TrialFile) -> DataFiles:
             f"{trial.path}: was trained for the classes {list(trial.classes)}, "
             f"but {files.val} has {list(files.classes)}"
         )
+    if known is not None and (changes := files.seen.changes_since(known)):
+        rule = "must be the data set that the student was trained and validated on"
+        hint = "say with --data-root where that lies now, or put it back as it was"
+        refuse(f"{files.train} and {files.val}", rule, "; ".join(changes), hint)
     return files
 
 

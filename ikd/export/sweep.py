@@ -17,6 +17,7 @@ from ikd.sweep import (
     existing_folder,
     gain,
     knee,
+    noted_data,
     read_files,
     sweep_status,
     trial_folder,
@@ -50,7 +51,7 @@ def export_sweep(  # noqa: PLR0913 - one keyword for each option of `ikd export`
         home: ikd's home; None is the usual one.
         register: name of a model in MLflow's registry that gets the student as its newest version.
         onnx: write student.onnx too.
-        data_root: where the data set lies now, when that is not where the recipe says.
+        data_root: where the data set lies now, when that is not where the sweep found it at its last start.
         progress: told how many images the student was evaluated on.
 
     Raises:
@@ -68,7 +69,18 @@ def export_sweep(  # noqa: PLR0913 - one keyword for each option of `ikd export`
     values = dict(record.values)
     better = gain(record, records, status.files.space.objective.mode) or (None, "")
     context = SearchContext(name, record.number, record.name, values, record.state, len(records), *better)
-    exported = export_student(best, destination, context=context, data_root=data_root, onnx=onnx, progress=progress)
+    recipe = status.files.recipe.with_values(values)
+    if data_root is None and recipe.data.began_at is not None:
+        data_root = Path(recipe.data.root)
+    exported = export_student(
+        best,
+        destination,
+        context=context,
+        data_root=data_root,
+        known=noted_data(status.notes, recipe),
+        onnx=onnx,
+        progress=progress,
+    )
     if folder is None or register is None:
         return exported
     tracking = read_files(folder).runner.tracking

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ikd.sweep.rebuild import Rebuilt, rebuild_tracking
     from ikd.sweep.records.pareto import knee, pareto_front
     from ikd.sweep.records.trials import Report, TrialRecord, gain
+    from ikd.sweep.same_data import noted_data
     from ikd.sweep.status import SweepStatus, best_trial, sweep_status, sweep_statuses, trial_folder, trials_of
     from ikd.sweep.study.folder import SweepFolder, existing_folder, read_files, stop_sweep, sweep_names
     from ikd.sweep.tune.worker import tune_trainable
@@ -45,6 +46,7 @@ _HOMES = {
     "dry_run": "ikd.sweep.planning",
     "gain": "ikd.sweep.records.trials",
     "knee": "ikd.sweep.records.pareto",
+    "noted_data": "ikd.sweep.same_data",
     "pareto_front": "ikd.sweep.records.pareto",
     "read_files": "ikd.sweep.study.folder",
     "posterior": "ikd.sweep.effects.posterior",
@@ -76,6 +78,7 @@ __all__ = [
     "existing_folder",
     "gain",
     "knee",
+    "noted_data",
     "pareto_front",
     "plain_comparison",
     "plain_sheet",

@@ -45,22 +45,28 @@ def budgeted(space: SearchSpace, study: SweepStudy | None, trials: str | None) -
 
 
 def as_it_began(files: SweepFiles, folder: SweepFolder) -> tuple[SweepFiles, str]:
-    """Return the files of a sweep without anchors that were added since it began, and what to tell of it.
+    """Return the files of a sweep for going on with it, and what to tell of that.
 
     A sweep that began when nothing was called `inherit_alone` goes on as it was: with another anchor its trials would
-    be others than those that it would have had.
+    be others than those that it would have had. One whose data set lies elsewhere now goes on under the place where it
+    lay; whether the content is the same is asked by `check_same_data`.
     """
-    if not folder.exists or LATE not in files.space.anchors:
+    if not folder.exists:
         return files, ""
     try:
-        began = read_files(folder).space.anchors
+        began = read_files(folder)
     except BadInput:  # told by whoever needs the file
         return files, ""
-    kept = tuple(anchor for anchor in files.space.anchors if anchor != LATE)
-    if began != kept:
-        return files, ""
-    space = files.space.model_copy(update={"anchors": kept})
-    return SweepFiles(space, files.recipe, files.runner), f"anchor {LATE} is left out: {folder.name} began without it"
+    said = []
+    space, recipe = files.space, files.recipe
+    kept = tuple(anchor for anchor in space.anchors if anchor != LATE)
+    if kept != space.anchors and began.space.anchors == kept:
+        space = space.model_copy(update={"anchors": kept})
+        said.append(f"anchor {LATE} is left out: {folder.name} began without it")
+    recipe = recipe.going_on(began.recipe)
+    if recipe.data.root != began.recipe.data.root:
+        said.append(f"the data set lies in {recipe.data.root} now, and lay in {began.recipe.data.root}")
+    return SweepFiles(space, recipe, files.runner), "; ".join(said)
 
 
 def warm_up(study: SweepStudy, space: SearchSpace, name: str, home: Path) -> str:

@@ -15,7 +15,7 @@ from rich.text import Text
 from ikd.config import DRAWN, Recipe, Runner, SearchSpace, SweepFiles
 from ikd.data import said_of_data, training_annotations
 from ikd.errors import BadInput
-from ikd.home import at_home
+from ikd.home import at_home, home
 from ikd.sweep.driver import resolve
 from ikd.sweep.extend import as_it_began, budgeted
 from ikd.sweep.forecast.course import FILE, Course, read_course
@@ -28,9 +28,10 @@ from ikd.sweep.proposals.anchors import anchor_proposals
 from ikd.sweep.proposals.search import propose
 from ikd.sweep.records.text import duration, readable
 from ikd.sweep.records.trials import TrialRecord
+from ikd.sweep.same_data import check_same_data
 from ikd.sweep.storage.keeping import most_checkpoints
 from ikd.sweep.stores import Stores, stores_of
-from ikd.sweep.study.database import open_study
+from ikd.sweep.study.database import check_begun, open_study
 from ikd.sweep.study.folder import SweepFolder, has_trials
 from ikd.sweep.training import OWN, training_of
 from ikd.trial import OPEN, Shared
@@ -91,13 +92,19 @@ class DryRun:
         table = Table(box=None, show_header=False, highlight=False)
         for key, value in self._lines():
             table.add_row(key, value)
+        if self._complete:
+            return table
         if not self.samples:
             return Group(table, Text("\nno configuration besides the anchors: the recipe takes none of the space"))
-        some = Text(f"\n{len(self.samples)} of the configurations:")
+        some = Text(f"\n{len(self.samples)} of the configurations; the search draws its own:")
         return Group(table, some, _samples_table(self.samples, self.files.space))
 
+    @property
+    def _complete(self) -> bool:
+        return self.ended is not None and not self.left.trials
+
     def _lines(self) -> list[tuple[str, str]]:
-        if self.ended is not None and not self.left.trials:
+        if self._complete:
             return [("sweep", f"{self.name}, in {self.directory}"), ("", "complete, nothing to do")]
         where = "would lie in" if self.ended is None else "in"
         return [
@@ -261,18 +268,21 @@ def dry_run(  # noqa: PLR0913 - one keyword for each option of `ikd sweep`
     """
     files, folder = resolve(space, recipe=recipe, runner=runner, name=name, values=values)
     files, _ = as_it_began(files, folder)
-    with scratch_home(folder.home) as home, at_home(home):
-        said = check_start(training, files, folder, begun=has_trials(folder), home=home) if check else None
+    with scratch_home(folder.home) as scratch, at_home(scratch):
+        said = check_start(training, files, folder, begun=has_trials(folder), home=scratch) if check else None
         if measure:
             measure_now(files, training_of(training), progress, folder.home)
         return _planned(files, folder, trials, training, "" if said is None else said or ALL_WELL)
 
 
 def _planned(files: SweepFiles, folder: SweepFolder, trials: str | None, training: str, said: str) -> DryRun:
-    """Plan what is checked; `said` is of the check. What is made to look at the data lies in the ikd home."""
+    """Plan what is checked; `said` is of the check, or empty. What is made to look at the data lies in the ikd home."""
     study = open_study(folder, files) if folder.exists else None
     if trials is not None:
         files = SweepFiles(budgeted(files.space, study, trials), files.recipe, files.runner)
+    if said and study is not None:
+        check_begun(study, folder, files)
+        check_same_data(study, files, training, home())
     anchors = anchor_proposals(files.space, files.recipe)
     configurations = files.space.num_configurations(files.recipe)
     size = everything(files.space, configurations, sum(not anchor.in_space for anchor in anchors))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ikd.config import Recipe, SweepFiles
 from ikd.data import DataFiles, DataRecord
@@ -60,13 +62,25 @@ def check_same_data(study: SweepStudy, files: SweepFiles, training: str, home: P
     """
     parts = study.notes.get(NOTE, {})
     before = study.notes.get(FINGERPRINT)
-    if not _has_work(study, files) or (not parts and before is None):
+    moved_from = files.recipe.data.began_at
+    if not parts and before is None:
+        if moved_from is not None:
+            rule = f"must be {moved_from}, where the sweep began: of its content nothing is noted to compare"
+            refuse(f"recipe {files.recipe.name}: data.root", rule, files.recipe.data.root, "put the data set there")
+        return
+    if moved_from is None and not _has_work(study, files):
         return
     with at_home(home):
         for part in parts or [part_name(files.recipe)]:
             recipe = files.recipe.with_values({"data.train": json.loads(part)})
             if change := changed_data(study, part, data_of(training, recipe)):
                 refuse(where_of(training, recipe), "must be the data set that this sweep began with", change, HINT)
+
+
+def noted_data(notes: Mapping[str, Any], recipe: Recipe) -> DataRecord | None:
+    """Return what the trials of a recipe were trained and validated on; None in a study of before that was noted."""
+    content = notes.get(NOTE, {}).get(part_name(recipe))
+    return None if content is None else DataRecord.of(content)
 
 
 def where_of(training: str, recipe: Recipe) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -41,6 +42,7 @@ class SweepStatus:
         trials: by number.
         complete: what its budget asks for is done.
         left: the time left, for people; empty while no driver runs.
+        notes: of its study.
     """
 
     name: str
@@ -52,6 +54,7 @@ class SweepStatus:
     trials: tuple[TrialRecord, ...]
     complete: bool = False
     left: str = ""
+    notes: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def state(self) -> SweepState:
@@ -152,6 +155,7 @@ def sweep_status(name: str, *, home: Path | None = None) -> SweepStatus:
         tuple(trials),
         complete=done and ended == len(trials),
         left=left,
+        notes=notes,
     )
 
 

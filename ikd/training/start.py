@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from ikd.config import Recipe
 from ikd.data import DataFiles, DataRecord, class_changes
@@ -54,6 +57,18 @@ def how_to_go_on(directory: Path) -> str:
     if not last.is_file():
         return "no epoch was validated yet, and the same command begins anew"
     return f"{last} holds the last validated epoch, and the same command with --resume goes on from it"
+
+
+def as_it_began(recipe: Recipe, folder: TrialFolder) -> Recipe:
+    """Return the recipe for going on with a training whose data set may lie elsewhere now; see `Recipe.going_on`.
+
+    Whether the content of the data is the same is asked by `find_start`.
+    """
+    try:
+        content = yaml.safe_load(folder.recipe.read_text(encoding="utf-8"))
+        return recipe.going_on(Recipe.model_validate_json(json.dumps(content)))
+    except (OSError, ValueError, yaml.YAMLError):  # then the data must lie where they lay
+        return recipe
 
 
 def find_start(

@@ -386,6 +386,23 @@ def test_a_training_goes_on_with_the_data_it_began_with(alone: Recipe, data: Pat
     assert snapshot(folder.path) == before
 
 
+@pytest.mark.parametrize("change", ["", "boxes edited"])
+def test_a_training_goes_on_where_its_data_lie_now(alone: Recipe, data: Path, tmp_path: Path, change: str) -> None:
+    folder, elsewhere = TrialFolder(tmp_path / "out"), tmp_path / "elsewhere"
+    run_trial(alone, once, directory=folder.path)
+    data.rename(elsewhere)
+    moved = alone.with_values({"data.root": str(elsewhere)})
+    if change:
+        CHANGES[change](elsewhere)
+        with pytest.raises(CheckpointError, match=OTHER[change][1]):
+            run_trial(moved, checkpoint=folder.last, directory=folder.path)
+        return
+    assert run_trial(moved, checkpoint=folder.last, directory=folder.path).epochs == 2
+    assert load(folder.last)["fingerprint"] == alone.fingerprint()
+    back = elsewhere.rename(data)
+    assert run_trial(alone, checkpoint=folder.last, directory=folder.path).epochs == 2, f"and back in {back}"
+
+
 def test_in_several_processes_too(alone: Recipe, data: Path, tmp_path: Path) -> None:
     folder = TrialFolder(tmp_path / "out")
     run_trial(alone, once, directory=folder.path)
@@ -463,6 +480,24 @@ def test_a_sweep_goes_on_and_is_extended_with_the_data_it_began_with(
     spent = files.space.budget.model_copy(update={"trials": 0})
     done = replace(files, space=files.space.model_copy(update={"budget": spent}))
     check_same_data(study, done, OWN, tmp_path / "home")  # nothing is left to be trained
+
+
+@pytest.mark.parametrize("noted", [True, False])
+def test_a_sweep_whose_data_have_moved_is_compared_even_when_it_is_complete(
+    alone: Recipe, data: Path, tmp_path: Path, open_study: Any, noted: bool
+) -> None:
+    study = open_study()
+    if noted:
+        changed_data(study, part_name(alone), DataFiles.of(alone).record())
+    moved = alone.at(str(data.rename(tmp_path / "elsewhere")))
+    space = make_space()
+    done = space.model_copy(update={"budget": space.budget.model_copy(update={"trials": 0})})
+    files = SweepFiles(done, moved, make_runner())
+    if noted:
+        check_same_data(study, files, OWN, tmp_path / "home")
+        exported(edited)(tmp_path / "elsewhere")
+    with pytest.raises(BadInput, match=OTHER["boxes edited"][1] if noted else f"must be {data}, where the sweep began"):
+        check_same_data(study, files, OWN, tmp_path / "home")
 
 
 def test_a_sweep_of_before_is_compared_by_its_fingerprint(

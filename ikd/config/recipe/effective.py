@@ -11,6 +11,7 @@ from ikd.config.recipe.sections import RecipeSections
 LATER: Mapping[str, Any] = {
     "adversarial.updates_statistics": True,
     "attack.store": "disk",
+    "data.began_at": None,
     "data.keep_empty": False,
     "data.orientation": "apply",
     "deterministic": False,
@@ -58,6 +59,7 @@ def effective(recipe: RecipeSections, plans: Sequence[PlannedStage]) -> dict[str
     raw["schedule"] |= {"epochs": recipe.total_epochs}
     raw["schedule"].pop("epochs_per_stage")
     raw["input"] = _without_idle(raw["input"])
+    raw["data"]["root"] = raw["data"].pop("began_at", raw["data"]["root"])
     terms = ("distill", "adversarial", "augment", "attack")
     for key in terms:
         raw.pop(key)

@@ -89,6 +89,20 @@ class Recipe(RecipeSections):
         whole = {"schedule.epochs": long.total_epochs, "schedule.epochs_per_stage": None}
         return self.with_values({"teachers.sequence": [last], **whole})
 
+    def at(self, root: str) -> Recipe:
+        """Return the same training where its data set lies in another folder; what tells it from others stays."""
+        return self.with_values({"data.root": root}).going_on(self)
+
+    def going_on(self, began: Recipe) -> Recipe:
+        """Return this recipe for going on with a training whose data set lay elsewhere when it began.
+
+        Args:
+            began: the recipe that it was last run with.
+        """
+        began_at = began.data.began_at or began.data.root
+        moved = None if began_at == self.data.root else began_at
+        return self if moved == self.data.began_at else self.with_values({"data.began_at": moved})
+
     def effective(self) -> dict[str, Any]:
         """Return only what acts: switched-off sections are dropped, so two names never mean one configuration."""
         return effective(self, self.stages)

@@ -55,11 +55,14 @@ class Data(Section):
     orientation: Literal["apply", "ignore"] = "apply"
     """Turn pixels as a camera's orientation tag says (EXIF), or read them as they are stored: whichever way the boxes
     were drawn. Holds in training, validation, attack and export."""
+    began_at: str | None = None
+    """Where the data set lay when a training or sweep began that goes on here: it stands for `root` in what tells one
+    training from another. ikd writes it, once the content is found to be the same; null where nothing was moved."""
 
-    @pydantic.field_validator("root")
+    @pydantic.field_validator("root", "began_at")
     @classmethod
-    def _absolute(cls, root: str) -> str:
-        return root if root == DRAWN else os.path.abspath(absolute(root))
+    def _absolute(cls, root: str | None) -> str | None:
+        return root if root in (None, DRAWN) else os.path.abspath(absolute(root))
 
 
 class Detector(Section):

@@ -29,6 +29,7 @@ NOT_SEARCHABLE = {
     "schedule.epochs": "trials are compared at equal epochs",
     "schedule.epochs_per_stage": "trials are compared at equal epochs; anchors show what longer stages do",
     "schedule.val_interval": "trials are compared at equal epochs",
+    "data.began_at": "it does not change training",
     "data.root": "trials must be validated on the same data",
     "data.val": "trials must be validated on the same data",
 }

@@ -69,13 +69,24 @@ def open_study(folder: SweepFolder, files: SweepFiles, *, create: bool = False) 
     objective, costs = files.space.objective, files.space.costs
     storage = open_storage(folder.path, files.runner.study)
     study = SweepStudy(storage, folder.name, folder.path, metric=objective.metric, mode=objective.mode, costs=costs)
-    if create:
-        if (noted := study.notes.get("identity")) is not None:
-            before = None
-            with contextlib.suppress(BadInput):  # it only helps to name what changed
-                before = read_files(folder).recipe
-            both = (before, files.recipe) if before is not None else None
-            check_identity(folder.name, noted, identity(files), both)
-        else:
-            study.note("identity", identity(files))
+    if create and "identity" not in study.notes:
+        study.note("identity", identity(files))
+    elif create:
+        check_begun(study, folder, files)
     return study
+
+
+def check_begun(study: SweepStudy, folder: SweepFolder, files: SweepFiles) -> None:
+    """Refuse to go on with a sweep under another space or recipe than it began with.
+
+    Raises:
+        BadInput: names each field that changed.
+    """
+    noted = study.notes.get("identity")
+    if noted is None:
+        return
+    before = None
+    with contextlib.suppress(BadInput):  # it only helps to name what changed
+        before = read_files(folder).recipe
+    both = (before, files.recipe) if before is not None else None
+    check_identity(folder.name, noted, identity(files), both)

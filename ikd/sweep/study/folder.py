@@ -242,7 +242,7 @@ def check_identity(
     changed = list(changes(was, json.loads(json.dumps(now))))
     if not changed:
         return
-    before, after = (None, None) if recipes is None else (one.as_dict() for one in recipes)
+    before, after = (None, None) if recipes is None else map(_written, recipes)
     if written := list(changes(before, after, ("recipe",))):
         changed = [one for one in changed if one[0][:1] != ("recipe",)] + written
     lines = [f"  {dotted(place)}: was {_shown(old)}, is now {_shown(new)}" for place, old, new in changed[:20]]
@@ -250,6 +250,13 @@ def check_identity(
     head = f"sweep {name}: its trials were made with another space or recipe, so new ones could not be compared:"
     advice = "use another name for the changed sweep (--name), or undo the change; only budget and runner may change"
     raise BadInput("\n".join([head, *lines, *more, advice]))
+
+
+def _written(recipe: Recipe) -> dict[str, Any]:
+    """Return a recipe as a person wrote it when it began: data that have moved are no change."""
+    content = recipe.as_dict()
+    content["data"]["root"] = content["data"].pop("began_at") or content["data"]["root"]
+    return content
 
 
 ABSENT = object()

@@ -18,11 +18,12 @@ from typer.testing import CliRunner
 
 from ikd.cli import app
 from ikd.config import load_recipe
-from ikd.data import fingerprint
+from ikd.data import DataFiles, fingerprint
 from ikd.detectors import build_detector, detector_config
 from ikd.detectors.pretrained import without_pretrained
 from ikd.errors import BadInput, CheckpointError, JobError
 from ikd.export import Exported, export_student
+from tests.unit.export.students import recipe_on
 
 Alter = Callable[[Callable[[dict[str, Any]], None]], Path]
 
@@ -222,6 +223,22 @@ def test_other_data_where_it_is_said_to_be_is_refused(altered: Alter, best: Path
         export_student(altered(_lose_data), tmp_path / "place", data_root=other)
     with pytest.raises(BadInput, match=r"data\.train\.annotations: .* is not there"):
         export_student(altered(_lose_data), tmp_path / "place", data_root=other / "images")
+    assert not (tmp_path / "place").exists()
+
+
+def test_other_data_than_the_sweep_noted_are_refused(altered: Alter, best: Path, tmp_path: Path) -> None:
+    data = best.parents[1] / "data"
+    other = Path(shutil.copytree(data, tmp_path / "other"))
+    known = DataFiles.of(recipe_on(data)).record()
+    moved = export_student(best, tmp_path / "moved", data_root=other, known=known)
+    here = export_student(best, tmp_path / "here", known=known)
+    assert card(moved)["recipe_fingerprint"] == card(here)["recipe_fingerprint"], "the same training, elsewhere"
+    picture = next((other / "images").iterdir())
+    picture.write_bytes(sorted((other / "images").iterdir())[-1].read_bytes())
+    with pytest.raises(BadInput, match=r"must be the data set that the student was trained .*not the same ones") as no:
+        export_student(altered(_lose_data), tmp_path / "place", data_root=other, known=known)
+    assert str(other / "train.json") in str(no.value)
+    assert "--data-root" in str(no.value)
     assert not (tmp_path / "place").exists()
 
 

@@ -106,7 +106,8 @@ def test_the_knee_of_the_front_can_be_asked_for(sweep: Make, tmp_path: Path, mon
         records[number] = dataclasses.replace(records[number], metric=value, best_epoch=1, reports=(report,))
 
     def give(space: SearchSpace) -> None:
-        status = SimpleNamespace(name="night", trials=records, files=SimpleNamespace(space=space))
+        files = SimpleNamespace(space=space, recipe=load_recipe("drawn_r18"))
+        status = SimpleNamespace(name="night", trials=records, files=files, notes={})
         monkeypatch.setattr(_sweep, "sweep_status", lambda name, home: status)
 
     for costs, says in (

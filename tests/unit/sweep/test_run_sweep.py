@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import os
@@ -16,6 +17,7 @@ import pytest
 from rich.console import Console
 
 from ikd.config import Recipe
+from ikd.data import draw_dataset
 from ikd.errors import BadInput
 from ikd.sweep import SweepResult, best_trial, dry_run, run_sweep, stop_sweep, sweep_names, sweep_status, trials_of
 from ikd.sweep.proposals.anchors import anchor_proposals
@@ -191,6 +193,45 @@ def test_another_space_or_recipe_is_refused_and_nothing_changes(recipe: Recipe) 
     with pytest.raises(BadInput, match=r"recipe.schedule.batch_size: was 8, is now 4[\s\S]*use another name"):
         sweep(recipe.with_values({"schedule.batch_size": 4}))
     assert trials_of("s") == list(first.trials)
+
+
+@pytest.mark.usefixtures("ray_running")
+def test_a_sweep_whose_data_have_moved_is_extended(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = sweep(recipe, budget={"trials": 2})
+    root = str(draw_dataset(tmp_path / "elsewhere", num_train=10, num_val=10, size_px=128))
+    moved, said = recipe.with_values({"data.root": root}), io.StringIO()
+    more = sweep(moved, text=said, budget={"trials": 3})
+    assert f"the data set lies in {root} now, and lay in " in said.getvalue().replace("\n", "")
+    assert more.trials[:2] == first.trials
+    assert more.trials[2].state == "finished"
+    assert sweep_status("s").data == root
+    with pytest.raises(BadInput, match=r"batch_size: was 8, is now 4\nuse another name"):
+        sweep(moved.with_values({"schedule.batch_size": 4}), budget={"trials": 3})
+    plan = {"recipe": moved, "runner": make_runner(), "name": "s", "training": FAKE, "check": True}
+    assert dry_run(make_space(budget={"trials": 3}), **plan).ended == 3
+
+    other = dataclasses.replace(fake_training.DATA, classes=("ring",))
+    monkeypatch.setattr(fake_training, "DATA", other)
+    refused = r"must be the data set that this sweep began with"
+    with pytest.raises(BadInput, match=refused):
+        dry_run(make_space(budget={"trials": 4}), **plan)
+    with pytest.raises(BadInput, match=refused):
+        sweep(moved, budget={"trials": 4})
+
+
+def test_a_dry_run_refuses_what_the_start_refuses_of_a_sweep_that_exists(recipe: Recipe) -> None:
+    sweep(recipe, budget={"trials": 2})
+    with pytest.raises(BadInput, match=r"batch_size: was 8, is now 4"):
+        dry_run(
+            make_space(budget={"trials": 2}),
+            recipe=recipe.with_values({"schedule.batch_size": 4}),
+            runner=make_runner(),
+            name="s",
+            training=FAKE,
+            check=True,
+        )
 
 
 def test_two_drivers_of_one_sweep_are_refused(recipe: Recipe) -> None:
