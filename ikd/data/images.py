@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import stat
 import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -125,19 +126,30 @@ def image_loader(orientation: str) -> dict[str, Any]:
 def place_of(name: str, folder: Path) -> tuple[Path | None, str]:
     """Return where a file of a data set lies, and what is wrong with its name, empty where nothing is.
 
-    Links may lead anywhere, as in stores of data versions; names must not.
+    Links may lead anywhere, as in stores of data versions; names must not. The name is taken as training takes it: with
+    `..` after a link, or with a / at its end, its plain form would be another file.
     """
-    path = Path(os.path.normpath(folder / name)) if "\0" not in name else None
-    if path is None:
-        return None, f"the file must exist in {folder}"
-    if not path.is_relative_to(os.path.normpath(folder)) or PureWindowsPath(name).drive:
-        return None, f"must stay inside {folder}: relative, without '..'"
+    written = os.path.join(folder, name)
     try:
-        state = path.stat()
-    except (OSError, ValueError):  # missing, a loop of links
-        hint = "; write / for \\, which separates folders under Windows alone" if "\\" in name else ""
-        return None, f"the file must exist in {folder}{hint}"
-    return (path, "") if state.st_mode & 0o170000 == 0o100000 else (None, "must be a file")
+        state = os.stat(written)
+    except (OSError, ValueError):  # missing, a loop of links, a name with a null
+        return None, f"the file must exist in {folder}{_hint(name)}"
+    if not _inside(written, folder):
+        return None, f"must stay inside {folder}: relative, without '..'"
+    return (Path(written), "") if stat.S_ISREG(state.st_mode) else (None, "must be a file")
+
+
+def _inside(written: str, folder: Path) -> bool:
+    """Whether a path does not leave a folder, whose own path may lead over links, while the name is absolute."""
+    if Path(os.path.abspath(written)).is_relative_to(os.path.abspath(folder)):
+        return True
+    return Path(os.path.realpath(os.path.dirname(written))).is_relative_to(os.path.realpath(folder))
+
+
+def _hint(name: str) -> str:
+    if os.path.isabs(name) or PureWindowsPath(name).drive:
+        return "; it is the path of another machine: write what comes after the image folder"
+    return "; write / for \\, which separates folders under Windows alone" if "\\" in name else ""
 
 
 def look(paths: Sequence[Path]) -> Iterator[Facts]:
