@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from ikd.data.complaints import complaints, overheard
 from ikd.data.rules import Findings
 from ikd.data.threads import in_threads
 
@@ -32,6 +33,7 @@ NEAR_BLACK_16BIT = 1 << 14
 NEAR_BLACK_8BIT = 16
 """The same of 255: a picture none of whose fields is brighter is dark, or holds its content where nobody reads it."""
 _LAST_TAG = 8
+_JPEGS = ("JPEG", "MPO")
 _FRAMED = ("GIF", "WEBP", "PNG", "TIFF")  # of those that OpenCV reads; the second one of a telephone's MPO is a preview
 _REDUCED_FROM_PX = 512  # JPEGs with longer sides are decoded at an eighth, which finds the same faults
 
@@ -55,6 +57,7 @@ class Facts:
         thumb: grey thumbnail, `THUMB`^2 bytes.
         frames: pictures in the file, of which OpenCV reads the first.
         unheeded: EXIF's orientation where OpenCV does not turn the pixels by it, in a WebP, else 1.
+        complaint: what libjpeg says of damaged data, which it reads all the same.
     """
 
     fault: str = ""
@@ -69,6 +72,7 @@ class Facts:
     thumb: bytes = b""
     frames: int = 1
     unheeded: int = 1
+    complaint: str = ""
 
 
 def check_images(
@@ -154,7 +158,7 @@ def _hint(name: str) -> str:
 
 def look(paths: Sequence[Path]) -> Iterator[Facts]:
     """Decode image files, several at a time; yield what they are in this order."""
-    with _any_size():
+    with _any_size(), overheard():
         yield from in_threads(facts_of, paths)
 
 
@@ -189,7 +193,8 @@ def facts_of(path: Path) -> Facts:
         return Facts(f"must be a readable image ({type(error).__name__}: {error})")
     encoded = np.frombuffer(content, np.uint8)
     reduced = kind == "JPEG" and min(size) >= _REDUCED_FROM_PX
-    pixels = cv2.imdecode(encoded, cv2.IMREAD_REDUCED_COLOR_8 if reduced else cv2.IMREAD_COLOR)
+    with complaints() as heard:
+        pixels = cv2.imdecode(encoded, cv2.IMREAD_REDUCED_COLOR_8 if reduced else cv2.IMREAD_COLOR)
     if pixels is None:
         return Facts("must be a format that OpenCV reads, for example PNG or JPEG")
     turned = tag != 1 and _turns(encoded, pixels, reduced=reduced)
@@ -204,7 +209,7 @@ def facts_of(path: Path) -> Facts:
     acting = tag if turned or always else 1
     unheeded = tag if kind == "WEBP" and 1 < tag <= _LAST_TAG and acting == 1 else 1
     seen = ("", width, height, stored, acting, always, bits, brightest, digest, thumb.tobytes())
-    return Facts(*seen, frames, unheeded)
+    return Facts(*seen, frames, unheeded, _first_line(heard) if kind in _JPEGS else "")
 
 
 def _no_image(content: bytes) -> str:
@@ -219,6 +224,11 @@ def _no_image(content: bytes) -> str:
     if content[4:8] == b"ftyp":
         return "it is HEIC or a film; save it as JPEG or PNG"
     return f"it is of no known kind and begins with {content[:12]!r}"
+
+
+def _first_line(texts: Sequence[bytes]) -> str:
+    lines = b"".join(texts).decode("utf-8", "replace").splitlines()
+    return lines[0].strip() if lines else ""
 
 
 def _ends_whole(content: bytes, kind: str) -> bool:
@@ -324,6 +334,12 @@ def _contents(read: Mapping[int, Facts], images: Mapping[int, dict[str, Any]], f
     rule = "should be one picture, but holds {}, of which training sees the first"
     found.each(
         ((f"images[{i}].file_name", images[i]["file_name"], rule.format(count)) for i, count in several.items()),
+        "warning",
+    )
+    damaged = {index: one.complaint for index, one in read.items() if one.complaint}
+    rule = "should be whole, but its data are damaged ({!r}): training sees a part of it wrong, perhaps grey"
+    found.each(
+        ((f"images[{i}].file_name", images[i]["file_name"], rule.format(text)) for i, text in damaged.items()),
         "warning",
     )
     told = {index for index, one in read.items() if one.bits > 8 and one.brightest < NEAR_BLACK_16BIT}
