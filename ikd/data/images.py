@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from ikd.data.complaints import complaints, overheard
-from ikd.data.rules import Findings
+from ikd.data.rules import Findings, plain_name
 from ikd.data.threads import in_threads
 
 THUMB = 16
@@ -56,7 +57,7 @@ class Facts:
         sha256: of the file.
         thumb: grey thumbnail, `THUMB`^2 bytes.
         frames: pictures in the file, of which OpenCV reads the first.
-        unheeded: EXIF's orientation where OpenCV does not turn the pixels by it, in a WebP, else 1.
+        unheeded: orientation where OpenCV does not turn the pixels by it (in a WebP, XMP, or a PNG's text), else 1.
         complaint: what libjpeg says of damaged data, which it reads all the same.
     """
 
@@ -137,9 +138,11 @@ def place_of(name: str, folder: Path) -> tuple[Path | None, str]:
     try:
         state = os.stat(written)
     except (OSError, ValueError):  # missing, a loop of links, a name with a null
-        return None, f"the file must exist in {folder}{_hint(name)}"
+        return None, f"the file must exist in {folder}{_hint(name, folder)}"
     if not _inside(written, folder):
         return None, f"must stay inside {folder}: relative, without '..'"
+    if "://" in written:
+        return None, "must not hold '://', which mmengine takes for an address: call the folder otherwise"
     return (Path(written), "") if stat.S_ISREG(state.st_mode) else (None, "must be a file")
 
 
@@ -150,10 +153,32 @@ def _inside(written: str, folder: Path) -> bool:
     return Path(os.path.realpath(os.path.dirname(written))).is_relative_to(os.path.realpath(folder))
 
 
-def _hint(name: str) -> str:
-    if os.path.isabs(name) or PureWindowsPath(name).drive:
-        return "; it is the path of another machine: write what comes after the image folder"
-    return "; write / for \\, which separates folders under Windows alone" if "\\" in name else ""
+def _hint(name: str, folder: Path) -> str:
+    """Say of the name of a file that is not there what may be meant."""
+    hint, last = "", PureWindowsPath(name).name
+    if "\\" in name:
+        hint = "; write / for \\, which separates folders under Windows alone"
+    elif os.path.isabs(name):
+        hint = "; it is the path of another machine: write what comes after the image folder"
+    if last != name and os.path.lexists(folder / last):
+        return f"{hint}; {last!r} is there: write that alone"
+    alike = _alike((folder / name).parent, last)
+    differing = "" if alike.isascii() else " or the form of its letters (NFC, NFD)"
+    return f"{hint}; {alike!r} is there, which differs by case{differing}" if alike else hint
+
+
+def _alike(folder: Path, name: str) -> str:
+    """Return the name in a folder that a person takes for the same, empty where there is none."""
+    try:
+        return _plain_names(folder, folder.stat().st_mtime_ns).get(plain_name(name), "")
+    except (OSError, ValueError):
+        return ""
+
+
+@lru_cache(maxsize=8)
+def _plain_names(folder: Path, _changed: int) -> dict[str, str]:
+    """Return the names in a folder by their plain form; a file may name a million that are not there."""
+    return {plain_name(name): name for name in os.listdir(folder)}
 
 
 def look(paths: Sequence[Path]) -> Iterator[Facts]:
@@ -184,7 +209,7 @@ def facts_of(path: Path) -> Facts:
             warnings.simplefilter("ignore")  # a strange colour profile is no fault
             kind, size, mode = picture.format or "", picture.size, picture.mode
             frames = int(getattr(picture, "n_frames", 1)) if kind in _FRAMED else 1
-            tag = int(picture.getexif().get(ORIENTATION_TAG, 1))
+            tag = _tag_of(picture)
             if not _ends_whole(content, kind):
                 picture.load()
     except UnidentifiedImageError:  # its text is an address in memory
@@ -207,9 +232,18 @@ def facts_of(path: Path) -> Facts:
     thumb = cv2.resize(cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY), (THUMB, THUMB), interpolation=cv2.INTER_AREA)
     digest = hashlib.sha256(content).hexdigest()
     acting = tag if turned or always else 1
-    unheeded = tag if kind == "WEBP" and 1 < tag <= _LAST_TAG and acting == 1 else 1
+    unheeded = tag if acting == 1 else 1
     seen = ("", width, height, stored, acting, always, bits, brightest, digest, thumb.tobytes())
     return Facts(*seen, frames, unheeded, _first_line(heard) if kind in _JPEGS else "")
+
+
+def _tag_of(picture: Image.Image) -> int:
+    """Return the orientation a picture says, by EXIF or as other tools write it; 1 where nobody could read it."""
+    try:
+        tag = int(picture.getexif().get(ORIENTATION_TAG, 1))
+    except Exception:  # malformed EXIF raises nearly anything; the pixels are whole
+        return 1
+    return tag if 1 < tag <= _LAST_TAG else 1
 
 
 def _no_image(content: bytes) -> str:
@@ -304,7 +338,7 @@ def _orientations(
 
 def _unheeded(read: Mapping[int, Facts], images: Mapping[int, dict[str, Any]], found: Findings) -> None:
     """Warn of orientation tags that viewers heed and training does not."""
-    rule = "should have no orientation tag: it has {}, which training reads in JPEG, PNG and TIFF alone; "
+    rule = "should have no orientation tag: it has {} where viewers see it and OpenCV, by which training reads, not; "
     rule += "if the boxes are drawn on the turned picture, save it turned"
     listed = {index: one.unheeded for index, one in read.items() if one.unheeded != 1}
     found.each(

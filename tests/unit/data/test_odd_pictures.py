@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from ikd.data import DataReport, check_dataset
 from ikd.data.complaints import complaints, overheard
@@ -53,6 +54,20 @@ def damaged(picture: Image.Image, share: float = 0.3) -> bytes:
     return bytes(content)
 
 
+def turned_by_xmp(picture: Image.Image) -> bytes:
+    said = '<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/>'
+    return save(picture, "JPEG", xmp=f'<x:xmpmeta xmlns:x="adobe:ns:meta/">{said}</x:xmpmeta>'.encode())
+
+
+def turned_by_text(picture: Image.Image) -> bytes:
+    """As ImageMagick writes EXIF into a PNG."""
+    exif = Image.Exif()
+    exif[0x112] = 6
+    raw, texts = exif.tobytes(), PngInfo()
+    texts.add_text("Raw profile type exif", f"\nexif\n{len(raw):8d}\n{raw.hex()}\n")
+    return save(picture, "PNG", pnginfo=texts)
+
+
 # what stands in place of a picture -> severity, part of the rule
 ODD: dict[str, tuple[Callable[[Image.Image], bytes], str, str]] = {
     "animated GIF": (animated("GIF"), "warning", "holds 3, of which training sees the first"),
@@ -62,6 +77,8 @@ ODD: dict[str, tuple[Callable[[Image.Image], bytes], str, str]] = {
     "in transparency": (in_transparency, "warning", "nearly black"),
     "labels": (lambda one: save(one.convert("L").point(lambda value: value // 64)), "warning", "nearly black"),
     "turned WebP": (turned_webp, "warning", "should have no orientation tag: it has 6"),
+    "turned by XMP": (turned_by_xmp, "warning", "should have no orientation tag: it has 6"),
+    "turned by a PNG's text": (turned_by_text, "warning", "should have no orientation tag: it has 6"),
     "damaged JPEG": (damaged, "warning", "damaged ('Corrupt JPEG data"),
     "nothing": (lambda one: b"", "error", "it is empty"),
     "web page": (lambda one: b"<!DOCTYPE html><html>404</html>", "error", "a web page"),
@@ -87,6 +104,19 @@ def test_an_odd_picture_is_told(copied: Copy, name: str) -> None:
         found = rules(check_dataset(directory))
         assert [one for one, _ in found] == [severity], found
         assert word in found[0][1]
+
+
+def test_an_orientation_that_nobody_can_read_is_none(copied: Copy) -> None:
+    directory = copied("c")
+    path = directory / "images" / NAME
+    exif = Image.Exif()
+    exif[0x112] = 6
+    with Image.open(path) as picture:
+        content = bytearray(save(picture.convert("RGB"), "JPEG", exif=exif))
+    place = content.index(b"\x01\x12\x00\x03")
+    content[place + 2 : place + 4] = b"\x00\x02"  # a text in place of a number
+    path.write_bytes(content)
+    assert rules(check_dataset(directory)) == []
 
 
 def test_damage_is_told_of_its_own_file_alone(copied: Copy, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
