@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -30,6 +31,20 @@ def names_of_recipes(incomplete: str) -> list[str]:
     from ikd.config import recipe_names
 
     return [name for name in recipe_names() if name.startswith(incomplete)]
+
+
+def folder_to_make(path: Path | None) -> Path | None:
+    """Return the folder that a command is to write into.
+
+    Raises:
+        BadInput: a file is in its way.
+    """
+    from ikd.errors import refuse
+
+    in_way = next((one for one in (path, *path.absolute().parents) if one.exists()), None) if path is not None else None
+    if path is not None and in_way is not None and not in_way.is_dir():
+        refuse("--to", f"must be a folder, and {in_way} is a file", str(path))
+    return path
 
 
 Sets = Annotated[

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ikd.errors import BadInput
 from ikd.home import at_home, cache, digest, entry, home
 
 
@@ -19,6 +20,16 @@ def test_a_home_is_lent_for_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(ZeroDivisionError), at_home(tmp_path):
         raise ZeroDivisionError
     assert "IKD_HOME" not in os.environ
+
+
+@pytest.mark.parametrize("name", ["why?", "{base}", "file"])
+def test_a_home_that_databases_cannot_be_in_is_refused(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("IKD_HOME", str(tmp_path / name))
+    with pytest.raises(BadInput, match="IKD_HOME: must"):
+        home()
 
 
 def test_names_that_differ_after_a_dot_have_locks_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

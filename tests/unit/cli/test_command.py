@@ -61,6 +61,16 @@ def test_the_version_is_told_in_three_ways() -> None:
     assert {"__version__", "run_sweep"} <= set(dir(ikd))
 
 
+@pytest.mark.parametrize("command", [["train", "drawn_r18"], ["export", "mine"], ["space", "schema"]], ids=" ".join)
+@pytest.mark.parametrize("below", ["", "there/deep"])
+def test_a_file_where_a_folder_is_to_be_is_refused(command: list[str], below: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    done = CliRunner().invoke(app, [*command, "--to", str(tmp_path / "file" / below)])
+    assert isinstance(done.exception, BadInput)
+    assert f"--to: must be a folder, and {tmp_path / 'file'} is a file" in str(done.exception)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
 @pytest.mark.parametrize("columns", [80, 100])
 @pytest.mark.parametrize("command", [*GROUPS, *COMMANDS], ids=" ".join)
 def test_every_help_is_whole_at_this_width(command: list[str], columns: int) -> None:
