@@ -80,7 +80,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, default=Path("gpu.json"), help="file to write")
     parser.add_argument("--only", nargs="*", choices=[*SECTIONS, "sweep"], help="sections; default: all")
     parser.add_argument("--recipes", nargs="*", default=[], help="COCO recipes to take a step of; default: all")
-    parser.add_argument("--minutes", type=float, help=f"for all sections together; {TOTAL:.0f}, on a CPU {4 * TOTAL:.0f}")
+    parser.add_argument(
+        "--minutes", type=float, help=f"for all sections together; {TOTAL:.0f}, on a CPU {4 * TOTAL:.0f}"
+    )
     parser.add_argument("--cpu", action="store_true", help="small sizes on the CPU")
     parser.add_argument("--ray", action="store_true", help="a sweep of six trials too")
     options = parser.parse_args(arguments)
