@@ -1,7 +1,7 @@
 """Measures a machine with a GPU, in about ten minutes.
 
     python -m benchmarks.gpu [--json FILE] [--only SECTION ...] [--ray]
-    python -m benchmarks.gpu --cpu              # small sizes, in three quarters of an hour: shows that it runs, not more
+    python -m benchmarks.gpu --cpu              # small sizes, within an hour: shows that it runs, not more
 
 Needs PyTorch and the detectors' packages, neither Ray nor MLflow (`--ray` adds a sweep of six trials, which does).
 Nothing is downloaded: images, weights and data are random or drawn. A section that fails is reported with its error and
