@@ -30,13 +30,29 @@ Kind = Literal[
 ]
 
 
+_NO_ADDRESS = "?{}"
+"""Characters of a path that SQLAlchemy and Optuna, which are given `sqlite:///PATH`, take for something else."""
+
+
 def home() -> Path:
     """Return the ikd home: `$IKD_HOME` when set, else `~/ikd`.
 
     Below it lie `sweeps/NAME`, `cache/KIND`, `mlflow.db` and `mlartifacts`. Nothing is created here;
     whoever writes makes the folder.
+
+    Raises:
+        BadInput: it is a file, or SQLite databases in it would have no address.
     """
-    return Path(os.environ.get("IKD_HOME") or "~/ikd").expanduser().absolute()
+    path = Path(os.environ.get("IKD_HOME") or "~/ikd").expanduser().absolute()
+    if set(str(path)) & set(_NO_ADDRESS):
+        refuse(
+            "IKD_HOME",
+            f"must hold none of {' '.join(_NO_ADDRESS)}, which end or fill in a database's address",
+            str(path),
+        )
+    if path.is_file():
+        refuse("IKD_HOME", "must be a folder", str(path))
+    return path
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two test processes must not fight over two cores
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")  # golden values are the CPU's; 0 lets tests that can use a GPU
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -1,7 +1,7 @@
-"""Measures a machine with a GPU, in about ten minutes.
+"""Measures a machine with a GPU, in eight minutes.
 
     python -m benchmarks.gpu [--json FILE] [--only SECTION ...] [--ray]
-    python -m benchmarks.gpu --cpu              # small sizes, in three quarters of an hour: shows that it runs, not more
+    python -m benchmarks.gpu --cpu              # small sizes, in half an hour: shows that it runs, not more
 
 Needs PyTorch and the detectors' packages, neither Ray nor MLflow (`--ray` adds a sweep of six trials, which does).
 Nothing is downloaded: images, weights and data are random or drawn. A section that fails is reported with its error and
@@ -39,12 +39,12 @@ from ikd.ops import install
 
 Section = Callable[[Setting], dict[str, Any]]
 SECTIONS: dict[str, tuple[Section, float]] = {
-    "kernels": (kernels, 0.3),
-    "steps": (steps, 4.0),
-    "attack": (attack, 0.3),
-    "pair": (pair, 2.0),
-    "many": (many, 0.6),
-    "recipes": (recipes, 3.8),
+    "kernels": (kernels, 0.2),
+    "steps": (steps, 3.0),
+    "attack": (attack, 0.2),
+    "pair": (pair, 1.3),
+    "many": (many, 0.5),
+    "recipes": (recipes, 2.8),
 }
 """What is measured, and the minutes that it may take on a GPU."""
 TOTAL = sum(minutes for _, minutes in SECTIONS.values())
@@ -80,7 +80,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, default=Path("gpu.json"), help="file to write")
     parser.add_argument("--only", nargs="*", choices=[*SECTIONS, "sweep"], help="sections; default: all")
     parser.add_argument("--recipes", nargs="*", default=[], help="COCO recipes to take a step of; default: all")
-    parser.add_argument("--minutes", type=float, help=f"for all sections together; {TOTAL:.0f}, on a CPU {4 * TOTAL:.0f}")
+    parser.add_argument(
+        "--minutes", type=float, help=f"for all sections together; {TOTAL:.0f}, on a CPU {4 * TOTAL:.0f}"
+    )
     parser.add_argument("--cpu", action="store_true", help="small sizes on the CPU")
     parser.add_argument("--ray", action="store_true", help="a sweep of six trials too")
     options = parser.parse_args(arguments)

@@ -18,7 +18,7 @@ from ikd.training import prepare, run_trial
 
 
 def pair(setting: Setting) -> dict[str, Any]:
-    """Time one trial alone and two at once, each a process with half of the card's memory."""
+    """Time one trial alone and two at once, each a process with half of the card's memory and of the cores."""
     recipe = _recipe(setting)
     prepare(recipe)
     alone = _processes(setting, 1)
@@ -61,9 +61,10 @@ def _recipe(setting: Setting) -> Recipe:
 
 def _processes(setting: Setting, count: int) -> list[dict[str, Any]]:
     command = [sys.executable, "-m", "benchmarks.gpu.trials", str(setting.folder), setting.device.type]
+    threads = str(max(1, (os.cpu_count() or 1) // 2))  # as a sweep: those of one trial do not crowd out another's
     limit = max(1.0, setting.until - time.monotonic())
     started = [
-        subprocess.Popen([*command, f"{count}-{number}", str(1 / count)], stdout=subprocess.PIPE, text=True)
+        subprocess.Popen([*command, f"{count}-{number}", str(1 / count), threads], stdout=subprocess.PIPE, text=True)
         for number in range(count)
     ]
     try:
@@ -83,12 +84,12 @@ def _held_mib(device: torch.device) -> float:
 
 def main() -> None:
     """Run one trial in a process of its own; print what it took."""
-    folder, kind, name, fraction = sys.argv[1:]
+    folder, kind, name, fraction, threads = sys.argv[1:]
     setting = Setting(torch.device(kind), Path(folder), float("inf"))
     if kind == "cuda":
         torch.cuda.set_per_process_memory_fraction(float(fraction))
     started = time.monotonic()
-    run_trial(_recipe(setting), directory=setting.folder / name)
+    run_trial(_recipe(setting), directory=setting.folder / name, threads=int(threads))
     print(json.dumps({"seconds": time.monotonic() - started, "held_mib": _held_mib(setting.device)}))
 
 

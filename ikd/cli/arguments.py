@@ -49,6 +49,21 @@ def expanded_pair(written: str | None) -> str | None:
     return written if written is None else ",".join(map(os.path.expanduser, written.split(",")))
 
 
+def folder_to_make(path: Path | None) -> Path | None:
+    """Return the folder that a command is to write into, `expanded`.
+
+    Raises:
+        BadInput: a file is in its way.
+    """
+    from ikd.errors import refuse
+
+    path = expanded(path)
+    in_way = next((one for one in (path, *path.absolute().parents) if one.exists()), None) if path is not None else None
+    if path is not None and in_way is not None and not in_way.is_dir():
+        refuse("--to", f"must be a folder, and {in_way} is a file", str(path))
+    return path
+
+
 Sets = Annotated[
     list[str] | None, typer.Option("--set", help="Fix a recipe field, e.g. --set data.root=my/coco. Repeatable.")
 ]

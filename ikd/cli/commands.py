@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from ikd.cli import look, recipes
-from ikd.cli.arguments import Name, Sets, expanded, expanded_pair
+from ikd.cli.arguments import Name, Sets, expanded, expanded_pair, folder_to_make
 from ikd.errors import BadInput, IkdError
 from ikd.progress import Loudness, set_loudness
 from ikd.signals import Ended, advising, ended_by_signals, tell
@@ -167,7 +167,7 @@ def stop(name: Name) -> None:
 @app.command()
 def train(
     recipe: Annotated[str, typer.Argument(help="Shipped recipe name, or a recipe file.")],
-    to: Annotated[Path, typer.Option(callback=expanded, help="Folder for checkpoints and log.")] = Path("trial"),
+    to: Annotated[Path, typer.Option(help="Folder for checkpoints and log.", callback=folder_to_make)] = Path("trial"),
     sets: Sets = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from last.pth in the folder.")] = False,
 ) -> None:
@@ -245,7 +245,7 @@ def attack(
 def export(
     name: Name,
     to: Annotated[
-        Path, typer.Option(callback=expanded, help="Folder for the student; an earlier export there is replaced.")
+        Path, typer.Option(help="Folder for the student; an earlier export there is replaced.", callback=folder_to_make)
     ],
     pick: Annotated[
         str, typer.Option(help="best, knee (of the Pareto front, with costs), or a trial's number.")
@@ -328,7 +328,9 @@ def space_show(
 
 @space_app.command("schema")
 def space_schema(
-    to: Annotated[Path, typer.Option(callback=expanded, help="Folder for space.json, recipe.json and runner.json.")],
+    to: Annotated[
+        Path, typer.Option(help="Folder for space.json, recipe.json and runner.json.", callback=folder_to_make)
+    ],
 ) -> None:
     """Write the JSON schemas of the YAML files, for editors.
 

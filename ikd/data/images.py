@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import stat
 import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
@@ -18,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from ikd.data.rules import Findings
+from ikd.data.complaints import complaints, overheard
+from ikd.data.rules import Findings, plain_name
 from ikd.data.threads import in_threads
 
 THUMB = 16
@@ -31,6 +34,7 @@ NEAR_BLACK_16BIT = 1 << 14
 NEAR_BLACK_8BIT = 16
 """The same of 255: a picture none of whose fields is brighter is dark, or holds its content where nobody reads it."""
 _LAST_TAG = 8
+_JPEGS = ("JPEG", "MPO")
 _FRAMED = ("GIF", "WEBP", "PNG", "TIFF")  # of those that OpenCV reads; the second one of a telephone's MPO is a preview
 _REDUCED_FROM_PX = 512  # JPEGs with longer sides are decoded at an eighth, which finds the same faults
 
@@ -53,7 +57,8 @@ class Facts:
         sha256: of the file.
         thumb: grey thumbnail, `THUMB`^2 bytes.
         frames: pictures in the file, of which OpenCV reads the first.
-        unheeded: EXIF's orientation where OpenCV does not turn the pixels by it, in a WebP, else 1.
+        unheeded: orientation where OpenCV does not turn the pixels by it (in a WebP, XMP, or a PNG's text), else 1.
+        complaint: what libjpeg says of damaged data, which it reads all the same.
     """
 
     fault: str = ""
@@ -68,6 +73,7 @@ class Facts:
     thumb: bytes = b""
     frames: int = 1
     unheeded: int = 1
+    complaint: str = ""
 
 
 def check_images(
@@ -125,24 +131,59 @@ def image_loader(orientation: str) -> dict[str, Any]:
 def place_of(name: str, folder: Path) -> tuple[Path | None, str]:
     """Return where a file of a data set lies, and what is wrong with its name, empty where nothing is.
 
-    Links may lead anywhere, as in stores of data versions; names must not.
+    Links may lead anywhere, as in stores of data versions; names must not. The name is taken as training takes it: with
+    `..` after a link, or with a / at its end, its plain form would be another file.
     """
-    path = Path(os.path.normpath(folder / name)) if "\0" not in name else None
-    if path is None:
-        return None, f"the file must exist in {folder}"
-    if not path.is_relative_to(os.path.normpath(folder)) or PureWindowsPath(name).drive:
-        return None, f"must stay inside {folder}: relative, without '..'"
+    written = os.path.join(folder, name)
     try:
-        state = path.stat()
-    except (OSError, ValueError):  # missing, a loop of links
-        hint = "; write / for \\, which separates folders under Windows alone" if "\\" in name else ""
-        return None, f"the file must exist in {folder}{hint}"
-    return (path, "") if state.st_mode & 0o170000 == 0o100000 else (None, "must be a file")
+        state = os.stat(written)
+    except (OSError, ValueError):  # missing, a loop of links, a name with a null
+        return None, f"the file must exist in {folder}{_hint(name, folder)}"
+    if not _inside(written, folder):
+        return None, f"must stay inside {folder}: relative, without '..'"
+    if "://" in written:
+        return None, "must not hold '://', which mmengine takes for an address: call the folder otherwise"
+    return (Path(written), "") if stat.S_ISREG(state.st_mode) else (None, "must be a file")
+
+
+def _inside(written: str, folder: Path) -> bool:
+    """Whether a path does not leave a folder, whose own path may lead over links, while the name is absolute."""
+    if Path(os.path.abspath(written)).is_relative_to(os.path.abspath(folder)):
+        return True
+    return Path(os.path.realpath(os.path.dirname(written))).is_relative_to(os.path.realpath(folder))
+
+
+def _hint(name: str, folder: Path) -> str:
+    """Say of the name of a file that is not there what may be meant."""
+    hint, last = "", PureWindowsPath(name).name
+    if "\\" in name:
+        hint = "; write / for \\, which separates folders under Windows alone"
+    elif os.path.isabs(name):
+        hint = "; it is the path of another machine: write what comes after the image folder"
+    if last != name and os.path.lexists(folder / last):
+        return f"{hint}; {last!r} is there: write that alone"
+    alike = _alike((folder / name).parent, last)
+    differing = "" if alike.isascii() else " or the form of its letters (NFC, NFD)"
+    return f"{hint}; {alike!r} is there, which differs by case{differing}" if alike else hint
+
+
+def _alike(folder: Path, name: str) -> str:
+    """Return the name in a folder that a person takes for the same, empty where there is none."""
+    try:
+        return _plain_names(folder, folder.stat().st_mtime_ns).get(plain_name(name), "")
+    except (OSError, ValueError):
+        return ""
+
+
+@lru_cache(maxsize=8)
+def _plain_names(folder: Path, _changed: int) -> dict[str, str]:
+    """Return the names in a folder by their plain form; a file may name a million that are not there."""
+    return {plain_name(name): name for name in os.listdir(folder)}
 
 
 def look(paths: Sequence[Path]) -> Iterator[Facts]:
     """Decode image files, several at a time; yield what they are in this order."""
-    with _any_size():
+    with _any_size(), overheard():
         yield from in_threads(facts_of, paths)
 
 
@@ -168,7 +209,7 @@ def facts_of(path: Path) -> Facts:
             warnings.simplefilter("ignore")  # a strange colour profile is no fault
             kind, size, mode = picture.format or "", picture.size, picture.mode
             frames = int(getattr(picture, "n_frames", 1)) if kind in _FRAMED else 1
-            tag = int(picture.getexif().get(ORIENTATION_TAG, 1))
+            tag = _tag_of(picture)
             if not _ends_whole(content, kind):
                 picture.load()
     except UnidentifiedImageError:  # its text is an address in memory
@@ -177,7 +218,8 @@ def facts_of(path: Path) -> Facts:
         return Facts(f"must be a readable image ({type(error).__name__}: {error})")
     encoded = np.frombuffer(content, np.uint8)
     reduced = kind == "JPEG" and min(size) >= _REDUCED_FROM_PX
-    pixels = cv2.imdecode(encoded, cv2.IMREAD_REDUCED_COLOR_8 if reduced else cv2.IMREAD_COLOR)
+    with complaints() as heard:
+        pixels = cv2.imdecode(encoded, cv2.IMREAD_REDUCED_COLOR_8 if reduced else cv2.IMREAD_COLOR)
     if pixels is None:
         return Facts("must be a format that OpenCV reads, for example PNG or JPEG")
     turned = tag != 1 and _turns(encoded, pixels, reduced=reduced)
@@ -190,9 +232,18 @@ def facts_of(path: Path) -> Facts:
     thumb = cv2.resize(cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY), (THUMB, THUMB), interpolation=cv2.INTER_AREA)
     digest = hashlib.sha256(content).hexdigest()
     acting = tag if turned or always else 1
-    unheeded = tag if kind == "WEBP" and 1 < tag <= _LAST_TAG and acting == 1 else 1
+    unheeded = tag if acting == 1 else 1
     seen = ("", width, height, stored, acting, always, bits, brightest, digest, thumb.tobytes())
-    return Facts(*seen, frames, unheeded)
+    return Facts(*seen, frames, unheeded, _first_line(heard) if kind in _JPEGS else "")
+
+
+def _tag_of(picture: Image.Image) -> int:
+    """Return the orientation a picture says, by EXIF or as other tools write it; 1 where nobody could read it."""
+    try:
+        tag = int(picture.getexif().get(ORIENTATION_TAG, 1))
+    except Exception:  # malformed EXIF raises nearly anything; the pixels are whole
+        return 1
+    return tag if 1 < tag <= _LAST_TAG else 1
 
 
 def _no_image(content: bytes) -> str:
@@ -207,6 +258,11 @@ def _no_image(content: bytes) -> str:
     if content[4:8] == b"ftyp":
         return "it is HEIC or a film; save it as JPEG or PNG"
     return f"it is of no known kind and begins with {content[:12]!r}"
+
+
+def _first_line(texts: Sequence[bytes]) -> str:
+    lines = b"".join(texts).decode("utf-8", "replace").splitlines()
+    return lines[0].strip() if lines else ""
 
 
 def _ends_whole(content: bytes, kind: str) -> bool:
@@ -282,7 +338,7 @@ def _orientations(
 
 def _unheeded(read: Mapping[int, Facts], images: Mapping[int, dict[str, Any]], found: Findings) -> None:
     """Warn of orientation tags that viewers heed and training does not."""
-    rule = "should have no orientation tag: it has {}, which training reads in JPEG, PNG and TIFF alone; "
+    rule = "should have no orientation tag: it has {} where viewers see it and OpenCV, by which training reads, not; "
     rule += "if the boxes are drawn on the turned picture, save it turned"
     listed = {index: one.unheeded for index, one in read.items() if one.unheeded != 1}
     found.each(
@@ -312,6 +368,12 @@ def _contents(read: Mapping[int, Facts], images: Mapping[int, dict[str, Any]], f
     rule = "should be one picture, but holds {}, of which training sees the first"
     found.each(
         ((f"images[{i}].file_name", images[i]["file_name"], rule.format(count)) for i, count in several.items()),
+        "warning",
+    )
+    damaged = {index: one.complaint for index, one in read.items() if one.complaint}
+    rule = "should be whole, but its data are damaged ({!r}): training sees a part of it wrong, perhaps grey"
+    found.each(
+        ((f"images[{i}].file_name", images[i]["file_name"], rule.format(text)) for i, text in damaged.items()),
         "warning",
     )
     told = {index for index, one in read.items() if one.bits > 8 and one.brightest < NEAR_BLACK_16BIT}

@@ -243,7 +243,7 @@ class DataReport:
             DataError: lists the first errors and says how many there are.
         """
         if not self.ok:
-            raise DataError(_listing(self.errors))
+            raise DataError(_listing(self.errors).removeprefix("error: "))  # whoever shows it says so itself
 
     def to_json(self) -> str:
         """Return it as a text that `from_json` reads."""

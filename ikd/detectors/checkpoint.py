@@ -140,7 +140,7 @@ def _weights(content: Any, source: str) -> OrderedDict[str, Tensor]:
     if isinstance(content, Mapping):
         state = next((content[key] for key in ("state_dict", "ema_state_dict") if key in content), content)
     if not isinstance(state, Mapping) or not any(isinstance(value, Tensor) for value in state.values()):
-        found = ", ".join(map(str, state)) if isinstance(state, Mapping) else type(state).__name__
+        found = (", ".join(map(str, state)) or "nothing") if isinstance(state, Mapping) else type(state).__name__
         raise CheckpointError(f"{source!r} holds no state dict of tensors; found {found[:200]}")
     versions = getattr(state, "_metadata", None)
     weights = _unwrapped(state)

@@ -9,6 +9,9 @@ import torch
 from torch import Tensor, nn
 
 _SHOWN = 3
+_BEYOND = (
+    1e6  # maps of trained detectors stay below some hundreds; the square of this is within float32 a million times
+)
 
 
 def cause_of(batch: dict[str, Any], teacher: nn.Module | None, teach: Callable[[], Sequence[Tensor]]) -> str:
@@ -53,9 +56,14 @@ def _teacher(teacher: nn.Module, teach: Callable[[], Sequence[Tensor]]) -> str:
     if broken:
         return f"the teacher's weights are not finite: {_few(broken)}; take another checkpoint"
     with torch.no_grad():
-        levels = [level for level, one in enumerate(teach()) if not one.isfinite().all()]
+        maps = teach()
+    levels = [level for level, one in enumerate(maps) if not one.isfinite().all()]
     if not levels:
-        return ""
+        largest = max((float(one.abs().max()) for one in maps if one.numel()), default=0.0)
+        if largest < _BEYOND:
+            return ""
+        rule = "no trained detector's maps do: look at its checkpoint and preprocessor"
+        return f"the maps of the teacher ({type(teacher).__name__}) reach {largest:.0e}; {rule}"
     which = ", ".join(map(str, levels))
     return (
         f"the maps of the teacher ({type(teacher).__name__}) are not finite on its levels {which}, though its weights "

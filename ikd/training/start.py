@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from ikd.config import Recipe
+from ikd.config import Recipe, load_recipe
 from ikd.data import DataFiles, DataRecord, class_changes
 from ikd.detectors import read_checkpoint
-from ikd.errors import BadInput, CheckpointError
+from ikd.errors import BadInput, CheckpointError, IkdError
 from ikd.files import sweep_partials
 from ikd.progress import say
 from ikd.training.checkpoint import Content, load
@@ -59,18 +56,6 @@ def how_to_go_on(directory: Path) -> str:
     return f"{last} holds the last validated epoch, and the same command with --resume goes on from it"
 
 
-def as_it_began(recipe: Recipe, folder: TrialFolder) -> Recipe:
-    """Return the recipe for going on with a training whose data set may lie elsewhere now; see `Recipe.going_on`.
-
-    Whether the content of the data is the same is asked by `find_start`.
-    """
-    try:
-        content = yaml.safe_load(folder.recipe.read_text(encoding="utf-8"))
-        return recipe.going_on(Recipe.model_validate_json(json.dumps(content)))
-    except (OSError, ValueError, yaml.YAMLError):  # then the data must lie where they lay
-        return recipe
-
-
 def find_start(
     recipe: Recipe, progress: Progress, files: DataFiles, checkpoint: Path | None, adopt: Path | None
 ) -> Start | None:
@@ -114,9 +99,43 @@ def _choose(
     if content is None or checkpoint is None:
         return None, True
     if not ours:
-        rule = "must belong to this recipe; it was written by a recipe that trains differently"
-        raise CheckpointError(f"{checkpoint}: {rule}")
+        before = _recipe_before(progress.folder)
+        if before is None or not _moved(recipe, before, content):
+            rule = "must belong to this recipe; it was written by a recipe that trains differently"
+            raise CheckpointError(f"{checkpoint}: {rule}{_differences(before, recipe)}")
     return Start(content, checkpoint), True
+
+
+def _recipe_before(folder: TrialFolder) -> Recipe | None:
+    """Return the recipe that a folder was trained by; None where it is not there, or none of today's."""
+    try:
+        return load_recipe(str(folder.recipe))
+    except (IkdError, OSError):
+        return None
+
+
+def _moved(recipe: Recipe, before: Recipe, content: Content) -> bool:
+    """Tell whether a recipe differs only by where its data lie; what they show is compared next."""
+    places = {
+        f"data.{key}": value
+        for key, value in before.as_dict()["data"].items()
+        if key in ("root", "began_at", "train", "val")
+    }
+    return content.get("data") is not None and recipe.with_values(places).fingerprint() == content.get("fingerprint")
+
+
+def _differences(before: Recipe | None, recipe: Recipe) -> str:
+    """Say in which fields a recipe differs from that of before; nothing where that is not known."""
+    if before is None:
+        return ""
+    was, now = (dict(_leaves("", one.as_dict())) for one in (before, recipe))
+    other = [name for name in was | now if was.get(name) != now.get(name) and name not in (".name", ".description")]
+    said = [f"{name[1:]} was {was.get(name)!r}, and is {now.get(name)!r}" for name in other[:_SAID]]
+    more = [f"{len(other) - _SAID} more"] if len(other) > _SAID else []
+    return ": " + "; ".join(said + more) if said else ""
+
+
+_SAID = 5
 
 
 def _refuse_other_data(start: Start, progress: Progress, files: DataFiles) -> None:

@@ -19,7 +19,7 @@ from ikd.training.prepared import Prepared
 from ikd.training.processes import Task, crew
 from ikd.training.progress import Progress
 from ikd.training.stage import StageRun, build_runner
-from ikd.training.start import Start, as_it_began, find_start
+from ikd.training.start import Start, find_start
 from ikd.training.worker_state import borrowed_process, determinism, reset, settle
 from ikd.trial import NO_OPTIONS, Metrics, Report, StopTrial, TrialFolder, TrialOptions, said_of_teacher
 
@@ -59,8 +59,6 @@ def train(  # noqa: PLR0913 - as `run_trial`
     """Train a recipe from what was prepared for it; see `run_trial`."""
     directory.mkdir(parents=True, exist_ok=True)
     folder = TrialFolder(directory)
-    if checkpoint is not None:
-        recipe = as_it_began(recipe, folder)
     progress = Progress(folder, *objective, prepared.files.record(), recipe.fingerprint(), options.keep_epochs)
     progress.attack_seconds = sum(stage.attack_seconds for stage in prepared.stages)
     progress.teachers = _scores(recipe, prepared)

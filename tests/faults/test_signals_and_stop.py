@@ -58,3 +58,15 @@ def test_a_second_signal_ends_at_once(make_sweep: MakeSweep, note_fault: NoteFau
     sweep.turn()
     sweep.run()
     note_fault("SIGINT twice", sweep.check())
+
+
+def test_a_trial_that_waits_for_another_ones_teacher_hears_of_the_end(make_sweep: MakeSweep) -> None:
+    """The one stopped first keeps the lock: its thread stands in the report that was answered by the stop."""
+    sweep = make_sweep(knobs={"preparing": 600.0, "shared": True}, runner={"concurrency": 2})
+    with sweep.start() as process:
+        sweep.wait_for(lambda: "waits for what another trial makes" in sweep.output.read_text(), process)
+        process.send_signal(signal.SIGINT)
+        process.wait(LIMIT_SECONDS)
+    assert process.returncode == 130, sweep.output.read_text()
+    assert len(sweep.notes("prepare")) == 1
+    assert [record.state for record in sweep.records()] == ["waiting", "waiting"]

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 import ikd
 from ikd.cli import app
-from ikd.cli.arguments import expanded, names_of_recipes, names_of_sweeps
+from ikd.cli.arguments import expanded, folder_to_make, names_of_recipes, names_of_sweeps
 from ikd.errors import BadInput, ConfigError
 from ikd.progress import (
     Loudness,
@@ -62,6 +62,16 @@ def test_the_version_is_told_in_three_ways() -> None:
     assert {"__version__", "run_sweep"} <= set(dir(ikd))
 
 
+@pytest.mark.parametrize("command", [["train", "drawn_r18"], ["export", "mine"], ["space", "schema"]], ids=" ".join)
+@pytest.mark.parametrize("below", ["", "there/deep"])
+def test_a_file_where_a_folder_is_to_be_is_refused(command: list[str], below: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    done = CliRunner().invoke(app, [*command, "--to", str(tmp_path / "file" / below)])
+    assert isinstance(done.exception, BadInput)
+    assert f"--to: must be a folder, and {tmp_path / 'file'} is a file" in str(done.exception)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
 @pytest.mark.parametrize("columns", [80, 100])
 @pytest.mark.parametrize("command", [*GROUPS, *COMMANDS], ids=" ".join)
 def test_every_help_is_whole_at_this_width(command: list[str], columns: int) -> None:
@@ -83,9 +93,10 @@ def test_every_path_of_a_command_may_begin_with_the_home_folder() -> None:
         for name, hint in typing.get_type_hints(command, include_extras=True).items():
             kind, *options = typing.get_args(hint) or (None,)
             if kind in (Path, Path | None):
-                assert options[0].callback is expanded, f"{command}: {name}"
+                assert options[0].callback in (expanded, folder_to_make), f"{command}: {name}"
                 paths += 1
     assert paths == 9
+    assert folder_to_make(Path("~/x")) == Path("~/x").expanduser()
 
 
 def test_a_quoted_home_folder_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,7 +38,7 @@ NAN, INFINITY = float("nan"), float("inf")
 FAULTS: dict[str, tuple[Change, str, str, str]] = {
     "missing file": (entry("images", 2, file_name="no.png"), "error", "images[2].file_name", "must exist"),
     "absolute path": (entry("images", 2, file_name="/etc/passwd"), "error", "images[2].file_name", "stay inside"),
-    "drive": (entry("images", 2, file_name="C:\\a.png"), "error", "images[2].file_name", "stay inside"),
+    "drive": (entry("images", 2, file_name="C:\\a.png"), "error", "images[2].file_name", "write /"),
     "parent": (
         entry("images", 2, file_name="../train.json"),
         "error",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -252,6 +254,61 @@ def test_a_byte_order_mark_and_absolute_paths_are_read(copied: Copy) -> None:
         path = directory / f"{split}.json"
         path.write_text("\ufeff" + path.read_text(), encoding="utf-8")
     assert check_dataset(directory).problems == ()
+
+
+def test_names_are_judged_by_where_training_finds_them(
+    copied: Copy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Absolute ones of a folder that is given relative, or over a link; those that only a plain form would find."""
+    directory = copied("c")
+    names = {0: "c:1.png", 1: "sub/2.png"}
+    (directory / "images" / "sub").mkdir()
+    for index, name in names.items():
+        shutil.copy(directory / "images" / f"train_0000{index}.png", directory / "images" / name)
+
+    def renamed(content: Content) -> None:
+        for index, image in enumerate(content["images"]):
+            image["file_name"] = str(directory / "images" / image["file_name"])
+            if "train" in image["file_name"] and index in names:
+                image["file_name"] = names[index]
+
+    both(directory, renamed)
+    (tmp_path / "linked").symlink_to(directory)
+    monkeypatch.chdir(tmp_path)
+    for place in ("c", "linked", directory, tmp_path / "linked"):
+        assert check_dataset(place).ok, check_dataset(place).errors
+    for name in ("nowhere/../sub/2.png", "sub/2.png/"):
+        path = directory / "train.json"
+        content = json.loads(path.read_text())
+        content["images"][1]["file_name"] = name
+        path.write_text(json.dumps(content))
+        assert [one.field for one in check_dataset("c").errors] == ["images[1].file_name"]
+
+
+@pytest.mark.parametrize(
+    ("written", "on_disk", "word"),
+    [
+        ("Train_00001.PNG", "train_00001.png", "'train_00001.png' is there, which differs by case"),
+        ("Bäume.png", unicodedata.normalize("NFD", "Bäume.png"), "NFC"),
+        ("images/train_00001.png", "train_00001.png", "'train_00001.png' is there: write that alone"),
+        ("C:\\data\\train_00001.png", "train_00001.png", "write that alone"),
+        ("/home/anna/train_00001.png", "train_00001.png", "write that alone"),
+        ("/home/anna/a.png", "train_00001.png", "another machine"),
+        ("sub\\a.png", "train_00001.png", "write / for"),
+        ("http://train_00001.png", "http:/train_00001.png", "takes for an address"),
+    ],
+)
+def test_a_name_that_is_not_there_is_told_with_what_is(copied: Copy, written: str, on_disk: str, word: str) -> None:
+    directory = copied("c")
+    (directory / "images" / "http:").mkdir()
+    (directory / "images" / "train_00001.png").rename(directory / "images" / on_disk)
+    path = directory / "train.json"
+    content = json.loads(path.read_text())
+    content["images"][1]["file_name"] = written
+    path.write_text(json.dumps(content))
+    errors = check_dataset(directory).errors
+    assert [one.field for one in errors] == ["images[1].file_name"]
+    assert word in errors[0].rule
 
 
 def test_images_without_a_box_are_counted_and_kept_on_demand(copied: Copy) -> None:

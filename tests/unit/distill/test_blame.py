@@ -49,6 +49,13 @@ def test_a_teacher_whose_maps_are_not_finite_though_its_weights_are() -> None:
     assert "the maps of the teacher (RetinaNet) are not finite on its levels 1" in str(fault(model, batch_of((64, 64))))
 
 
+def test_a_teacher_whose_maps_are_beyond_what_training_gives() -> None:
+    """Random weights, or those of another preprocessor: the maps are finite, their squares are not."""
+    model = model_with(tiny("retinanet_r18", 1))
+    model.teacher.neck.fpn_convs[1].conv.bias.data.fill_(1e30)
+    assert "the maps of the teacher (RetinaNet) reach 1e+30" in str(fault(model, batch_of((64, 64))))
+
+
 @pytest.mark.parametrize("corners", [[5.0, 5.0, 5.0, 20.0], [9.0, 8.0, 3.0, 20.0]])
 def test_boxes_without_an_area_name_their_image(corners: list[float]) -> None:
     """As from sizes exchanged: what is clipped at the wrong border has no width."""

@@ -8,6 +8,7 @@ there: `seconds` of an epoch, `saving` seconds in the middle of writing a checkp
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -21,6 +22,7 @@ from ikd.config import Recipe
 from ikd.data import DataRecord, PartRecord
 from ikd.errors import BadInput, CheckpointError, DiskFull, NonFiniteLoss
 from ikd.files import append, link_whole, write_whole
+from ikd.home import entry
 from ikd.trial import EpochReport, NotifyOf, Report, Shared, Timed, TrialOptions
 
 IMPORTED = time.time()
@@ -86,16 +88,21 @@ def timed(recipe: Recipe, threads: int, say: Callable[[str], None]) -> Iterator[
 
 
 def prepare(recipe: Recipe, progress: NotifyOf | None = None) -> Prepared:
-    """There is nothing to make; the knob `preparing` says for how many seconds it is made."""
+    """There is nothing to make; the knob `preparing` says for how many seconds it is made, `shared` that one does."""
     for folder in Path(os.environ["IKD_HOME"]).glob("sweeps/*"):
         knobs = json.loads((folder / "fake.json").read_text()) if (folder / "fake.json").is_file() else {}
         if "preparing" in knobs:
-            note(folder, event="prepare")
-            for done in range(int(10 * knobs["preparing"])):
-                time.sleep(0.1)
-                if progress is not None:
-                    progress("the teacher", done, int(10 * knobs["preparing"]))
+            with entry("teachers", "fake") if knobs.get("shared") else contextlib.nullcontext():
+                _make(folder, int(10 * knobs["preparing"]), progress)
     return Prepared()
+
+
+def _make(folder: Path, total: int, progress: NotifyOf | None) -> None:
+    note(folder, event="prepare")
+    for done in range(total):
+        time.sleep(0.1)
+        if progress is not None:
+            progress("the teacher", done, total)
 
 
 def resumable(directory: Path) -> Path | None:

@@ -209,7 +209,7 @@ def test_a_sweep_whose_data_have_moved_is_extended(
     assert sweep_status("s").data == root
     with pytest.raises(BadInput, match=r"batch_size: was 8, is now 4\nuse another name"):
         sweep(moved.with_values({"schedule.batch_size": 4}), budget={"trials": 3})
-    plan = {"recipe": moved, "runner": make_runner(), "name": "s", "training": FAKE, "check": True}
+    plan: dict[str, Any] = {"recipe": moved, "runner": make_runner(), "name": "s", "training": FAKE, "check": True}
     assert dry_run(make_space(budget={"trials": 3}), **plan).ended == 3
 
     other = dataclasses.replace(fake_training.DATA, classes=("ring",))
