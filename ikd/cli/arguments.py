@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
-
-Written = TypeVar("Written", str, Path, None)
 
 
 def names_of_sweeps(incomplete: str) -> list[str]:
@@ -36,17 +34,14 @@ def names_of_recipes(incomplete: str) -> list[str]:
     return [name for name in recipe_names() if name.startswith(incomplete)]
 
 
-def expanded(written: Written) -> Written:
+def expanded(path: Path | None) -> Path | None:
     """Return a path with its `~` expanded: a shell leaves it where it is quoted, or stands behind a `=`."""
-    if written is None:
-        return written
-    text = os.path.expanduser(written)
-    return Path(text) if isinstance(written, Path) else text
+    return None if path is None else path.expanduser()
 
 
-def expanded_pair(written: str | None) -> str | None:
-    """Return `PATH` or `PATH,PATH` with each `~` expanded."""
-    return written if written is None else ",".join(map(os.path.expanduser, written.split(",")))
+def expanded_text(paths: str | None) -> str | None:
+    """Return `PATH`, or `PATH,PATH`, with each `~` expanded."""
+    return None if paths is None else ",".join(map(os.path.expanduser, paths.split(",")))
 
 
 def folder_to_make(path: Path | None) -> Path | None:

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from ikd.cli import look, recipes
-from ikd.cli.arguments import Name, Sets, expanded, expanded_pair, folder_to_make
+from ikd.cli.arguments import Name, Sets, expanded, expanded_text, folder_to_make
 from ikd.errors import BadInput, IkdError
 from ikd.progress import Loudness, set_loudness
 from ikd.signals import Ended, advising, ended_by_signals, tell
@@ -367,13 +367,13 @@ def data_check(
         Path | None, typer.Argument(callback=expanded, help="Folder of the data set; without one, the recipe's.")
     ] = None,
     train_json: Annotated[
-        str | None, typer.Option("--train", callback=expanded, help="Training json in the folder (train.json).")
+        str | None, typer.Option("--train", callback=expanded_text, help="Training json in the folder (train.json).")
     ] = None,
     val_json: Annotated[
-        str | None, typer.Option("--val", callback=expanded, help="Validation json (val.json).")
+        str | None, typer.Option("--val", callback=expanded_text, help="Validation json (val.json).")
     ] = None,
     images: Annotated[
-        str | None, typer.Option(callback=expanded_pair, help="Image folder (images), or TRAIN,VAL when they differ.")
+        str | None, typer.Option(callback=expanded_text, help="Image folder (images), or TRAIN,VAL when they differ.")
     ] = None,
     recipe: Annotated[
         str | None, typer.Option(help="Recipe: print too how many images have its noise, and how many its crop.")

@@ -167,7 +167,11 @@ def teacher_weights(recipe: Recipe, teacher: Teacher, files: DataFiles, progress
 
 
 def _name_of(training: Recipe, files: DataFiles) -> str:
-    return digest(training.effective() | {"data": files.fingerprint(), "classes": files.classes})
+    """Return what a teacher is kept by: its training, and of the data their content and how they are read."""
+    acting = training.effective()
+    read = {key: value for key, value in acting["data"].items() if key not in ("root", "train", "val")}
+    shown = {"data": files.fingerprint(), "classes": files.classes}
+    return digest(acting | shown | ({"read": read} if read else {}))
 
 
 def _train_teacher(training: Recipe, folder: Path, progress: NotifyOf | None) -> None:

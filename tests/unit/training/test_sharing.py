@@ -17,7 +17,9 @@ from ikd.data import image_digest
 from ikd.detectors import freeze
 from ikd.errors import BadInput
 from ikd.evaluation import find_boxes
-from ikd.training import DataFiles, load_teacher, perturb, prepare, run_trial
+from ikd.home import digest
+from ikd.training import DataFiles, load_teacher, perturb, prepare, run_trial, sharing
+from ikd.training.prepared import teacher_recipe
 from ikd.trial import ATTACK_SECONDS
 from tests.unit.training.untrained import save_untrained
 
@@ -34,6 +36,19 @@ def recipe(tiny_recipe: Build, tmp_path: Path) -> Recipe:
     return tiny_recipe(
         teachers__available={"big": teacher}, adversarial__enabled=True, attack__steps=1, schedule__epochs=1
     )
+
+
+@pytest.mark.parametrize(("field", "value"), [("keep_empty", True), ("orientation", "ignore")])
+def test_a_teacher_is_another_where_its_data_are_read_otherwise(recipe: Recipe, field: str, value: object) -> None:
+    """What is kept of one that read them as all did before has the name that it had."""
+    teacher = recipe.teachers.available["big"].model_copy(update={"checkpoint": None, "recipe": "drawn_r18_teacher"})
+    files, names = DataFiles.of(recipe), []
+    for one in (recipe, recipe.with_values({f"data.{field}": value}), recipe.at(recipe.data.root + "/../data")):
+        names.append(sharing._name_of(teacher_recipe(one, teacher), files))
+    assert names[0] != names[1]
+    training = teacher_recipe(recipe, teacher)
+    before = digest(training.effective() | {"data": files.fingerprint(), "classes": files.classes})
+    assert names[0] == names[2] == before
 
 
 def store_of(recipe: Recipe) -> Path:
