@@ -24,6 +24,16 @@ _open: list[Work] = []
 _lock = threading.RLock()  # one line is written at a time; a signal may come to whoever holds it
 
 
+def _forget() -> None:
+    """Leave to the process that this one was forked from what it shows, and the lock that it may have held."""
+    global _lock
+    _open.clear()
+    _lock = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_forget)
+
+
 class Loudness(Enum):
     """How much a command prints: results and errors; progress too; what mmdet and Ray say, too."""
 

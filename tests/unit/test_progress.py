@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -120,3 +122,22 @@ def test_nothing_is_written_for_who_wants_quiet(
         work.beat()
         progress.say("a word")
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.filterwarnings("ignore:.*fork")  # from Python 3.12 on, as other threads run
+def test_a_forked_process_says_its_line_whatever_the_other_was_writing(capfd: pytest.CaptureFixture[str]) -> None:
+    """As a data loader's is."""
+    with progress.working("training"), progress.line_free():
+        reader, writer = os.pipe()
+        if not (child := os.fork()):
+            thread = threading.Thread(target=lambda: (progress.say("a word"), os.write(writer, b"!")))
+            thread.daemon = True
+            thread.start()
+            thread.join(20)
+            os._exit(0)
+        os.waitpid(child, 0)
+        os.close(writer)
+        assert os.read(reader, 1) == b"!"
+        os.close(reader)
+    seen = capfd.readouterr()
+    assert (seen.out, seen.err) == ("a word\n", "training ...\ntraining ... 0 s\n")
