@@ -127,11 +127,15 @@ def test_nothing_is_written_for_who_wants_quiet(
 @pytest.mark.filterwarnings("ignore:.*fork")  # from Python 3.12 on, as other threads run
 def test_a_forked_process_says_its_line_whatever_the_other_was_writing(capfd: pytest.CaptureFixture[str]) -> None:
     """As a data loader's is."""
+    reader, writer = os.pipe()
+
+    def speak() -> None:
+        progress.say("a word")
+        os.write(writer, b"!")
+
     with progress.working("training"), progress.line_free():
-        reader, writer = os.pipe()
         if not (child := os.fork()):
-            thread = threading.Thread(target=lambda: (progress.say("a word"), os.write(writer, b"!")))
-            thread.daemon = True
+            thread = threading.Thread(target=speak, daemon=True)
             thread.start()
             thread.join(20)
             os._exit(0)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ikd.config import HOSTS, Detector, Recipe, load_recipe, recipe_names
+from ikd.config import HOSTS, Detector, Recipe, load_recipe, recipe_groups, recipe_names
 from ikd.detectors import build_detector, detector_config, freeze, inherit, shared_levels
 
 # recipe: detectors of student and teacher, strides they share, recipe of COCO whose family's weights it has
@@ -96,3 +96,10 @@ def test_small_dfmsd_goes_from_weak_to_strong() -> None:
     assert recipe.distill.host == "dfmsd"
     assert recipe.distill.sfa.enabled
     assert not recipe.augment.enabled
+
+
+def test_recipes_are_listed_by_the_table_that_they_are_a_row_of() -> None:
+    groups = recipe_groups()
+    assert set(groups["IKD Table A.1"]) == {f"ikd_table_a1_{one}" for one in ("double", "half", "published", "quarter")}
+    assert not any(said.startswith((".", ":", ",")) for recipes in groups.values() for said in recipes.values())
+    assert list(groups)[-1] == "Others"
