@@ -30,7 +30,7 @@ Kind = Literal[
 ]
 
 
-_NO_ADDRESS = "?{}"
+_NO_ADDRESS = "%?{}"
 """Characters of a path that SQLAlchemy and Optuna, which are given `sqlite:///PATH`, take for something else."""
 
 
@@ -47,7 +47,7 @@ def home() -> Path:
     if set(str(path)) & set(_NO_ADDRESS):
         refuse(
             "IKD_HOME",
-            f"must hold none of {' '.join(_NO_ADDRESS)}, which end or fill in a database's address",
+            f"must hold none of {' '.join(_NO_ADDRESS)}, which mean something else in a database's address",
             str(path),
         )
     if path.is_file():

@@ -25,7 +25,7 @@ def test_a_home_is_lent_for_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "IKD_HOME" not in os.environ
 
 
-@pytest.mark.parametrize("name", ["why?", "{base}", "file"])
+@pytest.mark.parametrize("name", ["why?", "{base}", "a%20b", "file"])
 def test_a_home_that_databases_cannot_be_in_is_refused(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
