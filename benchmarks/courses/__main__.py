@@ -40,11 +40,11 @@ def record(name: str, to: Path) -> Path:
         timer = threading.Timer(shape.break_after or 0.0, stop_sweep, ["s"], {"home": home})
         if shape.break_after is not None:
             timer.start()
-        result = run_sweep(space, runner=runner, name="s")
+        result = run_sweep(space, runner=runner, name="s", force=True)  # so short trainings may learn nothing
         if shape.break_after is not None:
             assert result.state == "interrupted", result
             time.sleep(BREAK_SECONDS)
-            result = run_sweep(space, runner=runner, name="s")
+            result = run_sweep(space, runner=runner, name="s", force=True)  # so short trainings may learn nothing
         assert result.state == "finished", result
         return Recording.of("s", home, load=(load, os.getloadavg()[0]), images=shape.images).save(
             to / f"{name}.json", scratch=Path(scratch)
