@@ -9,9 +9,7 @@ import torch
 from torch import Tensor, nn
 
 _SHOWN = 3
-_BEYOND = (
-    1e6  # maps of trained detectors stay below some hundreds; the square of this is within float32 a million times
-)
+_BEYOND = 1e6  # maps of trained detectors stay below some hundreds; the square of this is well within float32
 
 
 def cause_of(batch: dict[str, Any], teacher: nn.Module | None, teach: Callable[[], Sequence[Tensor]]) -> str:

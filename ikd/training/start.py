@@ -17,6 +17,9 @@ from ikd.training.checkpoint import Content, load
 from ikd.training.progress import Progress
 from ikd.trial import TrialFolder
 
+_SAID = 5
+"""Fields that differ from the recipe of before are named, up to this many."""
+
 
 @dataclass(frozen=True)
 class Start:
@@ -133,9 +136,6 @@ def _differences(before: Recipe | None, recipe: Recipe) -> str:
     said = [f"{name[1:]} was {was.get(name)!r}, and is {now.get(name)!r}" for name in other[:_SAID]]
     more = [f"{len(other) - _SAID} more"] if len(other) > _SAID else []
     return ": " + "; ".join(said + more) if said else ""
-
-
-_SAID = 5
 
 
 def _refuse_other_data(start: Start, progress: Progress, files: DataFiles) -> None:
