@@ -5,6 +5,7 @@ from ikd.config.section import NonNegative, Positive, Probability, Section, Weig
 
 # isort: split
 # What follows loads the sections of other packages, which take the names above from here.
+from ikd.config.comparing import ABSENT, changes, differences
 from ikd.config.document import Location, dotted
 from ikd.config.files import SweepFiles, load_recipe, load_runner, load_sweep, parse_sets, recipe_names
 from ikd.config.paths import from_here
@@ -50,6 +51,7 @@ from ikd.config.space.space import SearchSpace
 from ikd.home import home
 
 __all__ = [
+    "ABSENT",
     "ANCHORS",
     "BUILDER_KEYWORDS",
     "DRAWN",
@@ -99,7 +101,9 @@ __all__ = [
     "Term",
     "Tpe",
     "Weight",
+    "changes",
     "compares_maps",
+    "differences",
     "dotted",
     "field_names",
     "from_here",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ikd.config import Recipe, load_recipe
+from ikd.config import Recipe, differences, load_recipe
 from ikd.data import DataFiles, DataRecord, class_changes
 from ikd.detectors import read_checkpoint
 from ikd.errors import BadInput, CheckpointError, IkdError
@@ -131,11 +131,9 @@ def _differences(before: Recipe | None, recipe: Recipe) -> str:
     """Say in which fields a recipe differs from that of before; nothing where that is not known."""
     if before is None:
         return ""
-    was, now = (dict(_leaves("", one.as_dict())) for one in (before, recipe))
-    other = [name for name in was | now if was.get(name) != now.get(name) and name not in (".name", ".description")]
-    said = [f"{name[1:]} was {was.get(name)!r}, and is {now.get(name)!r}" for name in other[:_SAID]]
-    more = [f"{len(other) - _SAID} more"] if len(other) > _SAID else []
-    return ": " + "; ".join(said + more) if said else ""
+    said = [f"{name} was {was!r}, and is {now!r}" for name, (was, now) in differences(before, recipe).items()]
+    more = [f"{len(said) - _SAID} more"] if len(said) > _SAID else []
+    return ": " + "; ".join(said[:_SAID] + more) if said else ""
 
 
 def _refuse_other_data(start: Start, progress: Progress, files: DataFiles) -> None:

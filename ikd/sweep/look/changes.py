@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ikd.config import Recipe, dotted
+from ikd.config import Recipe, differences
 from ikd.sweep.records.trials import TrialRecord
-from ikd.sweep.study.folder import ABSENT, changes
-
-IDLE = ("name", "description")
 
 
 def recipe_of(base: Recipe, record: TrialRecord) -> Recipe:
@@ -19,17 +16,6 @@ def recipe_of(base: Recipe, record: TrialRecord) -> Recipe:
         ConfigError: its values go no longer with the base.
     """
     return base.anchor(record.anchors[0]) if record.anchors else base.with_values(record.values)
-
-
-def differences(one: Recipe, other: Recipe) -> dict[str, tuple[Any, Any]]:
-    """Return the fields by dotted name that differ, with both values; None where a recipe has no such field."""
-    found = {dotted(place): (old, new) for place, old, new in changes(one.as_dict(), other.as_dict())}
-    plain = {name: (_plain(old), _plain(new)) for name, (old, new) in found.items()}
-    return {name: pair for name, pair in plain.items() if name not in IDLE}
-
-
-def _plain(value: Any) -> Any:
-    return None if value is ABSENT else value
 
 
 def recipe_changes(base: Recipe, record: TrialRecord) -> Mapping[str, tuple[Any, Any]]:

@@ -9,7 +9,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from ikd.sweep.look.changes import differences, recipe_changes, recipe_of
+from ikd.config import differences
+from ikd.sweep.look.changes import recipe_changes, recipe_of
 from ikd.sweep.records.trials import TrialRecord
 from ikd.sweep.status import SweepStatus
 from ikd.trial import TrialFolder

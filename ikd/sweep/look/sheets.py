@@ -12,9 +12,9 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
-from ikd.config import DRAWN
+from ikd.config import DRAWN, differences
 from ikd.errors import BadInput
-from ikd.sweep.look.changes import curve_of, differences, recipe_changes, recipe_of
+from ikd.sweep.look.changes import curve_of, recipe_changes, recipe_of
 from ikd.sweep.look.plain import best_metrics, log_tail
 from ikd.sweep.records.ledger import ledger
 from ikd.sweep.records.text import decimals_of, duration, percent, readable

@@ -18,7 +18,7 @@ import pydantic
 import yaml
 from filelock import FileLock, Timeout
 
-from ikd.config import Location, Recipe, Runner, SearchSpace, SweepFiles, dotted
+from ikd.config import ABSENT, Recipe, Runner, SearchSpace, SweepFiles, changes, dotted
 from ikd.errors import LONGEST_VALUE, BadInput, first_line
 from ikd.files import sweep_partials, write_text
 from ikd.home import home as usual_home
@@ -257,20 +257,6 @@ def _written(recipe: Recipe) -> dict[str, Any]:
     content = recipe.as_dict()
     content["data"]["root"] = content["data"].pop("began_at") or content["data"]["root"]
     return content
-
-
-ABSENT = object()
-"""Stands for what one of two contents does not have."""
-Change = tuple[Location, Any, Any]
-
-
-def changes(before: Any, after: Any, place: Location = ()) -> Iterator[Change]:
-    """Yield where two plain contents differ, with both values: in as few places as say it all."""
-    if isinstance(before, dict) and isinstance(after, dict):
-        for key in {**before, **after}:
-            yield from changes(before.get(key, ABSENT), after.get(key, ABSENT), (*place, str(key)))
-    elif before != after and {id(before), id(after)} != {id(None), id(ABSENT)}:  # null is as good as not written
-        yield place, before, after
 
 
 def _shown(value: Any) -> str:
