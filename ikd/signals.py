@@ -8,12 +8,16 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from types import FrameType
 
 ENDING = (signal.SIGTERM, signal.SIGHUP)
 """Signals that end a command; Ctrl-C (SIGINT) is Python's own."""
 
 Handler = Callable[[int, FrameType | None], object]
+
+_RECEIVED: ContextVar[list[int]] = ContextVar("received", default=[])
+"""Signals that the block of `ended_by_signals` has received, the first of which ends it."""
 
 
 class Ended(BaseException):
@@ -70,24 +74,30 @@ def ended_by_signals() -> Iterator[None]:
         if len(received) == 1:
             raise Ended(number)
 
-    with handled(ENDING, end):
-        try:
+    token = _RECEIVED.set(received)
+    try:
+        with handled(ENDING, end), advising(str):
             yield
-        except Ended:
-            raise
-        except BaseException as error:
-            if received:
-                raise Ended(received[0]) from error
-            raise
+    finally:
+        _RECEIVED.reset(token)
 
 
 @contextlib.contextmanager
 def advising(advice: Callable[[], str]) -> Iterator[None]:
-    """Say how to go on when a signal ends the block; `advice` is called then."""
+    """Say how to go on when a signal ends the block; `advice` is called then.
+
+    Raises:
+        Ended: a signal has ended the block, also where what it did to helping processes (a loader that died, say) has
+            become another exception on the way here.
+    """
     try:
         yield
     except Ended as ended:
         ended.advice = ended.advice or advice()
+        raise
+    except BaseException as error:
+        if received := _RECEIVED.get():
+            raise Ended(received[0], advice()) from error
         raise
 
 

@@ -41,7 +41,10 @@ def test_a_failure_that_the_signal_caused_is_not_told() -> None:
             raise RuntimeError("DataLoader worker is killed") from None
         raise AssertionError("the signal has come")
 
-    with pytest.raises(Ended), ended_by_signals():
+    with pytest.raises(Ended) as caught, ended_by_signals(), advising(lambda: "go on with --resume"):
+        helpers_have_died_first()
+    assert str(caught.value) == "SIGTERM: ended; go on with --resume"
+    with pytest.raises(Ended, match="SIGTERM: ended$"), ended_by_signals():
         helpers_have_died_first()
 
 
