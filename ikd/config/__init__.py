@@ -45,8 +45,9 @@ from ikd.config.recipe.terms import (
 from ikd.config.runner import Runner
 from ikd.config.schema import json_schema, write_schemas
 from ikd.config.showing import recipe_groups, recipe_lines
+from ikd.config.space.confirm import RIVALS, Shares, shares_of
 from ikd.config.space.domain import Domain, Prior
-from ikd.config.space.search import Asha, Budget, Hyperband, Median, Pbt, Sampler, Scheduler, Tpe
+from ikd.config.space.search import Asha, Budget, Confirm, Hyperband, Median, Pbt, Sampler, Scheduler, Tpe
 from ikd.config.space.space import SearchSpace
 from ikd.home import home
 
@@ -59,6 +60,7 @@ __all__ = [
     "LATER",
     "LOSSES",
     "MAX_EPS",
+    "RIVALS",
     "STUDENT_ALONE",
     "UNDISTILLED",
     "Anchor",
@@ -66,6 +68,7 @@ __all__ = [
     "Attack",
     "Augment",
     "Budget",
+    "Confirm",
     "CopyPaste",
     "Crop",
     "Cutout",
@@ -92,6 +95,7 @@ __all__ = [
     "Scheduler",
     "SearchSpace",
     "Section",
+    "Shares",
     "Split",
     "Stage",
     "StagePlan",
@@ -118,5 +122,6 @@ __all__ = [
     "recipe_lines",
     "recipe_names",
     "sequence_text",
+    "shares_of",
     "write_schemas",
 ]

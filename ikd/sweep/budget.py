@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 from ikd.config import SearchSpace
@@ -33,6 +34,26 @@ def spent_budget(space: SearchSpace, records: Sequence[TrialRecord], wall_second
     return _reached(space, records) or _exhausted(space, records)
 
 
+def seconds_left(
+    space: SearchSpace, records: Sequence[TrialRecord], wall_seconds: float, gpus: float, slots: int
+) -> float:
+    """Return for how many seconds, over all places of a runner, the hours of the budget last; infinite without any.
+
+    Args:
+        space: holds the budget.
+        records: all trials.
+        wall_seconds: time spent by the clock, over all starts.
+        gpus: GPUs a trial.
+        slots: places of the runner.
+    """
+    budget, left = space.budget, math.inf
+    if budget.wall_hours is not None:
+        left = (budget.wall_hours * 3600 - wall_seconds) * slots
+    if budget.gpu_hours is not None and gpus:
+        left = min(left, budget.gpu_hours * 3600 / gpus - ledger(records).total)
+    return left
+
+
 def _reached(space: SearchSpace, records: Sequence[TrialRecord]) -> str | None:
     target, mode = space.budget.target, space.objective.mode
     best = best_of(records, mode)
@@ -53,7 +74,7 @@ def _exhausted(space: SearchSpace, records: Sequence[TrialRecord]) -> str | None
     for record in ended:
         if better := _beats(record, best, mode):
             best = record.metric
-        in_vain = 0 if better else in_vain + (not record.anchors)
+        in_vain = 0 if better else in_vain + (not record.anchors and record.role == "search")
     return f"budget.patience: {in_vain} trials in a row without a new best" if in_vain >= patience else None
 
 

@@ -11,7 +11,8 @@ from typing import Any, Literal
 from ikd.config import SweepFiles
 from ikd.data import DataRecord
 from ikd.logs import Log
-from ikd.sweep.budget import spent_budget
+from ikd.sweep.budget import seconds_left, spent_budget
+from ikd.sweep.confirm.phases import Pause
 from ikd.sweep.forecast.course import Course
 from ikd.sweep.hopeless import met_by_all, nothing_learnt
 from ikd.sweep.mirror import Watcher, mirror_end, mirror_trial
@@ -38,14 +39,16 @@ class Assignment:
     Attributes:
         number: in the study.
         values: to set in the base recipe.
-        anchors: which anchors it is.
+        anchor: the anchor whose recipe it trains, None for values.
+        seed: in place of the recipe's, None for that.
         recorded: epochs that the study has.
         start: trial and epoch whose weights it goes on from, None for its own.
     """
 
     number: int
     values: Mapping[str, Any]
-    anchors: tuple[str, ...]
+    anchor: str | None
+    seed: int | None
     recorded: int
     start: tuple[int, int] | None = None
 
@@ -93,7 +96,7 @@ class Conductor:
         self._tidy, self._clock = tidy, clock
         self._course = course or Course()
         self._judge = build_judge(files.space, files.recipe)
-        self._order = order_of(files.space, files.recipe, study.earlier)
+        self._order = order_of(files.space, files.recipe, study.earlier, self._places)
         self._active: dict[int, float] = {}  # trial -> clock up to which its time is counted
         self._earlier_seconds = float(study.notes.get("wall_seconds", 0.0))
         self._began = self._noted = clock()
@@ -160,7 +163,14 @@ class Conductor:
         self._active[record.number] = self._clock()
         self._course.note("given", record.number)
         taken = (record.exploits[-1].source, record.exploits[-1].epoch) if record.exploits else None
-        return Assignment(record.number, record.values, record.anchors, record.epochs, taken)
+        first = record if record.of is None else self.records[record.of]
+        anchor = next(iter(first.anchors), None)
+        seed = None if record.of is None else int(record.values["seed"])
+        return Assignment(record.number, record.values, anchor, seed, record.epochs, taken)
+
+    def _places(self, records: Sequence[TrialRecord]) -> float:
+        """Return for how many seconds, over all places of the runner, the budget's hours last."""
+        return seconds_left(self._space, records, self.wall_seconds, self._runner.trial.gpus, self.slots)
 
     def _count(self, number: int, *, write: bool = False) -> None:
         """Count the time for which a worker has held the trial since it was counted last."""
@@ -176,9 +186,11 @@ class Conductor:
         if not self._may_add():
             return None
         proposal = self._order.next(self.records)
-        if proposal is None:
-            every = "every distinct configuration that the recipe takes has been tried"
-            self.ending = Ending("over", f"the space is exhausted: {every}")
+        if proposal is Pause.LATER:
+            return None
+        if proposal is None or isinstance(proposal, Pause):
+            every = "the space is exhausted: every distinct configuration that the recipe takes has been tried"
+            self.ending = Ending("over", every if proposal is None else proposal.value)
             self._watcher.say(f"{self.ending.reason} ({len(self.records)} of {self._space.budget.trials} trials)")
             return None
         return self._study.add(proposal, self._space)
@@ -415,7 +427,7 @@ class Conductor:
 
     def _verdict(self, record: TrialRecord, epoch: int, metrics: Mapping[str, float]) -> str | None:
         value = self._value(metrics)
-        if self._judge is None or record.anchors or not math.isfinite(value):
+        if self._judge is None or record.anchors or record.role != "search" or not math.isfinite(value):
             return None
         ends = record.stage_ends or (self._recipe.total_epochs,)
         costs = tuple(metrics.get(f"{COST}{name}", math.nan) for name in self._space.costs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +19,8 @@ from ikd.logs import Log
 from ikd.progress import Loudness, loudness, progress_console, wide_console, working
 from ikd.signals import ENDING
 from ikd.sweep.conductor import FORCED, Conductor
+from ikd.sweep.confirm.said import said_of_choice
+from ikd.sweep.confirm.standing import Standing, standing
 from ikd.sweep.extend import as_it_began, budgeted, warm_up
 from ikd.sweep.forecast.clock import TimeLeft
 from ikd.sweep.forecast.course import FILE, Course
@@ -64,8 +66,10 @@ class SweepResult:
             all of them would meet must be mended first; then the same command goes on).
         reason: why it is not finished.
         trials: all of them, by number.
-        best: the best trial, None when none has a result.
+        best: the training of the chosen configuration; before one has finished, the best trial so far. None when none
+            has a result.
         signal: number of the signal that interrupted it, 0 where it was none.
+        standing: what is believed of its configurations, None while none has finished.
     """
 
     name: str
@@ -75,6 +79,7 @@ class SweepResult:
     trials: tuple[TrialRecord, ...]
     best: TrialRecord | None
     signal: int = 0
+    standing: Standing | None = None
 
     @property
     def exit_status(self) -> int:
@@ -343,7 +348,8 @@ class _Drive:
 
     def _result(self) -> SweepResult:
         records = list(self._study.records)
-        best = best_of(records, self._files.space.objective.mode)
+        known = standing(self._files.space, self._files.recipe, records, earlier=self._study.earlier)
+        best = known.training if known is not None else best_of(records, self._files.space.objective.mode)
         ending = self._conductor.ending
         state: Literal["finished", "interrupted", "failed"] = "finished"
         reason = ending.reason if ending is not None else ""
@@ -353,7 +359,7 @@ class _Drive:
         elif lacking:
             state, reason = "failed", lacking
         received = self._interrupts.first if state == "interrupted" else 0
-        return SweepResult(self._folder.name, self._folder.path, state, reason, tuple(records), best, received)
+        return SweepResult(self._folder.name, self._folder.path, state, reason, tuple(records), best, received, known)
 
     def _show(self, result: SweepResult) -> None:
         def say(text: str) -> None:
@@ -371,14 +377,22 @@ class _Drive:
             say(f"{result.name}: interrupted after {spent}; the same command goes on")
         elif result.state == "failed":
             say(f"{result.name}: failed after {spent}: {result.reason} (what was said: {self._folder.log})")
-        if result.best is not None:
-            metric = self._files.space.objective.metric
-            best = result.best
-            figure = percent(best.metric, decimals=decimals_of([best.metric]))
-            what = f"trial {best.number} ({described(best, self._files.space)}), {metric} {figure}"
-            found = gain(best, result.trials, self._files.space.objective.mode)
-            against = f" ({percent(found[0], sign=True)} against {found[1]})" if found is not None else ""
-            say(f"best: {what}{against} at epoch {best.best_epoch}, in {best.directory}")
+        for line in self._said_of_choice(result):
+            say(line)
+
+    def _said_of_choice(self, result: SweepResult) -> Iterator[str]:
+        """Yield what is believed of the chosen configuration, and where its training lies."""
+        best, space = result.best, self._files.space
+        if best is None:
+            return
+        if result.standing is not None:
+            what = described(result.standing.chosen.trainings[0], space)
+            yield from said_of_choice(space, result.trials, result.standing, what)
+            yield f"its training: trial {best.number}, epoch {best.best_epoch}, in {best.directory}"
+            return
+        figure = percent(best.metric, decimals=decimals_of([best.metric]))
+        what = f"trial {best.number} ({described(best, space)}), {space.objective.metric} {figure}"
+        yield f"best: {what} at epoch {best.best_epoch}, in {best.directory}; no trial of the search has finished"
 
     def _hand_over(self, result: SweepResult) -> None:
         announce(

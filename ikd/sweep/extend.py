@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ikd.config import Anchor, SearchSpace, SweepFiles
+from ikd.config import Anchor, Confirm, SearchSpace, SweepFiles, shares_of
 from ikd.errors import BadInput
 from ikd.sweep.status import sweep_status
 from ikd.sweep.study.folder import COMPLETE, SweepFolder, read_files
@@ -63,6 +63,10 @@ def as_it_began(files: SweepFiles, folder: SweepFolder) -> tuple[SweepFiles, str
     if kept != space.anchors and began.space.anchors == kept:
         space = space.model_copy(update={"anchors": kept})
         said.append(f"anchor {LATE} is left out: {folder.name} began without it")
+    if "confirm" not in began.space.budget.model_fields_set and shares_of(space).acts:
+        budget = space.budget.model_copy(update={"confirm": Confirm(share=0.0, apart=0)})
+        space = space.model_copy(update={"budget": budget})
+        said.append(f"nothing is kept apart or repeated: {folder.name} began without that")
     recipe = recipe.going_on(began.recipe)
     if recipe.data.root != began.recipe.data.root:
         said.append(f"the data set lies in {recipe.data.root} now, and lay in {began.recipe.data.root}")

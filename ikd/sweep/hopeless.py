@@ -13,11 +13,12 @@ FLOOR = 0.005
 """A detector whose AP (0..1) stays below this has learnt nothing: trials cannot be told apart by it."""
 
 
-def is_taught(record: TrialRecord, recipe: Recipe) -> bool:
-    """Tell whether a trial has a teacher; `recipe` is the sweep's base."""
-    if record.anchors:
-        return bool(recipe.anchor(record.anchors[0]).teachers.sequence)
-    return bool(record.values.get("teachers.sequence", recipe.teachers.sequence))
+def is_taught(record: TrialRecord, records: Sequence[TrialRecord], recipe: Recipe) -> bool:
+    """Tell whether a trial, one of `records`, has a teacher; `recipe` is the sweep's base."""
+    first = record if record.of is None else records[record.of]
+    if first.anchors:
+        return bool(recipe.anchor(first.anchors[0]).teachers.sequence)
+    return bool(first.values.get("teachers.sequence", recipe.teachers.sequence))
 
 
 def met_by_all(record: TrialRecord, records: Sequence[TrialRecord], recipe: Recipe) -> bool:
@@ -26,8 +27,8 @@ def met_by_all(record: TrialRecord, records: Sequence[TrialRecord], recipe: Reci
     They would where no trial of its kind, with a teacher or without, has got as far as an epoch. What goes wrong
     without a teacher goes wrong with one.
     """
-    taught = is_taught(record, recipe)
-    return not any(one.reports and (is_taught(one, recipe) or not taught) for one in records)
+    taught = is_taught(record, records, recipe)
+    return not any(one.reports and (is_taught(one, records, recipe) or not taught) for one in records)
 
 
 def without_result(records: Sequence[TrialRecord], recipe: Recipe) -> str:
@@ -35,7 +36,7 @@ def without_result(records: Sequence[TrialRecord], recipe: Recipe) -> str:
 
     Where the recipe and all trials are without a teacher, any result will do.
     """
-    taught = [record for record in records if is_taught(record, recipe)]
+    taught = [record for record in records if is_taught(record, records, recipe)]
     meant = taught or list(records)
     if any(record.metric is not None and record.state != "diverged" for record in meant):
         return ""

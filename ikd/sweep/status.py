@@ -5,23 +5,26 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from ikd.config import SweepFiles
+from ikd.config import Recipe, SweepFiles
 from ikd.errors import BadInput
+from ikd.sweep.confirm.said import said_of_choice
+from ikd.sweep.confirm.standing import Standing, standing
 from ikd.sweep.forecast.course import FILE, Course
 from ikd.sweep.records.ledger import ledger
 from ikd.sweep.records.teachers import said_of_teachers
 from ikd.sweep.records.text import duration
-from ikd.sweep.records.trials import TrialRecord, best_of
+from ikd.sweep.records.trials import TrialRecord, best_of, recipe_of
 from ikd.sweep.storage.store import open_store
 from ikd.sweep.study.database import open_study
 from ikd.sweep.study.folder import COMPLETE, driver_of, existing_folder, is_driven, read_files, sweep_names
-from ikd.sweep.view.ranking import ranking, state_of
+from ikd.sweep.view.ranking import described, ranking, state_of
 from ikd.trial import OPEN, TrialFolder
 
 SweepState = Literal["running", "interrupted", "complete", "failed"]
@@ -43,6 +46,7 @@ class SweepStatus:
         complete: what its budget asks for is done.
         left: the time left, for people; empty while no driver runs.
         notes: of its study.
+        earlier: trials of other sweeps that it learns from.
     """
 
     name: str
@@ -55,6 +59,7 @@ class SweepStatus:
     complete: bool = False
     left: str = ""
     notes: Mapping[str, Any] = field(default_factory=dict)
+    earlier: tuple[TrialRecord, ...] = ()
 
     @property
     def state(self) -> SweepState:
@@ -89,14 +94,32 @@ class SweepStatus:
         ]
         return max((time for time in times if time), default=None)
 
+    def recipe_of(self, record: TrialRecord) -> Recipe:
+        """Return the recipe that a trial trains.
+
+        Raises:
+            ConfigError: its values go no longer with the base.
+        """
+        return recipe_of(record, self.trials, self.files.recipe)
+
+    @cached_property
+    def standing(self) -> Standing | None:
+        """What is believed of its configurations; None while none has finished."""
+        return standing(self.files.space, self.files.recipe, self.trials, earlier=self.earlier)
+
     @property
     def best(self) -> TrialRecord | None:
-        """The best trial so far."""
+        """The training of the chosen configuration; before one has finished, the search's best trial so far.
+
+        Chosen is by what is expected of a configuration, not by what was seen: see `Standing`. None without a result.
+        """
+        if self.standing is not None:
+            return self.standing.training
         return best_of(self.trials, self.files.space.objective.mode)
 
     @property
     def winner(self) -> TrialRecord:
-        """The best trial so far.
+        """The same, see `best`.
 
         Raises:
             BadInput: none has a result.
@@ -118,7 +141,15 @@ class SweepStatus:
             return Text(lines)
         spent = ledger(self.trials).render(self.files.runner.trial.gpus)
         of_teachers = [Text(line) for line in said_of_teachers(self.trials)]
-        return Group(Text(lines), ranking(self.trials, self.files.space), *of_teachers, Text(spent))
+        of_choice = [Text(line) for line in self.said_of_choice()]
+        return Group(Text(lines), ranking(self.trials, self.files.space), *of_teachers, Text(spent), *of_choice)
+
+    def said_of_choice(self) -> list[str]:
+        """Return what is believed of the chosen configuration, a line each; none while none has finished."""
+        if self.standing is None:
+            return []
+        what = described(self.standing.chosen.trainings[0], self.files.space)
+        return list(said_of_choice(self.files.space, self.trials, self.standing, what))
 
 
 def sweep_status(name: str, *, home: Path | None = None) -> SweepStatus:
@@ -156,6 +187,7 @@ def sweep_status(name: str, *, home: Path | None = None) -> SweepStatus:
         complete=done and ended == len(trials),
         left=left,
         notes=notes,
+        earlier=tuple(study.earlier),
     )
 
 

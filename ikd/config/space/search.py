@@ -212,6 +212,17 @@ class Sampler(OneKind):
     """Genetic, for several objectives."""
 
 
+class Confirm(Section):
+    """What of a budget goes into finding out what the found is worth."""
+
+    share: Annotated[float, Field(ge=0.0, le=0.5)] | None = None
+    """Share of the trials, or of the epochs, that trains configurations again with other seeds, to choose. null is 0.1,
+    and 0 below 30 trials, with costs, and where nothing can be repeated (`pbt`, `grid`, a searched seed)."""
+    apart: Annotated[int, Field(ge=0)] | None = None
+    """Trainings of the chosen configuration and as many of the strongest anchor, which neither sampler nor choice ever
+    see: 0, or at least 2. null is 3, 2 below 30 trials, and 0 below 16 and where nothing can be repeated."""
+
+
 class Budget(Section):
     """What a sweep may spend; it ends at whichever limit comes first."""
 
@@ -226,4 +237,6 @@ class Budget(Section):
     target: Probability | None = None
     """The sweep ends when a trial's objective reaches this (AP in 0..1)."""
     patience: Count | None = None
-    """The sweep ends after this many ended trials in a row, anchors not counted, without a new best."""
+    """The search ends after this many of its trials in a row, anchors not counted, without a new best."""
+    confirm: Confirm = Confirm()
+    """Trainings with other seeds, counted among the trials."""

@@ -9,6 +9,7 @@ from ikd.config.document import Document, Location
 from ikd.config.recipe.fields import loss_weights
 from ikd.config.recipe.recipe import Recipe
 from ikd.config.recipe.stages import SEQUENCE
+from ikd.config.space.confirm import shares_of, unrepeatable
 from ikd.config.space.counting import number_of_settings
 from ikd.config.space.domain import Domain
 from ikd.config.space.sections import SpaceSections
@@ -30,6 +31,7 @@ def check_search(space: SpaceSections, recipe: Recipe, document: Document) -> It
     yield from _cmaes_problems(space, document)
     yield from _pbt_problems(space, document)
     yield from _epoch_problems(space, recipe, document)
+    yield from _confirm_problems(space, document)
     kind, _, _ = space.objective.metric.partition("_")
     if kind not in recipe.validate:
         rule = f"needs {kind} in the recipe's validate, which is {list(recipe.validate)}"
@@ -131,3 +133,25 @@ def _epoch_problems(space: SpaceSections, recipe: Recipe, document: Document) ->
         if epochs is not None and epochs >= recipe.total_epochs:
             rule = f"must be below the {recipe.total_epochs} epochs of a training"
             yield document.problem(("scheduler", kind, field), epochs, rule)
+
+
+def _confirm_problems(space: SpaceSections, document: Document) -> Iterator[Problem]:
+    confirm, place = space.budget.confirm, ("budget", "confirm")
+    if confirm.apart == 1:
+        yield document.problem((*place, "apart"), 1, "must be 0, or at least 2: one training has no spread")
+    for field in ("share", "apart"):
+        if getattr(confirm, field) and (why := unrepeatable(space)):
+            yield document.problem((*place, field), getattr(confirm, field), f"must be 0: {why}")
+            return
+    if confirm.share and space.costs:
+        rule = "must be 0 with costs: repeats choose by the objective alone"
+        yield document.problem((*place, "share"), confirm.share, rule)
+    shares, trials = shares_of(space), space.budget.trials
+    besides = round(shares.repeats * trials) + shares.apart * shares.sides
+    least = len(space.anchors) + 1
+    if (confirm.share or confirm.apart) and trials - besides < least:
+        rule = (
+            f"must leave at least {least} of the {trials} trials of budget.trials for the search, and takes {besides}"
+        )
+        field, value = ("apart", confirm.apart) if confirm.apart else ("share", confirm.share)
+        yield document.problem((*place, field), value, rule)

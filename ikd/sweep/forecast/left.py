@@ -20,7 +20,7 @@ from ikd.sweep.forecast.survival import Survival
 from ikd.sweep.forecast.wants import Want, shared_states, wants
 from ikd.sweep.proposals.anchors import anchor_proposals
 from ikd.sweep.records.ledger import ledger
-from ikd.sweep.records.trials import TrialRecord
+from ikd.sweep.records.trials import TrialRecord, recipe_of
 from ikd.sweep.schedulers.judges import build_judge
 from ikd.trial import OPEN, kind_said
 
@@ -119,8 +119,7 @@ class Outlook:
         """Return the recipe of a trial; the base where this version cannot build it."""
         if record.number not in self._recipes:
             try:
-                named = self._anchors.get(record.anchors[0]) if record.anchors else None
-                self._recipes[record.number] = named or self._base.with_values(record.values)
+                self._recipes[record.number] = recipe_of(record, self._at.records, self._base)
             except IkdError:
                 self._recipes[record.number] = self._base
         return self._recipes[record.number]
@@ -417,7 +416,7 @@ class Outlook:
 
     def _goal(self, survival: Survival, record: TrialRecord) -> float:
         total = record.total_epochs(self._base.total_epochs)
-        if record.anchors:
+        if record.anchors or record.role != "search":
             return float(total)
         return survival.last_epoch(record.number, record.stage_ends or (total,), done=record.epochs)
 

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from ikd.config import differences
-from ikd.sweep.look.changes import recipe_changes, recipe_of
 from ikd.sweep.records.trials import TrialRecord
 from ikd.sweep.status import SweepStatus
 from ikd.trial import TrialFolder
@@ -88,7 +87,7 @@ def plain_sheet(status: SweepStatus) -> dict[str, Any]:
 
 def plain_trial_sheet(record: TrialRecord, status: SweepStatus) -> dict[str, Any]:
     """Return a trial with all that is recorded of it, as `ikd show NAME TRIAL` tells of it."""
-    changes = recipe_changes(status.files.recipe, record)
+    changes = differences(status.files.recipe, status.recipe_of(record))
     curve = [
         {
             "epoch": report.epoch,
@@ -107,7 +106,7 @@ def plain_trial_sheet(record: TrialRecord, status: SweepStatus) -> dict[str, Any
 
 def plain_comparison(one: TrialRecord, other: TrialRecord, status: SweepStatus) -> dict[str, Any]:
     """Return two trials and where their recipes differ, as `ikd compare` tells of them."""
-    recipes = [recipe_of(status.files.recipe, record) for record in (one, other)]
+    recipes = [status.recipe_of(record) for record in (one, other)]
     return {
         "sweep": status.name,
         "trials": [plain_trial_sheet(record, status) for record in (one, other)],

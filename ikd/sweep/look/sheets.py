@@ -14,7 +14,7 @@ from rich.text import Text
 
 from ikd.config import DRAWN, differences
 from ikd.errors import BadInput
-from ikd.sweep.look.changes import curve_of, recipe_changes, recipe_of
+from ikd.sweep.look.changes import curve_of
 from ikd.sweep.look.plain import best_metrics, log_tail
 from ikd.sweep.records.ledger import ledger
 from ikd.sweep.records.text import decimals_of, duration, percent, readable
@@ -105,7 +105,9 @@ class TrialSheet:
         yield from _drawn(metric, curves, legend, options.max_width)
         yield Text()
         yield _changes_table(
-            recipe_changes(status.files.recipe, record), ("recipe", "trial"), "differs from the recipe in"
+            differences(status.files.recipe, status.recipe_of(record)),
+            ("recipe", "trial"),
+            "differs from the recipe in",
         )
         if tail := log_tail(record):
             yield Text(f"\nthe last lines of its log ({record.directory}):", style="bold")
@@ -124,7 +126,7 @@ class Comparison:
         yield Text(
             f"{heads[0]}: {described(one, status.files.space)}\n{heads[1]}: {described(other, status.files.space)}\n"
         )
-        recipes = [recipe_of(status.files.recipe, record) for record in self._pair]
+        recipes = [status.recipe_of(record) for record in self._pair]
         yield _changes_table(differences(*recipes), heads, "differ in")
         yield Text()
         yield _metrics_table(status, one, other, heads)

@@ -6,10 +6,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ikd.config import UNDISTILLED, Recipe
 from ikd.trial import COST, PULL, State, TrialFolder
+
+Role = Literal["search", "repeat", "apart"]
+"""Why a trial was trained: to find (anchors too); again with another seed, to choose; or kept apart, so that neither
+sampler nor choice ever see it, to say what the choice is worth."""
 
 ANCHOR_NAMES = {
     "paper": "paper",
@@ -89,6 +93,8 @@ class TrialRecord:
         began: when it was proposed, seconds since 1970.
         ended: when it ended, seconds since 1970; 0 for one that is open.
         failures: why it had failed each time before a person had it tried again.
+        role: why it is trained.
+        of: number of the trial whose configuration it trains with another seed; None for the search's own.
     """
 
     number: int
@@ -114,6 +120,8 @@ class TrialRecord:
     began: float = 0.0
     ended: float = 0.0
     failures: tuple[str, ...] = ()
+    role: Role = "search"
+    of: int | None = None
 
     @property
     def log(self) -> Path:
@@ -165,13 +173,33 @@ class Proposal:
         values: recipe fields by dotted name; only those that exist under their parents' values.
         recipe: the base recipe with `values`.
         anchors: names of the anchors it is; empty when sampled.
-        in_space: `values` is a point of the space.
+        in_space: `values` is a point of the space, of which the sampler learns.
+        role: why it is trained.
+        of: number of the trial whose configuration it trains with another seed.
     """
 
     values: Mapping[str, Any]
     recipe: Recipe
     anchors: tuple[str, ...] = ()
     in_space: bool = True
+    role: Role = "search"
+    of: int | None = None
+
+
+def recipe_of(record: TrialRecord, records: Sequence[TrialRecord], base: Recipe) -> Recipe:
+    """Return the recipe that a trial trains.
+
+    Args:
+        record: the trial.
+        records: every trial of its sweep, by number.
+        base: recipe of the sweep.
+
+    Raises:
+        ConfigError: its values do not fit the base.
+    """
+    first = record if record.of is None else records[record.of]
+    made = base.anchor(first.anchors[0]) if first.anchors else base.with_values(first.values)
+    return made if record.of is None else made.with_values({"seed": record.values["seed"]})
 
 
 def best_report(reports: tuple[Report, ...], metric: str, mode: str) -> Report | None:
@@ -211,7 +239,8 @@ def best_of(records: Sequence[TrialRecord], mode: str) -> TrialRecord | None:
 
 
 def ranked(records: Sequence[TrialRecord], mode: str) -> list[TrialRecord]:
-    """Return the trials that have a result, best first; equal ones by number."""
+    """Return the search's trials that have a result, best first; equal ones by number."""
     sign = -1.0 if mode == "max" else 1.0
-    with_result = [record for record in records if record.metric is not None and record.state != "diverged"]
+    searched = [record for record in records if record.role == "search"]
+    with_result = [record for record in searched if record.metric is not None and record.state != "diverged"]
     return sorted(with_result, key=lambda record: (sign * (record.metric or 0.0), record.number))

@@ -41,7 +41,7 @@ def effects_values(history: History) -> Iterator[Values]:
     """
     settings = history.space.sampler.effects
     assert settings is not None
-    told = told_by(history.space, history.ended, history.recipe.schedule.epochs)
+    told = told_by(history.space, [*history.ended, *history.repeats], history.recipe.total_epochs)
     if history.number < settings.startup_trials or told is None:
         yield from random_values(history)
     elif settings.with_tpe and history.number % 2:

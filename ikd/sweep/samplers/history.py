@@ -49,6 +49,11 @@ class History:
         """Those of `known` that are over."""
         return [one for one in self.known if one.state not in OPEN]
 
+    @property
+    def repeats(self) -> list[TrialRecord]:
+        """Finished trainings of known points with other seeds, for models that know of noise."""
+        return [one for one in self.records if one.role == "repeat" and one.state == "finished"]
+
     def losses(self, record: TrialRecord) -> tuple[float, ...] | None:
         """Return objective and costs of a finished trial, the smaller the better; None when it has not all of them."""
         if record.state != "finished" or record.metric is None:

@@ -109,6 +109,7 @@ class SweepStudy:
         params = point(space, proposal.values) if proposal.in_space else {}
         shown = {field: value for field, value in proposal.values.items() if field not in space.followers}
         name = " = ".join(ANCHOR_NAMES[anchor] for anchor in proposal.anchors) or trial_name(number, shown)
+        name = name if proposal.of is None else self._name_again(number, proposal)
         attributes: dict[str, Any] = {
             "name": name,
             "anchors": list(proposal.anchors),
@@ -116,6 +117,8 @@ class SweepStudy:
             "in_space": proposal.in_space,
             "fingerprint": proposal.recipe.fingerprint(),
             "stage_ends": [stage.last for stage in proposal.recipe.stages],
+            "role": proposal.role,
+            "of": proposal.of,
         }
         began = datetime.datetime.now()
         template = FrozenTrial(
@@ -143,9 +146,18 @@ class SweepStudy:
             stage_ends=tuple(attributes["stage_ends"]),
             proposed=dict(proposal.values),
             began=began.timestamp(),
+            role=proposal.role,
+            of=proposal.of,
         )
         self.records.append(record)
         return record
+
+    def _name_again(self, number: int, proposal: Proposal) -> str:
+        assert proposal.of is not None, "the search's own have names of their values"
+        first = self.records[proposal.of]
+        what = " = ".join(ANCHOR_NAMES[anchor] for anchor in first.anchors) or f"trial {first.number}"
+        how = "again" if proposal.role == "repeat" else "kept apart"
+        return f"{number} {what} {how}, seed {proposal.values['seed']}"
 
     def started(self, number: int) -> TrialRecord:
         """Count an attempt."""
@@ -318,6 +330,8 @@ class SweepStudy:
             began=frozen.datetime_start.timestamp() if frozen.datetime_start else 0.0,
             ended=end.get("time", 0.0),
             failures=tuple(attributes.get("failures", ())),
+            role=attributes.get("role", "search"),
+            of=attributes.get("of"),
         )
         reports = [
             _report(int(key.removeprefix(_REPORT)), value)

@@ -48,7 +48,8 @@ class StudySearcher(_Detached, Searcher):
             return {
                 "number": assignment.number,
                 "values": dict(assignment.values),
-                "anchor": next(iter(assignment.anchors), None),
+                "anchor": assignment.anchor,
+                "seed": assignment.seed,
                 "recorded": assignment.recorded,
                 "start": assignment.start,
             }

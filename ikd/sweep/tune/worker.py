@@ -94,8 +94,9 @@ def train(config: Mapping[str, Any], *, job: Job) -> None:
     """Train one trial; the function that Ray Tune runs.
 
     Args:
-        config: of the trial: `number`, `values`, `anchor` (name of the anchor it is, else None), `recorded` (epochs
-            that the study had when it was handed out), `start` (None, or trial and epoch it takes the weights of).
+        config: of the trial: `number`, `values`, `anchor` (name of the anchor whose recipe it trains, else None),
+            `seed` (in place of the recipe's, or None), `recorded` (epochs that the study had when it was handed out),
+            `start` (None, or trial and epoch it takes the weights of).
         job: what all trials share.
     """
     from ray import tune  # only a worker has it loaded anyway
@@ -118,6 +119,7 @@ def train(config: Mapping[str, Any], *, job: Job) -> None:
 def _train(training: Training, line: Line, config: Mapping[str, Any], job: Job) -> None:
     base = Recipe.model_validate_json(json.dumps(job.recipe))
     recipe = base.anchor(config["anchor"]) if config["anchor"] else base.with_values(config["values"])
+    recipe = recipe if config["seed"] is None else recipe.with_values({"seed": config["seed"]})
     line("start", fingerprint=recipe.fingerprint(), pid=os.getpid())
     store = open_store(job.storage, job.folder)
     with store.training(config["number"]) as directory:

@@ -71,8 +71,8 @@ def conduct(
 def play(conductor: Conductor, recipe: Recipe, worker: Worker) -> None:
     while (assignment := conductor.next_trial()) is not None:
         number = assignment.number
-        anchor = next(iter(assignment.anchors), None)
-        trial = recipe.anchor(anchor) if anchor else recipe.with_values(assignment.values)
+        trial = recipe.anchor(assignment.anchor) if assignment.anchor else recipe.with_values(assignment.values)
+        trial = trial if assignment.seed is None else trial.with_values({"seed": assignment.seed})
         conductor.started(number, trial.fingerprint())
         saved = worker.saved.get(number, 0)
         stop = any(conductor.report(number, epoch, epoch_metrics(trial, epoch), epoch) for epoch in range(1, saved + 1))

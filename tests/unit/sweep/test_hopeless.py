@@ -26,8 +26,8 @@ MISSING = "teachers.available.big.recipe: must be a readable file, but got 'gone
 def begin(conductor: Conductor, recipe: Recipe) -> int:
     assignment = conductor.next_trial()
     assert assignment is not None
-    anchor = next(iter(assignment.anchors), None)
-    trial = recipe.anchor(anchor) if anchor else recipe.with_values(assignment.values)
+    trial = recipe.anchor(assignment.anchor) if assignment.anchor else recipe.with_values(assignment.values)
+    trial = trial if assignment.seed is None else trial.with_values({"seed": assignment.seed})
     conductor.started(assignment.number, trial.fingerprint())
     return assignment.number
 
@@ -149,8 +149,8 @@ def test_what_says_nothing_of_the_trials_to_come_ends_nothing(records: list[Tria
 
 def test_a_sweep_is_for_trials_with_a_teacher(recipe: Recipe) -> None:
     alone = record(1, 0.3)
-    assert not is_taught(alone, recipe)
-    assert is_taught(record(0, 0.3), recipe)
+    assert not is_taught(alone, [], recipe)
+    assert is_taught(record(0, 0.3), [], recipe)
     failed = [record(0, None, "failed", reason="why"), record(2, None, "diverged", reason="worse")]
     text = without_result([alone, *failed], recipe)
     assert text == "no trial with a teacher has a result (1 failed, 1 diverged; the last: worse)"

@@ -47,7 +47,7 @@ def test_anchors_come_before_the_search(recipe: Recipe) -> None:
     order = order_of(space, recipe, ())
     for number in range(4):
         proposal = order.next(records)
-        assert proposal is not None
+        assert isinstance(proposal, Proposal)
         records.append(tried(number, proposal))
     assert [one.anchors for one in records] == [("paper",), ("student_alone",), (), ()]
     expected = propose(space, recipe, records[:2])
@@ -60,8 +60,8 @@ def test_an_anchor_that_the_search_found_is_not_tried_again(recipe: Recipe) -> N
     _, alone = anchor_proposals(space, recipe)
     found = replace(tried(0, alone), anchors=())
     proposal = order_of(space, recipe, ()).next([found])
-    assert proposal is not None
+    assert isinstance(proposal, Proposal)
     assert proposal.anchors == ("paper",)
     after = order_of(space, recipe, ()).next([found, tried(1, proposal)])
-    assert after is not None
+    assert isinstance(after, Proposal)
     assert after.anchors == ()

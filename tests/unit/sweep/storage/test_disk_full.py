@@ -35,7 +35,7 @@ class Driver:
         while (assignment := self._conductor.next_trial()) is not None:
             config = {
                 "number": assignment.number, "values": dict(assignment.values), "start": None,
-                "anchor": next(iter(assignment.anchors), None), "recorded": assignment.recorded,
+                "anchor": assignment.anchor, "seed": assignment.seed, "recorded": assignment.recorded,
             }  # fmt: skip
 
             def send(result: dict[str, Any], config: dict[str, Any] = config) -> None:

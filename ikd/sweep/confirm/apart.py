@@ -1,0 +1,95 @@
+"""What trainings say that neither sampler nor choice have seen: how much better the chosen one is than an anchor."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from ikd.config import RIVALS, SearchSpace
+from ikd.sweep.confirm.standing import PRIOR_TRAININGS, Configuration, Standing
+from ikd.sweep.effects.model import Vector
+from ikd.sweep.effects.told import objective
+from ikd.sweep.records.trials import TrialRecord
+
+LEAST = 2
+"""Trainings of each side from which on anything is said of the gain."""
+CONFIDENCE = 0.9
+"""Of the interval."""
+
+
+@dataclass(frozen=True)
+class Gain:
+    """How much better the chosen configuration is than an anchor, by trainings kept apart.
+
+    Attributes:
+        anchor: trial of the anchor.
+        chosen_trainings: of the chosen configuration.
+        anchor_trainings: of the anchor.
+        difference: of the means, in points of the objective, positive for better.
+        interval: where the true one lies with a probability of 90 %.
+        probability: that it is above 0.
+    """
+
+    anchor: TrialRecord
+    chosen_trainings: int
+    anchor_trainings: int
+    difference: float
+    interval: tuple[float, float]
+    probability: float
+
+
+def gain_of(space: SearchSpace, records: Sequence[TrialRecord], standing: Standing) -> Gain | None:
+    """Return what the chosen configuration brings, None with fewer than two trainings kept apart of it or the anchor.
+
+    With s^2 = (4 c s2 + SS_chosen + SS_anchor) / (4 + n - 1 + m - 1) the difference of the means has a Student
+    distribution of 4 + n + m - 2 degrees of freedom around the true one, scaled by s sqrt(1/n + 1/m).
+
+    Args:
+        space: resolved.
+        records: every trial.
+        standing: of them.
+    """
+    own = objectives_apart(space, records, standing.chosen)
+    anchor = anchor_apart(records, standing.chosen)
+    if anchor is None:
+        return None
+    others = _objectives(space, [one for one in records if one.of == anchor.number])
+    if min(len(own), len(others)) < LEAST:
+        return None
+    freedom = PRIOR_TRAININGS + len(own) - 1 + len(others) - 1
+    squares = sum(float(((one - one.mean()) ** 2).sum()) for one in (own, others))
+    variance = (PRIOR_TRAININGS * standing.noise + squares) / freedom
+    scale = math.sqrt(variance * (1 / len(own) + 1 / len(others)))
+    difference = float(own.mean() - others.mean())
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * scale
+    probability = float(stats.t.cdf(difference / scale, freedom))
+    return Gain(anchor, len(own), len(others), difference, (difference - half, difference + half), probability)
+
+
+def objectives_apart(space: SearchSpace, records: Sequence[TrialRecord], one: Configuration) -> Vector:
+    """Return the objectives [N] in points of a configuration's trainings kept apart."""
+    numbers = {training.number for training in one.trainings}
+    return _objectives(space, [record for record in records if record.of in numbers])
+
+
+def anchor_apart(records: Sequence[TrialRecord], chosen: Configuration) -> TrialRecord | None:
+    """Return the anchor of which trainings were kept apart, the latest; None where there is none."""
+    firsts = [records[one.of] for one in records if one.role == "apart" and one.of is not None]
+    rivals = [one for one in firsts if set(one.anchors) & set(RIVALS) and one.number != chosen.number]
+    return rivals[-1] if rivals else None
+
+
+def strongest_anchor(space: SearchSpace, records: Sequence[TrialRecord]) -> TrialRecord | None:
+    """Return the anchor with the best objective of those that a search has to beat; None where none has finished."""
+    rivals = [one for one in records if set(one.anchors) & set(RIVALS) and one.state == "finished"]
+    rivals = [one for one in rivals if math.isfinite(objective(space, one))]
+    return max(rivals, key=lambda one: (objective(space, one), -one.number), default=None)
+
+
+def _objectives(space: SearchSpace, records: Sequence[TrialRecord]) -> Vector:
+    values = [objective(space, one) for one in records if one.role == "apart" and one.state == "finished"]
+    return np.array([value for value in values if math.isfinite(value)], dtype=np.float64)
