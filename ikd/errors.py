@@ -89,6 +89,17 @@ class DiskFull(JobError):
         return type(self), (self.path, self.needed, self.free)
 
 
+class DataGone(JobError):
+    """A data set that was there has vanished, in whole or in part, while it was being read."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        super().__init__(f"the data set is no longer there: {what}; put it back and go on, what was saved is whole")
+
+    def __reduce__(self) -> tuple[type[DataGone], tuple[str]]:
+        return type(self), (self.what,)
+
+
 class NonFiniteLoss(JobError):
     """A loss became NaN or infinite; raised before the optimiser step, so the weights are still finite.
 

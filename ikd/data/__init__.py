@@ -3,7 +3,16 @@
 from ikd.data.check import check_dataset, check_recipe_data, parse_images, said_of_data
 from ikd.data.coco import on_disk, read_annotations
 from ikd.data.drawn.draw import draw_dataset, drawn_dataset
-from ikd.data.files import DataFiles, data_of, part_of, places_of, trained_on, training_annotations
+from ikd.data.files import (
+    DataFiles,
+    data_of,
+    lost,
+    part_of,
+    places_of,
+    told_when_lost,
+    trained_on,
+    training_annotations,
+)
 from ikd.data.identity import DataRecord, PartRecord, class_changes, fingerprint, image_digest
 from ikd.data.images import image_loader
 from ikd.data.metrics import IouType, coco_metrics
@@ -34,6 +43,7 @@ __all__ = [
     "image_digest",
     "image_loader",
     "indexed",
+    "lost",
     "on_disk",
     "parse_images",
     "part_of",
@@ -42,6 +52,7 @@ __all__ = [
     "read_annotations",
     "rescaled",
     "said_of_data",
+    "told_when_lost",
     "trained_on",
     "training_annotations",
     "write_normal",

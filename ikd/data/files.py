@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from ikd.config import DRAWN, Recipe
+from ikd.data.coco import on_disk
 from ikd.data.drawn.draw import drawn_dataset, drawn_folder
 from ikd.data.identity import DataRecord, part_records
-from ikd.data.reader import categories
-from ikd.errors import BadInput
+from ikd.data.reader import categories, indexed
+from ikd.errors import BadInput, DataGone
 
 Config = dict[str, Any]
 Places = tuple[Path, Path, Path, Path]
@@ -89,6 +93,43 @@ def places_of(recipe: Recipe) -> Places:
             places.append(path)
     train, train_images, val, val_images = places
     return train, train_images, val, val_images
+
+
+def lost(recipe: Recipe) -> str:
+    """Say what of the data of a recipe is not there, or no longer a data set; empty where all files are.
+
+    Files are looked at by name alone, so that it takes seconds for COCO. For after something has failed.
+    """
+    try:
+        train, train_images, val, val_images = places_of(recipe)
+        for file, images in ((train, train_images), (val, val_images)):
+            index = indexed(file)
+            for place in range(len(index)):
+                path = images / on_disk(index.image(place)["file_name"])
+                try:
+                    os.stat(path)
+                except OSError as error:
+                    return f"{file}: images[{place}].file_name: {path} cannot be read ({error.strerror})"
+    except (BadInput, OSError) as error:
+        return str(error)
+    return ""
+
+
+@contextlib.contextmanager
+def told_when_lost(recipe: Recipe) -> Iterator[None]:
+    """Read the data of a recipe in the block: what comes of their vanishing meanwhile is told as that.
+
+    Raises:
+        DataGone: something has failed, and they are not all there; names the first file.
+    """
+    try:
+        yield
+    except BadInput:  # found out by looking, and says what it is
+        raise
+    except Exception as error:
+        if what := lost(recipe):
+            raise DataGone(what) from error
+        raise
 
 
 def training_annotations(recipe: Recipe) -> Path:

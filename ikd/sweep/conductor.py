@@ -19,7 +19,7 @@ from ikd.sweep.mirror import Watcher, mirror_end, mirror_trial
 from ikd.sweep.proposals.order import order_of
 from ikd.sweep.records.teachers import said_of_teachers
 from ikd.sweep.records.trials import Exploit, TrialRecord
-from ikd.sweep.same_data import HINT, changed_data
+from ikd.sweep.same_data import HINT, changed_data, has_begun_with
 from ikd.sweep.schedulers.judges import build_judge
 from ikd.sweep.schedulers.population import next_exploit
 from ikd.sweep.study.study import SweepStudy
@@ -230,11 +230,24 @@ class Conductor:
         if not self.records[number].epochs:  # one that goes on prepares later
             self._course.note("prepared", number)
         if change := changed_data(self._study, part, DataRecord.of(record)):
-            self.fault = f"the data set has changed since the sweep began: {change}; {HINT}"
-            self._pause(number)
-            self.interrupt(self.fault)
-            return True
+            return self._wait_for_data(number, f"has changed since the sweep began: {change}")
         return self._stop_for_ending(number, self.records[number].epochs)
+
+    def gone(self, number: int, part: str, reason: str) -> bool:
+        """Note that a worker does not find its data; return that the trial must stop.
+
+        The whole sweep is interrupted where they were there before; else the trial was told what it cannot train.
+        """
+        if not has_begun_with(self._study, part):
+            return self.misfit(number, reason)
+        return self._wait_for_data(number, f"is no longer there: {reason}")
+
+    def _wait_for_data(self, number: int, what: str) -> bool:
+        """Keep all trials until a person has put the data back; return that this one must stop."""
+        self.fault = f"the data set {what}; {HINT}"
+        self._pause(number)
+        self.interrupt(self.fault)
+        return True
 
     def report(self, number: int, epoch: int, metrics: Mapping[str, float], seconds: float) -> bool:
         """Write a validation; return whether the trial must stop."""

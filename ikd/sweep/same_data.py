@@ -48,6 +48,12 @@ def changed_data(study: SweepStudy, part: str, record: DataRecord) -> str:
     return ""
 
 
+def has_begun_with(study: SweepStudy, part: str) -> bool:
+    """Tell whether a trial of the sweep has found these data; see `part_name`."""
+    noted = study.notes.get(NOTE, {})
+    return part in noted or (not noted and study.notes.get(FINGERPRINT) is not None)
+
+
 def check_same_data(study: SweepStudy, files: SweepFiles, training: str, home: Path) -> None:
     """Refuse to go on with a sweep whose data are no longer what its trials were trained and validated on.
 

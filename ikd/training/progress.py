@@ -18,7 +18,7 @@ class Progress:
         metric: that decides the best epoch.
         mode: `max` or `min`.
         data: what is trained on; None in the further processes of a trial, which write nothing.
-        fingerprint: of the recipe.
+        fingerprint: of the recipe, once it is known what the training goes on from; empty in the further processes.
         keep_epochs: epochs whose checkpoint stays are multiples of this, before the last; None keeps none.
         costs: of the student, the same in every report.
         teachers: mAP of each by name, the same in every report.
@@ -31,7 +31,7 @@ class Progress:
     metric: str
     mode: str
     data: DataRecord | None
-    fingerprint: str
+    fingerprint: str = ""
     keep_epochs: int | None = None
     costs: Metrics = field(default_factory=dict)
     teachers: Metrics = field(default_factory=dict)

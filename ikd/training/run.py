@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ikd.config import Recipe
+from ikd.data import told_when_lost
 from ikd.training.costs import check_costs
 from ikd.training.prepared import Prepared
 from ikd.training.processes import check_processes
@@ -43,17 +44,20 @@ def run_trial(  # noqa: PLR0913 - one keyword for each thing that a caller decid
         BadInput: the recipe does not fit its data, detectors, checkpoints or options; nothing is trained.
         NonFiniteLoss: a loss became NaN or infinite; the last checkpoint is intact.
         DiskFull: a file could not be written; the one before is intact.
+        DataGone: the data set has vanished, in whole or in part.
         RuntimeError: one of the trial's further processes died.
     """
     check_costs(options.costs)
     check_processes(recipe, options.processes)
-    return train(
-        recipe,
-        report,
-        checkpoint,
-        directory=directory,
-        objective=objective,
-        threads=threads,
-        prepared=prepared or prepare(recipe),
-        options=options,
-    )
+    prepared = prepared or prepare(recipe)
+    with told_when_lost(recipe):
+        return train(
+            recipe,
+            report,
+            checkpoint,
+            directory=directory,
+            objective=objective,
+            threads=threads,
+            prepared=prepared,
+            options=options,
+        )

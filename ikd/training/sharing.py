@@ -28,7 +28,7 @@ from ikd.attack import (
 )
 from ikd.augment import TeacherBoxes, boxes_by_id
 from ikd.config import Recipe, StagePlan, Teacher
-from ikd.data import DataFiles, indexed, perturbed
+from ikd.data import DataFiles, indexed, perturbed, told_when_lost
 from ikd.detectors import boxes_only, fetch, weights_sha256
 from ikd.distill import check_precision
 from ikd.errors import CheckpointError, DataError, refuse
@@ -54,12 +54,13 @@ def prepare(recipe: Recipe, progress: NotifyOf | None = None) -> Prepared:
 
     Raises:
         BadInput: data, detectors or checkpoints that do not fit, before anything is trained.
+        DataGone: the data set has vanished, in whole or in part.
     """
     settle()
     check_precision(recipe, device_of(recipe))
     try:
         files = check(recipe, device_of(recipe))
-        with determinism(recipe):
+        with determinism(recipe), told_when_lost(recipe):
             return Prepared(files, tuple(_stage(recipe, plan, files, progress) for plan in recipe.stages))
     finally:
         reset()  # the attack's memory on a GPU is a neighbour's while the trial runs

@@ -61,52 +61,64 @@ def how_to_go_on(directory: Path) -> str:
 
 def find_start(
     recipe: Recipe, progress: Progress, files: DataFiles, checkpoint: Path | None, adopt: Path | None
-) -> Start | None:
-    """Decide what a trial goes on from, and bring its folder in line with that.
+) -> tuple[Recipe, Start | None]:
+    """Decide what a trial goes on from, and bring its folder and `progress` in line with that.
+
+    Returns:
+        The recipe, under the place where its data set lay when the training began, and what it goes on from.
 
     Raises:
         CheckpointError: unreadable, written by another recipe or on other data, or not to be adopted; nothing was
             changed.
     """
-    start, own = _choose(recipe, progress, checkpoint, adopt)
     folder = progress.folder
+    own = load(checkpoint) if checkpoint is not None else None
+    recipe = _as_it_began(recipe, folder, own)
+    progress.fingerprint = recipe.fingerprint()
+    start = _choose(recipe, progress, checkpoint, own, adopt)
     if start is not None:
         _refuse_other_data(start, progress, files)
     sweep_partials(folder.path)
     if start is None:
         for path in (folder.log, folder.last, folder.previous):
             path.unlink(missing_ok=True)
-        return None
+        return recipe, None
     folder.cut_log(start.content["epoch"])
-    if own:
+    if start.content is own:
         progress.best_epoch, progress.best_metrics = start.content["best_epoch"], start.content["best_metrics"]
     elif folder.best.is_file():
         for epoch, metrics in folder.logged().items():
             progress.note(epoch, metrics)
     if start.path == folder.previous:  # the damaged one must not become the previous one
-        return Start(start.content, start.path.replace(folder.last))
-    return start
+        return recipe, Start(start.content, start.path.replace(folder.last))
+    return recipe, start
+
+
+def _as_it_began(recipe: Recipe, folder: TrialFolder, content: Content | None) -> Recipe:
+    """Return the recipe for going on, whose data set may lie elsewhere now; what that shows is compared afterwards.
+
+    A checkpoint that does not say what it was trained on cannot be compared, and is left to its own folder.
+    """
+    before = _recipe_before(folder) if content is not None and content.get("data") is not None else None
+    return recipe if before is None else recipe.going_on(before)
 
 
 def _choose(
-    recipe: Recipe, progress: Progress, checkpoint: Path | None, adopt: Path | None
-) -> tuple[Start | None, bool]:
-    """Return the start, and whether it is of this recipe."""
-    content = load(checkpoint) if checkpoint is not None else None
+    recipe: Recipe, progress: Progress, checkpoint: Path | None, content: Content | None, adopt: Path | None
+) -> Start | None:
+    """Return what a trial goes on from; `content` is that of `checkpoint`."""
     ours = content is not None and content.get("fingerprint") == progress.fingerprint
     if adopt is not None:
         other = load(adopt)
         if content is None or not (ours and content["epoch"] > other["epoch"]):
             _refuse_other_schedule(recipe, other, adopt)
-            return Start(other, adopt), False
+            return Start(other, adopt)
     if content is None or checkpoint is None:
-        return None, True
+        return None
     if not ours:
-        before = _recipe_before(progress.folder)
-        if before is None or not _moved(recipe, before, content):
-            rule = "must belong to this recipe; it was written by a recipe that trains differently"
-            raise CheckpointError(f"{checkpoint}: {rule}{_differences(before, recipe)}")
-    return Start(content, checkpoint), True
+        rule = "must belong to this recipe; it was written by a recipe that trains differently"
+        raise CheckpointError(f"{checkpoint}: {rule}{_differences(_recipe_before(progress.folder), recipe)}")
+    return Start(content, checkpoint)
 
 
 def _recipe_before(folder: TrialFolder) -> Recipe | None:
@@ -117,21 +129,13 @@ def _recipe_before(folder: TrialFolder) -> Recipe | None:
         return None
 
 
-def _moved(recipe: Recipe, before: Recipe, content: Content) -> bool:
-    """Tell whether a recipe differs only by where its data lie; what they show is compared next."""
-    places = {
-        f"data.{key}": value
-        for key, value in before.as_dict()["data"].items()
-        if key in ("root", "began_at", "train", "val")
-    }
-    return content.get("data") is not None and recipe.with_values(places).fingerprint() == content.get("fingerprint")
-
-
 def _differences(before: Recipe | None, recipe: Recipe) -> str:
     """Say in which fields a recipe differs from that of before; nothing where that is not known."""
     if before is None:
         return ""
-    said = [f"{name} was {was!r}, and is {now!r}" for name, (was, now) in differences(before, recipe).items()]
+    moved = {"data.root", "data.began_at"} if recipe.data.began_at is not None else set[str]()
+    found = [(name, *pair) for name, pair in differences(before, recipe).items() if name not in moved]
+    said = [f"{name} was {was!r}, and is {now!r}" for name, was, now in found]
     more = [f"{len(said) - _SAID} more"] if len(said) > _SAID else []
     return ": " + "; ".join(said[:_SAID] + more) if said else ""
 

@@ -59,10 +59,10 @@ def train(  # noqa: PLR0913 - as `run_trial`
     """Train a recipe from what was prepared for it; see `run_trial`."""
     directory.mkdir(parents=True, exist_ok=True)
     folder = TrialFolder(directory)
-    progress = Progress(folder, *objective, prepared.files.record(), recipe.fingerprint(), options.keep_epochs)
+    progress = Progress(folder, *objective, prepared.files.record(), keep_epochs=options.keep_epochs)
     progress.attack_seconds = sum(stage.attack_seconds for stage in prepared.stages)
     progress.teachers = _scores(recipe, prepared)
-    start = find_start(recipe, progress, prepared.files, checkpoint, options.adopt)
+    recipe, start = find_start(recipe, progress, prepared.files, checkpoint, options.adopt)
     write_text(folder.recipe, yaml.safe_dump(recipe.as_dict(), sort_keys=False))
     for name, score in progress.teachers.items():
         _tell(progress, said_of_teacher(name, score))
@@ -101,7 +101,7 @@ def _tell(progress: Progress, text: str) -> None:
 
 def follow(task: Task) -> None:
     """Train as a further process of a trial."""
-    progress = Progress(TrialFolder(task.directory), *task.objective, None, task.recipe.fingerprint())
+    progress = Progress(TrialFolder(task.directory), *task.objective, None)
     start = Start(load(task.start), task.start) if task.start is not None else None
     settle()
     with determinism(task.recipe):

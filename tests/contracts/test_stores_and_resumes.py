@@ -26,7 +26,7 @@ from mmengine.registry import DefaultScope
 import ikd
 from ikd.attack import PerturbationStore
 from ikd.augment import TeacherBoxes, boxes_by_id
-from ikd.config import Recipe, SweepFiles
+from ikd.config import Recipe, SweepFiles, load_recipe
 from ikd.data import DataFiles, image_digest
 from ikd.errors import BadInput, CheckpointError, DataError
 from ikd.evaluation import find_boxes
@@ -387,18 +387,30 @@ def test_a_training_goes_on_with_the_data_it_began_with(alone: Recipe, data: Pat
 
 
 def test_a_training_goes_on_where_its_data_lie_now(alone: Recipe, data: Path, tmp_path: Path) -> None:
-    """Moved, or under another name on another machine: what they show counts. Anything else that differs is named."""
+    """Moved twice, as a sweep goes on: the place where it began stands for the others. What else differs is named."""
     folder = TrialFolder(tmp_path / "out")
     run_trial(alone, once, directory=folder.path)
-    there = tmp_path / "there"
-    data.rename(there)
-    (there / "train.json").rename(there / "labels.json")
-    moved = alone.with_values({"data.root": str(there), "data.train.annotations": "labels.json"})
-    other = moved.with_values({"schedule.optimizer.lr": 0.5})
-    with pytest.raises(CheckpointError, match=r"trains differently: .*schedule\.optimizer\.lr was .*, and is 0\.5"):
-        run_trial(other, checkpoint=folder.last, directory=folder.path)
+    began = load(folder.last)["fingerprint"]
+    moved = alone.with_values({"data.root": str(data.rename(tmp_path / "there"))})
+    for name, value in {"schedule.optimizer.lr": 0.5, "data.train.annotations": "val.json"}.items():
+        with pytest.raises(CheckpointError, match=rf"trains differently: {name} was '?[\w.]+'?, and is '?{value}'?$"):
+            run_trial(moved.with_values({name: value}), checkpoint=folder.last, directory=folder.path)
     assert run_trial(moved, checkpoint=folder.last, directory=folder.path).epochs == 2
-    assert run_trial(moved, checkpoint=folder.last, directory=folder.path).epochs == 2
+    again = alone.with_values({"data.root": str((tmp_path / "there").rename(tmp_path / "elsewhere"))})
+    assert run_trial(again, checkpoint=folder.last, directory=folder.path).epochs == 2
+    assert load(folder.last)["fingerprint"] == began == again.going_on(load_recipe(str(folder.recipe))).fingerprint()
+
+
+def test_a_training_of_before_is_not_believed_to_have_moved(alone: Recipe, data: Path, tmp_path: Path) -> None:
+    """Its checkpoint does not say on what it was trained, so that nothing can be compared."""
+    folder = TrialFolder(tmp_path / "out")
+    run_trial(alone, once, directory=folder.path)
+    content = load(folder.last)
+    del content["data"]
+    save(content, folder.last)
+    moved = alone.with_values({"data.root": str(data.rename(tmp_path / "there"))})
+    with pytest.raises(CheckpointError, match=f"trains differently: data.root was '{data}', and is '{tmp_path}/there'"):
+        run_trial(moved, checkpoint=folder.last, directory=folder.path)
 
 
 @pytest.mark.parametrize("change", OTHER)

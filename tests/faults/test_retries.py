@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.faults.conftest import MakeSweep, NoteFault
+from tests.faults.sweeps import LIMIT_SECONDS
 from tests.unit.sweep import fake_training as fake
 
 pytestmark = pytest.mark.fault
@@ -35,3 +36,21 @@ def test_every_kind_of_failure(make_sweep: MakeSweep, note_fault: NoteFault) -> 
     figures = sweep.check(trials=9)  # compares state and reason of each run in MLflow too
     assert figures["epochs begun again"] >= 2 + 1, "three attempts at one epoch, two at another"
     note_fault("NaN metric, inf loss, bad input, crash, out of memory, a worker killed once", figures)
+
+
+def test_data_that_vanish(make_sweep: MakeSweep, note_fault: NoteFault) -> None:
+    """No trial is lost or tried in vain: the sweep waits for them, and the same command goes on."""
+    sweep = make_sweep(knobs={"seconds": 0.3}, runner={"concurrency": 2})
+    gone = sweep.folder.path / fake.NO_DATA
+    with sweep.start() as process:
+        sweep.wait_for(sweep.after("epoch", 5), process)
+        gone.touch()
+        process.wait(LIMIT_SECONDS)
+    text = sweep.output.read_text()
+    assert process.returncode == 1, text
+    assert "error: the data set is no longer there: train.json is not there; put it back as it was, and" in text
+    assert "crashed" not in text
+    assert {record.state for record in sweep.records()} <= {"waiting", "finished", "stopped"}, "none failed"
+    gone.unlink()
+    sweep.run()
+    note_fault("data gone in mid-training", sweep.check())

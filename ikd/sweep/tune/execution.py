@@ -89,6 +89,7 @@ class StudyScheduler(_Detached, FIFOScheduler):
         handlers: dict[str, Callable[..., bool]] = {
             "start": self._conductor.started,
             "data": self._conductor.data,
+            "gone": self._conductor.gone,
             "note": self._conductor.note,
             "epoch": self._conductor.report,
             "disk_full": self._conductor.disk_full,

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from ikd.config import Recipe, from_here
-from ikd.errors import BadInput, DiskFull, JobError, NonFiniteLoss, first_line
+from ikd.data import lost
+from ikd.errors import BadInput, DataGone, DiskFull, JobError, NonFiniteLoss, first_line
 from ikd.home import while_waiting
 from ikd.logs import Log, kept
 from ikd.sweep.same_data import part_name
@@ -156,9 +157,12 @@ class _Attempt:
                 self.line("misfit", reason=str(error))
                 return None
             return {"state": "diverged", "reason": str(error), "epoch": error.epoch}
-        except BadInput as error:
+        except (BadInput, DataGone) as error:
             self._keep_traceback()
-            self.line("misfit", reason=str(error))
+            if gone := self._lost(error):
+                self.line("gone", part=part_name(self.recipe), reason=gone)
+            else:
+                self.line("misfit", reason=str(error))
             return None
         except DiskFull as error:
             self.line("disk_full", reason=str(error))
@@ -227,6 +231,12 @@ class _Attempt:
             if epoch > self.config["recorded"]:  # the driver skips what it knows
                 self.line("epoch", epoch=epoch, metrics=metrics, seconds=seconds)
         return seconds
+
+    def _lost(self, error: BadInput | DataGone) -> str:
+        """Return what of the data is not there, where that is behind an error; empty where it is not."""
+        if isinstance(error, DataGone):
+            return error.what
+        return lost(self.recipe) if self.job.training == OWN else ""
 
     def _keep_traceback(self) -> None:
         self.log.write(traceback.format_exc())

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 
 from ikd.config import Recipe
 from ikd.data import DataRecord, PartRecord
-from ikd.errors import BadInput, CheckpointError, DiskFull, NonFiniteLoss
+from ikd.errors import BadInput, CheckpointError, DataGone, DiskFull, NonFiniteLoss
 from ikd.files import append, link_whole, write_whole
 from ikd.home import entry
 from ikd.trial import EpochReport, NotifyOf, Report, Shared, Timed, TrialOptions
@@ -33,6 +33,8 @@ MISBEHAVING = 13
 NAN_METRIC, NAN_LOSS, BAD_INPUT, ALWAYS_CRASHES, OUT_OF_MEMORY, KILLED_ONCE = 2, 3, 4, 5, 6, 7
 FULL_DISK = "full"
 """While a file of this name is in the sweep's folder, no checkpoint can be written."""
+NO_DATA = "no data"
+"""While a file of this name is in the sweep's folder, the data are not there."""
 
 
 class Prepared:
@@ -176,6 +178,8 @@ def run_trial(
 
 
 def misbehave(recipe: Recipe, directory: Path, epoch: int) -> None:
+    if (directory.parent.parent / NO_DATA).exists():
+        raise DataGone("train.json is not there")
     number = int(directory.name) if recipe.seed == MISBEHAVING else 0
     if number == NAN_LOSS and epoch == 2:
         raise NonFiniteLoss({"mgd": math.inf}, epoch, 7)

@@ -208,6 +208,31 @@ def test_changed_data_interrupt_the_sweep_and_fail_nothing(open_study: OpenStudy
     assert conductor.next_trial() is None
 
 
+def test_data_that_are_gone_interrupt_the_sweep_and_fail_nothing(open_study: OpenStudy, recipe: Recipe) -> None:
+    """But data that were never there are what one trial was told to train on."""
+    study = open_study()
+    conductor = conduct(make_space(), recipe, study, runner=make_runner())
+    for _ in range(2):
+        conductor.next_trial()
+    assert not conductor.data(0, "part", record("a"))
+    assert conductor.gone(1, "another part", "train_2.json is not there")
+    assert (study.records[1].state, study.records[1].reason) == ("failed", "train_2.json is not there")
+
+    study = open_study(study.records[0].directory.parents[1] / "other")
+    conductor = conduct(make_space(), recipe, study, runner=make_runner())
+    for _ in range(2):
+        conductor.next_trial()
+        conductor.data(len(study.records) - 1, "part", record("a"))
+    assert conductor.gone(0, "part", "train.json is not there")
+    assert study.records[0].state == "waiting"
+    assert conductor.fault is not None
+    assert conductor.fault.startswith("the data set is no longer there: train.json is not there; put it back")
+    assert "the same command goes on" in conductor.fault
+    assert conductor.note(1, "anything"), "the others stop too"
+    assert study.records[1].state == "waiting"
+    assert conductor.next_trial() is None
+
+
 def record(*classes: str, boxes: int = 5) -> dict[str, Any]:
     part = PartRecord(f"content {boxes}", images=3, boxes=boxes)
     return DataRecord(classes, part, part).as_dict()

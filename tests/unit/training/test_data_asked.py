@@ -22,9 +22,9 @@ from ikd.attack import TrainingImages, perturbation_key
 from ikd.attack.images import open_dataset
 from ikd.cli import app
 from ikd.config import Recipe
-from ikd.errors import BadInput
+from ikd.errors import BadInput, DataGone
 from ikd.export.config import write_config
-from ikd.training import DataFiles, check
+from ikd.training import DataFiles, EpochReport, check, run_trial
 from ikd.training.loaders import train_loader, val_loader
 
 Build = Callable[..., Any]
@@ -167,3 +167,21 @@ def test_a_picture_that_is_nearly_black_is_refused(tiny_recipe: Build, copied: P
     cv2.imwrite(str(path), grey.astype(np.uint16) * 16)
     with pytest.raises(BadInput, match=r"train\.json: images\[1\]\.file_name: .*nearly black.*'train_00001\.png'"):
         check(alone(tiny_recipe, copied))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_data_that_vanish_in_mid_training_are_told_as_that(
+    tiny_recipe: Build, copied: Path, tmp_path: Path, workers: int
+) -> None:
+    """Put back, they are trained on from the last epoch on."""
+    recipe, folder = alone(tiny_recipe, copied, schedule__epochs=2, schedule__workers=workers), tmp_path / "out"
+    images, away = copied / "images", tmp_path / "away"
+
+    def take_away(report: EpochReport) -> None:
+        images.rename(away)
+
+    with pytest.raises(DataGone, match=f"{images} is not there; put it back and go on") as caught:
+        run_trial(recipe, take_away, directory=folder)
+    assert caught.value.exit_status == 1
+    away.rename(images)
+    assert run_trial(recipe, checkpoint=folder / "last.pth", directory=folder).epochs == 2

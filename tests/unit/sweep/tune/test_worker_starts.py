@@ -11,7 +11,9 @@ import pytest
 
 from ikd.config import Recipe
 from ikd.data import DataRecord
-from ikd.errors import CheckpointError, DiskFull, NonFiniteLoss
+from ikd.errors import BadInput, CheckpointError, DataGone, DiskFull, NonFiniteLoss
+from ikd.sweep.same_data import part_name
+from ikd.sweep.tune import worker
 from ikd.sweep.tune.worker import Job, Line, _train
 from ikd.trial import EpochReport, NotifyOf, Report, Shared, Timed, TrialOptions
 from tests.unit.sweep.fake_training import DATA, Prepared
@@ -183,6 +185,19 @@ def test_a_full_disk_is_told_and_ends_nothing(
     assert told[-1]["kind"] == "disk_full"
     assert "disk full while writing last.pth" in told[-1]["reason"]
     assert not [one for one in told if one["kind"] == "end"]
+
+
+def test_data_that_are_gone_are_told_and_end_nothing(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that vanish while they are read, and those that an attempt does not find any more when it begins."""
+    told = train(Training(DataGone("a.png is not there")), recipe, tmp_path)
+    assert told[-1] == {"kind": "gone", "part": part_name(recipe), "reason": "a.png is not there"}
+    found = ["", "train.json is not there"]
+    monkeypatch.setattr(worker, "lost", lambda recipe: found.pop(0))
+    kinds = [train(Training(BadInput("unfit")), recipe, tmp_path)[-1] for _ in range(2)]
+    assert kinds[0] == {"kind": "misfit", "reason": "unfit"}
+    assert kinds[1] == {"kind": "gone", "part": part_name(recipe), "reason": "train.json is not there"}
 
 
 def test_what_a_sweep_asks_for_is_passed_on(training: Training, recipe: Recipe, tmp_path: Path) -> None:
