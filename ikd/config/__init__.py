@@ -46,7 +46,7 @@ from ikd.config.runner import Runner
 from ikd.config.schema import json_schema, write_schemas
 from ikd.config.showing import recipe_groups, recipe_lines
 from ikd.config.space.domain import Domain, Prior
-from ikd.config.space.search import Asha, Budget, Hyperband, Median, Pbt, Sampler, Scheduler, Tpe
+from ikd.config.space.search import Asha, Budget, Hyperband, Median, Objective, Pbt, Sampler, Scheduler, Tpe
 from ikd.config.space.space import SearchSpace
 from ikd.home import home
 
@@ -80,6 +80,7 @@ __all__ = [
     "Median",
     "Noise",
     "NonNegative",
+    "Objective",
     "Pbt",
     "Positive",
     "Prior",

@@ -30,7 +30,7 @@ from ikd.sweep.preflight import check_start
 from ikd.sweep.proposals.anchors import anchor_proposals
 from ikd.sweep.records.ledger import ledger
 from ikd.sweep.records.teachers import said_of_teachers
-from ikd.sweep.records.text import decimals_of, duration, percent, readable
+from ikd.sweep.records.text import duration, percent, readable
 from ikd.sweep.records.trials import TrialRecord, best_of, gain
 from ikd.sweep.same_data import FINGERPRINT, check_same_data
 from ikd.sweep.signals import Interrupts, StopNow, listening
@@ -45,7 +45,7 @@ from ikd.sweep.training import OWN, training_of
 from ikd.sweep.tune.environment import prepare_environment
 from ikd.sweep.tune.worker import Job
 from ikd.sweep.view.live import SweepView
-from ikd.sweep.view.ranking import described, ranking
+from ikd.sweep.view.ranking import described, figure_of, ranking
 from ikd.tracking import Tracker, environment_tags, open_tracker
 from ikd.trial import TrialFolder, TrialOptions
 
@@ -372,13 +372,11 @@ class _Drive:
         elif result.state == "failed":
             say(f"{result.name}: failed after {spent}: {result.reason} (what was said: {self._folder.log})")
         if result.best is not None:
-            metric = self._files.space.objective.metric
-            best = result.best
-            figure = percent(best.metric, decimals=decimals_of([best.metric]))
-            what = f"trial {best.number} ({described(best, self._files.space)}), {metric} {figure}"
-            found = gain(best, result.trials, self._files.space.objective.mode)
+            space, best = self._files.space, result.best
+            figure = f"{space.objective.metric} {figure_of(best, space.objective)}"
+            found = gain(best, result.trials, space.objective.mode)
             against = f" ({percent(found[0], sign=True)} against {found[1]})" if found is not None else ""
-            say(f"best: {what}{against} at epoch {best.best_epoch}, in {best.directory}")
+            say(f"best: trial {best.number} ({described(best, space)}), {figure}{against}, in {best.directory}")
 
     def _hand_over(self, result: SweepResult) -> None:
         announce(
