@@ -296,6 +296,7 @@ class _Drive:
                 costs=tuple(cost for cost in files.space.costs if cost != "gpu_hours"),
                 keep_epochs=pbt.interval_epochs if pbt is not None else None,
                 processes=files.runner.trial.processes,
+                student="best" if objective.value == "best" else "last",
             ),
         )
         interrupts = self._interrupts

@@ -21,6 +21,7 @@ from ikd.training.rehearsal.timed import timed  # noqa: E402
 from ikd.training.run import run_trial  # noqa: E402
 from ikd.training.sharing import found, perturb, prepare  # noqa: E402
 from ikd.training.start import checkpoint_in, how_to_go_on  # noqa: E402
+from ikd.training.testing import on_test_part  # noqa: E402
 from ikd.training.trial import TrialResult  # noqa: E402
 from ikd.training.worker_state import reset  # noqa: E402
 from ikd.trial import EpochReport, Report, StopTrial, TrialFolder, TrialOptions  # noqa: E402
@@ -46,6 +47,7 @@ __all__ = [
     "how_to_go_on",
     "load_teacher",
     "model_config",
+    "on_test_part",
     "optim_wrapper",
     "perturb",
     "prepare",
