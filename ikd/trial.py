@@ -29,7 +29,7 @@ IKD's rule, `me/...` by masking enhancement."""
 TEACHER = "teacher/"
 """Start of the names of metrics: the mAP of a teacher on the validation part, by its name; the same in every report."""
 TEST = "test/"
-"""Start of the names of metrics: those of the validation, on the test part, in the last report of a trial kept apart."""
+"""Start of the names of metrics: those of validation, on the test part, in the last report of a trial kept apart."""
 NEAR_ZERO = 0.01
 """A teacher of less mAP than this (0..1) sees next to nothing."""
 TRAIN_SECONDS, VAL_SECONDS = "seconds/train", "seconds/val"
