@@ -7,7 +7,7 @@ install()  # before mmdet, which looks for kernels and chatters when it is impor
 from ikd.data import DataFiles, data_of  # noqa: E402
 from ikd.evaluation import CocoEvaluator  # noqa: E402
 from ikd.training.checkpoint import resumable  # noqa: E402
-from ikd.training.costs import COSTS  # noqa: E402
+from ikd.training.costs import COSTS, on_test_part  # noqa: E402
 from ikd.training.model import build_model, load_teacher, model_config  # noqa: E402
 from ikd.training.optim import optim_wrapper  # noqa: E402
 from ikd.training.prepared import (  # noqa: E402
@@ -21,7 +21,6 @@ from ikd.training.rehearsal.timed import timed  # noqa: E402
 from ikd.training.run import run_trial  # noqa: E402
 from ikd.training.sharing import found, perturb, prepare  # noqa: E402
 from ikd.training.start import checkpoint_in, how_to_go_on  # noqa: E402
-from ikd.training.testing import on_test_part  # noqa: E402
 from ikd.training.trial import TrialResult  # noqa: E402
 from ikd.training.worker_state import reset  # noqa: E402
 from ikd.trial import EpochReport, Report, StopTrial, TrialFolder, TrialOptions  # noqa: E402

@@ -20,10 +20,10 @@ from ikd.augment import UNALTERED
 from ikd.config import Recipe
 from ikd.training.averaging import average_statistics, average_values
 from ikd.training.checkpoint import Content, save, save_last, student_file
+from ikd.training.costs import on_test_part
 from ikd.training.progress import Progress
 from ikd.training.runner import trained_names
 from ikd.training.start import schedule_of
-from ikd.training.testing import on_test_part
 from ikd.trial import (
     ATTACK_SECONDS,
     LOSS,

@@ -80,7 +80,7 @@ def parse_shares(text: str) -> tuple[float, ...]:
     return shares
 
 
-def split_dataset(  # noqa: PLR0913 - one keyword for each option of `ikd data split`
+def split_dataset(
     directory: Path,
     to: Path,
     *,
@@ -92,8 +92,9 @@ def split_dataset(  # noqa: PLR0913 - one keyword for each option of `ikd data s
 ) -> DataSplit:
     """Divide a data set into parts by groups of images: copies, pictures alike and frames of a film stay together.
 
-    With `annotations`, that file is divided into train, val and test. Without, val.json is divided into val and test and
-    train.json stays as it is, since teachers may have seen it; what is in a group with an image of train stays in val.
+    With `annotations`, that file is divided into train, val and test. Without, val.json is divided into val and test
+    and train.json stays as it is, since teachers may have seen it; what is in a group with an image of train stays in
+    val.
 
     Args:
         directory: folder of the data set.
