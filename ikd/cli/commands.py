@@ -469,7 +469,7 @@ def data_split(
     Example: ikd data split my/coco --to my/coco/parts
     Example: ikd data split my/coco --all all.json --shares 0.8,0.1,0.1 --to my/coco/parts
     """
-    from ikd.data.split import parse_shares, split_dataset
+    from ikd.data import parse_shares, split_dataset
     from ikd.progress import working
 
     parsed = parse_shares(shares) if shares is not None else None

@@ -10,6 +10,7 @@ from ikd.data.metrics import IouType, coco_metrics
 from ikd.data.network_size import Perturbed, perturbed, rescaled
 from ikd.data.reader import CocoIndex, categories, indexed, write_normal
 from ikd.data.report import DataProblem, DataReport, SizeRow, SplitReport
+from ikd.data.split import DataSplit, parse_shares, split_dataset
 
 __all__ = [
     "CocoIndex",
@@ -17,6 +18,7 @@ __all__ = [
     "DataProblem",
     "DataRecord",
     "DataReport",
+    "DataSplit",
     "IouType",
     "PartRecord",
     "Perturbed",
@@ -36,12 +38,14 @@ __all__ = [
     "indexed",
     "on_disk",
     "parse_images",
+    "parse_shares",
     "part_of",
     "perturbed",
     "places_of",
     "read_annotations",
     "rescaled",
     "said_of_data",
+    "split_dataset",
     "trained_on",
     "training_annotations",
     "write_normal",

@@ -138,7 +138,7 @@ def _markdown(content: Mapping[str, Any]) -> str:
     sections = [
         f"# {content['name']}: exported student\n",
         _facts(content),
-        "## Metrics\n\nOn the validation data, x100; COCO's definitions. Trials are compared by these data, so all of it "
+        "## Metrics\n\nOn the validation data, x100; COCO's definitions. Trials are compared by these data: all of it "
         "is chosen by.\n\n" + _metrics(content["metrics"]),
         _test(content),
         f"## Loading\n\nAll of this works in this folder, with mmdet and without ikd.\n\n{LOADING}",
