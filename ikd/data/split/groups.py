@@ -19,6 +19,7 @@ one pair of ten thousand photographs of an aquarium reaches the first, and none 
 NUMBERING = 0.5
 """A name without its number that more than this share of all images has is the numbering of a camera or data set."""
 CAMERAS = {"", "dsc", "dscf", "dscn", "dji", "gopr", "image", "img", "p", "photo", "pic", "picture", "pxl"}
+PARTS = {"train", "val", "valid", "validation", "test"}
 """Words of such numberings, whatever their share."""
 BLOCK = 2048
 _SOURCE = re.compile(r"[._]rf[._][0-9a-f]{8,}")
@@ -105,7 +106,7 @@ def _found(pattern: str, name: str) -> str | None:
 
 def _is_numbering(film: str, share: float) -> bool:
     word = re.sub(r"[^a-z]", "", PurePosixPath(film).name.lower())
-    return share > NUMBERING or (word in CAMERAS and not re.search(r"\d", PurePosixPath(film).name))
+    return share > NUMBERING or (word in CAMERAS | PARTS and not re.search(r"\d", PurePosixPath(film).name))
 
 
 def _alike(facts: Sequence[Facts], bound: float) -> list[tuple[int, int]]:
