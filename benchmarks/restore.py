@@ -54,7 +54,7 @@ class Nobody:
 def open_study(folder: Path, files: SweepFiles) -> SweepStudy:
     """Open the study as a driver does."""
     objective = files.space.objective
-    return SweepStudy(open_storage(folder, "sqlite"), "s", folder, metric=objective.metric, mode=objective.mode)
+    return SweepStudy(open_storage(folder, "sqlite"), "s", folder, objective=objective)
 
 
 def make_files(trials: int, epochs: int) -> SweepFiles:

@@ -28,6 +28,8 @@ SHARE = "_share"
 IKD's rule, `me/...` by masking enhancement."""
 TEACHER = "teacher/"
 """Start of the names of metrics: the mAP of a teacher on the validation part, by its name; the same in every report."""
+TEST = "test/"
+"""Start of the names of metrics: those of validation, on the test part, in the last report of a trial kept apart."""
 NEAR_ZERO = 0.01
 """A teacher of less mAP than this (0..1) sees next to nothing."""
 TRAIN_SECONDS, VAL_SECONDS = "seconds/train", "seconds/val"
@@ -169,12 +171,17 @@ class TrialOptions:
         processes: train in so many processes, one a GPU where there are any; `schedule.batch_size` and `threads` are
             shared among them. Batches hold the same images however many there are. Batch norm sees a process's own
             part, as in mmdet's distributed training; its running statistics are averaged after each epoch.
+        student: which one best.pth holds, of the best epoch or of the last one with a finite objective.
+        test: measure that student on the recipe's test part, where it has one, and put it into the last epoch's report
+            as `test/bbox_mAP` and so on. For trainings that nothing is chosen by.
     """
 
     costs: tuple[str, ...] = ()
     adopt: Path | None = None
     keep_epochs: int | None = None
     processes: int = 1
+    student: Literal["best", "last"] = "best"
+    test: bool = False
 
 
 NO_OPTIONS = TrialOptions()
@@ -194,7 +201,7 @@ class TrialFolder:
 
     @property
     def best(self) -> Path:
-        """Student of the best epoch."""
+        """Student that the trial leaves: of the best epoch, or of the last (`TrialOptions.student`)."""
         return self.path / self.BEST
 
     @property

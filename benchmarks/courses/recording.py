@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ikd.config import Recipe, Runner, SearchSpace, SweepFiles
+from ikd.config import Objective, Recipe, Runner, SearchSpace, SweepFiles
 from ikd.sweep import sweep_status
 from ikd.sweep.forecast.course import FILE, Event, as_row, read_course
 from ikd.sweep.forecast.wants import sampled_recipes, wants
-from ikd.sweep.records.trials import Exploit, Report, TrialRecord, best_report
+from ikd.sweep.records.trials import Exploit, Report, TrialRecord
 from ikd.sweep.study.folder import existing_folder, read_files
 from ikd.trial import TRAIN_SECONDS, VAL_SECONDS
 
@@ -60,8 +60,7 @@ class Recording:
             Recipe.model_validate_json(json.dumps(content["recipe"])),
             Runner.model_validate_json(json.dumps(content["runner"])),
         )
-        metric, mode = files.space.objective.metric, files.space.objective.mode
-        records = tuple(_record(number, one, metric, mode) for number, one in enumerate(content["trials"]))
+        records = tuple(_record(number, one, files.space.objective) for number, one in enumerate(content["trials"]))
         events = tuple(Event(*row) for row in content["events"])
         return cls(files, records, events, tuple(content["load"]), content["images"], content["began"])
 
@@ -132,27 +131,22 @@ class Recording:
         events = [one for one in self.events if one.time <= moment]
         inside = any(begin <= moment <= over for begin, over in self.drives)
         known = [one for one in self.records if one.began <= moment]
-        metric, mode = self.files.space.objective.metric, self.files.space.objective.mode
-        return [_cut(one, moment, metric, mode, driven=inside) for one in known], events
+        return [_cut(one, moment, self.files.space.objective, driven=inside) for one in known], events
 
 
-def _cut(record: TrialRecord, moment: float, metric: str, mode: str, *, driven: bool) -> TrialRecord:
+def _cut(record: TrialRecord, moment: float, objective: Objective, *, driven: bool) -> TrialRecord:
     reports = tuple(one for one in record.reports if one.time <= moment)
     ended = bool(record.ended) and record.ended <= moment
     exploits = tuple(one.exploit for one in reports if one.exploit is not None)
-    best = best_report(reports, metric, mode)
     return replace(
-        record,
+        record.with_reports(reports, objective),
         state=record.state if ended else "running" if driven else "waiting",
         reason=record.reason if ended else "",
         ended=record.ended if ended else 0.0,
-        reports=reports,
         exploits=exploits,
         values=exploits[-1].values if exploits else record.proposed,
         seconds=reports[-1].seconds if reports else 0.0,
         held=reports[-1].held if reports else 0.0,
-        metric=best.metrics[metric] if best else None,
-        best_epoch=best.epoch if best else None,
     )
 
 
@@ -179,10 +173,9 @@ def _report(report: Report, origin: float, metric: str) -> list[Any]:
     )
 
 
-def _record(number: int, content: Json, metric: str, mode: str) -> TrialRecord:
-    reports = tuple(_read_report(row, metric, order) for order, row in enumerate(content["reports"]))
-    best = best_report(reports, metric, mode)
-    return TrialRecord(
+def _record(number: int, content: Json, objective: Objective) -> TrialRecord:
+    reports = tuple(_read_report(row, objective.metric, order) for order, row in enumerate(content["reports"]))
+    record = TrialRecord(
         number,
         str(number),
         tuple(content["anchors"]),
@@ -191,11 +184,8 @@ def _record(number: int, content: Json, metric: str, mode: str) -> TrialRecord:
         fingerprint=str(number),
         directory=Path(),
         state=content["state"],
-        metric=best.metrics[metric] if best else None,
-        best_epoch=best.epoch if best else None,
         seconds=reports[-1].seconds if reports else 0.0,
         attempts=len(content["starts"]),
-        reports=reports,
         stage_ends=tuple(content["stage_ends"]),
         held=reports[-1].held if reports else 0.0,
         starts=tuple(content["starts"]),
@@ -203,6 +193,7 @@ def _record(number: int, content: Json, metric: str, mode: str) -> TrialRecord:
         began=content["began"],
         ended=content["ended"],
     )
+    return record.with_reports(reports, objective)
 
 
 def _read_report(row: list[Any], metric: str, order: int) -> Report:

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from ikd.config import Recipe, SearchSpace, load_recipe
+from ikd.config import Objective, Recipe, SearchSpace, load_recipe
 from ikd.errors import BadInput
 from ikd.sweep import TrialRecord
 
@@ -136,9 +136,9 @@ def read_sweep(folder: Path) -> tuple[dict[str, Any], list[TrialRecord]]:
         raise BadInput(f"sweep: must be the folder of a sweep, but {folder} has no sweep.yaml")
     # Not through `trials_of`: a recording may be made of a sweep whose file an earlier ikd wrote.
     files = yaml.safe_load((folder / "sweep.yaml").read_text())
-    objective = files["space"]["objective"]
+    objective = Objective.model_validate(files["space"]["objective"])
     storage = open_storage(folder, files["runner"]["study"])
-    study = SweepStudy(storage, folder.name, folder, metric=objective["metric"], mode=objective["mode"])
+    study = SweepStudy(storage, folder.name, folder, objective=objective)
     return files, list(study.records)
 
 

@@ -68,7 +68,7 @@ def ours(surrogate: Surrogate, method: str, *, seed: int, epochs: int) -> Run:
     space = recording.searched(**METHODS[method], anchors=["paper"], budget={"trials": NEVER}, seed=seed)
     recipe = recording.recipe(seed)
     storage = cast(RDBStorage, InMemoryStorage())  # the same calls, several times as fast
-    study = SweepStudy(storage, "search", Path(), metric=space.objective.metric, mode="max")
+    study = SweepStudy(storage, "search", Path(), objective=space.objective)
     files = SweepFiles(space, recipe, Runner.model_validate({"concurrency": CONCURRENCY}))
     conductor = Conductor(files, study=study, watcher=_Silent(), tracker=NullTracker())
     run = Run()

@@ -372,8 +372,11 @@ def data_check(
     val_json: Annotated[
         str | None, typer.Option("--val", callback=expanded_text, help="Validation json (val.json).")
     ] = None,
+    test_json: Annotated[
+        str | None, typer.Option("--test", callback=expanded_text, help="Test json, where there is one.")
+    ] = None,
     images: Annotated[
-        str | None, typer.Option(callback=expanded_text, help="Image folder (images), or TRAIN,VAL when they differ.")
+        str | None, typer.Option(callback=expanded_text, help="Image folder (images), or TRAIN,VAL[,TEST].")
     ] = None,
     recipe: Annotated[
         str | None, typer.Option(help="Recipe: print too how many images have its noise, and how many its crop.")
@@ -387,7 +390,7 @@ def data_check(
     Example: ikd data check my/coco --train annotations/instances_train2017.json --images train2017,val2017
     Example: ikd data check my/coco --recipe small_r18 --set augment.area_threshold=2304
     """
-    given = {"train": train_json, "val": val_json, "images": images}
+    given = {"train": train_json, "val": val_json, "test": test_json, "images": images}
     named = {name: value for name, value in given.items() if value is not None}
     if recipe is not None:
         _check_for(recipe, directory, named, sets)
@@ -407,9 +410,9 @@ def data_check(
 
 def _check_for(name: str, directory: Path | None, named: dict[str, str], sets: list[str] | None) -> NoReturn:
     if named:
-        fields = {"train": "data.train.annotations", "val": "data.val.annotations", "images": "data.train.images"}
         one = next(iter(named))
-        raise BadInput(f"ikd data check: --{one} goes only without --recipe; use --set {fields[one]}={named[one]}")
+        field = "data.train.images" if one == "images" else f"data.{one}.annotations"
+        raise BadInput(f"ikd data check: --{one} goes only without --recipe; use --set {field}={named[one]}")
     from ikd.config import load_recipe, parse_sets
     from ikd.progress import working
 
@@ -441,3 +444,37 @@ def data_draw(
     from ikd.data import draw_dataset
 
     typer.echo(str(draw_dataset(directory, num_train=train_images, num_val=val_images, size_px=size, seed=seed)))
+
+
+@data_app.command("split")
+def data_split(
+    directory: Annotated[Path, typer.Argument(callback=expanded, help="Folder of the data set.")],
+    to: Annotated[Path, typer.Option(callback=folder_to_make, help="Folder for the new json files.")],
+    annotations: Annotated[
+        str | None, typer.Option("--all", help="Divide this json; without it, val.json, and train.json stays.")
+    ] = None,
+    images: Annotated[str, typer.Option(help="Image folder.")] = "images",
+    shares: Annotated[
+        str | None, typer.Option(help="Shares of train,val,test (0.7,0.15,0.15), or of val,test (0.5,0.5).")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed makes the same parts.")] = 0,
+    group: Annotated[
+        str | None, typer.Option(help="Regular expression: what it finds in a file's name is the name of its film.")
+    ] = None,
+) -> None:
+    """Make a test part that nothing was seen of.
+
+    Copies, pictures that look alike and frames of a film stay together.
+
+    Example: ikd data split my/coco --to my/coco/parts
+    Example: ikd data split my/coco --all all.json --shares 0.8,0.1,0.1 --to my/coco/parts
+    """
+    from ikd.data import parse_shares, split_dataset
+    from ikd.progress import working
+
+    parsed = parse_shares(shares) if shares is not None else None
+    with working(f"dividing {directory}"):
+        made = split_dataset(
+            directory, to, annotations=annotations, images=images, shares=parsed, seed=seed, group=group
+        )
+    typer.echo(str(made))

@@ -47,7 +47,18 @@ from ikd.config.schema import json_schema, write_schemas
 from ikd.config.showing import recipe_groups, recipe_lines
 from ikd.config.space.confirm import RIVALS, Shares, shares_of
 from ikd.config.space.domain import Domain, Prior
-from ikd.config.space.search import Asha, Budget, Confirm, Hyperband, Median, Pbt, Sampler, Scheduler, Tpe
+from ikd.config.space.search import (
+    Asha,
+    Budget,
+    Confirm,
+    Hyperband,
+    Median,
+    Objective,
+    Pbt,
+    Sampler,
+    Scheduler,
+    Tpe,
+)
 from ikd.config.space.space import SearchSpace
 from ikd.home import home
 
@@ -83,6 +94,7 @@ __all__ = [
     "Median",
     "Noise",
     "NonNegative",
+    "Objective",
     "Pbt",
     "Positive",
     "Prior",

@@ -19,6 +19,7 @@ from ikd.data.metrics import IouType, coco_metrics
 from ikd.data.network_size import Perturbed, perturbed, rescaled
 from ikd.data.reader import CocoIndex, categories, indexed, write_normal
 from ikd.data.report import DataProblem, DataReport, SizeRow, SplitReport
+from ikd.data.split import DataSplit, parse_shares, split_dataset
 
 __all__ = [
     "CocoIndex",
@@ -26,6 +27,7 @@ __all__ = [
     "DataProblem",
     "DataRecord",
     "DataReport",
+    "DataSplit",
     "IouType",
     "PartRecord",
     "Perturbed",
@@ -46,12 +48,14 @@ __all__ = [
     "lost",
     "on_disk",
     "parse_images",
+    "parse_shares",
     "part_of",
     "perturbed",
     "places_of",
     "read_annotations",
     "rescaled",
     "said_of_data",
+    "split_dataset",
     "told_when_lost",
     "trained_on",
     "training_annotations",

@@ -1,30 +1,36 @@
-"""Checking a whole data set: both annotation files, all images, and how they fit together."""
+"""Checking a whole data set: its annotation files, all images, and how they fit together."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from ikd.config import Recipe
 from ikd.data import identity
 from ikd.data.alike import near_files, same_files
-from ikd.data.files import Places, places_of
+from ikd.data.files import Places, places_of, places_of_test
 from ikd.data.identity import PartRecord, keep_record, states_of
 from ikd.data.part import Part, Settings
 from ikd.data.report import DataProblem, DataReport
 from ikd.data.rules import Findings, plain_name
 from ikd.data.stamps import VERSION, kept_report
 from ikd.data.taught import sizes_of
-from ikd.errors import DataError
+from ikd.errors import DataError, refuse
 
 
-def parse_images(text: str) -> str | tuple[str, str]:
-    """Return the image folders of both splits as written on the command line: one for both, or `TRAIN,VAL`."""
-    train, comma, val = text.partition(",")
-    return (train, val) if comma else text
+def parse_images(text: str) -> str | tuple[str, ...]:
+    """Return the image folders of the parts as written on the command line: one for all, or `TRAIN,VAL[,TEST]`."""
+    folders = tuple(text.split(","))
+    return folders[0] if len(folders) == 1 else folders
 
 
 def check_dataset(
-    directory: str | Path, train: str = "train.json", val: str = "val.json", images: str | tuple[str, str] = "images"
+    directory: str | Path,
+    train: str = "train.json",
+    val: str = "val.json",
+    images: str | tuple[str, ...] = "images",
+    *,
+    test: str | None = None,
 ) -> DataReport:
     """Look for everything in a data set that would stop or quietly spoil a training.
 
@@ -34,8 +40,9 @@ def check_dataset(
         directory: the data set's folder.
         train: COCO json file of the training split, relative to the folder.
         val: the same for validation.
-        images: folder that the file names are relative to, itself relative to the data set's folder; two of them when
-            training and validation have their own.
+        images: folder that the file names are relative to, itself relative to the data set's folder; one for each part
+            when they have their own.
+        test: the same as `train` for the part that nothing looks at, None where there is none.
 
     Returns:
         All problems, not only the first; counts; boxes by size, class and split; a fingerprint of the content when
@@ -47,8 +54,12 @@ def check_dataset(
     root = Path(directory)
     if not root.is_dir():
         raise DataError(f"the data set's folder must exist, but got {str(root)!r}")
-    train_images, val_images = (images, images) if isinstance(images, str) else images
-    return _report(root, (root / train, root / train_images, root / val, root / val_images), Settings())
+    files = [train, val, *([test] if test is not None else [])]
+    folders = (images,) * len(files) if isinstance(images, str) else images
+    if len(folders) != len(files):
+        refuse("images", f"must be one folder for all parts, or one for each of the {len(files)}", ",".join(folders))
+    places = [root / one for pair in zip(files, folders, strict=True) for one in pair]
+    return _report(root, (places[0], places[1], places[2], places[3]), places[4:], Settings())
 
 
 def check_recipe_data(recipe: Recipe) -> DataReport:
@@ -57,12 +68,12 @@ def check_recipe_data(recipe: Recipe) -> DataReport:
     Raises:
         BadInput: a file or folder is missing.
     """
-    places = places_of(recipe)
+    places, test = places_of(recipe), places_of_test(recipe)
     root, settings = Path(recipe.data.root), Settings.of(recipe)
-    states = states_of(places[:2], places[2:])
+    states = states_of(places[:2], places[2:], *([test] if test is not None else []))
 
     def make() -> DataReport:
-        report = _report(root, places, settings)
+        report = _report(root, places, test or (), settings)
         for split, state in zip(report.splits.values(), states, strict=True):
             if split.fingerprint is not None and state is not None:  # so that no image is hashed once more
                 keep_record(state, PartRecord(split.fingerprint, split.taught.images, split.taught.boxes))
@@ -82,52 +93,85 @@ def said_of_data(recipe: Recipe) -> list[str]:
     return report.said
 
 
-def _report(root: Path, places: Places, settings: Settings) -> DataReport:
-    """Judge both parts and put together what was found."""
+def _report(root: Path, places: Places, test: Sequence[Path], settings: Settings) -> DataReport:
+    """Judge all parts and put together what was found; `test` has two paths, or none."""
     train, val = Part("train", *places[:2]), Part("val", *places[2:])
+    kept = [Part("test", test[0], test[1])] if test else []
     train.judge(settings, val.by_class)
-    val.judge(settings, train.by_class)
-    problems = [problem for part in (train, val) for problem in part.found.problems]
+    for part in (val, *kept):
+        part.judge(settings, train.by_class)
+    parts = [train, val, *kept]
+    problems = [problem for part in parts for problem in part.found.problems]
     if train.readable and val.readable:
         problems += _compare(train, val)
+    problems += [problem for part in kept for problem in _compare_kept(part, train, val)]
     # stable: errors first, those of images before those of boxes, which they may cause, otherwise in the order found
     problems.sort(key=lambda problem: (problem.severity, problem.field.startswith("annotations[")))
     sound = not any(problem.severity == "error" for problem in problems)
-    fingerprints = [part.fingerprint() if sound else None for part in (train, val)]
-    pairs = zip((train, val), fingerprints, strict=True)
+    fingerprints = [part.fingerprint() if sound else None for part in parts]
     return DataReport(
         directory=root,
         categories=train.categories,
-        splits={part.name: part.report(settings, value) for part, value in pairs},
-        rows=tuple(row for part in (train, val) for row in part.rows()),
+        splits={part.name: part.report(settings, value) for part, value in zip(parts, fingerprints, strict=True)},
+        rows=tuple(row for part in parts for row in part.rows()),
         problems=tuple(problems),
-        fingerprint=identity.combine([str(value) for value in fingerprints]) if sound else None,
+        fingerprint=identity.combine([str(value) for value in fingerprints[:2]]) if sound else None,
         sizes=sizes_of(train.sound, settings.scale, keep_ratio=settings.keep_ratio) if settings.scale else None,
     )
 
 
 def _compare(train: Part, val: Part) -> list[DataProblem]:
-    """Find what is wrong only when both splits are seen together."""
+    """Find what is wrong only when training and validation part are seen together."""
     found = Findings(str(val.path), [])
-    if train.categories != val.categories:
-        rule = f"must be those of {train.path.name} in the same order, {list(train.categories)}: mmdet numbers by it"
-        plain = [[plain_name(name) for name in part.categories] for part in (train, val)]
-        rule += "; they differ by case, blanks or the form of their letters alone" if plain[0] == plain[1] else ""
-        found.error("categories", list(val.categories), rule)
-    facts = {part.name: [one for one in part.facts.values() if not one.fault] for part in (train, val)}
-    places = {part.name: [index for index, one in part.facts.items() if not one.fault] for part in (train, val)}
-    for kind, pairs in (("be", same_files), ("look like", near_files)):
-        listed = [
-            (val.sound.images[places["val"][one]], train.sound.images[places["train"][other]])
-            for one, other in pairs(facts["train"], facts["val"])
-        ]
-        if listed:
-            rule = f"should not {kind} images of {train.path.name}: {len(listed)} {{}}, the first as "
-            rule += f"{listed[0][1]['file_name']!r}; the metrics are too good by them"
-            does = "are in both splits" if kind == "be" else "do"
-            named = ", ".join(one["file_name"] for one, _ in listed[:_NAMED])
-            found.warning("images", named, rule.format(does))
+    _compare_classes(val, train, found)
+    for kind, (count, named, first) in _shared(train, val).items():
+        does = "are in both splits" if kind == "be" else "do"
+        rule = f"should not {kind} images of {train.path.name}: {count} {does}"
+        found.warning("images", named, f"{rule}, the first as {first!r}; the metrics are too good by them")
     return found.problems
+
+
+def _compare_kept(test: Part, train: Part, val: Part) -> list[DataProblem]:
+    """Find what makes the test part no test: a student has seen its images, or was chosen by them."""
+    found = Findings(str(test.path), [])
+    if test.readable and train.readable:
+        _compare_classes(test, train, found)
+    for other in (train, val) if test.readable else ():
+        for kind, (count, named, first) in _shared(other, test).items() if other.readable else ():
+            does = "are in both" if kind == "be" else "do"
+            rule = (
+                f"must not {kind} images of {other.path.name}: {count} {does}, the first as {first!r}; nothing that is "
+            )
+            rule += (
+                "measured on it would be a test. Leave them out of one of the two: `ikd data split` makes a test part "
+            )
+            found.error("images", named, rule + "that is apart")
+    return found.problems
+
+
+def _compare_classes(part: Part, train: Part, found: Findings) -> None:
+    if train.categories != part.categories:
+        rule = f"must be those of {train.path.name} in the same order, {list(train.categories)}: mmdet numbers by it"
+        plain = [[plain_name(name) for name in one.categories] for one in (train, part)]
+        rule += "; they differ by case, blanks or the form of their letters alone" if plain[0] == plain[1] else ""
+        found.error("categories", list(part.categories), rule)
+
+
+def _shared(one: Part, other: Part) -> dict[str, tuple[int, str, str]]:
+    """Return images of `other` that are in `one` too, by whether they `be` the same files or `look like` them.
+
+    Each with how many these are, the names of the first ones, and that of the first's image in `one`.
+    """
+    sound = [[index for index, fact in part.facts.items() if not fact.fault] for part in (one, other)]
+    facts = [[part.facts[index] for index in places] for part, places in zip((one, other), sound, strict=True)]
+    found = {}
+    for kind, alike in (("be", same_files), ("look like", near_files)):
+        pairs = alike(*facts)
+        names = [other.sound.images[sound[1][place]]["file_name"] for place, _ in pairs]
+        if pairs:
+            first = one.sound.images[sound[0][pairs[0][1]]]["file_name"]
+            found[kind] = len(pairs), ", ".join(names[:_NAMED]), first
+    return found
 
 
 _NAMED = 5

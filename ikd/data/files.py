@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ikd.config import DRAWN, Recipe
+from ikd.config import DRAWN, Recipe, Split
 from ikd.data.coco import on_disk
 from ikd.data.drawn.draw import drawn_dataset, drawn_folder
 from ikd.data.identity import DataRecord, part_records
@@ -31,25 +31,29 @@ class DataFiles:
     val: Path
     val_images: Path
     classes: tuple[str, ...]
+    test: Path | None = None
+    test_images: Path | None = None
 
     @classmethod
     def of(cls, recipe: Recipe) -> DataFiles:
         """Find the files of a recipe; the drawn data set is drawn when it is not there yet.
 
         Raises:
-            BadInput: a file is missing, or the two parts name different classes.
+            BadInput: a file is missing, or the parts name different classes.
         """
         train, train_images, val, val_images = places_of(recipe)
-        classes, other = (categories(path) for path in (train, val))
-        if classes != other:
-            raise BadInput(
-                f"{val}: categories: must be those of the training part, "
-                f"{list(classes)} in this order, but got {list(other)}"
-            )
-        return cls(train, train_images, val, val_images, classes)
+        test, test_images = places_of_test(recipe) or (None, None)
+        classes = categories(train)
+        for path in (val, test):
+            if path is not None and (other := categories(path)) != classes:
+                raise BadInput(
+                    f"{path}: categories: must be those of the training part, "
+                    f"{list(classes)} in this order, but got {list(other)}"
+                )
+        return cls(train, train_images, val, val_images, classes, test, test_images)
 
     def record(self) -> DataRecord:
-        """Return what both parts show now, and in which order their classes come.
+        """Return what training and validation part show now, and in which order their classes come.
 
         Raises:
             DataError: see `ikd.data.fingerprint`.
@@ -81,18 +85,26 @@ def places_of(recipe: Recipe) -> Places:
     Raises:
         BadInput: one is not there.
     """
+    return *_place_of(recipe, "train", recipe.data.train), *_place_of(recipe, "val", recipe.data.val)
+
+
+def places_of_test(recipe: Recipe) -> tuple[Path, Path] | None:
+    """Return where annotations and images of the test part lie; None where the recipe has none.
+
+    Raises:
+        BadInput: one is not there.
+    """
+    return None if recipe.data.test is None else _place_of(recipe, "test", recipe.data.test)
+
+
+def _place_of(recipe: Recipe, part: str, split: Split) -> tuple[Path, Path]:
     root = drawn_dataset() if recipe.data.root == DRAWN else Path(recipe.data.root)
-    places = []
-    for part in ("train", "val"):
-        split = getattr(recipe.data, part)
-        for key in ("annotations", "images"):
-            path = root / getattr(split, key)
-            if not (path.is_file() if key == "annotations" else path.is_dir()):
-                kind = "a COCO json file" if key == "annotations" else "a folder of images"
-                raise BadInput(f"recipe {recipe.name}: data.{part}.{key}: must be {kind}, but {path} is not there")
-            places.append(path)
-    train, train_images, val, val_images = places
-    return train, train_images, val, val_images
+    annotations, images = root / split.annotations, root / split.images
+    for key, path, there in (("annotations", annotations, annotations.is_file()), ("images", images, images.is_dir())):
+        if not there:
+            kind = "a COCO json file" if key == "annotations" else "a folder of images"
+            raise BadInput(f"recipe {recipe.name}: data.{part}.{key}: must be {kind}, but {path} is not there")
+    return annotations, images
 
 
 def lost(recipe: Recipe) -> str:
@@ -144,7 +156,7 @@ def trained_on(recipe: Recipe) -> Config:
 
 
 def part_of(files: DataFiles, part: str) -> Config:
-    """Return what mmdet's CocoDataset needs to find `train` or `val`."""
+    """Return what mmdet's CocoDataset needs to find `train`, `val`, or a `test` that is there."""
     return {
         "ann_file": str(getattr(files, part)),
         "data_prefix": {"img": str(getattr(files, f"{part}_images"))},

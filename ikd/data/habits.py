@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ikd.data.identity import PARTS
 from ikd.data.rules import Bools, Findings, Floats, Sound, plain_name, plain_number, shown
 
 FEW = 3
@@ -122,7 +123,7 @@ def check_classes(sound: Sound, boxes: dict[str, int], elsewhere: dict[str, int]
         sound: the file.
         boxes: number of boxes by class that are taught, or measured.
         elsewhere: the same of the other part.
-        part: "train" or "val".
+        part: "train", "val" or "test".
         found: takes the problems.
     """
     parents = [one.get("supercategory") for one in sound.categories.values() if boxes.get(one["name"])]
@@ -143,7 +144,7 @@ def check_classes(sound: Sound, boxes: dict[str, int], elsewhere: dict[str, int]
             found.warning(field, name, "should have a box in the training part: no student can learn it")
         else:
             measured = sum(count > 0 for count in boxes.values())
-            rule = f"should have a box in the validation part: mAP is over the {measured} other classes"
+            rule = f"should have a box in the {PARTS[part]} part: mAP is over the {measured} other classes"
             found.warning(field, name, rule)
 
 
@@ -153,7 +154,7 @@ def check_crowds(sound: Sound, alone: Bools, part: str, found: Findings) -> None
     Args:
         sound: the file.
         alone: [N], boxes of single objects that are taught, or measured.
-        part: "train" or "val".
+        part: "train", "val" or "test".
         found: takes the problems.
     """
     if not len(sound.columns) or alone.any():

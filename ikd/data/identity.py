@@ -29,7 +29,8 @@ from ikd.home import cache, digest
 Objects = dict[Any, list[tuple[Any, str]]]
 _NUMBERS = {int, float}
 _VERSION = "ikd data 1"  # part of every hash: a change of the recipe below must not pass for the same data
-PARTS = {"train": "training", "val": "validation"}
+PARTS = {"train": "training", "val": "validation", "test": "test"}
+"""Names of the parts, for people."""
 _RECORD = 1  # raise when a part's record says something else
 SETTLED_SECONDS = 2.0
 """A file younger than this may change once more without its times telling, so nothing is remembered of it."""
@@ -228,8 +229,8 @@ class DataRecord:
     def changes_since(self, earlier: DataRecord) -> list[str]:
         """Say for people what is no longer as it was; nothing where a training can go on."""
         said = class_changes(earlier.classes, self.classes)
-        for name, words in PARTS.items():
-            before, now = getattr(earlier, name), getattr(self, name)
+        for name in ("train", "val"):
+            words, before, now = PARTS[name], getattr(earlier, name), getattr(self, name)
             if before.fingerprint != now.fingerprint:
                 same = str(before) == str(now)
                 text = f"has {now} as before, but not the same ones" if same else f"had {before}, and has {now}"

@@ -24,6 +24,7 @@ from ikd.data.taught import count_taught, taken
 from ikd.progress import mentioned
 
 SMALL_PX2, LARGE_PX2 = 32**2, 96**2  # COCO's borders between small, medium and large
+PartName = Literal["train", "val", "test"]
 _DATA, _INPUT = Data(root=""), Input()
 
 
@@ -53,7 +54,7 @@ class Part:
     """One annotation file with its images.
 
     Args:
-        name: "train" or "val".
+        name: "train", "val" or "test".
         path: COCO json file.
         images: folder of its images.
 
@@ -64,8 +65,8 @@ class Part:
         facts: of the image files, by index in the file.
     """
 
-    def __init__(self, name: Literal["train", "val"], path: Path, images: Path) -> None:
-        self.name: Literal["train", "val"] = name
+    def __init__(self, name: PartName, path: Path, images: Path) -> None:
+        self.name: PartName = name
         self.path, self.images = path, images
         self.found = Findings(str(path), [])
         large = path.is_file() and path.stat().st_size > LARGE_BYTES

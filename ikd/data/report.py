@@ -144,7 +144,7 @@ class SizeRow:
     """Boxes of one class in one split, by COCO size bin.
 
     Attributes:
-        split: "train" or "val".
+        split: "train", "val" or "test".
         category: name of the class.
         small: boxes with an area below 32^2 px^2, in pixels of the original image.
         medium: from 32^2 to below 96^2.
@@ -197,10 +197,10 @@ class DataReport:
     Attributes:
         directory: the data set's folder.
         categories: class names in the order of the training file.
-        splits: counts, keyed "train" and "val".
+        splits: counts, keyed "train", "val", and "test" where there is one.
         rows: boxes by split, class and size.
         problems: all faults, errors first.
-        fingerprint: hash of both splits, None when errors prevent it.
+        fingerprint: hash of training and validation split, None when errors prevent it.
         sizes: how big objects are at the network's input; None without a recipe, or without objects.
     """
 

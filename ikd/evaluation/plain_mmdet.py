@@ -10,13 +10,12 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.evaluator import Evaluator
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 
 from ikd.data import IouType, categories
 from ikd.data.reader import dataset as _indexed  # noqa: F401, registers the data set
-from ikd.detectors import build_detector, load_weights, quiet, read_checkpoint, without_pretrained
+from ikd.detectors import build_detector, load_weights, read_checkpoint, without_pretrained
 from ikd.errors import BadInput, refuse
 from ikd.evaluation.coco import CocoEvaluator
 from ikd.trial import Notify
@@ -146,13 +145,11 @@ def run(
     if "segm" in kinds and not detector.with_mask:
         refuse("validate", f"must not hold segm: a {type(detector).__name__} predicts no masks", list(kinds))
     total = len(loader.dataset)
-    with quiet(""):
-        evaluator = Evaluator([CocoEvaluator(annotations, kinds)])
+    metric = CocoEvaluator(annotations, kinds)
     with DefaultScope.overwrite_default_scope("mmdet"):
         for samples in predictions(detector, loader, total, progress):
-            evaluator.process(samples)
-    metrics: dict[str, float] = evaluator.evaluate(total)
-    return metrics
+            metric.process(None, [sample.to_dict() for sample in samples])
+    return metric.compute_metrics(metric.results)  # not mmengine's way, which waits for all processes of a trial
 
 
 @torch.no_grad()

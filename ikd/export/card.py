@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from ikd.export.trial_file import TrialFile
 from ikd.files import sha256
 from ikd.tracking import environment_tags
 from ikd.training import DataFiles
-from ikd.trial import TrialFolder
+from ikd.trial import TEST, TrialFolder
 
 _FORMAT = 1
 LOADING = """\
@@ -64,6 +64,7 @@ class Proven:
 
     files: DataFiles
     metrics: Mapping[str, float]
+    test: Mapping[str, float]
     complexity: Complexity
     context: SearchContext | None
     onnx: OnnxFile | None
@@ -95,15 +96,18 @@ def _content(trial: TrialFile, found: Proven, folder: Path) -> dict[str, Any]:
         "multiply_adds_unknown_because": cost.reason or None,
         "input_px": {"width": cost.width, "height": cost.height},
         "epoch": trial.epoch,
+        "test": _finite(found.test),
         "metrics": {
             "plain_mmdet": _finite(found.metrics),
             "training": _finite({name: trial.metrics[name] for name in found.metrics if name in trial.metrics}),
-            "last_epoch": _finite({name: value for name, value in _last_epoch(trial).items() if name in found.metrics}),
+            "best_epoch": _finite(_of_epoch(trial, found.metrics, best=True)),
+            "last_epoch": _finite(_of_epoch(trial, found.metrics, best=False)),
         },
         "data": {
             "root": recipe.data.root,
             "fingerprint": found.files.fingerprint(),
             "validation": {"annotations": recipe.data.val.annotations, "images": recipe.data.val.images},
+            "test": recipe.data.test.model_dump(mode="json") if recipe.data.test is not None else None,
         },
         "search": asdict(found.context) | {"values": dict(found.context.values)} if found.context else None,
         "onnx": asdict(found.onnx) if found.onnx else None,
@@ -114,11 +118,15 @@ def _content(trial: TrialFile, found: Proven, folder: Path) -> dict[str, Any]:
     }
 
 
-def _last_epoch(trial: TrialFile) -> Mapping[str, float]:
-    """Return the metrics of the trial's last epoch; nothing where its log is not beside the file."""
+def _of_epoch(trial: TrialFile, names: Iterable[str], *, best: bool) -> dict[str, float]:
+    """Return metrics of the trial's best or last epoch; nothing where its log is not beside the file."""
     logged = TrialFolder(trial.path.parent).logged()
     same = trial.epoch in logged and logged[trial.epoch].get("bbox_mAP") == trial.metrics.get("bbox_mAP")
-    return logged[max(logged)] if same else {}
+    if not same:
+        return {}
+    finite = {epoch: one for epoch, one in logged.items() if math.isfinite(one.get("bbox_mAP", math.nan))} or logged
+    chosen = max(finite, key=lambda epoch: finite[epoch].get("bbox_mAP", math.nan)) if best else max(logged)
+    return {name: logged[chosen][name] for name in names if name in logged[chosen]}
 
 
 def _finite(metrics: Mapping[str, float]) -> dict[str, float | None]:
@@ -130,7 +138,9 @@ def _markdown(content: Mapping[str, Any]) -> str:
     sections = [
         f"# {content['name']}: exported student\n",
         _facts(content),
-        "## Metrics\n\nOn the validation data, x100; COCO's definitions.\n\n" + _metrics(content["metrics"]),
+        "## Metrics\n\nOn the validation data, x100; COCO's definitions. Trials are compared by these data: all of it "
+        "is chosen by.\n\n" + _metrics(content["metrics"]),
+        _test(content),
         f"## Loading\n\nAll of this works in this folder, with mmdet and without ikd.\n\n{LOADING}",
         _onnx(content["onnx"]),
         _search(content["search"]),
@@ -155,7 +165,7 @@ def _facts(content: Mapping[str, Any]) -> str:
         "Classes": ", ".join(content["classes"]),
         "Parameters": f"{content['parameters']:,}",
         "FLOPs (multiply-adds, one image)": f"{counted} at {size['width']} x {size['height']} px",
-        "Best epoch": content["epoch"],
+        "Epoch": content["epoch"],
         "Data": "the built-in drawn data set" if root == DRAWN else f"`{root}`",
         "Data fingerprint": f"`{content['data']['fingerprint']}`",
         "SHA-256 of student.pth": f"`{content['sha256']}`",
@@ -164,11 +174,24 @@ def _facts(content: Mapping[str, Any]) -> str:
 
 
 def _metrics(metrics: Mapping[str, Mapping[str, float | None]]) -> str:
-    rows = "| metric | plain mmdet | training | last epoch |\n|---|---:|---:|---:|\n"
+    rows = "| metric | plain mmdet | training | best epoch | last epoch |\n|---|---:|---:|---:|---:|\n"
     for name, value in metrics["plain_mmdet"].items():
-        others = [_percent(metrics[part].get(name)) for part in ("training", "last_epoch")]
+        others = [_percent(metrics[part].get(name)) for part in ("training", "best_epoch", "last_epoch")]
         rows += f"| {_cell(name.removeprefix('bbox_'))} | {_percent(value)} | {' | '.join(others)} |\n"
     return rows
+
+
+def _test(content: Mapping[str, Any]) -> str:
+    if not content["test"]:
+        return ""
+    rows = "".join(
+        f"| {_cell(name.removeprefix(TEST).removeprefix('bbox_'))} | {_percent(value)} |\n"
+        for name, value in content["test"].items()
+    )
+    return (
+        f"## On the test part\n\n`{content['data']['test']['annotations']}`, x100: nobody has chosen anything by these "
+        f"numbers, neither trial nor epoch.\n\n| metric | plain mmdet |\n|---|---:|\n{rows}"
+    )
 
 
 def _percent(value: float | None) -> str:

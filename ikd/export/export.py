@@ -21,7 +21,7 @@ from ikd.export.folder import new_folder
 from ikd.export.onnx import require_one_stage, require_onnx, write_onnx
 from ikd.export.trial_file import TrialFile, read_trial, write_student
 from ikd.files import sha256
-from ikd.training import DataFiles
+from ikd.training import DataFiles, on_test_part
 from ikd.trial import NotifyOf
 
 TOLERANCE = 1e-4
@@ -81,6 +81,7 @@ def export_student(
         config=target / CONFIG,
         card=target / "card.md",
         metrics=found.metrics,
+        test=found.test,
         recorded={name: trial.metrics[name] for name in found.metrics if name in trial.metrics},
         epoch=trial.epoch,
         parameters=found.complexity.parameters,
@@ -128,9 +129,12 @@ def _prove(
     told = None if progress is None else partial(progress, "evaluating the student in plain mmdet")
     metrics = run(detector, loader, files.val, kinds=trial.recipe.validate, progress=told)
     _compare(metrics, trial)
+    test: Mapping[str, float] = {}
+    if files.test is not None:  # the trial's own file: its classes and data are proven
+        test = on_test_part(trial.recipe.with_values({"device": device}), trial.path, progress)
     cost = complexity(detector, loader.dataset)
     written = write_onnx(detector, folder, height=cost.height, width=cost.width) if onnx else None
-    return Proven(files, metrics, cost, context, written)
+    return Proven(files, metrics, test, cost, context, written)
 
 
 def _compare(metrics: Mapping[str, float], trial: TrialFile) -> None:

@@ -7,6 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ikd.trial import TEST
+
+TEST_MAP = f"{TEST}bbox_mAP"
+
 
 @dataclass(frozen=True)
 class SearchContext:
@@ -51,11 +55,12 @@ class Exported:
         card: what it is, for people; card.json beside it says the same.
         metrics: of the evaluation with plain mmdet (AP in 0..1).
         recorded: the same metrics as recorded during training.
-        epoch: the best one, from 1.
+        epoch: of the student, from 1.
         parameters: number of weights.
         macs: multiply-adds of one image, None where they cannot be counted.
         sha256: of the checkpoint.
         onnx: the network for onnxruntime, when asked for.
+        test: `test/bbox_mAP` and so on, of the recipe's test part, by which nothing was chosen; empty without one.
         registered: URI of the registered model's version, when asked for.
     """
 
@@ -71,6 +76,7 @@ class Exported:
     sha256: str
     onnx: Path | None = None
     registered: str | None = None
+    test: Mapping[str, float] = field(default_factory=dict)
 
     def summary(self) -> str:
         """Return a few lines for people: what was written, and that it holds what training said."""
@@ -81,6 +87,7 @@ class Exported:
             f"  {self.checkpoint.name}, {self.config.name}: {self.parameters / 1e6:.2f} M parameters{cost}",
             f"  mAP {now:.1f} in plain mmdet ({then:.1f} in epoch {self.epoch} of the training)",
         ]
+        lines += [f"  mAP {100 * self.test[TEST_MAP]:.1f} on the test part, which chose nothing"] if self.test else []
         lines += [f"  {self.onnx.name}: the network for onnxruntime"] if self.onnx else []
         lines += [f"  registered as {self.registered}"] if self.registered else []
         return "\n".join([*lines, f"  {self.card.name}: data, recipe, metrics, how to load it"])

@@ -24,7 +24,7 @@ class TrialFile:
         path: the file.
         weights: of the student, under mmdet's names.
         classes: names, in the order of the labels.
-        epoch: the best one, from 1.
+        epoch: of these weights, from 1.
         metrics: of that epoch, as recorded during training (AP in 0..1).
         recipe: what was trained.
     """

@@ -32,7 +32,7 @@ from ikd.sweep.preflight import check_start
 from ikd.sweep.proposals.anchors import anchor_proposals
 from ikd.sweep.records.ledger import ledger
 from ikd.sweep.records.teachers import said_of_teachers
-from ikd.sweep.records.text import decimals_of, duration, percent, readable
+from ikd.sweep.records.text import duration, percent, readable
 from ikd.sweep.records.trials import TrialRecord, best_of, gain
 from ikd.sweep.same_data import FINGERPRINT, check_same_data
 from ikd.sweep.signals import Interrupts, StopNow, listening
@@ -47,7 +47,7 @@ from ikd.sweep.training import OWN, training_of
 from ikd.sweep.tune.environment import prepare_environment
 from ikd.sweep.tune.worker import Job
 from ikd.sweep.view.live import SweepView
-from ikd.sweep.view.ranking import described, ranking
+from ikd.sweep.view.ranking import described, figure_of, ranking
 from ikd.tracking import Tracker, environment_tags, open_tracker
 from ikd.trial import TrialFolder, TrialOptions
 
@@ -301,6 +301,7 @@ class _Drive:
                 costs=tuple(cost for cost in files.space.costs if cost != "gpu_hours"),
                 keep_epochs=pbt.interval_epochs if pbt is not None else None,
                 processes=files.runner.trial.processes,
+                student="best" if objective.value == "best" else "last",
             ),
         )
         interrupts = self._interrupts
@@ -388,11 +389,11 @@ class _Drive:
         if result.standing is not None:
             what = described(result.standing.chosen.trainings[0], space)
             yield from said_of_choice(space, result.trials, result.standing, what)
-            yield f"its training: trial {best.number}, epoch {best.best_epoch}, in {best.directory}"
+            yield f"its training: trial {best.number}, {figure_of(best, space.objective)}, in {best.directory}"
             return
-        figure = percent(best.metric, decimals=decimals_of([best.metric]))
-        what = f"trial {best.number} ({described(best, space)}), {space.objective.metric} {figure}"
-        yield f"best: {what} at epoch {best.best_epoch}, in {best.directory}; no trial of the search has finished"
+        what = f"trial {best.number} ({described(best, space)})"
+        figure = f"{space.objective.metric} {figure_of(best, space.objective)}"
+        yield f"best: {what}, {figure}, in {best.directory}; no trial of the search has finished"
 
     def _hand_over(self, result: SweepResult) -> None:
         announce(

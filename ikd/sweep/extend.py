@@ -8,7 +8,7 @@ from pathlib import Path
 from ikd.config import Anchor, Confirm, SearchSpace, SweepFiles, shares_of
 from ikd.errors import BadInput
 from ikd.sweep.status import sweep_status
-from ikd.sweep.study.folder import COMPLETE, SweepFolder, read_files
+from ikd.sweep.study.folder import BEFORE, COMPLETE, SweepFolder, read_files
 from ikd.sweep.study.study import SweepStudy
 from ikd.sweep.study.warm import carried
 
@@ -48,8 +48,9 @@ def as_it_began(files: SweepFiles, folder: SweepFolder) -> tuple[SweepFiles, str
     """Return the files of a sweep for going on with it, and what to tell of that.
 
     A sweep that began when nothing was called `inherit_alone` goes on as it was: with another anchor its trials would
-    be others than those that it would have had. One whose data set lies elsewhere now goes on under the place where it
-    lay; whether the content is the same is asked by `check_same_data`.
+    be others than those that it would have had. So does one that counts trials by their best epochs, as all did once,
+    unless its file says otherwise, which is refused like any other change. One whose data set lies elsewhere now goes
+    on under the place where it lay; whether the content is the same is asked by `check_same_data`.
     """
     if not folder.exists:
         return files, ""
@@ -67,6 +68,11 @@ def as_it_began(files: SweepFiles, folder: SweepFolder) -> tuple[SweepFiles, str
         budget = space.budget.model_copy(update={"confirm": Confirm(share=0.0, apart=0)})
         space = space.model_copy(update={"budget": budget})
         said.append(f"nothing is kept apart or repeated: {folder.name} began without that")
+    value = began.space.objective.value
+    if "value" not in space.objective.model_fields_set and space.objective.value != value == BEFORE:
+        objective = space.objective.model_copy(update={"value": value})
+        space = space.model_copy(update={"objective": objective})
+        said.append(f"objective.value is {value}: {folder.name} began with it")
     recipe = recipe.going_on(began.recipe)
     if recipe.data.root != began.recipe.data.root:
         said.append(f"the data set lies in {recipe.data.root} now, and lay in {began.recipe.data.root}")
@@ -91,7 +97,7 @@ def warm_up(study: SweepStudy, space: SearchSpace, name: str, home: Path) -> str
         raise BadInput(f"--warm-start: must be given at the first start, and this sweep began {how}; got {name!r}")
     other = sweep_status(name, home=home)
     theirs, ours = other.files.space.objective, space.objective
-    if theirs != ours:
+    if (theirs.metric, theirs.mode) != (ours.metric, ours.mode):
         is_, was = f"{ours.metric} {ours.mode}", f"{theirs.metric} {theirs.mode}"
         raise BadInput(f"--warm-start: must be a sweep with objective {is_}, but {name} has {was}")
     kept = carried(other.trials, space)

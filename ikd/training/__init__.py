@@ -7,7 +7,7 @@ install()  # before mmdet, which looks for kernels and chatters when it is impor
 from ikd.data import DataFiles, data_of  # noqa: E402
 from ikd.evaluation import CocoEvaluator  # noqa: E402
 from ikd.training.checkpoint import resumable  # noqa: E402
-from ikd.training.costs import COSTS  # noqa: E402
+from ikd.training.costs import COSTS, on_test_part  # noqa: E402
 from ikd.training.model import build_model, load_teacher, model_config  # noqa: E402
 from ikd.training.optim import optim_wrapper  # noqa: E402
 from ikd.training.prepared import (  # noqa: E402
@@ -46,6 +46,7 @@ __all__ = [
     "how_to_go_on",
     "load_teacher",
     "model_config",
+    "on_test_part",
     "optim_wrapper",
     "perturb",
     "prepare",

@@ -20,6 +20,7 @@ from ikd.augment import UNALTERED
 from ikd.config import Recipe
 from ikd.training.averaging import average_statistics, average_values
 from ikd.training.checkpoint import Content, save, save_last, student_file
+from ikd.training.costs import on_test_part
 from ikd.training.progress import Progress
 from ikd.training.runner import trained_names
 from ikd.training.start import schedule_of
@@ -153,13 +154,16 @@ class ReportHook(Hook):
         # The loop counts the epoch after this hook's training epoch has ended, so `epoch` is the number finished.
         epoch, values, progress = runner.epoch, self._values(runner, dict(metrics or {})), self._progress
         assert progress.data is not None
-        if progress.note(epoch, values):
+        if progress.leaves(epoch, values):
             info = {"epoch": epoch, "metrics": values, "recipe": self._recipe.as_dict()}
             save(student_file(runner.model, classes=progress.data.classes, info=info), progress.folder.best)
+        if progress.options.test and self._recipe.data.test is not None and epoch == self._recipe.total_epochs:
+            values |= on_test_part(self._recipe, progress.folder.best)
         # The log first: an epoch that a checkpoint holds is never without its numbers, whenever the process dies.
         progress.folder.note(epoch, values)
         goes_on = epoch < self._recipe.total_epochs  # nothing can go on from a finished training
-        keep = progress.keep_epochs is not None and epoch % progress.keep_epochs == 0 and goes_on
+        every = progress.options.keep_epochs
+        keep = every is not None and epoch % every == 0 and goes_on
         save_last(self._content(runner, values), progress.folder, keep=keep)
         if self._report is not None:
             self._report(EpochReport(epoch, values, progress.folder.last))

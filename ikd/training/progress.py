@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 
 from ikd.data import DataRecord
-from ikd.trial import Metrics, TrialFolder
+from ikd.trial import NO_OPTIONS, Metrics, TrialFolder, TrialOptions
 
 
 @dataclass
@@ -19,7 +19,7 @@ class Progress:
         mode: `max` or `min`.
         data: what is trained on; None in the further processes of a trial, which write nothing.
         fingerprint: of the recipe, once it is known what the training goes on from; empty in the further processes.
-        keep_epochs: epochs whose checkpoint stays are multiples of this, before the last; None keeps none.
+        options: what a sweep asks for besides.
         costs: of the student, the same in every report.
         teachers: mAP of each by name, the same in every report.
         attack_seconds: spent on perturbations before the training, and not reported yet.
@@ -32,7 +32,7 @@ class Progress:
     mode: str
     data: DataRecord | None
     fingerprint: str = ""
-    keep_epochs: int | None = None
+    options: TrialOptions = NO_OPTIONS
     costs: Metrics = field(default_factory=dict)
     teachers: Metrics = field(default_factory=dict)
     attack_seconds: float = 0.0
@@ -52,3 +52,9 @@ class Progress:
             return False
         self.best_epoch, self.best_metrics = epoch, metrics
         return True
+
+    def leaves(self, epoch: int, metrics: Metrics) -> bool:
+        """Take in an epoch; tell whether the trial leaves its student from now on."""
+        is_best = self.note(epoch, metrics)
+        last = self.options.student == "last" and math.isfinite(metrics.get(self.metric, math.nan))
+        return is_best or last

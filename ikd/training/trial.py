@@ -59,7 +59,7 @@ def train(  # noqa: PLR0913 - as `run_trial`
     """Train a recipe from what was prepared for it; see `run_trial`."""
     directory.mkdir(parents=True, exist_ok=True)
     folder = TrialFolder(directory)
-    progress = Progress(folder, *objective, prepared.files.record(), keep_epochs=options.keep_epochs)
+    progress = Progress(folder, *objective, prepared.files.record(), options=options)
     progress.attack_seconds = sum(stage.attack_seconds for stage in prepared.stages)
     progress.teachers = _scores(recipe, prepared)
     recipe, start = find_start(recipe, progress, prepared.files, checkpoint, options.adopt)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from ikd.config import Objective
 from ikd.errors import BadInput
 from ikd.sweep import TrialRecord
 from ikd.sweep.study.database import open_storage
@@ -44,7 +45,7 @@ def home(folder: Path, **knobs: Any) -> tuple[Path, dict[str, str]]:
 def recorded(database: str, name: str, folder: Path) -> list[TrialRecord]:
     storage = open_storage(folder, database)
     try:
-        return SweepStudy(storage, name, folder, metric="bbox_mAP", mode="max").records
+        return SweepStudy(storage, name, folder, objective=Objective()).records
     finally:
         storage.remove_session()
         storage.engine.dispose()  # psycopg warns of connections that nobody closes

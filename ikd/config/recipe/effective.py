@@ -60,6 +60,7 @@ def effective(recipe: RecipeSections, plans: Sequence[PlannedStage]) -> dict[str
     raw["schedule"].pop("epochs_per_stage")
     raw["input"] = _without_idle(raw["input"])
     raw["data"]["root"] = raw["data"].pop("began_at", raw["data"]["root"])
+    raw["data"].pop("test")
     terms = ("distill", "adversarial", "augment", "attack")
     for key in terms:
         raw.pop(key)

@@ -50,6 +50,9 @@ class Data(Section):
     """Training part."""
     val: Split = Split(annotations="val.json")
     """Validation part: decides which trial is best."""
+    test: Split | None = None
+    """Part that no training, search or choice looks at; null where there is none. An exported student is measured on
+    it, and so are trainings that are kept apart. It must not overlap the other two; `ikd data split` makes one."""
     keep_empty: bool = False
     """Train on images without a box too, as background; false leaves them out, as mmdet does."""
     orientation: Literal["apply", "ignore"] = "apply"

@@ -32,6 +32,7 @@ NOT_SEARCHABLE = {
     "data.began_at": "it does not change training",
     "data.root": "trials must be validated on the same data",
     "data.val": "trials must be validated on the same data",
+    "data.test": "no trial looks at it",
 }
 PARTNERS = {
     **dict.fromkeys(WITHOUT_TEACHER, SEQUENCE),

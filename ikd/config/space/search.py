@@ -44,6 +44,10 @@ class Objective(Section):
     """Validation metric."""
     mode: Literal["max", "min"] = "max"
     """Direction."""
+    value: Literal["last_two", "last", "best"] = "last_two"
+    """What a trial counts with in ranking, samplers and budgets, and whose student it leaves: the mean of its last two
+    validations and the last one's student, the last validation and its student, or the best over its epochs and that
+    one's, which is too good by luck. Early stopping compares single validations."""
 
 
 class Asha(Section):

@@ -10,14 +10,12 @@ import numpy as np
 from ikd.config import SearchSpace
 from ikd.sweep.effects.coordinates import Coordinates
 from ikd.sweep.effects.model import Told
-from ikd.sweep.records.trials import TrialRecord
+from ikd.sweep.records.trials import TrialRecord, counted
 
 POINTS = 100.0
 """AP is 0..1 in the records and counted in points here, as in every table."""
 MOST = 140
 """Above this many results stopped trials are left out first, then the oldest: the cost grows with the cube."""
-LAST = 2
-"""A training counts with the mean of this many last validations: a maximum over epochs is luck in part."""
 LEAST_FINISHED = 4
 """Finished trials from which on the end of a stopped one is predicted."""
 STEEPEST = 1.5
@@ -25,7 +23,7 @@ STEEPEST = 1.5
 
 
 def objective(space: SearchSpace, record: TrialRecord, epoch: int | None = None) -> float:
-    """Return what a training counts with: the mean of its last two validations, in points, the larger the better.
+    """Return what a training counts with (see `counted`), in points, the larger the better.
 
     Args:
         space: says which metric, and which way is better.
@@ -36,10 +34,9 @@ def objective(space: SearchSpace, record: TrialRecord, epoch: int | None = None)
         NaN when there is no finite report.
     """
     reports = [one for one in record.reports if epoch is None or one.epoch <= epoch]
-    values = [one.metrics.get(space.objective.metric, math.nan) for one in reports]
-    finite = [value for value in values if math.isfinite(value)][-LAST:]
+    value = counted(reports, space.objective)
     sign = 1.0 if space.objective.mode == "max" else -1.0
-    return sign * POINTS * sum(finite) / len(finite) if finite else math.nan
+    return sign * POINTS * value if value is not None else math.nan
 
 
 def told_by(space: SearchSpace, ended: Sequence[TrialRecord], epochs: int) -> Told | None:

@@ -21,7 +21,7 @@ from ikd.sweep.records.text import decimals_of, duration, percent, readable
 from ikd.sweep.records.trials import ANCHOR_NAMES, TrialRecord
 from ikd.sweep.status import SweepStatus
 from ikd.sweep.view.curve import MARKS, Curve, plotted
-from ikd.sweep.view.ranking import described, ended_how, state_of, trained
+from ikd.sweep.view.ranking import described, ended_how, figure_of, state_of, title_of, trained
 from ikd.sweep.view.space import space_table
 
 USUAL_METRIC = "bbox_mAP"
@@ -76,8 +76,8 @@ def sweep_sheet(status: SweepStatus) -> RenderableType:
         ("time", f"{duration(status.wall_seconds)} by the clock; {spent}"),
     ]
     if (best := status.best) is not None:
-        figure = percent(best.metric, decimals=decimals_of([best.metric]))
-        lines.append(("best", f"trial {best.number} ({described(best, space)}), {figure} at epoch {best.best_epoch}"))
+        what = f"trial {best.number} ({described(best, space)})"
+        lines.append(("best", f"{what}, {figure_of(best, space.objective)}"))
     for record in status.trials:
         for name in record.anchors:
             figure = percent(record.metric, decimals=decimals_of([record.metric]))
@@ -146,13 +146,11 @@ def _trial_facts(status: SweepStatus, record: TrialRecord) -> list[tuple[str, st
     ]
     if record.metric is not None:
         last = record.last(space.objective.metric)
-        text = f"{percent(record.metric, decimals=decimals)} at epoch {record.best_epoch}; "
-        lines.append(
-            (space.objective.metric, text + f"{percent(last, decimals=decimals)} at its last epoch, {record.epochs}")
-        )
+        text = f"{figure_of(record, space.objective)}; {percent(last, decimals=decimals)} at its last epoch"
+        lines.append((space.objective.metric, f"{text}, {record.epochs}"))
         others = {name: value for name, value in best_metrics(record, status).items() if name != space.objective.metric}
         texts = [f"{name} {percent(one, decimals=decimals)}" for name, one in others.items() if math.isfinite(one)]
-        lines.append(("at that epoch", ", ".join(texts)))
+        lines.append((f"at epoch {record.best_epoch}", ", ".join(texts)))
     for anchor in status.trials:
         if anchor.anchors and (gain := record.against(anchor)) is not None:
             names = " and ".join(ANCHOR_NAMES[name] for name in anchor.anchors)
@@ -208,6 +206,11 @@ def _metrics_table(status: SweepStatus, one: TrialRecord, other: TrialRecord, he
         gain = None if None in pair else pair[1] - pair[0]  # type: ignore[operator]
         cells = [percent(value, decimals=decimals) for value in pair]
         table.add_row(f"{name} x100", *cells, percent(gain, sign=True, decimals=decimals))
+    objective = status.files.space.objective
+    if objective.value != "best" and None not in (one.metric, other.metric):
+        cells = [percent(record.metric, decimals=decimals) for record in (one, other)]
+        better = percent(other.against(one), sign=True, decimals=decimals)
+        table.add_row(f"{objective.metric} x100, {title_of(objective)}", *cells, better)
     for anchor in status.trials:
         for name in anchor.anchors:
             gains = [record.against(anchor) for record in (one, other)]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from ikd.config import UNDISTILLED, Recipe
+from ikd.config import UNDISTILLED, Objective, Recipe
 from ikd.trial import COST, PULL, State, TrialFolder
 
 Role = Literal["search", "repeat", "apart"]
@@ -77,8 +77,8 @@ class TrialRecord:
         in_space: the values are a point of the search space, so the sampler learns from the trial.
         fingerprint: of its recipe.
         state: see `State`.
-        metric: best value of the objective over its epochs, None before the first report.
-        best_epoch: epoch of `metric`.
+        metric: what the trial counts with in the whole sweep, see `counted`; None before the first finite report.
+        best_epoch: epoch with the best value of the objective's metric.
         seconds: training time over all attempts.
         attempts: how often it was started.
         crashes: how many attempts died.
@@ -95,6 +95,7 @@ class TrialRecord:
         failures: why it had failed each time before a person had it tried again.
         role: why it is trained.
         of: number of the trial whose configuration it trains with another seed; None for the search's own.
+        best: value of the objective's metric at `best_epoch`: over a maximum of epochs, so too good by luck.
     """
 
     number: int
@@ -120,8 +121,20 @@ class TrialRecord:
     began: float = 0.0
     ended: float = 0.0
     failures: tuple[str, ...] = ()
+    best: float | None = None
     role: Role = "search"
     of: int | None = None
+
+    def with_reports(self, reports: tuple[Report, ...], objective: Objective) -> TrialRecord:
+        """Return the trial with these reports, and what they make it count with."""
+        best = best_report(reports, objective.metric, objective.mode)
+        return replace(
+            self,
+            reports=reports,
+            metric=counted(reports, objective),
+            best=best.metrics[objective.metric] if best else None,
+            best_epoch=best.epoch if best else None,
+        )
 
     @property
     def log(self) -> Path:
@@ -202,7 +215,37 @@ def recipe_of(record: TrialRecord, records: Sequence[TrialRecord], base: Recipe)
     return made if record.of is None else made.with_values({"seed": record.values["seed"]})
 
 
-def best_report(reports: tuple[Report, ...], metric: str, mode: str) -> Report | None:
+RANKED_BY = {
+    "last_two": "the mean of the last two validations",
+    "last": "the last validation",
+    "best": "the best epoch",
+}
+"""What trials are ranked by, by the objective's `value`."""
+COUNTED = {"last": 1, "last_two": 2}
+"""How many of the last validations a trial counts with the mean of, by the objective's `value`."""
+
+
+def counting(reports: Sequence[Report], objective: Objective) -> list[Report]:
+    """Return the validations that a trial counts with the mean of; none where none has a finite objective.
+
+    By `objective.value` these are the last two with a finite one (the last where there is one), the last, or the best.
+    A maximum over epochs is luck in part, and the more so the more noise there is.
+    """
+    if objective.value == "best":
+        best = best_report(reports, objective.metric, objective.mode)
+        return [best] if best is not None else []
+    return [one for one in reports if math.isfinite(one.metrics.get(objective.metric, math.nan))][
+        -COUNTED[objective.value] :
+    ]
+
+
+def counted(reports: Sequence[Report], objective: Objective) -> float | None:
+    """Return what a trial with these reports counts with in the whole sweep, in the metric's units; see `counting`."""
+    values = [one.metrics[objective.metric] for one in counting(reports, objective)]
+    return sum(values) / len(values) if values else None
+
+
+def best_report(reports: Sequence[Report], metric: str, mode: str) -> Report | None:
     """Return the report with the best finite `metric`; the earliest of equal ones, None when there is none."""
     finite = [report for report in reports if math.isfinite(report.metrics.get(metric, math.nan))]
     sign = 1.0 if mode == "max" else -1.0

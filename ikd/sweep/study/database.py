@@ -68,7 +68,7 @@ def open_study(folder: SweepFolder, files: SweepFiles, *, create: bool = False) 
         raise BadInput(f"{folder.path / 'study.db'}: must be the study of sweep {folder.name}, but is not there")
     objective, costs = files.space.objective, files.space.costs
     storage = open_storage(folder.path, files.runner.study)
-    study = SweepStudy(storage, folder.name, folder.path, metric=objective.metric, mode=objective.mode, costs=costs)
+    study = SweepStudy(storage, folder.name, folder.path, objective=objective, costs=costs)
     if create and "identity" not in study.notes:
         study.note("identity", identity(files))
     elif create:

@@ -25,6 +25,8 @@ from ikd.home import home as usual_home
 
 FORMAT = 1
 """Of the notes in the study; a later ikd that writes another one says so."""
+BEFORE = "best"
+"""Value of the objective in sweeps from before there were others."""
 COMPLETE = "complete_trials"
 """Note of the study: number of its trials when it last was complete."""
 
@@ -185,7 +187,7 @@ def write_files(folder: SweepFolder, files: SweepFiles) -> None:
 
 
 def read_files(folder: SweepFolder) -> SweepFiles:
-    """Read the resolved files back.
+    """Read the resolved files back; `objective.value` is best where the sweep began before there was anything else.
 
     Raises:
         BadInput: the file is broken.
@@ -193,7 +195,7 @@ def read_files(folder: SweepFolder) -> SweepFiles:
     try:
         content = yaml.safe_load(folder.files.read_text())
         return SweepFiles(
-            SearchSpace.model_validate_json(json.dumps(content["space"])),
+            SearchSpace.model_validate_json(json.dumps(_with_value(content["space"]))),
             Recipe.model_validate_json(json.dumps(content["recipe"])),
             Runner.model_validate_json(json.dumps(content["runner"])),
         )
@@ -209,6 +211,10 @@ def read_files(folder: SweepFolder) -> SweepFiles:
         ) from error
 
 
+def _with_value(space: dict[str, Any]) -> dict[str, Any]:
+    return space | {"objective": {"value": BEFORE} | space["objective"]}
+
+
 def identity(files: SweepFiles) -> dict[str, Any]:
     """Return what makes the sweep this one: everything in space and recipe but budget, description and names."""
     space = files.space.model_dump(mode="json", by_alias=True)
@@ -216,6 +222,8 @@ def identity(files: SweepFiles) -> dict[str, Any]:
         space.pop(key, None)
     # What is empty or was added with a default is left out, so that a later ikd with more fields knows the sweep.
     space["parameters"] = {name: {k: v for k, v in one.items() if v} for name, one in space["parameters"].items()}
+    if space["objective"]["value"] == BEFORE:
+        space["objective"].pop("value")
     for section in ("scheduler", "sampler"):
         space[section] = {kind: one for kind, one in space[section].items() if one is not None}
     if (asha := space["scheduler"].get("asha")) is not None:
@@ -256,6 +264,7 @@ def _written(recipe: Recipe) -> dict[str, Any]:
     """Return a recipe as a person wrote it when it began: data that have moved are no change."""
     content = recipe.as_dict()
     content["data"]["root"] = content["data"].pop("began_at") or content["data"]["root"]
+    content["data"].pop("test")  # which may change: no trial looks at it
     return content
 
 

@@ -18,14 +18,13 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from ikd.config import SearchSpace
+from ikd.config import Objective, SearchSpace
 from ikd.sweep.records.trials import (
     ANCHOR_NAMES,
     Exploit,
     Proposal,
     Report,
     TrialRecord,
-    best_report,
     worst_value,
 )
 from ikd.sweep.signals import StopNow
@@ -60,14 +59,15 @@ class SweepStudy:
     """
 
     def __init__(
-        self, storage: RDBStorage, name: str, folder: Path, *, metric: str, mode: str, costs: Sequence[str] = ()
+        self, storage: RDBStorage, name: str, folder: Path, *, objective: Objective, costs: Sequence[str] = ()
     ) -> None:
         self._storage, self._folder = storage, folder
-        self._metric, self._mode, self._costs = metric, mode, tuple(costs)
+        self._objective, self._costs = objective, tuple(costs)
+        self._metric, self._mode = objective.metric, objective.mode
         try:
             self._id = storage.get_study_id_from_name(name)
         except KeyError:
-            first = StudyDirection.MAXIMIZE if mode == "max" else StudyDirection.MINIMIZE
+            first = StudyDirection.MAXIMIZE if self._mode == "max" else StudyDirection.MINIMIZE
             with quiet_optuna():
                 self._id = storage.create_new_study([first, *[StudyDirection.MINIMIZE] * len(self._costs)], name)
         self._ids: dict[int, int] = {}
@@ -78,7 +78,7 @@ class SweepStudy:
             self.records.append(self._record(frozen))
             if not frozen.state.is_finished():
                 self._open.append(frozen)
-        self.earlier = earlier_records(self.notes.get("earlier", []), metric, mode)
+        self.earlier = earlier_records(self.notes.get("earlier", []), objective)
         self._order = 1 + max((report.order for record in self.records for report in record.reports), default=-1)
 
     @property
@@ -94,7 +94,7 @@ class SweepStudy:
         """Note the trials of another sweep (see `ikd.sweep.study.warm`)."""
         self.note("earlier", kept)
         self.note("warm_start", name)
-        self.earlier = earlier_records(kept, self._metric, self._mode)
+        self.earlier = earlier_records(kept, self._objective)
 
     def _write(self, call: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
         try:
@@ -221,7 +221,7 @@ class SweepStudy:
     def end(self, number: int, state: State, reason: str, *, epoch: int | None = None) -> TrialRecord:
         """Write how a trial ended.
 
-        Told to Optuna: finished is COMPLETE with the best epoch's value; stopped is PRUNED at its last value; diverged
+        Told to Optuna: finished is COMPLETE with what it counts with; stopped is PRUNED at its last value; diverged
         is PRUNED with the worst value, because the sampler ignores failures and would walk back; failed is FAIL.
 
         Args:
@@ -293,18 +293,15 @@ class SweepStudy:
         return self.records[number]
 
     def _with_reports(self, record: TrialRecord, reports: tuple[Report, ...]) -> TrialRecord:
-        best = best_report(reports, self._metric, self._mode)
+        record = record.with_reports(reports, self._objective)
         exploits = tuple(report.exploit for report in reports if report.exploit is not None)
         if exploits:
             record = replace(record, values=exploits[-1].values, fingerprint=exploits[-1].fingerprint)
         return replace(
             record,
-            reports=reports,
             exploits=exploits,
             held=max([record.held, *[report.held for report in reports]]),
             seconds=reports[-1].seconds if reports else 0.0,
-            metric=best.metrics[self._metric] if best else None,
-            best_epoch=best.epoch if best else None,
         )
 
     def _record(self, frozen: FrozenTrial) -> TrialRecord:

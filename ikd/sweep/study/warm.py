@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ikd.config import SearchSpace
+from ikd.config import Objective, SearchSpace
 from ikd.sweep.records.domains import contains
-from ikd.sweep.records.trials import Report, TrialRecord, best_report
+from ikd.sweep.records.trials import Report, TrialRecord
 from ikd.trial import COST, OPEN
 
 
@@ -38,27 +38,22 @@ def _is_point(values: Mapping[str, Any], space: SearchSpace) -> bool:
     return set(exist) == set(values) and all(contains(space.parameters[name], values[name]) for name in exist)
 
 
-def earlier_records(kept: Sequence[Mapping[str, Any]], metric: str, mode: str) -> list[TrialRecord]:
+def earlier_records(kept: Sequence[Mapping[str, Any]], objective: Objective) -> list[TrialRecord]:
     """Return what `carried` kept as records, numbered from 0, for the sampler alone."""
     records = []
     for number, one in enumerate(kept):
         reports = tuple(
             Report(int(epoch), metrics, 0.0, order) for order, (epoch, metrics) in enumerate(one["reports"].items())
         )
-        best = best_report(reports, metric, mode)
-        records.append(
-            TrialRecord(
-                number,
-                name="",
-                anchors=(),
-                values=one["values"],
-                in_space=True,
-                fingerprint=one["fingerprint"],
-                directory=Path(),
-                state=one["state"],
-                metric=best.metrics[metric] if best else None,
-                best_epoch=best.epoch if best else None,
-                reports=reports,
-            )
+        record = TrialRecord(
+            number,
+            name="",
+            anchors=(),
+            values=one["values"],
+            in_space=True,
+            fingerprint=one["fingerprint"],
+            directory=Path(),
+            state=one["state"],
         )
+        records.append(record.with_reports(reports, objective))
     return records

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rich.table import Table
 
 from ikd.config import Domain, SearchSpace
 from ikd.sweep.records.text import percent, readable
-from ikd.sweep.records.trials import TrialRecord
+from ikd.sweep.records.trials import RANKED_BY, TrialRecord, counting
 
 SIZES = ("bbox_mAP", "bbox_APs", "bbox_APm", "bbox_APl")
 """Metrics shown beside the objective, as in the papers' ablation tables."""
@@ -24,23 +24,41 @@ def factorial_table(records: Sequence[TrialRecord], space: SearchSpace) -> Table
     grid = space.sampler.grid
     if grid is None or grid.repeats < 2:
         return None
-    metrics = list(dict.fromkeys([space.objective.metric, *SIZES]))
-    title = f"x100, mean ± spread over {grid.repeats} seeds, each at its best epoch by {space.objective.metric}"
+    objective = space.objective
+    metrics = list(dict.fromkeys([objective.metric, *SIZES]))
+    title = f"x100, mean ± spread over {grid.repeats} seeds, each by {RANKED_BY[objective.value]}"
+    title += f" of {objective.metric}" if objective.value == "best" else ""
+    others = {name: pick for name, pick in _OTHERS.items() if name != objective.value}
     table = Table(title=title, title_justify="left", highlight=False)
     for name, domain in space.parameters.items():
         table.add_column(" + ".join(_short(field) for field in (name, *domain.also)), overflow="fold")
     table.add_column("done", justify="right", no_wrap=True)
-    for metric in metrics:
-        table.add_column(metric.removeprefix("bbox_"), justify="right", no_wrap=True)
+    for title in [*(metric.removeprefix("bbox_") for metric in metrics), *others]:
+        table.add_column(title, justify="right", no_wrap=True)
     finished = [record for record in records if record.in_space and record.state == "finished"]
     for values in space.settings(space.parameters):
         own = [one for one in finished if {k: v for k, v in one.values.items() if k in space.parameters} == values]
-        figures = [_figure([one.metrics.get(metric, math.nan) for one in own]) for metric in metrics]
+        figures = [_figure([_counted(one, space, metric) for one in own]) for metric in metrics]
+        figures += [_figure([pick(one, objective.metric) for one in own]) for pick in others.values()]
         cells = [
             _cell(domain, values[name], name) if name in values else "-" for name, domain in space.parameters.items()
         ]
         table.add_row(*cells, f"{len(own)} of {grid.repeats}", *figures)
     return table
+
+
+def _best(record: TrialRecord, metric: str) -> float:
+    return math.nan if record.best is None else record.best
+
+
+_OTHERS: dict[str, Callable[[TrialRecord, str], float]] = {"best": _best, "last": lambda one, name: one.last(name)}
+"""What papers print of the objective, by the `value` of which it is what trials are ranked by."""
+
+
+def _counted(record: TrialRecord, space: SearchSpace, metric: str) -> float:
+    """Return a metric over the validations that a trial counts with the mean of."""
+    values = [one.metrics.get(metric, math.nan) for one in counting(record.reports, space.objective)]
+    return statistics.fmean(values) if values else math.nan
 
 
 def _figure(values: Sequence[float]) -> str:

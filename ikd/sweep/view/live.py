@@ -19,7 +19,7 @@ from ikd.progress import BEAT_SECONDS, Steps
 from ikd.sweep.records.text import decimals_of, duration, percent
 from ikd.sweep.records.trials import TrialRecord, ranked
 from ikd.sweep.view.layout import Row, laid_out
-from ikd.sweep.view.ranking import STYLES, described, ended_how, state_of, trained
+from ikd.sweep.view.ranking import STYLES, described, ended_how, state_of, title_of, trained
 from ikd.trial import OPEN
 
 LIVE_LINES = 30
@@ -105,7 +105,7 @@ class SweepView:
         self._notes.pop(record.number, None)
         metric = self._space.objective.metric
         last = record.reports[-1].metrics.get(metric)
-        value, best = (percent(one, decimals=decimals_of([last, record.metric])) for one in (last, record.metric))
+        value, best = (percent(one, decimals=decimals_of([last, record.best])) for one in (last, record.best))
         epochs = record.total_epochs(self._recipe.total_epochs)
         self._line(
             f"trial {record.number}: epoch {record.epochs}/{epochs}, {metric} {value} (best {best}), {self._left()}"
@@ -113,8 +113,8 @@ class SweepView:
 
     def ended(self, record: TrialRecord) -> None:
         """Show that a trial has ended, or is interrupted."""
-        best = percent(record.metric, decimals=decimals_of([record.metric]))
-        self._line(f"trial {record.number}: {ended_how(record)}, best {best}")
+        value = percent(record.metric, decimals=decimals_of([record.metric]))
+        self._line(f"trial {record.number}: {ended_how(record)}, {title_of(self._space.objective)} {value}")
 
     def say(self, text: str) -> None:
         """Something about the sweep as a whole."""
@@ -148,7 +148,13 @@ class SweepView:
         """Return the live table: what runs first, then what waits, then the best; no higher than the terminal."""
         records = list(self._records())
         decimals = decimals_of(record.metric for record in records)
-        titles = ["trial", "epoch", f"best {self._space.objective.metric}", "time", "state"]
+        titles = [
+            "trial",
+            "epoch",
+            f"{title_of(self._space.objective)} {self._space.objective.metric}",
+            "time",
+            "state",
+        ]
         rows = [self._row(record, decimals) for record in self._by_interest(records)]
         head, lines = laid_out(titles, rows, self._console.width)
         shown = self._fitting(len(head), lines)

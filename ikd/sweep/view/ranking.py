@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.text import Text
 
-from ikd.config import SearchSpace
+from ikd.config import Objective, SearchSpace
 from ikd.sweep.records.pareto import pareto_front
 from ikd.sweep.records.text import decimals_of, duration, percent, readable
-from ikd.sweep.records.trials import ANCHOR_NAMES, TrialRecord, ranked, shown_anchors
+from ikd.sweep.records.trials import ANCHOR_NAMES, RANKED_BY, TrialRecord, ranked, shown_anchors
 from ikd.sweep.view.factorial import factorial_table
 from ikd.sweep.view.layout import Row, across, laid_out, widths_of
 from ikd.tracking import trial_name
@@ -31,6 +31,20 @@ COST_NAMES = {"gflops": "GFLOPs", "mparameters": "M params", "latency_ms": "ms",
 """Columns of costs."""
 ALL = 10_000
 """Characters of a name that leaves nothing out."""
+
+
+def title_of(objective: Objective) -> str:
+    """Return the title of the figures that trials are ranked by."""
+    return objective.value.replace("_", " ")
+
+
+def figure_of(record: TrialRecord, objective: Objective) -> str:
+    """Return what a trial with a result counts with, and its best epoch."""
+    decimals = decimals_of([record.metric])
+    text = percent(record.metric, decimals=decimals)
+    if objective.value != "best":
+        text += f", {RANKED_BY[objective.value]}; {percent(record.best, decimals=decimals)}"
+    return f"{text} at epoch {record.best_epoch}"
 
 
 def state_of(record: TrialRecord) -> str:
@@ -75,7 +89,8 @@ class Ranking:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         columns, left_out = self._fitting(options.max_width)
-        yield Text(f"{self._space.objective.metric} x100, the best epoch of each trial", style="italic")
+        objective = self._space.objective
+        yield Text(f"{objective.metric} x100, ranked by {RANKED_BY[objective.value]} of each trial", style="italic")
         yield from self._lines(columns, options.max_width)
         yield Text("\n".join(self._remarks(left_out)))
         if (factorial := factorial_table(self._records, self._space)) is not None:
@@ -113,12 +128,13 @@ class Ranking:
         columns = [
             _Column("rank", self._rank),
             _Column("trial", lambda one, rank: str(one.number)),
-            _Column("best", lambda one, rank: self._value(one) if rank else "-"),
-            _Column("at epoch", lambda one, rank: str(one.best_epoch) if rank else "-"),
-            _Column(
-                "last", lambda one, rank: percent(one.last(metric), decimals=self._decimals) if rank else "-", spare=2
-            ),
+            _Column(title_of(self._space.objective), lambda one, rank: self._value(one) if rank else "-"),
         ]
+        if self._space.objective.value != "best":
+            columns.append(_Column("best", lambda one, rank: self._figure(one.best) if rank else "-"))
+        columns.append(_Column("at epoch", lambda one, rank: str(one.best_epoch) if rank else "-"))
+        if self._space.objective.value != "last":
+            columns.append(_Column("last", lambda one, rank: self._figure(one.last(metric)) if rank else "-", spare=2))
         columns += [self._gain_column(name, anchor) for name, anchor in anchors.items()]
         for index, cost in enumerate(self._space.costs):
             columns.append(_Column(COST_NAMES[cost], lambda one, rank, index=index: self._cost(one, index)))  # type: ignore[misc]
@@ -141,7 +157,10 @@ class Ranking:
         return (str(rank) if rank else "-") + ("◆" if record.number in self._front else "")
 
     def _value(self, record: TrialRecord) -> str:
-        return percent(record.metric, decimals=self._decimals) + ("" if record.state == "finished" else "*")
+        return self._figure(record.metric) + ("" if record.state == "finished" else "*")
+
+    def _figure(self, value: float | None) -> str:
+        return percent(value, decimals=self._decimals)
 
     def _cost(self, record: TrialRecord, index: int) -> str:
         cost = record.costs(self._space.costs)[index]
@@ -151,14 +170,14 @@ class Ranking:
         ended = [one for one in self._records if one.state in ("failed", "diverged")]
         lines = [f"trial {record.number} {ended_how(record)}; log: {record.log}" for record in ended]
         if any(record.state != "finished" for record in self._order):
-            lines.append("* not trained to the last epoch: its best so far, not comparable with whole trials")
+            lines.append("* not trained to the last epoch: what it has so far, not comparable with whole trials")
         if any(record.pulls for record in self._records) and "grad" not in left_out:
             lines.append(
                 "grad: how hard a term pulls on the student's backbone, as measured last; the detection loss is 1"
             )
         if self._front:
             lines.append("◆ on the Pareto front: no finished trial is as good in everything and better in something")
-        if "last" not in left_out:
+        if "last" not in left_out and self._space.objective.value != "last":
             lines.append("last: of the last epoch trained, as papers print it")
         if left_out:
             lines.append(f"a wider terminal shows {' and '.join(reversed(left_out))}, too")
@@ -170,7 +189,7 @@ def ranking(records: Sequence[TrialRecord], space: SearchSpace) -> RenderableTyp
 
     Of the anchors without distillation the stronger one counts: what inheriting gives is no gain of distilling.
 
-    A trial that was stopped early shows its best epoch so far, marked with *: it is not comparable with whole ones. A
+    A trial that was stopped early shows what it has so far, marked with *: it is not comparable with whole ones. A
     full factorial with repeats has a second table: mean and spread of each configuration. Nothing is cut: in a narrow
     terminal columns are left out, and say so.
     """

@@ -7,11 +7,11 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
-from ikd.config import Recipe, Runner, SearchSpace, load_recipe
+from ikd.config import Objective, Recipe, Runner, SearchSpace, load_recipe
 from ikd.sweep.study.database import open_storage
 from ikd.sweep.study.study import SweepStudy
 from ikd.sweep.tune.environment import prepare_environment
@@ -70,11 +70,11 @@ OpenStudy = Callable[..., SweepStudy]
 
 @pytest.fixture
 def open_study(empty_study: Path, tmp_path: Path) -> OpenStudy:
-    def opened(folder: Path = tmp_path, mode: str = "max", *, name: str = "s") -> SweepStudy:
+    def opened(folder: Path = tmp_path, mode: Literal["max", "min"] = "max", *, name: str = "s") -> SweepStudy:
         if not (folder / "study.db").exists():
             folder.mkdir(parents=True, exist_ok=True)
             shutil.copy(empty_study, folder / "study.db")
-        return SweepStudy(open_storage(folder, "sqlite"), name, folder, metric="bbox_mAP", mode=mode)
+        return SweepStudy(open_storage(folder, "sqlite"), name, folder, objective=Objective(mode=mode))
 
     return opened
 
@@ -90,7 +90,7 @@ def ray_running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 def column_titles(text: str) -> list[str]:
     """Return the titles of a ranking; each stands in as many lines as it has words."""
-    head = text.rpartition("the best epoch of each trial")[2].partition("\n   1 ")[0]
+    head = text.rpartition(" of each trial")[2].partition("\n   1 ")[0]
     lines = head.strip("\n").splitlines()
     ends = [match.end() for match in re.finditer(r"\S+(?: \S+)*", lines[-1])]
     spans = zip([0, *ends], ends, strict=False)

@@ -12,9 +12,20 @@ import pytest
 import torch
 
 from ikd.config import Recipe
+from ikd.data import DataReport
 from ikd.distill.detector import DistillDetector
 from ikd.errors import BadInput, CheckpointError, ConfigError, NonFiniteLoss
-from ikd.training import EpochReport, StopTrial, TrialResult, load_teacher, model_config, prepare, run_trial
+from ikd.training import (
+    EpochReport,
+    StopTrial,
+    TrialOptions,
+    TrialResult,
+    load_teacher,
+    model_config,
+    on_test_part,
+    prepare,
+    run_trial,
+)
 
 Build = Callable[..., Recipe]
 TIMES = ("seconds/train", "seconds/val", "seconds/attack")
@@ -326,3 +337,38 @@ def test_a_teacher_of_other_classes_is_refused(tiny_recipe: Build, tmp_path: Pat
     with pytest.raises(CheckpointError, match="cat"):
         run(recipe.with_values({"teachers.available": {"big": detector}}), tmp_path / "trial")
     assert not (tmp_path / "trial").exists()
+
+
+def test_the_student_left_is_of_the_last_epoch_on_request(tiny_recipe: Build, tmp_path: Path) -> None:
+    """With a learning rate that ruins it after the first epoch, the best one is the first."""
+    ruined = {"schedule__optimizer__lr": 1e-12, "teachers__sequence": [], "adversarial__enabled": False}
+    recipe = tiny_recipe(**ruined, distill__host="none")
+    epochs = {}
+    for student in ("best", "last"):
+        result, _ = run(recipe, tmp_path / student, options=TrialOptions(student=student))  # type: ignore[arg-type]
+        epochs[student] = torch.load(result.best, weights_only=True)["meta"]["epoch"]
+        assert result.best_epoch == epochs["best"]
+    assert epochs["last"] == 2
+
+
+def test_the_last_report_of_a_trial_kept_apart_has_the_test_part(
+    tiny_recipe: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = {"teachers__sequence": [], "adversarial__enabled": False, "distill__host": "none"}
+    plain = tiny_recipe(**alone)
+    recipe = plain.with_values({"data.test": plain.data.val.model_dump()})  # the same part, so that figures are equal
+    monkeypatch.setattr(DataReport, "raise_for_errors", lambda report: None)  # which it would be refused for
+    options = TrialOptions(student="last", test=True)
+    result, reports = run(recipe, tmp_path / "apart", options=options)
+    first, last = (deterministic(report.metrics) for report in reports)
+    assert not [name for name in first if name.startswith("test/")]
+    kept = {name: value for name, value in last.items() if name.startswith("test/")}
+    assert {"test/bbox_mAP", "test/bbox_AP50"} <= set(kept)
+    assert kept == pytest.approx({name: last[name.removeprefix("test/")] for name in kept}, abs=1e-6, nan_ok=True)
+    assert on_test_part(recipe, result.best) == pytest.approx(kept, nan_ok=True)
+    untold = [deterministic(one.metrics) for one in run(recipe, tmp_path / "search")[1]]
+    assert untold == [first, {name: value for name, value in last.items() if name not in kept}], (
+        "it changes no training"
+    )
+    with pytest.raises(BadInput, match=r"data\.test: must name annotations and images of a test part"):
+        on_test_part(plain, result.best)

@@ -10,7 +10,7 @@ import optuna
 import pytest
 from optuna.storages import RDBStorage
 
-from ikd.config import Recipe, load_recipe
+from ikd.config import Objective, Recipe, load_recipe
 from ikd.sweep.study.database import open_storage
 from ikd.sweep.study.study import SweepStudy
 from tests.unit.sweep.conftest import OpenStudy, make_space
@@ -65,7 +65,7 @@ def story(study: SweepStudy, folder: Path) -> list[tuple[Any, ...]]:
 def undisturbed(empty_study: Path, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Any, ...]]:
     folder, recipe = tmp_path_factory.mktemp("undisturbed"), load_recipe("drawn_r18")
     shutil.copy(empty_study, folder / "study.db")
-    study = SweepStudy(open_storage(folder, "sqlite"), "s", folder, metric="bbox_mAP", mode="max")
+    study = SweepStudy(open_storage(folder, "sqlite"), "s", folder, objective=Objective())
     play(conduct(SPACE, recipe, study), recipe, Worker())
     assert {record.state for record in study.records} == {"finished", "stopped"}
     return story(study, folder)

@@ -24,7 +24,7 @@ def record(
     reports = tuple(Report(epoch, {"bbox_mAP": metric}, 10.0 * epoch, epoch) for epoch in range(1, epochs + 1))
     return TrialRecord(
         number, name, anchors, {}, True, str(number), Path(), state=state, metric=metric, best_epoch=1,
-        seconds=10.0 * epochs, reports=reports, stage_ends=(6,),
+        seconds=10.0 * epochs, reports=reports, stage_ends=(6,), best=metric,
     )  # fmt: skip
 
 
@@ -52,10 +52,10 @@ def rows(console_text: str) -> list[list[str]]:
 def test_the_ranking_compares_with_both_anchors() -> None:
     text = shown(trials())
     assert rows(text) == [
-        ["1", "2", "33.5", "1", "33.5", "+3.5", "+8.5", "6", "1 min 00 s", "finished", "mgd"],
-        ["2", "0", "30.0", "1", "30.0", "-", "+5.0", "6", "1 min 00 s", "finished", "paper"],
-        ["3", "3", "28.0*", "1", "28.0", "-2.0", "+3.0", "2 of 6", "20 s", "stopped", "fgd"],
-        ["4", "1", "25.0", "1", "25.0", "-5.0", "-", "6", "1 min 00 s", "finished", "student alone"],
+        ["1", "2", "33.5", "33.5", "1", "33.5", "+3.5", "+8.5", "6", "1 min 00 s", "finished", "mgd"],
+        ["2", "0", "30.0", "30.0", "1", "30.0", "-", "+5.0", "6", "1 min 00 s", "finished", "paper"],
+        ["3", "3", "28.0*", "28.0", "1", "28.0", "-2.0", "+3.0", "2 of 6", "20 s", "stopped", "fgd"],
+        ["4", "1", "25.0", "25.0", "1", "25.0", "-5.0", "-", "6", "1 min 00 s", "finished", "student alone"],
     ]
     assert "not comparable with whole trials" in text
 
@@ -79,7 +79,7 @@ def test_nothing_is_cut_in_any_width(width: int) -> None:
 
 def test_a_narrow_terminal_says_which_columns_it_leaves_out() -> None:
     pulled = [replace(one, reports=(Report(1, {"bbox_mAP": 0.2, "grad/fgd": 7.5}, 1.0, 1),)) for one in trials()]
-    wide, narrow = shown(pulled, width=140), shown(pulled, width=72)
+    wide, narrow = shown(pulled, width=150), shown(pulled, width=80)
     assert "grad:" in wide
     assert "a wider terminal shows" not in wide
     assert "a wider terminal shows last and grad, too" in narrow
@@ -89,25 +89,31 @@ def test_a_narrow_terminal_says_which_columns_it_leaves_out() -> None:
 def test_weak_students_are_told_apart() -> None:
     weak = [record(0, "paper", 0.0009, anchors=("paper",)), record(1, "1 mgd", 0.00124)]
     assert [row[2] for row in rows(shown(weak))] == ["0.124", "0.090"]
-    assert rows(shown(weak))[0][5] == "+0.034"
+    assert rows(shown(weak))[0][6] == "+0.034"
 
 
 def test_no_difference_has_no_sign() -> None:
     pair = [record(0, "paper", 0.30, anchors=("paper",)), record(1, "1 mgd", 0.3001), record(2, "2 mgd", 0.2999)]
-    assert [row[5] for row in rows(shown(pair))] == ["0.0", "-", "0.0"]
+    assert [row[6] for row in rows(shown(pair))] == ["0.0", "-", "0.0"]
 
 
 def test_what_an_interruption_left_says_so() -> None:
     waiting = record(0, "paper", 0.3, epochs=3, state="waiting", anchors=("paper",))
     assert rows(shown([waiting]))[0][-2:] == ["interrupted", "paper"]
-    assert rows(shown([waiting]))[0][6] == "3 of 6"
+    assert rows(shown([waiting]))[0][7] == "3 of 6"
 
 
 def test_the_last_epoch_stands_beside_the_best() -> None:
     one = record(0, "paper", 0.30, anchors=("paper",))
-    fell = replace(one, reports=(*one.reports, Report(7, {"bbox_mAP": 0.11}, 70.0, 7)), stage_ends=(7,))
-    assert rows(shown([fell]))[0][2:5] == ["30.0", "1", "11.0"]
-    assert rows(shown([fell]))[0][6] == "7", "all of them"
+    reports = (*one.reports, Report(7, {"bbox_mAP": 0.11}, 70.0, 7))
+    fell = replace(one, stage_ends=(7,)).with_reports(reports, make_space().objective)
+    assert rows(shown([fell]))[0][2:6] == ["20.5", "30.0", "1", "11.0"]
+    assert rows(shown([fell]))[0][7] == "7", "all of them"
+    by_value = {"last": ["11.0", "30.0", "1"], "best": ["30.0", "1", "11.0"]}
+    for value, expected in by_value.items():
+        space = make_space(objective={"value": value})
+        records = [fell.with_reports(reports, space.objective)]
+        assert rows(shown(records, objective={"value": value}))[0][2:5] == expected
 
 
 def test_pulls_of_terms_stand_in_the_table_where_there_are_any() -> None:
@@ -116,7 +122,7 @@ def test_pulls_of_terms_stand_in_the_table_where_there_are_any() -> None:
     second = Report(2, {"bbox_mAP": 0.2, "grad/fgd": 0.62}, 20.0, 2)
     one, alone = record(0, "paper", 0.30, anchors=("paper",)), record(1, "student alone", 0.25)
     text = shown([replace(one, reports=(first, second)), alone], width=160)
-    assert [row[6] for row in rows(text)] == ["fgd 0.62, adversarial 12", "-"]
+    assert [row[7] for row in rows(text)] == ["fgd 0.62, adversarial 12", "-"]
     assert "the detection loss is 1" in text
     assert "grad" not in shown(trials(), width=160)
 
@@ -127,7 +133,7 @@ def test_anchors_are_named_for_people() -> None:
     head = " ".join(text.partition("\n   1 ")[0].split())
     for word in ("paper", "student", "alone", "equal", "budget", "schedule"):
         assert word in head
-    assert rows(text)[0][5:9] == ["+3.5", "+8.5", "+2.5", "+2.5"]
+    assert rows(text)[0][6:10] == ["+3.5", "+8.5", "+2.5", "+2.5"]
 
 
 @pytest.mark.parametrize("terminal", [True, False])
