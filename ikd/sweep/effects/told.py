@@ -9,6 +9,7 @@ import numpy as np
 
 from ikd.config import SearchSpace
 from ikd.sweep.effects.coordinates import Coordinates
+from ikd.sweep.effects.ends import counted, predicted_end
 from ikd.sweep.effects.model import Told
 from ikd.sweep.records.trials import TrialRecord
 
@@ -16,12 +17,6 @@ POINTS = 100.0
 """AP is 0..1 in the records and counted in points here, as in every table."""
 MOST = 140
 """Above this many results stopped trials are left out first, then the oldest: the cost grows with the cube."""
-LAST = 2
-"""A training counts with the mean of this many last validations: a maximum over epochs is luck in part."""
-LEAST_FINISHED = 4
-"""Finished trials from which on the end of a stopped one is predicted."""
-STEEPEST = 1.5
-"""Points at the end that a point at a rung stands for, at most."""
 
 
 def objective(space: SearchSpace, record: TrialRecord, epoch: int | None = None) -> float:
@@ -36,10 +31,8 @@ def objective(space: SearchSpace, record: TrialRecord, epoch: int | None = None)
         NaN when there is no finite report.
     """
     reports = [one for one in record.reports if epoch is None or one.epoch <= epoch]
-    values = [one.metrics.get(space.objective.metric, math.nan) for one in reports]
-    finite = [value for value in values if math.isfinite(value)][-LAST:]
     sign = 1.0 if space.objective.mode == "max" else -1.0
-    return sign * POINTS * sum(finite) / len(finite) if finite else math.nan
+    return sign * POINTS * counted([one.metrics.get(space.objective.metric, math.nan) for one in reports])
 
 
 def told_by(space: SearchSpace, ended: Sequence[TrialRecord], epochs: int) -> Told | None:
@@ -69,24 +62,12 @@ def told_by(space: SearchSpace, ended: Sequence[TrialRecord], epochs: int) -> To
 def _predicted(
     space: SearchSpace, finished: Sequence[TrialRecord], stopped: Sequence[TrialRecord], epochs: int
 ) -> list[tuple[TrialRecord, float, float]]:
-    """Return stopped trials, the value expected at their ends, and its variance: a line through the finished ones.
-
-    The slope is drawn to 1 in the last third of a training and to 1/2 before, as if by three more trials.
-    """
+    """Return stopped trials, the value expected at their ends, and its variance; those left out of which none is."""
     found = []
     for record in stopped:
         pairs = [(objective(space, one, record.epochs), objective(space, one)) for one in finished]
-        early, late = np.array([pair for pair in pairs if math.isfinite(pair[0])]).reshape(-1, 2).T
-        now = objective(space, record)
-        if len(early) < LEAST_FINISHED or not math.isfinite(now):
-            continue
-        spread = float(((early - early.mean()) ** 2).sum())
-        shared = float(((early - early.mean()) * (late - late.mean())).sum())
-        drawn_to = 1.0 if 3 * record.epochs >= 2 * record.total_epochs(epochs) else 0.5
-        more = 3 * spread / len(early)
-        slope = (shared + more * drawn_to) / (spread + more) if spread else drawn_to
-        slope = min(max(slope, 0.0), STEEPEST)
-        residuals = late - late.mean() - slope * (early - early.mean())
-        value = float(late.mean() + slope * (now - early.mean()))
-        found.append((record, value, float((residuals**2).mean())))
+        total = record.total_epochs(epochs)
+        end = predicted_end(pairs, objective(space, record), epoch=record.epochs, total=total)
+        if end is not None:
+            found.append((record, *end))
     return found
