@@ -46,8 +46,9 @@ from ikd.config.runner import Runner
 from ikd.config.schema import json_schema, write_schemas
 from ikd.config.showing import recipe_groups, recipe_lines
 from ikd.config.space.domain import Domain, Prior
-from ikd.config.space.search import Asha, Budget, Hyperband, Median, Pbt, Sampler, Scheduler, Tpe
+from ikd.config.space.search import Asha, Budget, Hopeless, Hyperband, Median, Pbt, Sampler, Scheduler, Tpe
 from ikd.config.space.space import SearchSpace
+from ikd.config.space.stopping import Chosen
 from ikd.home import home
 
 __all__ = [
@@ -66,6 +67,7 @@ __all__ = [
     "Attack",
     "Augment",
     "Budget",
+    "Chosen",
     "CopyPaste",
     "Crop",
     "Cutout",
@@ -73,6 +75,7 @@ __all__ = [
     "Detector",
     "Distill",
     "Domain",
+    "Hopeless",
     "Hyperband",
     "Input",
     "Location",

@@ -19,7 +19,7 @@ from ikd.logs import Log
 from ikd.progress import Loudness, loudness, progress_console, wide_console, working
 from ikd.signals import ENDING
 from ikd.sweep.conductor import FORCED, Conductor
-from ikd.sweep.extend import as_it_began, budgeted, warm_up
+from ikd.sweep.extend import as_it_began, beginning, budgeted, warm_up
 from ikd.sweep.forecast.clock import TimeLeft
 from ikd.sweep.forecast.course import FILE, Course
 from ikd.sweep.forecast.kept import keep
@@ -165,7 +165,7 @@ def run_sweep(  # noqa: PLR0913 - one keyword for each option of `ikd sweep`
         )
     home_folder = storage_of(files.runner)
     console = output or wide_console()
-    files, left_out = as_it_began(files, folder)
+    files, left_out = as_it_began(beginning(files, folder, trials), folder)
     if left_out:
         console.print(left_out, highlight=False, markup=False, soft_wrap=True)
     with working("looking at what every trial needs"):

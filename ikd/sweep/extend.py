@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ikd.config import Anchor, SearchSpace, SweepFiles
+from ikd.config import Anchor, Chosen, SearchSpace, SweepFiles
 from ikd.errors import BadInput
 from ikd.sweep.status import sweep_status
 from ikd.sweep.study.folder import COMPLETE, SweepFolder, read_files
@@ -44,12 +44,27 @@ def budgeted(space: SearchSpace, study: SweepStudy | None, trials: str | None) -
     return space.model_copy(update={"budget": space.budget.model_copy(update={"trials": number})})
 
 
+def beginning(files: SweepFiles, folder: SweepFolder, trials: str | None) -> SweepFiles:
+    """Return the files of a sweep that has not begun, with what `scheduler: auto` stands for under its own budget.
+
+    What it stands for is chosen once: a sweep that has begun keeps it (`as_it_began`), however many trials are added.
+
+    Raises:
+        BadInput: as `budgeted` does.
+    """
+    if folder.exists or trials is None:
+        return files
+    budget = budgeted(files.space, None, trials).budget
+    return SweepFiles(files.space.stopped_by(files.recipe, budget), files.recipe, files.runner)
+
+
 def as_it_began(files: SweepFiles, folder: SweepFolder) -> tuple[SweepFiles, str]:
     """Return the files of a sweep for going on with it, and what to tell of that.
 
     A sweep that began when nothing was called `inherit_alone` goes on as it was: with another anchor its trials would
-    be others than those that it would have had. One whose data set lies elsewhere now goes on under the place where it
-    lay; whether the content is the same is asked by `check_same_data`.
+    be others than those that it would have had. So does one whose scheduler is left to us: with what it began with.
+    One whose data set lies elsewhere now goes on under the place where it lay; whether the content is the same is asked
+    by `check_same_data`.
     """
     if not folder.exists:
         return files, ""
@@ -63,6 +78,12 @@ def as_it_began(files: SweepFiles, folder: SweepFolder) -> tuple[SweepFiles, str
     if kept != space.anchors and began.space.anchors == kept:
         space = space.model_copy(update={"anchors": kept})
         said.append(f"anchor {LATE} is left out: {folder.name} began without it")
+    if isinstance(space.scheduler, Chosen):
+        was = began.space.scheduler
+        if was.model_dump() != space.scheduler.model_dump(exclude={"why"}):
+            said.append(f"scheduler {was.kind} is kept: {folder.name} began with it")
+        kept_scheduler = Chosen.model_validate({**dict(was), "why": "as the sweep began"})
+        space = space.model_copy(update={"scheduler": kept_scheduler})
     recipe = recipe.going_on(began.recipe)
     if recipe.data.root != began.recipe.data.root:
         said.append(f"the data set lies in {recipe.data.root} now, and lay in {began.recipe.data.root}")
