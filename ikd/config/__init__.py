@@ -48,7 +48,7 @@ from ikd.config.showing import recipe_groups, recipe_lines
 from ikd.config.space.domain import Domain, Prior
 from ikd.config.space.search import Asha, Budget, Hopeless, Hyperband, Median, Pbt, Sampler, Scheduler, Tpe
 from ikd.config.space.space import SearchSpace
-from ikd.config.space.stopping import Chosen
+from ikd.config.space.stopping import Chosen, chosen_scheduler
 from ikd.home import home
 
 __all__ = [
@@ -105,6 +105,7 @@ __all__ = [
     "Tpe",
     "Weight",
     "changes",
+    "chosen_scheduler",
     "compares_maps",
     "differences",
     "dotted",

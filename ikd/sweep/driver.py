@@ -33,6 +33,7 @@ from ikd.sweep.records.teachers import said_of_teachers
 from ikd.sweep.records.text import decimals_of, duration, percent, readable
 from ikd.sweep.records.trials import TrialRecord, best_of, gain
 from ikd.sweep.same_data import FINGERPRINT, check_same_data
+from ikd.sweep.schedulers.rungs import said_of_stopping
 from ikd.sweep.signals import Interrupts, StopNow, listening
 from ikd.sweep.storage.keeping import tidied
 from ikd.sweep.storage.objects import is_address
@@ -363,7 +364,8 @@ class _Drive:
 
         if result.trials and loudness() is not Loudness.QUIET:
             self._view.show(ranking(result.trials, self._files.space))
-            for line in said_of_teachers(result.trials):
+            stopping = said_of_stopping(self._files.space, self._files.recipe, result.trials)
+            for line in (*said_of_teachers(result.trials), *stopping):
                 say(line)
             say(ledger(result.trials).render(self._files.runner.trial.gpus))
         spent = duration(self._conductor.wall_seconds)

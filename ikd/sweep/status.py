@@ -18,6 +18,7 @@ from ikd.sweep.records.ledger import ledger
 from ikd.sweep.records.teachers import said_of_teachers
 from ikd.sweep.records.text import duration
 from ikd.sweep.records.trials import TrialRecord, best_of
+from ikd.sweep.schedulers.rungs import said_of_stopping
 from ikd.sweep.storage.store import open_store
 from ikd.sweep.study.database import open_study
 from ikd.sweep.study.folder import COMPLETE, driver_of, existing_folder, is_driven, read_files, sweep_names
@@ -117,8 +118,8 @@ class SweepStatus:
         if not self.trials:
             return Text(lines)
         spent = ledger(self.trials).render(self.files.runner.trial.gpus)
-        of_teachers = [Text(line) for line in said_of_teachers(self.trials)]
-        return Group(Text(lines), ranking(self.trials, self.files.space), *of_teachers, Text(spent))
+        said = [*said_of_teachers(self.trials), *said_of_stopping(self.files.space, self.files.recipe, self.trials)]
+        return Group(Text(lines), ranking(self.trials, self.files.space), *map(Text, said), Text(spent))
 
 
 def sweep_status(name: str, *, home: Path | None = None) -> SweepStatus:
