@@ -127,7 +127,7 @@ def run_sweep(  # noqa: PLR0913 - one keyword for each option of `ikd sweep`
     name: str | None = None,
     values: Mapping[str, Any] | None = None,
     trials: str | None = None,
-    warm_start: str | None = None,
+    warm_start: str | Sequence[str] | None = None,
     retry_failed: bool = False,
     force: bool = False,
     output: Console | None = None,
@@ -147,8 +147,8 @@ def run_sweep(  # noqa: PLR0913 - one keyword for each option of `ikd sweep`
         values: recipe fields fixed by dotted name (`--set`).
         trials: number of trials instead of the space's `budget.trials`; `+20` is twenty more than the sweep had when
             it was last complete.
-        warm_start: another sweep, whose trials that are points of this space teach the sampler; given at the first
-            start, kept from then on.
+        warm_start: another sweep, or several, whose trials teach the sampler; given at the first start, kept from then
+            on. The effects model learns also from trials that share only some parameters.
         retry_failed: run failed trials again, as further attempts of theirs; also when the sweep is complete.
         force: go on though the anchors have learnt nothing; kept from then on.
         output: where the live table goes; None is standard output.
@@ -178,7 +178,7 @@ def run_sweep(  # noqa: PLR0913 - one keyword for each option of `ikd sweep`
             study = open_study(folder, files, create=True)
             files = SweepFiles(budgeted(files.space, study, trials), files.recipe, files.runner)
             check_same_data(study, files, training, home_folder)
-            if warm_start is not None:
+            if warm_start:
                 taken = warm_up(study, files.space, warm_start, home_folder)
                 progress_console(console).print(taken, highlight=False, markup=False)
             write_files(folder, files)

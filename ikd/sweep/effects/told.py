@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,6 +18,16 @@ POINTS = 100.0
 """AP is 0..1 in the records and counted in points here, as in every table."""
 MOST = 140
 """Above this many results stopped trials are left out first, then the oldest: the cost grows with the cube."""
+
+DOUBT = 0.7
+"""Variance that a value from another sweep has besides, as a share of that of the sweep's values."""
+
+
+class _Row(NamedTuple):
+    record: TrialRecord
+    value: float
+    least: float = 0.0
+    extra: float = 0.0
 
 
 def objective(space: SearchSpace, record: TrialRecord, epoch: int | None = None) -> float:
@@ -35,33 +46,56 @@ def objective(space: SearchSpace, record: TrialRecord, epoch: int | None = None)
     return sign * POINTS * counted([one.metrics.get(space.objective.metric, math.nan) for one in reports])
 
 
-def told_by(space: SearchSpace, ended: Sequence[TrialRecord], epochs: int) -> Told | None:
+def told_by(
+    space: SearchSpace, ended: Sequence[TrialRecord], epochs: int, earlier: Sequence[TrialRecord] = ()
+) -> Told | None:
     """Return what trials that are over tell, None when none is finished.
 
     Finished ones tell their `objective`; stopped ones what the finished ones make them expect at the end, once there
-    are four; diverged ones the worst of all these.
+    are four; diverged ones the worst of all these. Those of another sweep tell how they differ from the mean of their
+    sweep, as if that were the mean of these, with `DOUBT` of their variance besides: the level of another sweep says
+    nothing here, and its effects may be others.
 
     Args:
         space: resolved.
         ended: points of the space, in order of number; lost ones left out.
         epochs: of a whole training, where the study does not say.
+        earlier: trials of other sweeps, each with the name of its own; they may lack parameters.
     """
+    own = _rows(space, ended, epochs)
+    level = float(np.mean([row.value for row in own])) if own else 0.0
+    rows = []
+    for name in dict.fromkeys(one.name for one in earlier):
+        theirs = _rows(space, [one for one in earlier if one.name == name], epochs)
+        values = [row.value for row in theirs] or [0.0]
+        mean, doubt = float(np.mean(values)), DOUBT * float(np.var(values))
+        rows += [row._replace(value=row.value - mean + level, extra=doubt) for row in theirs]
+    rows += own
+    if not rows:
+        return None
+    if len(rows) > MOST:
+        later = {id(row.record) for row in own}
+        rows = sorted(rows, key=lambda one: (one.record.state != "stopped", id(one.record) in later, one.record.number))
+        rows = rows[-MOST:]
+    points = Coordinates.of(space, [row.record.values for row in rows], lacking=bool(earlier))
+    value, least, extra = np.array([row[1:] for row in rows], dtype=np.float64).T
+    return Told(points, value, least, extra)
+
+
+def _rows(space: SearchSpace, ended: Sequence[TrialRecord], epochs: int) -> list[_Row]:
+    """Return what the trials of one sweep tell; nothing when none is finished."""
     finished = [one for one in ended if one.state == "finished" and math.isfinite(objective(space, one))]
     if not finished:
-        return None
-    rows = [(one, objective(space, one), 0.0) for one in finished]
+        return []
+    rows = [_Row(one, objective(space, one)) for one in finished]
     rows += _predicted(space, finished, [one for one in ended if one.state == "stopped"], epochs)
-    worst = min(value for _, value, _ in rows)
-    rows += [(one, worst, 0.0) for one in ended if one.state == "diverged"]
-    if len(rows) > MOST:
-        rows = sorted(rows, key=lambda row: (row[0].state != "stopped", row[0].number))[-MOST:]
-    values, least = (np.array([row[index] for row in rows], dtype=np.float64) for index in (1, 2))
-    return Told(Coordinates.of(space, [row[0].values for row in rows]), values, least)
+    worst = min(row.value for row in rows)
+    return [*rows, *(_Row(one, worst) for one in ended if one.state == "diverged")]
 
 
 def _predicted(
     space: SearchSpace, finished: Sequence[TrialRecord], stopped: Sequence[TrialRecord], epochs: int
-) -> list[tuple[TrialRecord, float, float]]:
+) -> list[_Row]:
     """Return stopped trials, the value expected at their ends, and its variance; those left out of which none is."""
     found = []
     for record in stopped:
@@ -69,5 +103,5 @@ def _predicted(
         total = record.total_epochs(epochs)
         end = predicted_end(pairs, objective(space, record), epoch=record.epochs, total=total)
         if end is not None:
-            found.append((record, *end))
+            found.append(_Row(record, *end))
     return found
