@@ -83,7 +83,8 @@ def sweep(
         str | None, typer.Option(help="Trials instead of budget.trials; +20: twenty more once the sweep is complete.")
     ] = None,
     warm_start: Annotated[
-        str | None, typer.Option(help="At the first start: another sweep whose trials teach this one's sampler.")
+        list[str] | None,
+        typer.Option(help="At the first start: a sweep whose trials teach this one's sampler; may come several times."),
     ] = None,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Run failed trials again, after what failed them was mended.")
@@ -108,7 +109,7 @@ def sweep(
     values = parse_sets(sets or [])
     if measure and not dry_run:
         raise BadInput("--measure: must come with --dry-run")
-    for option, given in {"--retry-failed": retry_failed, "--force": force}.items():
+    for option, given in {"--retry-failed": retry_failed, "--force": force, "--warm-start": warm_start}.items():
         if given and dry_run:
             raise BadInput(f"{option}: must come without --dry-run, which starts nothing")
     load_sweep(space, runner, values)  # a fault of a file is told at once: before what is slow is loaded, or announced

@@ -51,6 +51,7 @@ from ikd.config.space.search import (
     Asha,
     Budget,
     Confirm,
+    Hopeless,
     Hyperband,
     Median,
     Objective,
@@ -60,6 +61,7 @@ from ikd.config.space.search import (
     Tpe,
 )
 from ikd.config.space.space import SearchSpace
+from ikd.config.space.stopping import Chosen, chosen_scheduler
 from ikd.home import home
 
 __all__ = [
@@ -79,6 +81,7 @@ __all__ = [
     "Attack",
     "Augment",
     "Budget",
+    "Chosen",
     "Confirm",
     "CopyPaste",
     "Crop",
@@ -87,6 +90,7 @@ __all__ = [
     "Detector",
     "Distill",
     "Domain",
+    "Hopeless",
     "Hyperband",
     "Input",
     "Location",
@@ -118,6 +122,7 @@ __all__ = [
     "Tpe",
     "Weight",
     "changes",
+    "chosen_scheduler",
     "compares_maps",
     "differences",
     "dotted",

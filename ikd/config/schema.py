@@ -132,7 +132,8 @@ def _finish_space(top: Schema, sections: dict[str, Schema]) -> None:
     }
     sections["Domain"]["properties"]["when"] = {"$ref": "#/$defs/Condition"}
     for name in ("Scheduler", "Sampler"):
-        sections[name] |= {"minProperties": 1, "maxProperties": 1}
+        one = f"^({'|'.join(sections[name]['properties'])})$"  # a kind by its name alone
+        sections[name] |= {"type": ["object", "string"], "pattern": one, "minProperties": 1, "maxProperties": 1}
 
 
 def _open(mapping: Schema, named: Mapping[str, Schema], below: Schema) -> None:

@@ -21,7 +21,7 @@ from ikd.signals import ENDING
 from ikd.sweep.conductor import FORCED, Conductor
 from ikd.sweep.confirm.said import said_of_choice
 from ikd.sweep.confirm.standing import Standing, standing
-from ikd.sweep.extend import as_it_began, budgeted, warm_up
+from ikd.sweep.extend import as_it_began, beginning, budgeted, warm_up
 from ikd.sweep.forecast.clock import TimeLeft
 from ikd.sweep.forecast.course import FILE, Course
 from ikd.sweep.forecast.kept import keep
@@ -35,6 +35,7 @@ from ikd.sweep.records.teachers import said_of_teachers
 from ikd.sweep.records.text import duration, percent, readable
 from ikd.sweep.records.trials import TrialRecord, best_of, gain
 from ikd.sweep.same_data import FINGERPRINT, check_same_data
+from ikd.sweep.schedulers.rungs import said_of_stopping
 from ikd.sweep.signals import Interrupts, StopNow, listening
 from ikd.sweep.storage.keeping import tidied
 from ikd.sweep.storage.objects import is_address
@@ -131,7 +132,7 @@ def run_sweep(  # noqa: PLR0913 - one keyword for each option of `ikd sweep`
     name: str | None = None,
     values: Mapping[str, Any] | None = None,
     trials: str | None = None,
-    warm_start: str | None = None,
+    warm_start: str | Sequence[str] | None = None,
     retry_failed: bool = False,
     force: bool = False,
     output: Console | None = None,
@@ -151,8 +152,8 @@ def run_sweep(  # noqa: PLR0913 - one keyword for each option of `ikd sweep`
         values: recipe fields fixed by dotted name (`--set`).
         trials: number of trials instead of the space's `budget.trials`; `+20` is twenty more than the sweep had when
             it was last complete.
-        warm_start: another sweep, whose trials that are points of this space teach the sampler; given at the first
-            start, kept from then on.
+        warm_start: another sweep, or several, whose trials teach the sampler; given at the first start, kept from then
+            on. The effects model learns also from trials that share only some parameters.
         retry_failed: run failed trials again, as further attempts of theirs; also when the sweep is complete.
         force: go on though the anchors have learnt nothing; kept from then on.
         output: where the live table goes; None is standard output.
@@ -170,7 +171,7 @@ def run_sweep(  # noqa: PLR0913 - one keyword for each option of `ikd sweep`
         )
     home_folder = storage_of(files.runner)
     console = output or wide_console()
-    files, left_out = as_it_began(files, folder)
+    files, left_out = as_it_began(beginning(files, folder, trials), folder)
     if left_out:
         console.print(left_out, highlight=False, markup=False, soft_wrap=True)
     with working("looking at what every trial needs"):
@@ -182,7 +183,7 @@ def run_sweep(  # noqa: PLR0913 - one keyword for each option of `ikd sweep`
             study = open_study(folder, files, create=True)
             files = SweepFiles(budgeted(files.space, study, trials), files.recipe, files.runner)
             check_same_data(study, files, training, home_folder)
-            if warm_start is not None:
+            if warm_start:
                 taken = warm_up(study, files.space, warm_start, home_folder)
                 progress_console(console).print(taken, highlight=False, markup=False)
             write_files(folder, files)
@@ -370,7 +371,8 @@ class _Drive:
 
         if result.trials and loudness() is not Loudness.QUIET:
             self._view.show(ranking(result.trials, self._files.space))
-            for line in said_of_teachers(result.trials):
+            stopping = said_of_stopping(self._files.space, self._files.recipe, result.trials)
+            for line in (*said_of_teachers(result.trials), *stopping):
                 say(line)
             say(ledger(result.trials).render(self._files.runner.trial.gpus))
         spent = duration(self._conductor.wall_seconds)

@@ -1,16 +1,19 @@
-"""More trials for a sweep, and what another sweep has learnt."""
+"""More trials for a sweep, and what other sweeps have learnt."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from ikd.config import Anchor, Confirm, SearchSpace, SweepFiles, shares_of
+from ikd.config import Anchor, Chosen, Confirm, SearchSpace, SweepFiles, shares_of
 from ikd.errors import BadInput
 from ikd.sweep.status import sweep_status
 from ikd.sweep.study.folder import BEFORE, COMPLETE, SweepFolder, read_files
 from ikd.sweep.study.study import SweepStudy
-from ikd.sweep.study.warm import carried
+from ikd.sweep.study.warm import carried, shared_parameters
+from ikd.sweep.view.space import values_text
 
 LATE: Anchor = "inherit_alone"
 """An anchor that is younger than people's sweeps."""
@@ -44,13 +47,28 @@ def budgeted(space: SearchSpace, study: SweepStudy | None, trials: str | None) -
     return space.model_copy(update={"budget": space.budget.model_copy(update={"trials": number})})
 
 
+def beginning(files: SweepFiles, folder: SweepFolder, trials: str | None) -> SweepFiles:
+    """Return the files of a sweep that has not begun, with what `scheduler: auto` stands for under its own budget.
+
+    What it stands for is chosen once: a sweep that has begun keeps it (`as_it_began`), however many trials are added.
+
+    Raises:
+        BadInput: as `budgeted` does.
+    """
+    if folder.exists or trials is None:
+        return files
+    budget = budgeted(files.space, None, trials).budget
+    return SweepFiles(files.space.stopped_by(files.recipe, budget), files.recipe, files.runner)
+
+
 def as_it_began(files: SweepFiles, folder: SweepFolder) -> tuple[SweepFiles, str]:
     """Return the files of a sweep for going on with it, and what to tell of that.
 
     A sweep that began when nothing was called `inherit_alone` goes on as it was: with another anchor its trials would
     be others than those that it would have had. So does one that counts trials by their best epochs, as all did once,
-    unless its file says otherwise, which is refused like any other change. One whose data set lies elsewhere now goes
-    on under the place where it lay; whether the content is the same is asked by `check_same_data`.
+    unless its file says otherwise, which is refused like any other change; and one whose scheduler is left to us: with
+    what it began with. One whose data set lies elsewhere now goes on under the place where it lay; whether the content
+    is the same is asked by `check_same_data`.
     """
     if not folder.exists:
         return files, ""
@@ -73,36 +91,81 @@ def as_it_began(files: SweepFiles, folder: SweepFolder) -> tuple[SweepFiles, str
         objective = space.objective.model_copy(update={"value": value})
         space = space.model_copy(update={"objective": objective})
         said.append(f"objective.value is {value}: {folder.name} began with it")
+    if isinstance(space.scheduler, Chosen):
+        was = began.space.scheduler
+        if was.model_dump() != space.scheduler.model_dump(exclude={"why"}):
+            said.append(f"scheduler {was.kind} is kept: {folder.name} began with it")
+        kept_scheduler = Chosen.model_validate({**dict(was), "why": "as the sweep began"})
+        space = space.model_copy(update={"scheduler": kept_scheduler})
     recipe = recipe.going_on(began.recipe)
     if recipe.data.root != began.recipe.data.root:
         said.append(f"the data set lies in {recipe.data.root} now, and lay in {began.recipe.data.root}")
     return SweepFiles(space, recipe, files.runner), "; ".join(said)
 
 
-def warm_up(study: SweepStudy, space: SearchSpace, name: str, home: Path) -> str:
-    """Copy the trials of another sweep that are points of `space` into the study, for its sampler.
+def warm_up(study: SweepStudy, space: SearchSpace, names: str | Sequence[str], home: Path) -> str:
+    """Copy the trials of other sweeps that teach something of `space` into the study, for its sampler.
 
     Returns:
         How many were taken, for people.
 
     Raises:
-        BadInput: no such sweep, none of its trials is such a point, it has another objective, or this sweep began
-            without it.
+        BadInput: no such sweep, or one twice; one shares nothing with this space, has no trial in range, or another
+            objective; or this sweep began without them.
     """
+    names = [names] if isinstance(names, str) else list(names)
     noted = study.notes.get("warm_start")
-    if noted == name:
-        return f"warm start: {len(study.earlier)} trials of {name} teach the sampler, since the first start"
+    noted = [noted] if isinstance(noted, str) else noted
+    if noted == names:
+        return f"warm start: {len(study.earlier)} trials of {', '.join(names)} teach the sampler, since the first start"
     if noted is not None or study.records:
-        how = f"with {noted}" if noted is not None else "without one"
-        raise BadInput(f"--warm-start: must be given at the first start, and this sweep began {how}; got {name!r}")
+        how = f"with {', '.join(noted)}" if noted is not None else "without one"
+        rule = f"must be given at the first start, and this sweep began {how}"
+        raise BadInput(f"--warm-start: {rule}; got {', '.join(map(repr, names))}")
+    if len(set(names)) < len(names):
+        raise BadInput(f"--warm-start: must name each sweep once, but got {', '.join(names)}")
+    kept, said = [], []
+    for name in names:
+        taken, count = _taken(space, name, home)
+        kept += taken
+        lack = sum(not one["whole"] for one in taken)
+        part = f" ({lack} of them lack parameters: the effects model alone learns from those)" if lack else ""
+        said.append(f"{len(taken)} of the {count} trials of {name}{part}")
+    study.warm_up(names, kept)
+    return f"warm start: {', '.join(said)} teach the sampler"
+
+
+def _taken(space: SearchSpace, name: str, home: Path) -> tuple[list[dict[str, Any]], int]:
+    """Return what is kept of a sweep's trials, and how many it has."""
     other = sweep_status(name, home=home)
     theirs, ours = other.files.space.objective, space.objective
     if (theirs.metric, theirs.mode) != (ours.metric, ours.mode):
         is_, was = f"{ours.metric} {ours.mode}", f"{theirs.metric} {theirs.mode}"
         raise BadInput(f"--warm-start: must be a sweep with objective {is_}, but {name} has {was}")
-    kept = carried(other.trials, space)
+    began, lacking = other.files.space, space.sampler.effects is not None
+    shared = shared_parameters(began, space)
+    if not shared:
+        raise BadInput(f"--warm-start: must share a parameter whose range overlaps, but {_apart(name, began, space)}")
+    kept = carried(name, other.trials, other.files, space, lacking=lacking)
     if not kept:
-        rule = f"have a value in range for every parameter of this space, but none of the {len(other.trials)} has"
-        raise BadInput(f"--warm-start: trials of {name} must {rule}")
-    study.warm_up(name, kept)
-    return f"warm start: {len(kept)} of the {len(other.trials)} trials of {name} teach the sampler"
+        which = f"every value that was searched in range ({', '.join(shared)} are shared)"
+        if not lacking:
+            which = f"a value in range for every parameter of this space, with sampler {space.sampler.kind}"
+        raise BadInput(
+            f"--warm-start: trials of {name} must have {which}, but none of the {len(other.trials)} has; "
+            "a sampler of kind effects learns also from trials that lack parameters"
+        )
+    return kept, len(other.trials)
+
+
+def _apart(name: str, theirs: SearchSpace, ours: SearchSpace) -> str:
+    """Write what keeps two spaces apart."""
+    parts = [
+        f"{one} is {values_text(one, theirs.parameters[one])} in {name} and {values_text(one, ours.parameters[one])} here"
+        for one in theirs.parameters
+        if one in ours.parameters
+    ]
+    for where, one, other in ((f"in {name}", theirs, ours), ("here", ours, theirs)):
+        if alone := [field for field in one.parameters if field not in other.parameters]:
+            parts.append(f"{', '.join(alone)} only {where}")
+    return "; ".join(parts)

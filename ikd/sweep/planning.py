@@ -12,12 +12,12 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ikd.config import DRAWN, Recipe, Runner, SearchSpace, SweepFiles
+from ikd.config import DRAWN, Chosen, Recipe, Runner, SearchSpace, SweepFiles
 from ikd.data import said_of_data, training_annotations
 from ikd.errors import BadInput
 from ikd.home import at_home, home
 from ikd.sweep.driver import resolve
-from ikd.sweep.extend import as_it_began, budgeted
+from ikd.sweep.extend import as_it_began, beginning, budgeted
 from ikd.sweep.forecast.course import FILE, Course, read_course
 from ikd.sweep.forecast.kept import read_kept
 from ikd.sweep.forecast.left import Forecast, Outlook, Situation
@@ -34,6 +34,7 @@ from ikd.sweep.stores import Stores, stores_of
 from ikd.sweep.study.database import check_begun, open_study
 from ikd.sweep.study.folder import SweepFolder, has_trials
 from ikd.sweep.training import OWN, training_of
+from ikd.sweep.view.space import kind_with_settings
 from ikd.trial import OPEN, Shared
 
 NUM_SAMPLES = 5
@@ -113,6 +114,7 @@ class DryRun:
             ("trials", f"{self.trials}, {self.anchors} of them anchors; {self.files.runner.concurrency} at a time"),
             *([("so far", self._so_far())] if self.ended is not None else []),
             ("epochs", self._epochs()),
+            *self._stopping(),
             *([("once before", self._once())] if self._missing or self.shared else []),
             ("start-up", self._start_up()),
             ("time", self._time()),
@@ -128,9 +130,17 @@ class DryRun:
 
     def _epochs(self) -> str:
         early = {"asha": " with ASHA", "hyperband": " with HyperBand", "median": " with the median rule"}
+        early["hopeless"] = " without the hopeless"
         stopping = early.get(self.files.space.scheduler.kind, ", nothing is stopped early")
         each = f"at most {self.epochs_bound} ({self.files.recipe.total_epochs} a trial)"
         return f"{each}, about {self.epochs_expected:.0f}{stopping}"
+
+    def _stopping(self) -> list[tuple[str, str]]:
+        """Write what `scheduler: auto` stands for, and why."""
+        scheduler = self.files.space.scheduler
+        if not isinstance(scheduler, Chosen):
+            return []
+        return [("stopping", f"{kind_with_settings(scheduler)} ({scheduler.why})")]
 
     @property
     def epochs_bound(self) -> int:
@@ -267,7 +277,7 @@ def dry_run(  # noqa: PLR0913 - one keyword for each option of `ikd sweep`
         BadInput: as `run_sweep` does.
     """
     files, folder = resolve(space, recipe=recipe, runner=runner, name=name, values=values)
-    files, _ = as_it_began(files, folder)
+    files, _ = as_it_began(beginning(files, folder, trials), folder)
     with scratch_home(folder.home) as scratch, at_home(scratch):
         said = check_start(training, files, folder, begun=has_trials(folder), home=scratch) if check else None
         if measure:

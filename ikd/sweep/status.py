@@ -21,6 +21,7 @@ from ikd.sweep.records.ledger import ledger
 from ikd.sweep.records.teachers import said_of_teachers
 from ikd.sweep.records.text import duration
 from ikd.sweep.records.trials import TrialRecord, best_of, recipe_of
+from ikd.sweep.schedulers.rungs import said_of_stopping
 from ikd.sweep.storage.store import open_store
 from ikd.sweep.study.database import open_study
 from ikd.sweep.study.folder import COMPLETE, driver_of, existing_folder, is_driven, read_files, sweep_names
@@ -140,9 +141,9 @@ class SweepStatus:
         if not self.trials:
             return Text(lines)
         spent = ledger(self.trials).render(self.files.runner.trial.gpus)
-        of_teachers = [Text(line) for line in said_of_teachers(self.trials)]
-        of_choice = [Text(line) for line in self.said_of_choice()]
-        return Group(Text(lines), ranking(self.trials, self.files.space), *of_teachers, Text(spent), *of_choice)
+        said = [*said_of_teachers(self.trials), *said_of_stopping(self.files.space, self.files.recipe, self.trials)]
+        of_choice = map(Text, self.said_of_choice())
+        return Group(Text(lines), ranking(self.trials, self.files.space), *map(Text, said), Text(spent), *of_choice)
 
     def said_of_choice(self) -> list[str]:
         """Return what is believed of the chosen configuration, a line each; none while none has finished."""

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 from pydantic import Field
 from typing_extensions import Self
 
-from ikd.config.section import Count, Positive, Probability, Section
+from ikd.config.section import Count, NonNegative, Positive, Probability, Section
 
 Cost = Literal["gflops", "mparameters", "latency_ms", "gpu_hours"]
 Factor = Annotated[float, Field(gt=1.0)]
 
 
 class OneKind(Section):
-    """A section of which exactly one field is given."""
+    """A section of which exactly one field is given; its name alone stands for it with its defaults."""
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _by_name(cls, written: Any) -> Any:
+        if not isinstance(written, str):
+            return written
+        if written not in cls.model_fields:
+            raise ValueError(f"must be {', '.join(cls.model_fields)}, or one of them with its settings")
+        return {written: {}}
 
     @property
     def kind(self) -> str:
@@ -99,19 +108,46 @@ class Pbt(Section):
     """A taken-over weight is drawn anew from its range with this probability."""
 
 
+class Hopeless(Section):
+    """Stops a trial that can hardly come among the best: its end, predicted from those that finished, lies too low."""
+
+    grace_epochs: Count = 2
+    """No trial stops before this epoch."""
+    min_trials: Annotated[int, Field(ge=4)] = 6
+    """No trial stops before this many others have finished."""
+    rank: Count = 3
+    """The end must be able to reach the finished trial of this rank: 1 is the best one."""
+    deviations: NonNegative = 2.0
+    """By so many standard deviations of the predictions' errors may the end be better than predicted."""
+
+    @pydantic.model_validator(mode="after")
+    def _ranked(self) -> Hopeless:
+        if self.rank > self.min_trials:
+            raise ValueError(f"rank must be at most min_trials ({self.min_trials}), and is {self.rank}")
+        return self
+
+
 class NoStopping(Section):
     """Every trial trains to the end."""
 
 
-class Scheduler(OneKind):
-    """Early stopping: exactly one of `asha`, `hyperband`, `median`, `pbt`, `none`."""
+class Auto(Section):
+    """One of the others, by the epochs of a training and the budget, when a sweep begins: see `chosen_scheduler`."""
 
+
+class Scheduler(OneKind):
+    """Early stopping: exactly one of `auto`, `asha`, `hyperband`, `median`, `hopeless`, `pbt`, `none`."""
+
+    auto: Auto | None = None
+    """None for short trainings and enough of them, else asha; chosen when the sweep begins, and told by the dry run."""
     asha: Asha | None = None
     """Asynchronous successive halving."""
     hyperband: Hyperband | None = None
     """Halving in several brackets."""
     median: Median | None = None
     """Median stopping rule."""
+    hopeless: Hopeless | None = None
+    """Stops what is predicted to end too low."""
     pbt: Pbt | None = None
     """Population-based training over loss weights."""
     none: NoStopping | None = None

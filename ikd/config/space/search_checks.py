@@ -85,6 +85,9 @@ def _single_objective_problems(space: SpaceSections, document: Document) -> Iter
     if space.costs and space.sampler.kind in ("cmaes", "effects"):
         rule = "goes with a single objective; take out costs, or take tpe, gp or nsga2"
         yield document.problem(("sampler", space.sampler.kind), None, rule)
+    if space.costs and space.scheduler.hopeless is not None:
+        rule = "goes with a single objective, or what is cheap stops; take out costs, or take asha by: nondominated"
+        yield document.problem(("scheduler", "hopeless"), None, rule)
 
 
 def _cmaes_problems(space: SpaceSections, document: Document) -> Iterator[Problem]:
@@ -126,6 +129,7 @@ def _epoch_problems(space: SpaceSections, recipe: Recipe, document: Document) ->
     found = {
         ("median", "grace_epochs"): space.scheduler.median,
         ("hyperband", "grace_epochs"): space.scheduler.hyperband,
+        ("hopeless", "grace_epochs"): space.scheduler.hopeless,
         ("pbt", "interval_epochs"): space.scheduler.pbt,
     }
     for (kind, field), section in found.items():

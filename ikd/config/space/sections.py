@@ -17,7 +17,8 @@ from ikd.config.section import Section
 from ikd.config.space.conditions import holds, parents, translated, wanted
 from ikd.config.space.constraints import Constraint, constraint
 from ikd.config.space.domain import Domain
-from ikd.config.space.search import Asha, Budget, Cost, Objective, Sampler, Scheduler, Tpe
+from ikd.config.space.search import Auto, Budget, Cost, Objective, Sampler, Scheduler, Tpe
+from ikd.config.space.stopping import Chosen, chosen_scheduler
 
 
 class SpaceSections(Section):
@@ -43,7 +44,7 @@ class SpaceSections(Section):
     same with what it inherits; the last teacher alone for all epochs; every stage as long as the whole schedule; the
     last teacher alone that long. Where none are named and the recipe inherits, inherit_alone is one too, if the budget
     leaves a trial besides."""
-    scheduler: Scheduler = Scheduler(asha=Asha())
+    scheduler: Scheduler = Scheduler(auto=Auto())
     """Early stopping."""
     sampler: Sampler = Sampler(tpe=Tpe())
     """Sampler."""
@@ -161,7 +162,20 @@ class SpaceSections(Section):
 
         for name, domain in resolved.items():
             resolved[name] = domain.model_copy(update={"when": translated(domain.when, meant)})
-        return self.model_copy(update={"parameters": resolved, "anchors": self._anchors_of(recipe)})
+        space = self.model_copy(update={"parameters": resolved, "anchors": self._anchors_of(recipe)})
+        return space.stopped_by(recipe)
+
+    def stopped_by(self, recipe: Recipe, budget: Budget | None = None) -> Self:
+        """Return the space with a scheduler by its kind: with what `auto` stands for under a budget.
+
+        Args:
+            recipe: the base; its epochs count.
+            budget: of the sweep, where it is another one than was written; what was chosen for that is chosen anew.
+        """
+        budget, scheduler = budget or self.budget, self.scheduler
+        if scheduler.auto is not None or isinstance(scheduler, Chosen):
+            scheduler = chosen_scheduler(recipe.total_epochs, budget, self.sampler, several=bool(self.costs))
+        return self.model_copy(update={"scheduler": scheduler, "budget": budget})
 
     def _anchors_of(self, recipe: Recipe) -> tuple[Anchor, ...]:
         room = self.budget.trials > len(self.anchors) + 1

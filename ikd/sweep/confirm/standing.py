@@ -132,9 +132,9 @@ def standing(
         records: every trial.
         earlier: trials of other sweeps that the model learns from.
     """
-    searched = [one for one in (*earlier, *records) if one.role == "search" and one.in_space]
+    searched = [one for one in records if one.role == "search" and one.in_space]
     ended = [one for one in searched if one.state not in OPEN and one.state != "failed"]
-    told = told_by(space, ended, recipe.total_epochs)
+    told = told_by(space, ended, recipe.total_epochs, earlier)
     groups = _grouped(space, records)
     if told is None or not groups:
         return None

@@ -34,28 +34,30 @@ class Coordinates:
     places: Matrix
 
     @classmethod
-    def of(cls, space: SearchSpace, points: Sequence[Mapping[str, Any]]) -> Coordinates:
+    def of(cls, space: SearchSpace, points: Sequence[Mapping[str, Any]], *, lacking: bool = False) -> Coordinates:
         """Return the rows of some configurations.
 
         Args:
             space: whose parameters count, their sequences listed as choices (`SearchSpace.checked`).
             points: values by dotted name. Other names are left out, as are parameters that do not exist under the
                 values of their parents.
+            lacking: parameters may have no value though they exist; they stand where one does not exist.
 
         Raises:
             ConfigError: a parameter that exists has no value, or one outside its domain.
         """
-        rows = [_row(space, values) for values in points]
+        rows = [_row(space, values, lacking) for values in points]
         effects, places = ([row[half] for row in rows] for half in (0, 1))
         return cls(*(np.array(half, dtype=np.float64).reshape(len(rows), -1) for half in (effects, places)))
 
 
-def _row(space: SearchSpace, values: Mapping[str, Any]) -> tuple[list[float], list[float]]:
+def _row(space: SearchSpace, values: Mapping[str, Any], lacking: bool) -> tuple[list[float], list[float]]:
     effects: list[float] = []
     places: list[float] = []
     kept = space.active(values)
     for name, domain in space.parameters.items():
-        value = _known(name, domain, kept) if space.is_active(name, kept) else None
+        exists = space.is_active(name, kept) and not (lacking and name not in kept)
+        value = _known(name, domain, kept) if exists else None
         if domain.choice is not None:
             chosen = [float(value is not None and (one,) == value) for one in domain.choice]
             effects += chosen

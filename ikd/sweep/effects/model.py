@@ -40,23 +40,25 @@ class Told:
         points: [N] configurations; one that was trained more than once comes as often.
         values: [N] the larger the better.
         least: [N] variance that a value has at least, noise included: of one that was predicted from a stopped trial.
+        extra: [N] variance besides: of one from another sweep, whose effects may be others.
     """
 
     points: Coordinates
     values: Vector
     least: Vector
+    extra: Vector
 
     @classmethod
     def plain(cls, points: Coordinates, values: Vector) -> Told:
         """Return results that have the noise of a training and nothing else."""
-        return cls(points, values, np.zeros(len(values)))
+        return cls(points, values, np.zeros(len(values)), np.zeros(len(values)))
 
     def with_more(self, points: Coordinates, values: Vector) -> Told:
         """Return these results and plain ones."""
         effects = np.concatenate([self.points.effects, points.effects])
         places = np.concatenate([self.points.places, points.places])
-        least = np.concatenate([self.least, np.zeros(len(values))])
-        return Told(Coordinates(effects, places), np.concatenate([self.values, values]), least)
+        least, extra = (np.concatenate([one, np.zeros(len(values))]) for one in (self.least, self.extra))
+        return Told(Coordinates(effects, places), np.concatenate([self.values, values]), least, extra)
 
 
 class Effects:
@@ -81,7 +83,7 @@ class Effects:
         main, rest = self._parts(told.points)
         best = -math.inf
         for a, b, c in itertools.product(EFFECTS, REST, NOISE):
-            noise = np.maximum(c * self._scale, told.least)
+            noise = np.maximum(c * self._scale, told.least) + told.extra
             factor = np.linalg.cholesky(self._scale * (1 + a * main + b * rest) + np.diag(noise))
             solved = cho_solve((factor, True), centred, check_finite=False)
             likelihood = -0.5 * float(centred @ solved) - float(np.log(np.diag(factor)).sum())

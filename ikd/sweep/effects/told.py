@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from ikd.config import SearchSpace
 from ikd.sweep.effects.coordinates import Coordinates
+from ikd.sweep.effects.ends import predicted_end
 from ikd.sweep.effects.model import Told
 from ikd.sweep.records.trials import TrialRecord, counted
 
@@ -16,10 +18,15 @@ POINTS = 100.0
 """AP is 0..1 in the records and counted in points here, as in every table."""
 MOST = 140
 """Above this many results stopped trials are left out first, then the oldest: the cost grows with the cube."""
-LEAST_FINISHED = 4
-"""Finished trials from which on the end of a stopped one is predicted."""
-STEEPEST = 1.5
-"""Points at the end that a point at a rung stands for, at most."""
+DOUBT = 0.7
+"""Variance that a value from another sweep has besides, as a share of that of the sweep's values."""
+
+
+class _Row(NamedTuple):
+    record: TrialRecord
+    value: float
+    least: float = 0.0
+    extra: float = 0.0
 
 
 def objective(space: SearchSpace, record: TrialRecord, epoch: int | None = None) -> float:
@@ -39,51 +46,62 @@ def objective(space: SearchSpace, record: TrialRecord, epoch: int | None = None)
     return sign * POINTS * value if value is not None else math.nan
 
 
-def told_by(space: SearchSpace, ended: Sequence[TrialRecord], epochs: int) -> Told | None:
+def told_by(
+    space: SearchSpace, ended: Sequence[TrialRecord], epochs: int, earlier: Sequence[TrialRecord] = ()
+) -> Told | None:
     """Return what trials that are over tell, None when none is finished.
 
     Finished ones tell their `objective`; stopped ones what the finished ones make them expect at the end, once there
-    are four; diverged ones the worst of all these.
+    are four; diverged ones the worst of all these. Those of another sweep tell how they differ from the mean of their
+    sweep, as if that were the mean of these, with `DOUBT` of their variance besides: the level of another sweep says
+    nothing here, and its effects may be others.
 
     Args:
         space: resolved.
         ended: points of the space, in order of number; lost ones left out.
         epochs: of a whole training, where the study does not say.
+        earlier: trials of other sweeps, each with the name of its own; they may lack parameters.
     """
+    own = _rows(space, ended, epochs)
+    level = float(np.mean([row.value for row in own])) if own else 0.0
+    rows = []
+    for name in dict.fromkeys(one.name for one in earlier):
+        theirs = _rows(space, [one for one in earlier if one.name == name], epochs)
+        values = [row.value for row in theirs] or [0.0]
+        mean, doubt = float(np.mean(values)), DOUBT * float(np.var(values))
+        rows += [row._replace(value=row.value - mean + level, extra=doubt) for row in theirs]
+    rows += own
+    if not rows:
+        return None
+    if len(rows) > MOST:
+        later = {id(row.record) for row in own}
+        rows = sorted(rows, key=lambda one: (one.record.state != "stopped", id(one.record) in later, one.record.number))
+        rows = rows[-MOST:]
+    points = Coordinates.of(space, [row.record.values for row in rows], lacking=bool(earlier))
+    value, least, extra = np.array([row[1:] for row in rows], dtype=np.float64).T
+    return Told(points, value, least, extra)
+
+
+def _rows(space: SearchSpace, ended: Sequence[TrialRecord], epochs: int) -> list[_Row]:
+    """Return what the trials of one sweep tell; nothing when none is finished."""
     finished = [one for one in ended if one.state == "finished" and math.isfinite(objective(space, one))]
     if not finished:
-        return None
-    rows = [(one, objective(space, one), 0.0) for one in finished]
+        return []
+    rows = [_Row(one, objective(space, one)) for one in finished]
     rows += _predicted(space, finished, [one for one in ended if one.state == "stopped"], epochs)
-    worst = min(value for _, value, _ in rows)
-    rows += [(one, worst, 0.0) for one in ended if one.state == "diverged"]
-    if len(rows) > MOST:
-        rows = sorted(rows, key=lambda row: (row[0].state != "stopped", row[0].number))[-MOST:]
-    values, least = (np.array([row[index] for row in rows], dtype=np.float64) for index in (1, 2))
-    return Told(Coordinates.of(space, [row[0].values for row in rows]), values, least)
+    worst = min(row.value for row in rows)
+    return [*rows, *(_Row(one, worst) for one in ended if one.state == "diverged")]
 
 
 def _predicted(
     space: SearchSpace, finished: Sequence[TrialRecord], stopped: Sequence[TrialRecord], epochs: int
-) -> list[tuple[TrialRecord, float, float]]:
-    """Return stopped trials, the value expected at their ends, and its variance: a line through the finished ones.
-
-    The slope is drawn to 1 in the last third of a training and to 1/2 before, as if by three more trials.
-    """
+) -> list[_Row]:
+    """Return stopped trials, the value expected at their ends, and its variance; those left out of which none is."""
     found = []
     for record in stopped:
         pairs = [(objective(space, one, record.epochs), objective(space, one)) for one in finished]
-        early, late = np.array([pair for pair in pairs if math.isfinite(pair[0])]).reshape(-1, 2).T
-        now = objective(space, record)
-        if len(early) < LEAST_FINISHED or not math.isfinite(now):
-            continue
-        spread = float(((early - early.mean()) ** 2).sum())
-        shared = float(((early - early.mean()) * (late - late.mean())).sum())
-        drawn_to = 1.0 if 3 * record.epochs >= 2 * record.total_epochs(epochs) else 0.5
-        more = 3 * spread / len(early)
-        slope = (shared + more * drawn_to) / (spread + more) if spread else drawn_to
-        slope = min(max(slope, 0.0), STEEPEST)
-        residuals = late - late.mean() - slope * (early - early.mean())
-        value = float(late.mean() + slope * (now - early.mean()))
-        found.append((record, value, float((residuals**2).mean())))
+        total = record.total_epochs(epochs)
+        end = predicted_end(pairs, objective(space, record), epoch=record.epochs, total=total)
+        if end is not None:
+            found.append(_Row(record, *end))
     return found

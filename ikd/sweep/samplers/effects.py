@@ -22,6 +22,8 @@ from ikd.trial import OPEN
 
 EVEN_DRAWS = 60
 """Candidates drawn from the whole space, or from its priors."""
+WARM_STARTUP = 3
+"""Random trials, at most, where other sweeps' trials teach the model."""
 NEIGHBOURS = 60
 """Candidates drawn around the best."""
 AROUND = 5
@@ -37,12 +39,16 @@ def effects_values(history: History) -> Iterator[Values]:
 
     Each draw of the model takes, of candidates all over the space and around the best known ones, that whose objective,
     drawn from the posterior of each, is largest (Thompson 1933). Trials that still run count with the model's mean, so
-    that those side by side differ.
+    that those side by side differ. Trials of other sweeps teach the model too, also those that lack parameters, and
+    shorten the start.
     """
     settings = history.space.sampler.effects
     assert settings is not None
-    told = told_by(history.space, [*history.ended, *history.repeats], history.recipe.total_epochs)
-    if history.number < settings.startup_trials or told is None:
+    theirs = {id(one) for one in history.earlier}
+    own = [one for one in history.ended if id(one) not in theirs]
+    told = told_by(history.space, [*own, *history.repeats], history.recipe.total_epochs, history.earlier)
+    startup = min(settings.startup_trials, WARM_STARTUP) if history.earlier else settings.startup_trials
+    if history.number < startup or told is None:
         yield from random_values(history)
     elif settings.with_tpe and history.number % 2:
         yield from tpe_values(history)
@@ -69,8 +75,10 @@ def _drawn(history: History, told: Told) -> Iterator[Values]:
 
 def _best(history: History, model: Effects) -> Sequence[TrialRecord]:
     """Return the finished trials of the largest posterior means, the best first."""
-    finished = [one for one in history.ended if one.state == "finished"]
-    means, _ = model.posterior(Coordinates.of(history.space, [one.values for one in finished]))
+    lacking = [one for one in history.earlier if not one.in_space]
+    finished = [one for one in (*history.ended, *lacking) if one.state == "finished"]
+    points = Coordinates.of(history.space, [one.values for one in finished], lacking=bool(lacking))
+    means, _ = model.posterior(points)
     return [finished[index] for index in np.argsort(-means, kind="stable")[:AROUND]]
 
 

@@ -26,7 +26,7 @@ class History:
         recipe: the base.
         records: every trial of the study, in order of number.
         number: of the trial to be.
-        earlier: trials of another sweep, points of this space, that are learnt from besides.
+        earlier: trials of other sweeps that are learnt from besides; those not `in_space` lack parameters.
     """
 
     space: SearchSpace

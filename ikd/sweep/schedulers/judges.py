@@ -7,6 +7,7 @@ from typing import Protocol
 
 from ikd.config import Recipe, SearchSpace
 from ikd.sweep.schedulers.asha import asha_judge
+from ikd.sweep.schedulers.hopeless import hopeless_judge
 from ikd.sweep.schedulers.hyperband import hyperband_judge
 from ikd.sweep.schedulers.median import median_judge
 
@@ -27,10 +28,17 @@ def no_judge(space: SearchSpace, recipe: Recipe) -> None:
     """Stop nothing early."""
 
 
+def chosen_judge(space: SearchSpace, recipe: Recipe) -> Judge | None:
+    """Return the judge of the scheduler that `auto` stands for, in a space that is not resolved."""
+    return build_judge(space.stopped_by(recipe), recipe)
+
+
 JUDGES: dict[str, Callable[[SearchSpace, Recipe], Judge | None]] = {
+    "auto": chosen_judge,
     "asha": asha_judge,
     "hyperband": hyperband_judge,
     "median": median_judge,
+    "hopeless": hopeless_judge,
     "pbt": no_judge,  # moves trials to other weights instead, see `population`
     "none": no_judge,
 }

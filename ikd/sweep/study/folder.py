@@ -195,7 +195,8 @@ def read_files(folder: SweepFolder) -> SweepFiles:
     try:
         content = yaml.safe_load(folder.files.read_text())
         return SweepFiles(
-            SearchSpace.model_validate_json(json.dumps(_with_value(content["space"]))),
+            # without a scheduler it was written when that meant asha
+            SearchSpace.model_validate_json(json.dumps({"scheduler": {"asha": {}}, **_with_value(content["space"])})),
             Recipe.model_validate_json(json.dumps(content["recipe"])),
             Runner.model_validate_json(json.dumps(content["runner"])),
         )

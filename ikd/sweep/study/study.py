@@ -90,10 +90,10 @@ class SweepStudy:
         """Note something about the sweep as a whole."""
         self._write(self._storage.set_study_user_attr, self._id, key, value)
 
-    def warm_up(self, name: str, kept: list[dict[str, Any]]) -> None:
-        """Note the trials of another sweep (see `ikd.sweep.study.warm`)."""
+    def warm_up(self, names: Sequence[str], kept: list[dict[str, Any]]) -> None:
+        """Note the trials of other sweeps (see `ikd.sweep.study.warm`)."""
         self.note("earlier", kept)
-        self.note("warm_start", name)
+        self.note("warm_start", list(names))
         self.earlier = earlier_records(kept, self._objective)
 
     def _write(self, call: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:

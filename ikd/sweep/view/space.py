@@ -10,7 +10,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from ikd.config import Domain, Recipe, Sampler, Scheduler, SearchSpace
+from ikd.config import Chosen, Domain, Recipe, Sampler, Scheduler, SearchSpace
 from ikd.sweep.records.text import readable
 
 WIDE = 130
@@ -151,13 +151,14 @@ def _search(space: SearchSpace, recipe: Recipe) -> Table:
     outside = any(not domain.contains(recipe.value(field)) for field, domain in space.parameters.items())
     objective = f"{space.objective.metric}, the {'larger' if space.objective.mode == 'max' else 'smaller'} the better"
     costs = f"; and {', '.join(space.costs)}, the smaller the better" if space.costs else ""
+    why = f" ({space.scheduler.why})" if isinstance(space.scheduler, Chosen) else ""
     lines = {
         "": "* the recipe's own value is none of those searched" if outside else "",
         "set": ", ".join(f"{field} {short_value(value, field)}" for field, value in space.set.items()),
         "constraints": "\n".join(space.constraints),
         "objective": objective + costs,
-        "sampler": _kind_with_settings(space.sampler),
-        "scheduler": _kind_with_settings(space.scheduler),
+        "sampler": kind_with_settings(space.sampler),
+        "scheduler": kind_with_settings(space.scheduler) + why,
         "budget": _budget(space),
         "anchors": ", ".join(space.anchors) or "none",
         "configurations": _configurations(space, recipe),
@@ -168,7 +169,8 @@ def _search(space: SearchSpace, recipe: Recipe) -> Table:
     return grid
 
 
-def _kind_with_settings(section: Sampler | Scheduler) -> str:
+def kind_with_settings(section: Sampler | Scheduler) -> str:
+    """Write who proposes or stops: `asha: grace_epochs 4, ...`."""
     settings = [f"{name} {short_value(value)}" for name, value in getattr(section, section.kind) if value is not None]
     return f"{section.kind}: {', '.join(settings)}" if settings else section.kind
 

@@ -51,6 +51,8 @@ RIGHT = [
     ("space", SPACE + "  student.arguments.base_channels: {int: [8, 16], step: 8}\n  seed: null"),
     ("space", "include: [other.yaml]\nset: {student.overrides.bbox_head.stacked_convs: 2, schedule.epochs: 3}"),
     ("space", "recipe: a\nconstraints: [attack.step < attack.eps]\nscheduler: {none: {}}\ncosts: [gflops]"),
+    ("space", "recipe: a\nscheduler: auto\nsampler: {tpe: {}}"),
+    ("space", "recipe: a\nscheduler: {hopeless: {rank: 1}}\nsampler: random"),
     ("recipe", "base: drawn_r18\nstudent: {inherit: false}\nteachers: {sequence: [a, {teacher: b, share: 0.5}]}"),
     ("runner", "trial: {gpus: 0.5}\nstudy: postgresql://user@host/database"),
 ]
@@ -65,6 +67,7 @@ WRONG = [
     ("space", SPACE + "  seed: {choice: [1], when: {any: {a: 1}}}", "is not valid under any"),
     ("space", "recipe: a\nscheduler: {asha: {}, none: {}}", "has too many properties"),
     ("space", "recipe: a\nscheduler: {}", "should be non-empty"),
+    ("space", "recipe: a\nscheduler: ash", "'ash' does not match"),
     ("space", "recipe: a\nset: {seed: x}", "'x' is not of type 'integer'"),
     ("space", "recipe: a\nset: {seeds: 1}", "'seeds' does not match any"),
     ("space", "recipe: a\nbudget: {target: 40}", "is not valid under any"),

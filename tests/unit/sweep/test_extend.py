@@ -93,9 +93,38 @@ def test_a_warm_start_that_cannot_be_is_refused(
     with pytest.raises(BadInput, match="must be a sweep with objective bbox_AP50 max, but old has bbox_mAP max"):
         warm_up(study, narrower(objective={"metric": "bbox_AP50"}), old, ikd_home)
     elsewhere = make_space(parameters={"attack.steps": {"choice": [1, 3]}})
-    with pytest.raises(BadInput, match="a value in range for every parameter of this space, but none of the 8 has"):
+    with pytest.raises(BadInput, match=r"must share a parameter .*, but distill.host.* only in old; attack.steps only"):
         warm_up(study, elsewhere, old, ikd_home)
+    with pytest.raises(BadInput, match="must name each sweep once, but got old, old"):
+        warm_up(study, space, [old, old], ikd_home)
     conduct(space, recipe, study).next_trial()
     with pytest.raises(BadInput, match="must be given at the first start, and this sweep began without one"):
         warm_up(study, space, old, ikd_home)
     assert open_study(tmp_path / "new").earlier == []
+
+
+def test_several_sweeps_and_those_that_share_some_parameters_teach_the_effects_model(
+    old: str, open_study: OpenStudy, recipe: Recipe, ikd_home: Path, tmp_path: Path
+) -> None:
+    parameters = narrower().model_dump(mode="json", by_alias=True, exclude_defaults=True)["parameters"]
+    parameters |= {"attack.steps": {"choice": [1, 3, 5]}, "seed": {"int": [50, 60]}}
+    space = make_space(parameters=parameters, sampler={"effects": {"with_tpe": False}}, budget={"trials": 9})
+    study = open_study(tmp_path / "warm")
+    said = warm_up(study, space.checked(recipe), old, ikd_home)
+    assert "of them lack parameters: the effects model alone learns from those" in said
+    known = study.earlier[-1].values
+    assert known["attack.steps"] == recipe.attack.steps, "the value of its own recipe, which lies in the domain"
+    assert "seed" not in known, "that of the recipe does not"
+    assert {one.name for one in study.earlier} == {old}
+    assert not any(one.in_space for one in study.earlier)
+    play(conduct(space.checked(recipe), recipe, study), recipe, Worker())
+    cold = open_study(tmp_path / "cold")
+    play(conduct(space.checked(recipe), recipe, cold), recipe, Worker())
+    pairs = [(a.values == b.values) for a, b in zip(study.records, cold.records, strict=True)]
+    assert pairs[:3] == [True] * 3, "anchors, and the start"
+    assert not all(pairs), "what was learnt changes what is proposed, before the tenth trial"
+    tpe = make_space(parameters=parameters).checked(recipe)
+    with pytest.raises(
+        BadInput, match="a value in range for every parameter of this space, with sampler tpe, but none"
+    ):
+        warm_up(open_study(tmp_path / "tpe"), tpe, old, ikd_home)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from ikd.config import HOSTS, SearchSpace, load_sweep
+from ikd.config import HOSTS, Chosen, SearchSpace, load_sweep
 from ikd.config.space.search import Random, Sampler
 from ikd.errors import ConfigError
 from ikd.sweep import TrialRecord, dry_run
@@ -87,6 +87,26 @@ def test_a_sequence_of_the_shipped_space_has_time_for_its_second_teacher() -> No
     assert files.space.scheduler.asha is not None
     judge = AshaJudge(files.space.scheduler.asha, "max", ends)
     assert [judge.rungs(0, one) for one in ends] == [[6], [6], [6]]
+
+
+@pytest.mark.parametrize(("name", "first"), [("ikd", 12), ("dfmsd_coco", 24 + 12)])
+def test_the_spaces_of_coco_halve_half_way(name: str, first: int) -> None:
+    """Of 24 epochs, in the second stage where there are two."""
+    files = load_sweep(ROOT / "search_spaces" / f"{name}.yaml")
+    asha, (ends, *_) = files.space.scheduler.asha, files.space.stage_ends(files.recipe)
+    assert asha is not None
+    assert not isinstance(files.space.scheduler, Chosen)
+    assert asha.reduction_factor == 2
+    assert AshaJudge(asha, "max", [ends]).rungs(0, ends) == [first]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("quickstart", "asha"), ("small", "asha"), ("augmentations", "asha"), ("hosts", "none")]
+)
+def test_the_small_spaces_leave_stopping_to_us(name: str, kind: str) -> None:
+    scheduler = load_sweep(ROOT / "search_spaces" / f"{name}.yaml").space.scheduler
+    assert isinstance(scheduler, Chosen)
+    assert scheduler.kind == kind
 
 
 @pytest.mark.parametrize("name", ["quickstart", "ikd", "dfmsd", "hosts", "toggles"])
