@@ -1,6 +1,7 @@
 """Does the search pay? What searches find on worlds that train in microseconds, by the trainings they spend.
 
     python -m benchmarks.search compare [NAME ...] [--seeds 100] [--processes 2] [--to FOLDER] [--picture FILE]
+    python -m benchmarks.search honest [NAME ...] [--seeds 100] [--trainings 40]
     python -m benchmarks.search check [NAME] [--seeds 3]
     python -m benchmarks.search record SWEEP_FOLDER --name NAME
     python -m benchmarks.search repeat NAME --trials 0 3 --seeds 1 2 --data FOLDER
@@ -9,8 +10,8 @@
 `compare` simulates, without a Ray: random search, TPE with ASHA (the old default), Ray Tune's `OptunaSearch` with its
 `ASHAScheduler`, and the new default, each on surrogates of recorded real sweeps and on made families, two trials at a
 time. What it finds is kept, and the same command goes on with what is missing. The seed of a search is also that of its
-trainings and of a family's draw: another one is another world of noise. `check` holds the simulated Tune against a real
-one.
+trainings and of a family's draw: another one is another world of noise. `honest` counts how often what a sweep says
+of its choice is true. `check` holds the simulated Tune against a real one.
 
 `record` keeps the curves of a finished sweep in benchmarks/recorded. `repeat` trains some of its configurations for
 real with other seeds and adds them to the recording: they are what its noise is measured on. `confirm` trains for real
@@ -23,7 +24,8 @@ import argparse
 import os
 from pathlib import Path
 
-from benchmarks.search.comparing import RECORDED, SEEDS, TRAININGS, compared, world_names
+from benchmarks.search.comparing import RECORDED, SEEDS, TRAININGS, compared, world_names, world_of
+from benchmarks.search.honest import HEAD, Honesty, told
 from benchmarks.search.methods import METHODS, NEW_DEFAULT, OLD_DEFAULT, RUNGS, Found, best_seen
 from benchmarks.search.real import confirm, repeat
 from benchmarks.search.recording import FOLDER, load, read_sweep, recorded
@@ -43,6 +45,14 @@ def compare(options: argparse.Namespace) -> None:
         print(f"\n{summary(every, options.methods, TRAININGS)}")
     if options.picture:
         draw(every, options.methods, TRAININGS, options.picture)
+
+
+def honest(options: argparse.Namespace) -> None:
+    print(HEAD)
+    for name in options.names or world_names():
+        found = [told(world_of(name, seed), seed, options.trainings) for seed in SEEDS[: options.seeds]]
+        row = Honesty.of(one for one in found if one is not None).row(f"{name}, {options.trainings}")
+        print(row, flush=True)
 
 
 def check(options: argparse.Namespace) -> None:
@@ -91,6 +101,11 @@ def main() -> None:
     one.add_argument("--to", type=Path, default=RECORDED, help="folder of finished searches, to go on from")
     one.add_argument("--picture", type=Path)
     one.set_defaults(run=compare)
+    one = commands.add_parser("honest")
+    one.add_argument("names", nargs="*", help="worlds; all of them")
+    one.add_argument("--seeds", type=int, default=len(SEEDS))
+    one.add_argument("--trainings", type=int, default=40)
+    one.set_defaults(run=honest)
     one = commands.add_parser("check")
     one.add_argument("name", nargs="?", default="bccd", help="recording")
     one.add_argument("--seeds", type=int, default=3)

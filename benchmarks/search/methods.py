@@ -10,11 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from benchmarks.search.simulate import Event, Sweep, simulate
 from benchmarks.search.tune import NEVER, plain
 from benchmarks.search.worlds import Array, World, at_the_end, best_epoch
+from ikd.sweep.confirm.standing import standing
 
 RUNGS = {"grace_epochs": 2, "reduction_factor": 3}
 """Of ASHA, ours and Ray's, as in search_spaces/quickstart.yaml."""
@@ -87,16 +86,8 @@ SETTINGS: Mapping[str, Any] = {OLD_DEFAULT: RUNGS, "plain Tune, best seen": RUNG
 
 
 def by_posterior(sweep: Sweep) -> Found:
-    """Return the finished configuration of the largest posterior mean."""
-    from ikd.sweep.effects.coordinates import Coordinates
-    from ikd.sweep.effects.model import Effects
-    from ikd.sweep.effects.told import told_by
-
-    ended = [one for one in sweep.records if one.in_space and one.state != "running"]
-    told = told_by(sweep.space, ended, sweep.world.epochs)
-    assert told is not None, "the paper's values have finished"
-    finished = [one for one in ended if one.state == "finished"]
-    means, _ = Effects(told).posterior(Coordinates.of(sweep.space, [one.values for one in finished]))
-    best = int(np.argmax(means))
-    curve = sweep.expected[finished[best].number]
-    return Found(finished[best].values, best_epoch(curve), float(means[best]) - at_the_end(curve))
+    """Return what ikd chooses: the configuration of which it expects most."""
+    known = standing(sweep.space, sweep.recipe, sweep.records)
+    assert known is not None, "the paper's values have finished"
+    curve, chosen = sweep.expected[known.chosen.number], known.chosen
+    return Found(chosen.trainings[0].values, best_epoch(curve), chosen.mean - at_the_end(curve))

@@ -15,8 +15,9 @@ from typing import Any
 from benchmarks.search.worlds import Array, World
 from ikd.config import Recipe, SearchSpace
 from ikd.sweep.budget import spent_budget
+from ikd.sweep.confirm.phases import Pause
 from ikd.sweep.proposals.order import order_of
-from ikd.sweep.records.trials import Report, TrialRecord
+from ikd.sweep.records.trials import Proposal, Report, TrialRecord
 from ikd.sweep.schedulers.judges import build_judge
 
 CONCURRENCY = 2
@@ -100,26 +101,31 @@ class _Simulation:
         """Begin what is next, unless there is nothing now."""
         records = self._sweep.records
         proposal = self._order.next(records) if len(records) < self._space.budget.trials else None
-        if proposal is None:
+        if proposal is None or isinstance(proposal, Pause):  # what runs must end first, or all is done
             return False
-        world, values, print_ = self._world, proposal.values, proposal.recipe.fingerprint()
-        expected = world.expected(values) if proposal.in_space else world.alone
-        self._curves.append(world.train(expected, print_))
-        self._sweep.expected.append(expected)
-        number = len(records)
+        print_, number = proposal.recipe.fingerprint(), len(records)
+        self._sweep.expected.append(self._expected(proposal))
+        self._curves.append(self._world.train(self._sweep.expected[-1], print_))
         records.append(
             TrialRecord(
                 number,
                 str(number),
                 proposal.anchors,
-                dict(values),
+                dict(proposal.values),
                 proposal.in_space,
                 print_,
                 Path(),
-                stage_ends=(world.epochs,),
+                stage_ends=(self._world.epochs,),
+                role=proposal.role,
+                of=proposal.of,
             )
         )
         return True
+
+    def _expected(self, proposal: Proposal) -> Array:
+        if proposal.of is not None:
+            return self._sweep.expected[proposal.of]
+        return self._world.expected(proposal.values) if proposal.in_space else self._world.alone
 
     def _over(self, number: int) -> bool:
         """Train one epoch; return whether the trial has ended with it."""
@@ -132,7 +138,7 @@ class _Simulation:
         best = {"metric": value, "best_epoch": epoch} if better else {}
         self._change(number, reports=(*record.reports, report), **best)
         reason = None
-        if self._judge is not None and not record.anchors:
+        if self._judge is not None and not record.anchors and record.role == "search":
             reason = self._judge.judge(number, epoch, value, record.stage_ends)
         if reason is not None:
             self._change(number, state="stopped", reason=reason)
