@@ -1,13 +1,17 @@
-"""Does the search pay? Best mAP so far against spent epochs, on a surrogate of recorded real trials.
+"""Does the search pay? What searches find on worlds that train in microseconds, by the trainings they spend.
 
-    python -m benchmarks.search compare [NAME ...] [--seeds 20] [--tune-seeds 5] [--to FILE] [--picture FILE]
+    python -m benchmarks.search compare [NAME ...] [--seeds 100] [--processes 2] [--to FOLDER] [--picture FILE]
+    python -m benchmarks.search honest [NAME ...] [--seeds 100] [--trainings 40]
+    python -m benchmarks.search check [NAME] [--seeds 3]
     python -m benchmarks.search record SWEEP_FOLDER --name NAME
     python -m benchmarks.search repeat NAME --trials 0 3 --seeds 1 2 --data FOLDER
-    python -m benchmarks.search confirm NAME --to FILE [--methods random "TPE + ASHA"] --seeds 0 1 2 --data FOLDER
+    python -m benchmarks.search confirm NAME --to FILE [--methods "new default"] --seeds 0 1 2 --data FOLDER
 
-Compared at equal trained epochs, two trials at a time: random search; TPE; both with ASHA; Ray Tune's `OptunaSearch`
-with its `ASHAScheduler`, as a person would write it, on a real Ray; the paper's values, trained once. All train the
-paper's values first. The seed of a search is also that of its trainings: another one is another world of noise.
+`compare` simulates, without a Ray: random search, TPE with ASHA (the old default), Ray Tune's `OptunaSearch` with its
+`ASHAScheduler`, and the new default, each on surrogates of recorded real sweeps and on made families, two trials at a
+time. What it finds is kept, and the same command goes on with what is missing. The seed of a search is also that of its
+trainings and of a family's draw: another one is another world of noise. `honest` counts how often what a sweep says
+of its choice is true. `check` holds the simulated Tune against a real one.
 
 `record` keeps the curves of a finished sweep in benchmarks/recorded. `repeat` trains some of its configurations for
 real with other seeds and adds them to the recording: they are what its noise is measured on. `confirm` trains for real
@@ -17,32 +21,62 @@ what methods chose in their first search, and the paper's values.
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
-from benchmarks.search.comparing import Store, compared
+from benchmarks.search.comparing import RECORDED, SEEDS, TRAININGS, compared, world_names, world_of
+from benchmarks.search.honest import HEAD, Honesty, told
+from benchmarks.search.methods import METHODS, NEW_DEFAULT, OLD_DEFAULT, RUNGS, Found, best_seen
 from benchmarks.search.real import confirm, repeat
 from benchmarks.search.recording import FOLDER, load, read_sweep, recorded
-from benchmarks.search.report import draw, paired, quality_table, table
-from benchmarks.search.runs import METHODS, OURS, PLAIN
-from benchmarks.search.surrogate import leave_one_out
+from benchmarks.search.report import draw, quality_table, summary, table
+from benchmarks.search.surrogate import leave_one_out, surrogate
+from benchmarks.search.tune import on_ray, plain
 
 
 def compare(options: argparse.Namespace) -> None:
-    store = Store(options.to)
-    names = options.names or sorted(path.stem for path in FOLDER.glob("*.json"))
-    found = [
-        compared(name, store, seeds=options.seeds, tune_seeds=options.tune_seeds, epochs=options.epochs)
-        for name in names
-    ]
-    for name in names:
-        print(f"\n{quality_table(name, leave_one_out(load(name)))}")
-    for one in found:
-        print(f"\n{table(one)}\n")
-        for other in one.courses:
-            if other != OURS:
-                print(paired(one, OURS, other))
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    names = options.names or world_names()
+    given = {"seeds": SEEDS[: options.seeds], "methods": options.methods, "processes": options.processes}
+    every = compared(names, options.to, **given, say=lambda text: print(text, flush=True))
+    for one in every:
+        print(f"\n{table(one, options.methods, TRAININGS)}")
+    if {NEW_DEFAULT, OLD_DEFAULT} <= set(options.methods):
+        print(f"\n{summary(every, options.methods, TRAININGS)}")
     if options.picture:
-        draw(found, options.picture)
+        draw(every, options.methods, TRAININGS, options.picture)
+
+
+def honest(options: argparse.Namespace) -> None:
+    print(HEAD)
+    for name in options.names or world_names():
+        found = [told(world_of(name, seed), seed, options.trainings) for seed in SEEDS[: options.seeds]]
+        row = Honesty.of(one for one in found if one is not None).row(f"{name}, {options.trainings}")
+        print(row, flush=True)
+
+
+def check(options: argparse.Namespace) -> None:
+    """Search with Tune on a real Ray and without one: what each found, and how many first trials are the same."""
+    world = surrogate(load(options.name))
+    print("| seed | equal first trials | trials: Ray, simulated | best seen | what the choice is worth |")
+    print("|---:|---:|---:|---:|---:|")
+    for seed in SEEDS[: options.seeds]:
+        real = on_ray(world, RUNGS, seed=seed, epochs=options.epochs)
+        made = plain(world, RUNGS, seed=seed, epochs=options.epochs, alone=False)
+        pairs = zip(real.values, made.values, strict=False)
+        equal = next((index for index, (one, two) in enumerate(pairs) if one != two), len(made.values))
+        found = [best_seen(one.events, one.values, one.expected, options.epochs) for one in (real, made)]
+        seen, worth = (", ".join(f"{get(one):.2f}" for one in found) for get in (_seen, lambda one: one.quality))
+        print(f"| {seed} | {equal} | {len(real.values)}, {len(made.values)} | {seen} | {worth} |", flush=True)
+
+
+def _seen(found: Found) -> float:
+    return found.quality + found.excess
+
+
+def trust(options: argparse.Namespace) -> None:
+    for name in options.names or sorted(path.stem for path in FOLDER.glob("*.json")):
+        print(f"\n{quality_table(name, leave_one_out(load(name)))}")
 
 
 def record(options: argparse.Namespace) -> None:
@@ -51,8 +85,8 @@ def record(options: argparse.Namespace) -> None:
 
 
 def confirm_choices(options: argparse.Namespace) -> None:
-    store = Store(options.to)
-    confirm(options.name, store, methods=options.methods, seeds=options.seeds, epochs=options.epochs, root=options.data)
+    given = {"methods": options.methods, "trainings": options.trainings, "seeds": options.seeds, "root": options.data}
+    confirm(options.name, options.to, **given)
 
 
 def main() -> None:
@@ -60,13 +94,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
     one = commands.add_parser("compare")
-    one.add_argument("names", nargs="*", help="recordings; all of them")
-    one.add_argument("--seeds", type=int, default=20)
-    one.add_argument("--tune-seeds", type=int, default=5, help="of plain Tune; 0 leaves it out")
-    one.add_argument("--epochs", type=int, default=240)
-    one.add_argument("--to", type=Path, help="file of finished searches, to go on from")
+    one.add_argument("names", nargs="*", help="worlds; all of them")
+    one.add_argument("--seeds", type=int, default=len(SEEDS))
+    one.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
+    one.add_argument("--processes", type=int, default=2)
+    one.add_argument("--to", type=Path, default=RECORDED, help="folder of finished searches, to go on from")
     one.add_argument("--picture", type=Path)
     one.set_defaults(run=compare)
+    one = commands.add_parser("honest")
+    one.add_argument("names", nargs="*", help="worlds; all of them")
+    one.add_argument("--seeds", type=int, default=len(SEEDS))
+    one.add_argument("--trainings", type=int, default=40)
+    one.set_defaults(run=honest)
+    one = commands.add_parser("check")
+    one.add_argument("name", nargs="?", default="bccd", help="recording")
+    one.add_argument("--seeds", type=int, default=3)
+    one.add_argument("--epochs", type=int, default=120)
+    one.set_defaults(run=check)
+    one = commands.add_parser("trust", help="how well each surrogate predicts what it has not seen")
+    one.add_argument("names", nargs="*", help="recordings; all of them")
+    one.set_defaults(run=trust)
     one = commands.add_parser("record")
     one.add_argument("folder", type=Path, help="of a sweep, in the ikd home")
     one.add_argument("--name", required=True)
@@ -79,11 +126,11 @@ def main() -> None:
     one.set_defaults(run=lambda given: repeat(given.name, given.trials, given.seeds, given.data))
     one = commands.add_parser("confirm")
     one.add_argument("name")
-    one.add_argument("--to", type=Path, required=True, help="file of `compare`")
-    one.add_argument("--epochs", type=int, default=240, help="of the searches")
+    one.add_argument("--to", type=Path, required=True, help="file of finished trainings, to go on from")
+    one.add_argument("--trainings", type=int, default=40, help="of the searches")
     one.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of the trainings")
     one.add_argument("--data", help="COCO-format folder")
-    one.add_argument("--methods", nargs="+", choices=[*METHODS, PLAIN], default=["random", "TPE + ASHA"])
+    one.add_argument("--methods", nargs="+", choices=list(METHODS), default=[OLD_DEFAULT, NEW_DEFAULT])
     one.set_defaults(run=confirm_choices)
     options = parser.parse_args()
     options.run(options)

@@ -1,75 +1,134 @@
-"""Every method on one recording, as often as seeds were asked for."""
+"""Every method on every world, as often as seeds were asked for; kept, so that it goes on where it was."""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
-from collections.abc import Callable, Iterator
+import multiprocessing
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache
 from pathlib import Path
-from typing import Any
 
-from benchmarks.search.plain import plain
+from benchmarks.search.families import FAMILIES, family_world
+from benchmarks.search.methods import METHODS, SETTINGS
 from benchmarks.search.recording import FOLDER, load
-from benchmarks.search.report import Comparison, Course, course
-from benchmarks.search.runs import METHODS, PLAIN, ours
-from benchmarks.search.surrogate import Surrogate
+from benchmarks.search.surrogate import surrogate
+from benchmarks.search.worlds import World
+from ikd.files import write_text
 
-SEEDS = range(1, 1000)
+RECORDED = FOLDER / "search"
+"""What `compare` has found, kept with the code."""
+TRAININGS = (20, 40, 80)
+SEEDS = range(1, 101)
 """Of searches. Not 0: the recorded sweeps drew their trials with it, and random search would draw the same ones."""
+Figures = dict[int, tuple[float, float]]
+"""Of one search: by number of trainings, quality and excess of the choice (see `Found`), in points of mAP."""
 
 
-class Store:
-    """A JSON file of what took long, to go on from; without a file nothing is kept."""
-
-    def __init__(self, file: Path | None) -> None:
-        self._file = file
-        self.content: dict[str, Any] = {}
-        if file is not None:
-            with contextlib.suppress(FileNotFoundError):
-                self.content = json.loads(file.read_text())
-
-    def once(self, key: str, make: Callable[[], Any]) -> Any:
-        """Return what was kept under `key`, made first where there is nothing."""
-        if key not in self.content:
-            self.content[key] = make()
-            print(key, flush=True)
-            if self._file is not None:
-                partial = self._file.with_suffix(".partial")
-                partial.write_text(json.dumps(self.content))
-                os.replace(partial, self._file)
-        return self.content[key]
+def world_names() -> list[str]:
+    """Return the recordings, then the families."""
+    return [*sorted(path.stem for path in FOLDER.glob("*.json")), *FAMILIES]
 
 
-def key_of(name: str, method: str, seed: int, epochs: int) -> str:
-    """Return what a search is kept under; a recording that has changed makes another key."""
-    content = hashlib.sha256((FOLDER / f"{name}.json").read_bytes()).hexdigest()[:12]
-    return f"{name} {content}: {method}, seed {seed}, {epochs} epochs"
+def world_of(name: str, seed: int) -> World:
+    """Return the world that a search with this seed is made in: a recording is the same for all of them."""
+    return family_world(name, seed) if name in FAMILIES else _recorded(name)
 
 
-def compared(name: str, store: Store, *, seeds: int, tune_seeds: int, epochs: int) -> Comparison:
-    """Run every search of a recording that the store does not have.
+@cache
+def _recorded(name: str) -> World:
+    return surrogate(load(name))
+
+
+class Results:
+    """The figures of one world in a file.
+
+    What was found under another recording, another family or other settings of the methods is not taken over.
+    """
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.name, self._file = name, folder / f"{name}.json"
+        self.figures: dict[str, dict[int, Figures]] = {}  # by method and seed
+        for method, kept in (json.loads(self._file.read_text()) if self._file.is_file() else {}).items():
+            if method in METHODS and kept["of"] == _content(name, method):
+                self.figures[method] = {int(seed): _figures(cells) for seed, cells in kept["seeds"].items()}
+
+    def missing(self, seed: int, methods: Iterable[str], trainings: Sequence[int]) -> list[str]:
+        """Return the methods whose figures of a seed are not all there."""
+        return [one for one in methods if not set(trainings) <= set(self.figures.get(one, {}).get(seed, {}))]
+
+    def add(self, seed: int, found: dict[str, Figures]) -> None:
+        """Keep the figures of one seed."""
+        for method, figures in found.items():
+            self.figures.setdefault(method, {}).setdefault(seed, {}).update(figures)
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        blocks = [_block(method, _content(self.name, method), seeds) for method, seeds in self.figures.items()]
+        write_text(self._file, "{\n" + ",\n".join(blocks) + "\n}\n")
+
+
+def _figures(cells: Mapping[str, Sequence[float]]) -> Figures:
+    return {int(trainings): (quality, excess) for trainings, (quality, excess) in cells.items()}
+
+
+def _block(method: str, content: str, seeds: Mapping[int, Figures]) -> str:
+    lines = [f'  "{seed}": {json.dumps(dict(sorted(seeds[seed].items())))}' for seed in sorted(seeds)]
+    return f'{json.dumps(method)}: {{"of": "{content}", "seeds": {{\n' + ",\n".join(lines) + "\n}}"
+
+
+def _content(name: str, method: str) -> str:
+    source = repr(FAMILIES[name]).encode() if name in FAMILIES else (FOLDER / f"{name}.json").read_bytes()
+    return hashlib.sha256(source + json.dumps(SETTINGS.get(method)).encode()).hexdigest()[:12]
+
+
+def searched(name: str, seed: int, methods: Sequence[str], trainings: Sequence[int]) -> dict[str, Figures]:
+    """Search one world with some methods."""
+    world = world_of(name, seed)
+    found: dict[str, Figures] = {}
+    for method in methods:
+        chosen = METHODS[method](world, seed, trainings)
+        found[method] = {one: (round(of.quality, 3), round(of.excess, 3)) for one, of in chosen.items()}
+    return found
+
+
+def compared(
+    names: Sequence[str],
+    folder: Path,
+    *,
+    seeds: Sequence[int] = SEEDS,
+    methods: Sequence[str] = tuple(METHODS),
+    trainings: Sequence[int] = TRAININGS,
+    processes: int = 1,
+    say: Callable[[str], None] = print,
+) -> list[Results]:
+    """Run every search that the files do not have; seed after seed, so that what is there is even.
 
     Args:
-        name: of the recording.
-        store: of finished searches.
-        seeds: of our own methods.
-        tune_seeds: of plain Tune, 0 to leave it out.
-        epochs: of one search, all of its trials together.
+        names: of worlds.
+        folder: of the files.
+        seeds: of searches.
+        methods: of `METHODS`.
+        trainings: after which is chosen.
+        processes: side by side; 1 is this one.
+        say: told of every search that is done.
     """
-    surrogate = Surrogate(load(name))
+    results = {name: Results(name, folder) for name in names}
+    work = [(name, seed, results[name].missing(seed, methods, trainings)) for seed in seeds for name in names]
+    left = [one for one in work if one[2]]
+    for done, (name, seed, found) in enumerate(_each(left, trainings, processes), 1):
+        results[name].add(seed, found)
+        say(f"{done} of {len(left)}: {name}, seed {seed}")
+    return list(results.values())
 
-    def courses(method: str, count: int) -> Iterator[Course]:
-        for seed in SEEDS[:count]:
-            run = plain if method == PLAIN else lambda one, **how: ours(one, method, **how)
-            make = lambda run=run, seed=seed: vars(course(run(surrogate, seed=seed, epochs=epochs)))  # noqa: E731
-            yield Course(**store.once(key_of(name, method, seed, epochs), make))
 
-    counts = {**dict.fromkeys(METHODS, seeds), PLAIN: tune_seeds}
-    found = {method: list(courses(method, count)) for method, count in counts.items() if count}
-    paper = surrogate.paper()
-    seen = [
-        float(surrogate.train(surrogate.recording.recipe(seed), paper).max()) for seed in SEEDS[: max(counts.values())]
-    ]
-    return Comparison(name, found, seen, float(surrogate.expected(paper).max()), surrogate.epochs)
+def _each(
+    work: Sequence[tuple[str, int, list[str]]], trainings: Sequence[int], processes: int
+) -> Iterator[tuple[str, int, dict[str, Figures]]]:
+    if processes == 1:
+        for name, seed, methods in work:
+            yield name, seed, searched(name, seed, methods, trainings)
+        return
+    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+        asked = [(name, seed, pool.submit(searched, name, seed, methods, trainings)) for name, seed, methods in work]
+        for name, seed, future in asked:
+            yield name, seed, future.result()

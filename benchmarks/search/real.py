@@ -10,9 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.search.comparing import SEEDS, Store, key_of
+from benchmarks.search.comparing import SEEDS
+from benchmarks.search.methods import METHODS
 from benchmarks.search.recording import Recording, Training, epoch_seconds, load
-from benchmarks.search.surrogate import Surrogate
+from benchmarks.search.surrogate import surrogate
+from benchmarks.search.worlds import best_epoch
+from ikd.files import write_text
 
 PAPER = "paper's values"
 
@@ -67,38 +70,39 @@ def repeat(name: str, indices: Iterable[int], seeds: Sequence[int], root: str | 
 
 
 def confirm(
-    name: str, store: Store, *, methods: Sequence[str], seeds: Sequence[int], epochs: int, root: str | None
+    name: str, file: Path, *, methods: Sequence[str], trainings: int, seeds: Sequence[int], root: str | None
 ) -> None:
     """Train for real what methods chose in their first search, and the paper's values; print the table.
 
     Args:
         name: of the recording.
-        store: of the searches; keeps these trainings too.
-        methods: whose choices are trained, where the store has them.
-        seeds: of the trainings.
-        epochs: of the searches.
+        file: keeps these trainings, to go on from.
+        methods: whose choices are trained.
+        trainings: of the searches.
+        seeds: of the real trainings.
         root: folder of the data.
     """
-    recording = load(name)
-    surrogate = Surrogate(recording)
-    chosen: dict[str, Mapping[str, Any]] = {PAPER: surrogate.paper()}
-    for method in methods:
-        if (course := store.content.get(key_of(name, method, SEEDS[0], epochs))) is not None:
-            chosen[method] = course["choice"]
+    world = surrogate(load(name))
+    chosen: dict[str, Mapping[str, Any]] = {PAPER: world.paper()}
+    chosen |= {method: METHODS[method](world, SEEDS[0], [trainings])[trainings].values for method in methods}
     print(f"| chosen by | {' | '.join(f'seed {seed}' for seed in seeds)} | mean | surrogate | values |")
     print(f"|---|{'---:|' * (len(seeds) + 2)}---|")
     for method, values in chosen.items():
-        real = [100 * max(_curve(recording, store, values, seed, root)) for seed in seeds]
-        told = 100 * float(surrogate.expected(values).max())
-        cells = " | ".join(f"{one:.1f}" for one in [*real, statistics.mean(real), told])
+        if not values:
+            print(f"| {method} | the student alone |", flush=True)
+            continue
+        real = [100 * max(_curve(world.base, file, values, seed, root)) for seed in seeds]
+        cells = " | ".join(f"{one:.1f}" for one in [*real, statistics.mean(real), best_epoch(world.expected(values))])
         print(f"| {method} | {cells} | {json.dumps(values)} |", flush=True)
 
 
-def _curve(
-    recording: Recording, store: Store, values: Mapping[str, Any], seed: int, root: str | None
-) -> Sequence[float]:
+def _curve(recording: Recording, file: Path, values: Mapping[str, Any], seed: int, root: str | None) -> Sequence[float]:
     known = [one for one in recording.trainings if one.values == values and one.seed == seed]
     if known:
         return known[0].curve
     key = f"{recording.name} trained with seed {seed}: {json.dumps(values, sort_keys=True)}"
-    return list(store.once(key, lambda: trained(recording, values, seed, root).curve))
+    kept: dict[str, list[float]] = json.loads(file.read_text()) if file.is_file() else {}
+    if key not in kept:
+        kept[key] = list(trained(recording, values, seed, root).curve)
+        write_text(file, json.dumps(kept))
+    return kept[key]

@@ -1,7 +1,8 @@
-"""What the searches found: figures, a table and a picture."""
+"""What the searches found: tables of real quality, paired gains with their intervals, and a picture."""
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,132 +12,104 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.search.runs import Run
+from benchmarks.search.comparing import Figures, Results
+from benchmarks.search.methods import NEW_DEFAULT, OLD_DEFAULT
 from benchmarks.search.surrogate import Quality
 
 Array = NDArray[np.float64]
-SHARES = (0.25, 0.5, 1.0)
-COLOURS = {"plain Tune": "#d55e00", "TPE + ASHA": "#0072b2", "random + ASHA": "#56b4e9", "TPE": "#009e73"}
-RANDOM = "random"
-PAPER, OTHERS = "#444444", "#999999"
+COLOURS = {
+    NEW_DEFAULT: "#d55e00",
+    OLD_DEFAULT: "#0072b2",
+    "plain Tune, best seen": "#009e73",
+    "random, best seen": "#777777",
+}
+NORMAL = 1.96
+"""Half width of a 95 % interval in standard errors."""
 
 
 @dataclass(frozen=True)
-class Course:
-    """One search, epoch by epoch.
+class Mean:
+    """A mean over seeds.
 
     Attributes:
-        seen: best objective that the search had seen after each trained epoch (AP in 0..1).
-        worth: what the configuration that was best then gives when it is trained to the end, averaged over seeds.
-        trials: that the search began.
-        choice: values of the configuration that was best in the end.
+        value: in points of mAP.
+        half: half width of its 95 % interval.
+        count: seeds.
     """
 
-    seen: Sequence[float]
-    worth: Sequence[float]
-    trials: int
-    choice: Mapping[str, Any]
+    value: float
+    half: float
+    count: int
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Mean:
+        """Return the mean of one figure a seed."""
+        error = float(np.std(values, ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+        return cls(float(np.mean(values)), NORMAL * error, len(values))
+
+    @classmethod
+    def over(cls, means: Sequence[Mean]) -> Mean:
+        """Return the mean of several worlds, each counting the same; the interval is over seeds, these worlds given."""
+        half = math.sqrt(sum(one.half**2 for one in means)) / len(means)
+        return cls(float(np.mean([one.value for one in means])), half, sum(one.count for one in means))
+
+    def __str__(self) -> str:
+        return f"{self.value:.2f} ± {self.half:.2f}"
+
+    @property
+    def signed(self) -> str:
+        """With its sign, as a gain."""
+        return f"{self.value:+.2f} ± {self.half:.2f}"
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """All searches of one data set.
-
-    Attributes:
-        name: of the data.
-        courses: by method, one a seed.
-        paper_seen: for each seed, what a training with the paper's values gives with that seed.
-        paper_worth: the same, averaged over seeds.
-        paper_epochs: that this training takes.
-    """
-
-    name: str
-    courses: Mapping[str, Sequence[Course]]
-    paper_seen: Sequence[float]
-    paper_worth: float
-    paper_epochs: int
+def quality(results: Results, method: str, trainings: int) -> Mean:
+    """Return what a method's choice is worth."""
+    return Mean.of([figures[trainings][0] for figures in _with(results, method, trainings).values()])
 
 
-def course(run: Run) -> Course:
-    """Return how a search went."""
-    seen: list[float] = []
-    worth: list[float] = []
-    best, kept = -math.inf, 0
-    for number, _, value in run.events:
-        if value > best:
-            best, kept = value, number
-        seen.append(best)
-        worth.append(run.expected[kept])
-    return Course(seen, worth, len(run.expected), run.values[kept])
+def excess(results: Results, method: str, trainings: int) -> Mean:
+    """Return by how much a method says that its choice is better than it is."""
+    return Mean.of([figures[trainings][1] for figures in _with(results, method, trainings).values()])
 
 
-def epochs_above(values: Sequence[float], level: float) -> float:
-    """Return after how many epochs the values are above a level for the first time; infinite when they never are."""
-    return next((epoch for epoch, value in enumerate(values, 1) if value > level), math.inf)
+def gain(results: Results, method: str, trainings: int, other: str, others: int) -> Mean:
+    """Return by how much a method's choice is better than another's, over the seeds that both have."""
+    mine, its = _with(results, method, trainings), _with(results, other, others)
+    return Mean.of([mine[seed][trainings][0] - its[seed][others][0] for seed in sorted(set(mine) & set(its))])
 
 
-def as_good(courses: Sequence[Course], other: Sequence[Course]) -> str:
-    """Return after how many epochs the median of some searches is where that of others ends."""
-    end = np.median([one.seen[-1] for one in other])
-    middle = np.median([one.seen for one in courses], axis=0)
-    epochs = epochs_above(middle.tolist(), float(np.nextafter(end, -1)))
-    return "never" if math.isinf(epochs) else f"{epochs:.0f}"
+def _with(results: Results, method: str, trainings: int) -> Mapping[int, Figures]:
+    return {seed: figures for seed, figures in results.figures.get(method, {}).items() if trainings in figures}
 
 
-def quartiles(values: Sequence[float]) -> list[float]:
-    """Return the quartiles, each one of the values: some may be infinite."""
-    return [float(one) for one in np.quantile(values, [0.25, 0.5, 0.75], method="inverted_cdf")]
-
-
-def table(compared: Comparison) -> str:
-    """Return the figures of one data set as Markdown.
-
-    "beats the paper": trained epochs until a search has seen more than the paper's values give with its seed. "as good
-    as random": until the median is where that of random search ends. "retrained": what the choice is worth. Median and
-    quartiles.
-    """
-    heads = [f"best after {int(100 * share)} %" for share in SHARES]
-    lines = [f"| {compared.name} | trials | beats the paper | as good as random | {' | '.join(heads)} | retrained |"]
-    lines.append("|---|---:|---:|---:|" + "---:|" * (len(SHARES) + 1))
-    paper = [*_cells([list(compared.paper_seen)] * len(SHARES)), f"{100 * compared.paper_worth:.1f}"]
-    lines.append(f"| paper's values | 1 | | | {' | '.join(paper)} |")
-    for method, courses in compared.courses.items():
-        pairs = zip(courses, compared.paper_seen, strict=False)
-        beaten = [epochs_above(one.seen, level) for one, level in pairs]
-        equal = as_good(courses, compared.courses[RANDOM])
-        trials = f"{np.median([one.trials for one in courses]):.0f}"
-        columns = [[one.seen[_last(one, share)] for one in courses] for share in SHARES]
-        cells = _cells([*columns, [one.worth[-1] for one in courses]])
-        lines.append(f"| {method} | {trials} | {_whole(beaten)} | {equal} | {' | '.join(cells)} |")
+def table(results: Results, methods: Sequence[str], trainings: Sequence[int]) -> str:
+    """Return the figures of one world as Markdown: real quality, gain over the old default, what is said too much."""
+    heads = [f"{one} trainings" for one in trainings] + [f"gain at {one}" for one in trainings]
+    heads += [f"says too much at {one}" for one in trainings]
+    lines = [f"| {results.name} | seeds | {' | '.join(heads)} |", "|---|---:|" + "---:|" * len(heads)]
+    for method in methods:
+        cells = [str(quality(results, method, one)) for one in trainings]
+        cells += ["" if method == OLD_DEFAULT else _gain(results, method, one) for one in trainings]
+        cells += [f"{excess(results, method, one).value:+.1f}" for one in trainings]
+        lines.append(f"| {method} | {quality(results, method, trainings[0]).count} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def paired(compared: Comparison, method: str, other: str) -> str:
-    """Return how far one method is above another at the end, over the seeds that both have: mean, standard error."""
-    both = list(zip(compared.courses[method], compared.courses[other], strict=False))
-    told = []
-    for name in ("seen", "worth"):
-        gaps = [100 * (getattr(mine, name)[-1] - getattr(its, name)[-1]) for mine, its in both]
-        error = np.std(gaps, ddof=1) / math.sqrt(len(gaps)) if len(gaps) > 1 else math.nan
-        told.append(f"{np.mean(gaps):+.2f} ± {error:.2f}")
-    return f"{compared.name}: {method} over {other}, {len(both)} seeds: best seen {told[0]}, retrained {told[1]}"
+def _gain(results: Results, method: str, trainings: int) -> str:
+    return gain(results, method, trainings, OLD_DEFAULT, trainings).signed
 
 
-def _last(one: Course, share: float) -> int:
-    return round(share * len(one.seen)) - 1
-
-
-def _cells(columns: Sequence[Sequence[float]]) -> list[str]:
-    told = []
-    for column in columns:
-        low, middle, high = np.percentile(100 * np.asarray(column), [25, 50, 75])
-        told.append(f"{middle:.1f} [{low:.1f}, {high:.1f}]")
-    return told
-
-
-def _whole(epochs: Sequence[float]) -> str:
-    low, middle, high = ("never" if math.isinf(one) else f"{one:.0f}" for one in quartiles(epochs))
-    return f"{middle} [{low}, {high}]"
+def summary(every: Sequence[Results], methods: Sequence[str], trainings: Sequence[int]) -> str:
+    """Return gains over the old default by world and over all of them, and the new default at half the budget."""
+    pairs = [(method, one, one) for method in methods if method != OLD_DEFAULT for one in trainings]
+    pairs += [(NEW_DEFAULT, few, many) for few, many in itertools.pairwise(trainings)]
+    names = [results.name for results in every]
+    lines = [f"| gain over {OLD_DEFAULT} | {' | '.join(names)} | all |", "|---|" + "---:|" * (len(names) + 1)]
+    for method, mine, its in pairs:
+        means = [gain(results, method, mine, OLD_DEFAULT, its) for results in every]
+        title = f"{method}, {mine}" if mine == its else f"{method} at {mine}, the old at {its}"
+        lines.append(f"| {title} | {' | '.join(one.signed for one in [*means, Mean.over(means)])} |")
+    return "\n".join(lines)
 
 
 def quality_table(name: str, quality: Quality) -> str:
@@ -151,69 +124,33 @@ def quality_table(name: str, quality: Quality) -> str:
     return "\n".join(lines)
 
 
-def draw(all_compared: Sequence[Comparison], file: Path) -> None:
-    """Draw one column a data set: above what the search had seen, below what its choice is worth when retrained."""
+def draw(every: Sequence[Results], methods: Sequence[str], trainings: Sequence[int], file: Path) -> None:
+    """Draw one panel a world: what the choice is worth against the trainings of the search."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(2, len(all_compared), figsize=(6.2 * len(all_compared), 8), squeeze=False)
-    for column, compared in enumerate(all_compared):
-        seen = {method: np.array([one.seen for one in found]) for method, found in compared.courses.items()}
-        worth = {method: np.array([one.worth for one in found]) for method, found in compared.courses.items()}
-        paper = float(np.median(compared.paper_seen))
-        _panel(axes[0][column], seen, paper, compared.paper_epochs)
-        _panel(axes[1][column], worth, compared.paper_worth, compared.paper_epochs)
-        axes[0][column].set_title(f"{compared.name}: best mAP seen so far", loc="left", fontsize=11)
-        axes[1][column].set_title(f"{compared.name}: that configuration, retrained", loc="left", fontsize=11)
-        axes[1][column].set_xlabel("trained epochs, all trials together", loc="left")
-    for row in axes:
-        row[0].set_ylabel("mAP x100")
+    figure, axes = pyplot.subplots(1, len(every), figsize=(3.4 * len(every), 3.6), squeeze=False)
+    for axis, results in zip(axes[0], every, strict=True):
+        _panel(axis, results, methods, trainings)
+    axes[0][0].set_ylabel("mAP of the choice, without the luck of a seed")
+    axes[0][0].legend(frameon=False, fontsize=8)
     figure.tight_layout()
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, dpi=110)
     pyplot.close(figure)
 
 
-def _panel(axis: Any, values: Mapping[str, Array], paper: float, paper_epochs: int) -> None:
-    ends: dict[str, float] = {}
-    epochs = max(found.shape[1] for found in values.values())
-    x = np.arange(1, epochs + 1)
-    for method, found in values.items():
-        low, middle, high = np.percentile(100 * found, [25, 50, 75], axis=0)
-        colour = COLOURS.get(method, OTHERS)
-        axis.fill_between(x, low, high, color=colour, alpha=0.13, linewidth=0, step="post")
-        axis.step(x, middle, color=colour, linewidth=1.8, where="post")
-        ends[method] = float(middle[-1])
-    axis.plot([paper_epochs, epochs], [100 * paper] * 2, color=PAPER, linewidth=1.4, linestyle="--")
-    ends["paper's values"] = 100 * paper
-    _zoom(axis, values, paper)
-    axis.set_xlim(0, epochs * 1.34)  # room for the names
-    axis.spines["bottom"].set_bounds(0, epochs)
+def _panel(axis: Any, results: Results, methods: Sequence[str], trainings: Sequence[int]) -> None:
+    places = np.arange(len(trainings))
+    for index, method in enumerate(methods):
+        means = [quality(results, method, one) for one in trainings]
+        beside = places + 0.05 * (index - (len(methods) - 1) / 2)  # so that intervals do not hide each other
+        values, halves = [one.value for one in means], [one.half for one in means]
+        axis.errorbar(beside, values, halves, color=COLOURS[method], marker="o", markersize=4, label=method)
+    axis.set_title(results.name, loc="left", fontsize=11)
+    axis.set_xticks(places, [str(one) for one in trainings])
+    axis.set_xlabel("trainings", loc="left")
     axis.spines[["top", "right"]].set_visible(False)
-    axis.hlines(axis.get_yticks(), 0, epochs, color="#000000", alpha=0.08, linewidth=0.8, zorder=0)
-    axis.set_xticks([tick for tick in axis.get_xticks() if 0 <= tick <= epochs])
-    _name(axis, ends, epochs)
-
-
-def _zoom(axis: Any, values: Mapping[str, Array], paper: float) -> None:
-    """Leave out the first tenth of the epochs, which would squeeze the rest together."""
-    rest = [found[:, found.shape[1] // 10 :] for found in values.values()]
-    shown = [100 * np.percentile(found, [25, 75], axis=0) for found in rest]
-    low = min(100 * paper, *(float(one.min()) for one in shown))
-    high = max(100 * paper, *(float(one.max()) for one in shown))
-    axis.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
-
-
-def _name(axis: Any, ends: Mapping[str, float], epochs: int) -> None:
-    """Write the names beside the ends of the lines, moved apart where they would overlap."""
-    bottom, top = axis.get_ylim()
-    gap = (top - bottom) * 0.055
-    places: list[tuple[str, float]] = []
-    for method, y in sorted(ends.items(), key=lambda one: -one[1]):
-        places.append((method, min(y, (places[-1][1] if places else top + gap / 2) - gap)))
-    for method, y in places:
-        colour = PAPER if method == "paper's values" else COLOURS.get(method, OTHERS)
-        text = f"{method}  {ends[method]:.1f}"
-        axis.annotate(text, (epochs * 1.015, y), color=colour, va="center", fontsize=9, annotation_clip=False)
+    axis.grid(axis="y", alpha=0.15)

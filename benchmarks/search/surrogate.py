@@ -8,7 +8,6 @@ is smoother than the truth, knows no diverging trials, and shrinks to the mean f
 
 from __future__ import annotations
 
-import hashlib
 import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -19,13 +18,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.search.recording import Recording, Training, repeats
-from ikd.config import Domain, Recipe, SearchSpace
+from benchmarks.search.worlds import World, even_draws, paper_of
+from ikd.config import Domain, SearchSpace
 from ikd.errors import BadInput
 from ikd.sweep.records.domains import as_chosen, place
 
 Array = NDArray[np.float64]
 SWITCHED_OFF = 0.5
 """Where a numeric parameter lies that does not exist under its parents' values."""
+DRAWS = 2000
+"""Even draws that tell what a space holds."""
+FAR_BEHIND = 0.1
+"""Share of even draws below which a recorded student alone is of no use as what to be better than."""
 
 
 @dataclass(frozen=True)
@@ -106,46 +110,22 @@ def noise_factor(trainings: Sequence[Training]) -> Array:
     return deviations.T / np.sqrt(len(deviations) - len(groups))
 
 
-class Surrogate:
-    """Trains in microseconds.
+def surrogate(recording: Recording) -> World:
+    """Return a recording as a world to search in.
 
-    Attributes:
-        recording: what it learns from.
-        space: of the recording.
-        epochs: of a training.
+    Its student alone is the recorded one, or the median of even draws where there is none or one far behind them all:
+    to be better than that would be no test.
     """
-
-    def __init__(self, recording: Recording) -> None:
-        self.recording, self.space = recording, recording.searched()
-        self.epochs = len(recording.trainings[0].curve)
-        space = self.space
-        known = [one for one in recording.trainings if one.in_space]
-        self._predict = fitted(np.array([encode(space, one.values) for one in known]), _curves(known))
-        self._noise = noise_factor(recording.trainings)
-        self._expected: dict[str, Array] = {}
-
-    def expected(self, values: Mapping[str, Any]) -> Array:
-        """Return the learning curve (E,) of a configuration, averaged over seeds (AP in 0..1)."""
-        key = json.dumps(values, sort_keys=True)
-        if key not in self._expected:
-            self._expected[key] = np.clip(self._predict(encode(self.space, values)[None])[0], 0.0, 1.0)
-        return self._expected[key]
-
-    def paper(self) -> dict[str, Any]:
-        """Return the paper's values as a point of the space."""
-        recipe = self.recording.recipe()
-        return self.space.active({name: recipe.value(name) for name in self.space.ordered()})
-
-    def train(self, recipe: Recipe, values: Mapping[str, Any]) -> Array:
-        """Return the learning curve (E,) of a trial; the same for the same configuration and seed.
-
-        Args:
-            recipe: the trial's own, seed included.
-            values: of the trial.
-        """
-        seed = int.from_bytes(hashlib.sha256(recipe.fingerprint().encode()).digest()[:8], "big")
-        normal = np.random.default_rng(seed).standard_normal(self._noise.shape[1])
-        return np.clip(self.expected(values) + self._noise @ normal, 0.0, 1.0)
+    space = recording.searched()
+    known = [one for one in recording.trainings if one.in_space]
+    predict = fitted(np.array([encode(space, one.values) for one in known]), _curves(known))
+    curve = lambda values: np.clip(predict(encode(space, values)[None])[0], 0.0, 1.0)  # noqa: E731
+    drawn = np.array([encode(space, values) for values in even_draws(space, DRAWS)])
+    worth = np.clip(predict(drawn), 0.0, 1.0).max(1)
+    recorded = [max(one.curve) for one in recording.trainings if one.values.get("distill.host") == "none"]
+    level = next((one for one in recorded if one > np.quantile(worth, FAR_BEHIND)), float(np.median(worth)))
+    paper = curve(paper_of(recording, space))
+    return World(recording, paper.size, curve, noise_factor(recording.trainings), paper + level - paper.max())
 
 
 def leave_one_out(recording: Recording) -> Quality:

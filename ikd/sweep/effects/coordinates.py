@@ -46,24 +46,28 @@ class Coordinates:
         Raises:
             ConfigError: a parameter that exists has no value, or one outside its domain.
         """
-        rows = [_row(space, values, lacking) for values in points]
+        order = space.ordered()  # once for all of them: a proposal asks for hundreds
+        rows = [_row(space, order, values, lacking) for values in points]
         effects, places = ([row[half] for row in rows] for half in (0, 1))
         return cls(*(np.array(half, dtype=np.float64).reshape(len(rows), -1) for half in (effects, places)))
 
 
-def _row(space: SearchSpace, values: Mapping[str, Any], lacking: bool) -> tuple[list[float], list[float]]:
+def _row(
+    space: SearchSpace, order: Sequence[str], values: Mapping[str, Any], lacking: bool
+) -> tuple[list[float], list[float]]:
     effects: list[float] = []
     places: list[float] = []
-    kept = space.active(values)
+    kept: dict[str, Any] = {}
+    for name in order:
+        if space.is_active(name, kept) and not (lacking and name not in values):
+            kept[name] = _known(name, space.parameters[name], values)
     for name, domain in space.parameters.items():
-        exists = space.is_active(name, kept) and not (lacking and name not in kept)
-        value = _known(name, domain, kept) if exists else None
         if domain.choice is not None:
-            chosen = [float(value is not None and (one,) == value) for one in domain.choice]
+            chosen = [float(name in kept and one == kept[name]) for one in domain.choice]
             effects += chosen
             places += [one / 2 for one in chosen]
-        elif value is not None:
-            unit = place(domain, *value)
+        elif name in kept:
+            unit = place(domain, kept[name])
             effects += [2 * (unit - 0.5), 8 * (unit - 0.5) ** 2 - 0.67]
             places.append(unit)
         else:
@@ -72,7 +76,7 @@ def _row(space: SearchSpace, values: Mapping[str, Any], lacking: bool) -> tuple[
     return effects, places
 
 
-def _known(name: str, domain: Domain, values: Mapping[str, Any]) -> tuple[Any]:
+def _known(name: str, domain: Domain, values: Mapping[str, Any]) -> Any:
     if name not in values:
         rule = "must have a value, for it exists under the values of its parents"
         raise ConfigError([Problem("configuration", name, None, rule)])
@@ -80,4 +84,4 @@ def _known(name: str, domain: Domain, values: Mapping[str, Any]) -> tuple[Any]:
     if not contains(domain, value):
         rule = f"must lie in its domain, {domain.kind} {list(domain.choice or domain.bounds or ())}"
         raise ConfigError([Problem("configuration", name, values[name], rule)])
-    return (value,)
+    return value

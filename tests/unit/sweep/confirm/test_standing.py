@@ -178,5 +178,5 @@ def test_the_smaller_may_be_the_better(recipe: Recipe) -> None:
     known = standing(space, recipe, records)
     assert known is not None
     assert 100 * (known.chosen.trainings[0].metric or 0.0) < 30.0
-    line = list(said_of_choice(space, records, known, "x"))[0]
+    line = next(iter(said_of_choice(space, records, known, "x")))
     assert f"expected bbox_mAP {-known.chosen.mean:.1f} [" in line

@@ -1,0 +1,93 @@
+"""The methods that are compared, and what each chooses after how many trainings.
+
+Every training counts, those that confirm too; so do the paper's values and the student alone, which all train first.
+A budget of N trainings is N times their epochs: a method that stops some early begins more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.search.simulate import Event, Sweep, simulate
+from benchmarks.search.tune import NEVER, plain
+from benchmarks.search.worlds import Array, World, at_the_end, best_epoch
+from ikd.sweep.confirm.standing import standing
+
+RUNGS = {"grace_epochs": 2, "reduction_factor": 3}
+"""Of ASHA, ours and Ray's, as in search_spaces/quickstart.yaml."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search has chosen.
+
+    Attributes:
+        values: of the choice; empty for the student alone.
+        quality: its noise-free learning curve at its best epoch, in points of mAP.
+        excess: what the search says the choice is worth above what it is worth by the same measure, in points.
+    """
+
+    values: Mapping[str, Any]
+    quality: float
+    excess: float
+
+
+def best_seen(
+    events: Sequence[Event], values: Sequence[Mapping[str, Any]], expected: Sequence[Array], epochs: int
+) -> Found:
+    """Return what has had the highest validation within some epochs."""
+    best = max(events[:epochs], key=lambda event: event.value)
+    quality = best_epoch(expected[best.number])
+    return Found(values[best.number], quality, 100 * best.value - quality)
+
+
+Run = Callable[[World, int, Sequence[int]], dict[int, Found]]
+"""Searches a world with a seed; returns what is chosen after each of some numbers of trainings."""
+
+
+def _random(world: World, seed: int, trainings: Sequence[int]) -> dict[int, Found]:
+    how = {"sampler": {"random": {}}, "scheduler": {"none": {}}, "budget": {"trials": max(trainings)}}
+    return _at(simulate(world, how, seed=seed), trainings)
+
+
+def _old(world: World, seed: int, trainings: Sequence[int]) -> dict[int, Found]:
+    budget = {"trials": NEVER, "epochs": max(trainings) * world.epochs}
+    how = {"sampler": {"tpe": {}}, "scheduler": {"asha": RUNGS}, "budget": budget}
+    return _at(simulate(world, how, seed=seed), trainings)
+
+
+def _tune(world: World, seed: int, trainings: Sequence[int]) -> dict[int, Found]:
+    found = plain(world, RUNGS, seed=seed, epochs=max(trainings) * world.epochs)
+    return {one: best_seen(found.events, found.values, found.expected, one * world.epochs) for one in trainings}
+
+
+def _new(world: World, seed: int, trainings: Sequence[int]) -> dict[int, Found]:
+    return {one: by_posterior(simulate(world, NEW | {"budget": {"trials": one}}, seed=seed)) for one in trainings}
+
+
+def _at(sweep: Sweep, trainings: Sequence[int]) -> dict[int, Found]:
+    values = [record.values if record.in_space else {} for record in sweep.records]
+    return {one: best_seen(sweep.events, values, sweep.expected, one * sweep.world.epochs) for one in trainings}
+
+
+NEW: dict[str, Any] = {"sampler": {"effects": {}}, "scheduler": {"none": {}}}
+"""What a file says for the new default besides its budget."""
+NEW_DEFAULT, OLD_DEFAULT = "new default", "TPE + ASHA, best seen"
+METHODS: Mapping[str, Run] = {
+    "random, best seen": _random,
+    OLD_DEFAULT: _old,
+    "plain Tune, best seen": _tune,
+    NEW_DEFAULT: _new,
+}
+SETTINGS: Mapping[str, Any] = {OLD_DEFAULT: RUNGS, "plain Tune, best seen": RUNGS, NEW_DEFAULT: NEW}
+"""What figures of a method stand for; under other settings they are made anew."""
+
+
+def by_posterior(sweep: Sweep) -> Found:
+    """Return what ikd chooses: the configuration of which it expects most."""
+    known = standing(sweep.space, sweep.recipe, sweep.records)
+    assert known is not None, "the paper's values have finished"
+    curve, chosen = sweep.expected[known.chosen.number], known.chosen
+    return Found(chosen.trainings[0].values, best_epoch(curve), chosen.mean - at_the_end(curve))
