@@ -43,6 +43,7 @@ class Assignment:
         seed: in place of the recipe's, None for that.
         recorded: epochs that the study has.
         start: trial and epoch whose weights it goes on from, None for its own.
+        test: measure it on the test part: it is kept apart, and nothing is chosen by it.
     """
 
     number: int
@@ -51,6 +52,7 @@ class Assignment:
     seed: int | None
     recorded: int
     start: tuple[int, int] | None = None
+    test: bool = False
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,7 @@ class Conductor:
         first = record if record.of is None else self.records[record.of]
         anchor = next(iter(first.anchors), None)
         seed = None if record.of is None else int(record.values["seed"])
-        return Assignment(record.number, record.values, anchor, seed, record.epochs, taken)
+        return Assignment(record.number, record.values, anchor, seed, record.epochs, taken, test=record.role == "apart")
 
     def _places(self, records: Sequence[TrialRecord]) -> float:
         """Return for how many seconds, over all places of the runner, the budget's hours last."""

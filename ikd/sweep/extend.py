@@ -161,7 +161,8 @@ def _taken(space: SearchSpace, name: str, home: Path) -> tuple[list[dict[str, An
 def _apart(name: str, theirs: SearchSpace, ours: SearchSpace) -> str:
     """Write what keeps two spaces apart."""
     parts = [
-        f"{one} is {values_text(one, theirs.parameters[one])} in {name} and {values_text(one, ours.parameters[one])} here"
+        f"{one} is {values_text(one, theirs.parameters[one])} in {name}, and {values_text(one, ours.parameters[one])}"
+        " here"
         for one in theirs.parameters
         if one in ours.parameters
     ]

@@ -52,6 +52,7 @@ class StudySearcher(_Detached, Searcher):
                 "seed": assignment.seed,
                 "recorded": assignment.recorded,
                 "start": assignment.start,
+                "test": assignment.test,
             }
         over = not self._conductor.busy and not self._conductor.has_work()
         return Searcher.FINISHED if over else None

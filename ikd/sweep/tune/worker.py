@@ -97,7 +97,7 @@ def train(config: Mapping[str, Any], *, job: Job) -> None:
     Args:
         config: of the trial: `number`, `values`, `anchor` (name of the anchor whose recipe it trains, else None),
             `seed` (in place of the recipe's, or None), `recorded` (epochs that the study had when it was handed out),
-            `start` (None, or trial and epoch it takes the weights of).
+            `start` (None, or trial and epoch it takes the weights of), `test` (measure it on the test part).
         job: what all trials share.
     """
     from ray import tune  # only a worker has it loaded anyway
@@ -181,7 +181,8 @@ class _Attempt:
         return None if self.line.stopped else {"state": "finished", "reason": ""}
 
     def _run(self) -> None:
-        options, checkpoint = self.job.options, self.training.resumable(self.directory)
+        options = replace(self.job.options, test=self.config["test"])
+        checkpoint = self.training.resumable(self.directory)
         if self.config["start"] is not None:
             source, epoch = self.config["start"]  # the trial's own checkpoint wins where it is further on
             other = self.store.single(source, TrialFolder.kept_name(epoch), self.directory.parent)

@@ -148,7 +148,7 @@ def test_what_looks_like_train_stays_in_val(copied: Callable[[str], Path]) -> No
 def test_what_cannot_be_divided_is_refused(
     changes: dict[str, Any], said: str, copied: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    with pytest.raises(BadInput, match=".") as caught:
+    with pytest.raises(BadInput, match=r".") as caught:
         split_dataset(copied("set"), tmp_path / "parts", **changes)
     assert said in str(caught.value)
     assert not (tmp_path / "parts").exists()

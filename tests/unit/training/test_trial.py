@@ -345,7 +345,7 @@ def test_the_student_left_is_of_the_last_epoch_on_request(tiny_recipe: Build, tm
     recipe = tiny_recipe(**ruined, distill__host="none")
     epochs = {}
     for student in ("best", "last"):
-        result, _ = run(recipe, tmp_path / student, options=TrialOptions(student=student))  # type: ignore[arg-type]
+        result, _ = run(recipe, tmp_path / student, options=TrialOptions(student=student))
         epochs[student] = torch.load(result.best, weights_only=True)["meta"]["epoch"]
         assert result.best_epoch == epochs["best"]
     assert epochs["last"] == 2

@@ -150,7 +150,7 @@ def test_an_extension_without_room_is_all_search(recipe: Recipe) -> None:
 
 
 def test_places_wait_until_the_choice_is_settled(recipe: Recipe) -> None:
-    """With several places the anchor's trainings come first; of the chosen one none starts while a trial may change it."""
+    """The anchor's trainings come first; of the chosen one none starts while a trial may change the choice."""
     space = space_of()
     records, order = simulated(space, recipe)[:20], order_of(space, recipe, ())
     open_ = [*records[:19], replace(records[19], state="running", reports=())]

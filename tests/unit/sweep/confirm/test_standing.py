@@ -59,7 +59,9 @@ def test_the_choice_is_the_reference_one(space: SearchSpace, recipe: Recipe, twe
 def test_repeats_weigh_by_their_precision(space: SearchSpace, recipe: Recipe, twelve: list[TrialRecord]) -> None:
     before = standing(space, recipe, twelve)
     assert before is not None
-    again = [record(12 + k, {"seed": k}, value, role="repeat", of=9, in_space=False) for k, value in ((1, 30.0), (2, 31.0))]
+    again = [
+        record(12 + k, {"seed": k}, value, role="repeat", of=9, in_space=False) for k, value in ((1, 30.0), (2, 31.0))
+    ]
     known = standing(space, recipe, [*twelve, *again])
     assert known is not None
     one, was = known.of(9), before.of(9)
@@ -90,7 +92,9 @@ def test_a_failed_a_diverged_and_a_stopped_trial_are_never_chosen(
 
 def test_a_lucky_training_is_not_chosen_for_its_luck(recipe: Recipe) -> None:
     """Three of a good host, one of a bad one with the best value of all: what its kind does weighs more."""
-    space = make_space(parameters={"distill.host": {"choice": ["fgd", "mgd"]}, "augment.noise.sigma": {"uniform": [0, 1]}})
+    space = make_space(
+        parameters={"distill.host": {"choice": ["fgd", "mgd"]}, "augment.noise.sigma": {"uniform": [0, 1]}}
+    )
     values = [("fgd", 0.1 * k, 35.0 + 0.2 * (k % 2)) for k in range(8)] + [("mgd", 0.1 * k, 30.0) for k in range(7)]
     values.append(("mgd", 0.75, 35.4))
     records = [record(n, {"distill.host": h, "augment.noise.sigma": s}, p) for n, (h, s, p) in enumerate(values)]

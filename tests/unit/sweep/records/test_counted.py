@@ -67,7 +67,7 @@ def test_what_another_sweep_tells_counts_as_here() -> None:
             "reports": {"1": {"bbox_mAP": 0.4}, "2": {"bbox_mAP": 0.2}},
         }
     ]
-    found = [earlier_records(kept, Objective(value=value))[0].metric for value in ("best", "last", "last_two")]  # type: ignore[arg-type]
+    found = [earlier_records(kept, Objective(value=value))[0].metric for value in ("best", "last", "last_two")]
     assert found == [0.4, 0.2, pytest.approx(0.3)]
 
 

@@ -34,7 +34,7 @@ class Driver:
     def run(self) -> None:
         while (assignment := self._conductor.next_trial()) is not None:
             config = {
-                "number": assignment.number, "values": dict(assignment.values), "start": None,
+                "number": assignment.number, "values": dict(assignment.values), "start": None, "test": assignment.test,
                 "anchor": assignment.anchor, "seed": assignment.seed, "recorded": assignment.recorded,
             }  # fmt: skip
 

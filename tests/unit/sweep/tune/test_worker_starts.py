@@ -86,7 +86,16 @@ def train(training: Training, recipe: Recipe, folder: Path, **changes: Any) -> l
     told: list[dict[str, Any]] = []
     fields = {name: changes.pop(name) for name in list(changes) if name in Job.__dataclass_fields__}
     (folder / "trials" / "3").mkdir(parents=True, exist_ok=True)
-    config = {"number": 3, "values": {}, "anchor": None, "recorded": 0, "start": None, **changes}
+    config = {
+        "number": 3,
+        "values": {},
+        "anchor": None,
+        "seed": None,
+        "recorded": 0,
+        "start": None,
+        "test": False,
+        **changes,
+    }
     line = Line(lambda content: told.append(json.loads(content["message"])))
     _train(training, line, config, Job(recipe.as_dict(), ("bbox_mAP", "max"), folder, None, 1, **fields))
     return told
@@ -215,7 +224,7 @@ def test_an_epoch_is_in_the_store_before_it_is_told(training: Training, recipe: 
             seen.append((tmp_path / "remote/sweeps/s/trials/3/manifest.json.1").is_file())
 
     job = Job(recipe.as_dict(), ("bbox_mAP", "max"), folder, None, 1, storage=storage)
-    config = {"number": 3, "values": {}, "anchor": None, "recorded": 0, "start": None}
+    config = {"number": 3, "values": {}, "anchor": None, "seed": None, "recorded": 0, "start": None, "test": False}
     _train(training, Line(send), config, job)
     assert seen == [True]
     assert not folder.exists(), "the sweep's folder is the driver's"
