@@ -61,6 +61,7 @@ IN_SWEEP = (
         "stores",
         "forecast",
         "proposals",
+        "confirm",
         "schedulers",
         "samplers",
         "effects",
