@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from types import FrameType
 
@@ -16,7 +16,7 @@ ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 Handler = Callable[[int, FrameType | None], object]
 
-_RECEIVED: ContextVar[list[int]] = ContextVar("received", default=[])
+_RECEIVED: ContextVar[Sequence[int]] = ContextVar("received", default=())
 """Signals that the block of `ended_by_signals` has received, the first of which ends it."""
 
 

@@ -44,8 +44,9 @@ def test_a_failure_that_the_signal_caused_is_not_told() -> None:
     with pytest.raises(Ended) as caught, ended_by_signals(), advising(lambda: "go on with --resume"):
         helpers_have_died_first()
     assert str(caught.value) == "SIGTERM: ended; go on with --resume"
-    with pytest.raises(Ended, match="SIGTERM: ended$"), ended_by_signals():
+    with pytest.raises(Ended) as caught, ended_by_signals():
         helpers_have_died_first()
+    assert str(caught.value) == "SIGTERM: ended"
 
 
 def test_a_second_signal_does_not_break_the_cleaning_up() -> None:
