@@ -19,6 +19,7 @@ from threading import Lock
 from time import time_ns
 from typing import Any
 
+from ikd.data.coco import on_disk
 from ikd.data.reader import indexed
 from ikd.data.reader.stream import entries
 from ikd.data.threads import in_threads
@@ -101,7 +102,9 @@ def fingerprint(annotations: Path, images: Path) -> str:
     """
     images_of, names, objects = _read(Path(annotations))
     try:
-        return digest_of(names, images_of, objects, lambda image: image_digest(Path(images) / image["file_name"]))
+        return digest_of(
+            names, images_of, objects, lambda image: image_digest(Path(images) / on_disk(image["file_name"]))
+        )
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         rule = f"every entry must be complete ({type(error).__name__}: {error}); see `ikd data check`"
         raise DataError(str(Problem(str(annotations), "annotations", None, rule))) from error

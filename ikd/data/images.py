@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from ikd.data.coco import on_disk
 from ikd.data.complaints import complaints, overheard
 from ikd.data.rules import Findings, plain_name
 from ikd.data.threads import in_threads
@@ -134,8 +135,8 @@ def place_of(name: str, folder: Path) -> tuple[Path | None, str]:
     Links may lead anywhere, as in stores of data versions; names must not. The name is taken as training takes it: with
     `..` after a link, or with a / at its end, its plain form would be another file.
     """
-    written = os.path.join(folder, name)
     try:
+        written = os.path.join(folder, on_disk(name))
         state = os.stat(written)
     except (OSError, ValueError):  # missing, a loop of links, a name with a null
         return None, f"the file must exist in {folder}{_hint(name, folder)}"

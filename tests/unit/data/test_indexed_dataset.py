@@ -153,15 +153,17 @@ def test_other_processes_read_the_same(tmp_path: Path) -> None:
 
 
 def seen(root: Path) -> tuple[Any, ...]:
-    """Return the classes, the labels of the images that are trained on, and the sums of the pixels of all."""
+    """Return classes, labels of the images that are trained on, sums of all pixels, and what the check misses."""
     from mmdet.registry import DATASETS
     from mmengine.registry import DefaultScope
 
     from ikd.config import load_recipe
-    from ikd.data import DataFiles
+    from ikd.data import DataFiles, check_dataset, fingerprint
     from ikd.training.loaders import train_loader, val_loader
 
     recipe = load_recipe("drawn_r18", {"data.root": str(root), "input.scale": [32, 32]}).student_alone()
+    checked = [one.field for one in check_dataset(root).problems if "must exist" in one.rule]
+    hashes = [fingerprint(root / f"{part}.json", root / "images") for part in ("train", "val")]
     files, (plan,) = DataFiles.of(recipe), recipe.stages
     loaders = (
         train_loader(plan, files, perturbations=None, boxes=None, with_masks=False),
@@ -170,7 +172,7 @@ def seen(root: Path) -> tuple[Any, ...]:
     with DefaultScope.overwrite_default_scope("mmdet"):
         train, val = (DATASETS.build(loader["dataset"]) for loader in loaders)
     labels = [[one["bbox_label"] for one in train.get_data_info(index)["instances"]] for index in range(len(train))]
-    return files.classes, labels, [int(val[index]["inputs"].sum()) for index in range(len(val))]
+    return files.classes, labels, [int(val[index]["inputs"].sum()) for index in range(len(val))], [checked, *hashes]
 
 
 UNDER_A_LOCALE = """
@@ -203,7 +205,8 @@ def test_labels_and_images_are_the_same_under_any_locale(locale: str, tmp_path: 
         (tmp_path / "images" / one["file_name"]).write_bytes(png.tobytes())
     for part in ("train.json", "val.json"):
         write(tmp_path, content, part, ensure_ascii=False)
-    classes, labels, pixels = seen(tmp_path)
+    classes, labels, pixels, checked = seen(tmp_path)
+    assert checked[0] == []
     assert classes == ("Läuse", "Größe 図")
     assert labels == [[1, 0], [0, 1, 0]]
     assert len(set(pixels)) == 3
@@ -216,4 +219,4 @@ def test_labels_and_images_are_the_same_under_any_locale(locale: str, tmp_path: 
     assert done.returncode == 0, done.stderr
     encoding, *found = ast.literal_eval(done.stdout.splitlines()[-1])
     assert "utf" not in encoding.lower()
-    assert found == [classes, labels, pixels]
+    assert found == [classes, labels, pixels, checked]
