@@ -15,7 +15,8 @@ import pytest
 
 from ikd.trial import OPEN
 from tests.faults.conftest import MakeSweep, NoteFault
-from tests.faults.sweeps import LIMIT_SECONDS, ROOT, Sweep, alive, children
+from tests.faults.sweeps import LIMIT_SECONDS, ROOT, Sweep
+from tests.processes import alive, children
 
 pytestmark = pytest.mark.fault
 WITHIN_SECONDS = 20.0

@@ -9,7 +9,8 @@ import time
 import pytest
 
 from tests.faults.conftest import MakeSweep, NoteFault
-from tests.faults.sweeps import LIMIT_SECONDS, Sweep, alive, children
+from tests.faults.sweeps import LIMIT_SECONDS, Sweep
+from tests.processes import alive, children
 
 pytestmark = pytest.mark.fault
 SLOW = {"seconds": 0.3, "saving": 0.05}
