@@ -15,7 +15,7 @@ from ikd.data.coco import on_disk
 from ikd.data.drawn.draw import drawn_dataset, drawn_folder
 from ikd.data.identity import DataRecord, part_records
 from ikd.data.reader import categories, indexed
-from ikd.errors import BadInput, DataGone
+from ikd.errors import BadInput, DataGone, IkdError
 
 Config = dict[str, Any]
 Places = tuple[Path, Path, Path, Path]
@@ -136,7 +136,7 @@ def told_when_lost(recipe: Recipe) -> Iterator[None]:
     """
     try:
         yield
-    except BadInput:  # found out by looking, and says what it is
+    except IkdError:  # says what it is: no walk over all files for each trial that diverges
         raise
     except Exception as error:
         if what := lost(recipe):

@@ -230,25 +230,3 @@ def _told(record: TrialRecord, trial: optuna.trial.FrozenTrial) -> Json:
         "reports": [(one.epoch, repr(dict(one.metrics)), one.order) for one in record.reports],
         "optuna": (trial.state, trial.values, trial.params, trial.distributions, trial.intermediate_values),
     }
-
-
-def children(pid: int) -> list[int]:
-    """Return all processes below one, the nearest first."""
-    parents: dict[int, int] = {}
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            with contextlib.suppress(OSError):  # it has ended meanwhile
-                parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-    found, new = [], [pid]
-    while new:
-        new = [child for child, parent in parents.items() if parent in new]
-        found += new
-    return found
-
-
-def alive(pid: int) -> bool:
-    """Tell whether a process runs; a zombie does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False

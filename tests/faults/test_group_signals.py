@@ -15,7 +15,8 @@ import pytest
 
 from ikd.trial import OPEN
 from tests.faults.conftest import MakeSweep, NoteFault
-from tests.faults.sweeps import LIMIT_SECONDS, ROOT, Sweep, alive, children
+from tests.faults.sweeps import LIMIT_SECONDS, ROOT, Sweep
+from tests.processes import alive, descendants
 
 pytestmark = pytest.mark.fault
 WITHIN_SECONDS = 20.0
@@ -34,7 +35,7 @@ def to_group(pid: int, number: int) -> None:
 
 def to_all(pid: int, number: int) -> None:
     """Signal every process, whatever its group: so does systemd, whose services are control groups."""
-    for one in [pid, *children(pid)]:
+    for one in [pid, *descendants(pid)]:
         try:
             os.kill(one, number)
         except ProcessLookupError:
@@ -52,7 +53,7 @@ def ended_by(
     """Signal the driver once `when` holds, and hold it to what must be true then; return what it has printed."""
     with sweep.start() as process:
         sweep.wait_for(when, process)
-        family = children(process.pid)
+        family = descendants(process.pid)
         began = time.monotonic()
         for _ in range(times):
             send(process.pid, number)
@@ -131,8 +132,8 @@ def test_a_training_without_a_sweep(loaders: int, tmp_path: Path) -> None:
     sets = [part for one in (*ALONE, *SMALL, f"schedule.workers={loaders}") for part in ("--set", one)]
     with command(tmp_path, "train", "drawn_r18", *sets, "--to", str(tmp_path / "out")) as process:
         await_state(lambda: (tmp_path / "out" / "last.pth").is_file(), process, tmp_path)
-        await_state(lambda: len(children(process.pid)) >= loaders, process, tmp_path)
-        text = group_ended(process, children(process.pid), tmp_path)
+        await_state(lambda: len(descendants(process.pid)) >= loaders, process, tmp_path)
+        text = group_ended(process, descendants(process.pid), tmp_path)
     assert f"SIGTERM: ended; {tmp_path}/out/last.pth holds the last validated epoch" in text
     assert "--resume" in text
 
@@ -140,7 +141,7 @@ def test_a_training_without_a_sweep(loaders: int, tmp_path: Path) -> None:
 def test_an_attack_whose_teacher_is_being_trained(tmp_path: Path) -> None:
     with command(tmp_path, "attack", "drawn_r18", "--set", "input.scale=[64, 64]") as process:
         await_state(lambda: "teacher" in (tmp_path / "said").read_text(), process, tmp_path)
-        text = group_ended(process, children(process.pid), tmp_path)
+        text = group_ended(process, descendants(process.pid), tmp_path)
     assert "SIGTERM: ended; what is made of the perturbations is kept" in text
 
 

@@ -15,7 +15,7 @@ from ikd.sweep.storage.store import open_store
 from tests.faults.elsewhere_driver import LIMIT_SECONDS, start, wait_for, wait_until
 from tests.faults.fake_s3 import serving
 from tests.faults.placed_training import notes
-from tests.faults.sweeps import alive
+from tests.processes import alive
 
 pytestmark = pytest.mark.fault
 TRIALS, EPOCHS, CONCURRENCY = 4, 6, 2

@@ -9,7 +9,8 @@ import time
 import pytest
 
 from tests.faults.conftest import MakeSweep, NoteFault
-from tests.faults.sweeps import LIMIT_SECONDS, Sweep, alive, children
+from tests.faults.sweeps import LIMIT_SECONDS, Sweep
+from tests.processes import alive, descendants
 
 pytestmark = pytest.mark.fault
 SLOW = {"seconds": 0.3, "saving": 0.05}
@@ -72,7 +73,7 @@ def test_worker_and_driver_and_the_whole_tree(make_sweep: MakeSweep, note_fault:
         kill_worker(pid)
 
     def tree(pid: int) -> None:
-        for one in [pid, *children(pid)]:
+        for one in [pid, *descendants(pid)]:
             kill_worker(one)
 
     for kill in (both, tree):

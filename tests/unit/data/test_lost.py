@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 import shutil
 from collections.abc import Callable
@@ -11,7 +12,7 @@ import pytest
 
 from ikd.config import load_recipe
 from ikd.data.files import lost, told_when_lost
-from ikd.errors import BadInput, DataGone
+from ikd.errors import BadInput, DataGone, NonFiniteLoss
 
 Copy = Callable[[str], Path]
 IMAGE = "train_00003.png"
@@ -62,7 +63,7 @@ def test_other_failures_stay_what_they_are(copied: Copy) -> None:
     with pytest.raises(RuntimeError, match="broken"), told_when_lost(recipe):
         raise RuntimeError("broken")
     shutil.rmtree(directory)
-    for error in (BadInput("says what is wrong"), KeyboardInterrupt()):
+    for error in (BadInput("says what is wrong"), NonFiniteLoss({"mgd": math.inf}, 1, 7), KeyboardInterrupt()):
         with pytest.raises(type(error)) as caught, told_when_lost(recipe):
             raise error
         assert caught.value is error

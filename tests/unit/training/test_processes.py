@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -22,17 +23,18 @@ from ikd.training.checkpoint import load
 from ikd.training.optim import TrialOptimWrapper
 from ikd.training.processes import Task, _Other, crew
 from ikd.trial import TrialOptions
+from tests.processes import children
 
 Build = Callable[..., Recipe]
 Gradients = list[torch.Tensor]
 ARGUMENTS = {"base_channels": 4, "neck_channels": 16}
 
 
-def children() -> list[int]:
+def followers() -> list[int]:
     """Return the further training processes of this one."""
     found = []
-    for task in Path("/proc/self/task").iterdir():
-        for pid in map(int, (task / "children").read_text().split()):
+    for pid in children(os.getpid()):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
             if b"ikd.training.follow" in Path(f"/proc/{pid}/cmdline").read_bytes():
                 found.append(pid)
     return found
@@ -41,7 +43,7 @@ def children() -> list[int]:
 @pytest.fixture(autouse=True)
 def nobody_is_left() -> Iterator[None]:
     yield
-    assert children() == []
+    assert followers() == []
     assert not torch.distributed.is_initialized()
 
 
@@ -106,7 +108,7 @@ def test_two_processes_take_the_step_of_one_and_a_killed_one_ends_the_trial(
 
     def kill(report: EpochReport) -> None:
         found.append(report)
-        (other,) = children()
+        (other,) = followers()
         os.kill(other, signal.SIGKILL)
 
     directory = tmp_path / "two"
@@ -163,7 +165,7 @@ def test_an_error_here_ends_the_others(recipe: Recipe, tmp_path: Path) -> None:
 
     def fail() -> None:
         with crew(task_of(recipe, tmp_path)):
-            seen.extend(children())
+            seen.extend(followers())
             raise KeyError
 
     with pytest.raises(KeyError):
