@@ -34,7 +34,7 @@ class Shape:
     recipe: str = "drawn_r18"
     slots: int = 1
     teacher_epochs: int = 3
-    images: int = 48
+    images: int = 160
     made_before: bool = False
     break_after: float | None = None
 
@@ -101,25 +101,25 @@ SHAPES: dict[str, Shape] = {
         {**PLAIN, "schedule.epochs": 5},
         slots=2,
         made_before=True,
-        break_after=22.0,
+        break_after=60.0,
     ),
     "unequal_widths": Shape(
         {
-            "parameters": {"student.arguments.base_channels": {"choice": [8, 16, 32]}},
+            "parameters": {"student.arguments.base_channels": {"choice": [8, 16, 32]}, **ALPHA},
             "scheduler": {"none": {}},
             "sampler": RANDOM,
             "anchors": ["paper"],
-            "budget": {"trials": 8},
+            "budget": {"trials": 9},
         },
-        {**PLAIN, "student.inherit": False, "schedule.epochs": 4},
+        {**PLAIN, "student.inherit": False, "schedule.epochs": 8},
         slots=2,
         made_before=True,
     ),
     "tiny_epochs": Shape(
-        {"parameters": ALPHA, "scheduler": {"none": {}}, "sampler": RANDOM, "budget": {"trials": 24}},
-        {**PLAIN, "schedule.epochs": 2},
+        {"parameters": ALPHA, "scheduler": {"none": {}}, "sampler": RANDOM, "budget": {"trials": 28}},
+        {**PLAIN, "schedule.epochs": 3},
         slots=2,
-        images=16,
+        images=48,
         made_before=True,
     ),
     "asha_one_at_a_time": Shape(
