@@ -91,7 +91,7 @@ def test_few_trials_have_no_correlation(recipe: Recipe) -> None:
 
 
 def test_who_does_not_count(recipe: Recipe) -> None:
-    """Anchors, repeats and what is kept apart are judged by nobody, and what failed, diverged or still runs has no end."""
+    """Nobody judges anchors, repeats and what is kept apart; what failed, diverged or still runs has no end."""
     records = finished(EARLY)
     others = [
         trial(6, curve(0.9, 0.1), anchors=("paper",)),
