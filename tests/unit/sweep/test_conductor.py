@@ -64,8 +64,8 @@ def test_the_study_tells_optuna_what_happened(open_study: OpenStudy, recipe: Rec
         wanted = {"finished": TrialState.COMPLETE, "stopped": TrialState.PRUNED}[record.state]
         assert trial.state is wanted
         assert sorted(trial.intermediate_values) == list(range(1, record.epochs + 1))
-        best = max(trial.intermediate_values.values())
-        assert trial.value == (best if record.state == "finished" else trial.intermediate_values[record.epochs])
+        *_, before, last = trial.intermediate_values.values()
+        assert trial.value == pytest.approx((before + last) / 2 if record.state == "finished" else last)
         assert math.isnan(record.reports[0].metrics["bbox_APl"]), "all metrics are kept, absent bins too"
     assert set(loaded.trials[3].params) == set(study.records[3].values)
 
@@ -178,8 +178,12 @@ def test_an_exhausted_space_ends_the_sweep(open_study: OpenStudy, recipe: Recipe
     study = open_study()
     conductor = conduct(make_space(parameters=parameters, budget={"trials": 50}), recipe, study)
     play(conductor, recipe, Worker())
-    assert len(study.records) == 5, "four configurations, of which the paper is one, and the student alone"
-    assert len({record.fingerprint for record in study.records}) == 5
+    searched = [record for record in study.records if record.role == "search"]
+    assert len(searched) == 5, "four configurations, of which the paper is one, and the student alone"
+    assert [record.role for record in study.records[5:]] == ["repeat"] * 5 + ["apart"] * 6, (
+        "what was found is confirmed"
+    )
+    assert len({record.fingerprint for record in study.records}) == 16
     assert conductor.ending is not None
     assert "exhausted" in conductor.ending.reason
 
