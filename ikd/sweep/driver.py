@@ -181,7 +181,7 @@ def run_sweep(  # noqa: PLR0913 - one keyword for each option of `ikd sweep`
     try:
         with driving(folder), held(files.runner.study, folder.name):
             study = open_study(folder, files, create=True)
-            files = SweepFiles(budgeted(files.space, study, trials), files.recipe, files.runner)
+            files = SweepFiles(budgeted(files.space, files.recipe, study, trials), files.recipe, files.runner)
             check_same_data(study, files, training, home_folder)
             if warm_start:
                 taken = warm_up(study, files.space, warm_start, home_folder)

@@ -17,7 +17,7 @@ from ikd.config.section import Section
 from ikd.config.space.conditions import holds, parents, translated, wanted
 from ikd.config.space.constraints import Constraint, constraint
 from ikd.config.space.domain import Domain
-from ikd.config.space.search import Auto, Budget, Cost, Objective, Sampler, Scheduler, Tpe
+from ikd.config.space.search import Auto, Budget, Cost, EffectsModel, Objective, Sampler, Scheduler, Tpe
 from ikd.config.space.stopping import Chosen, chosen_scheduler
 
 
@@ -46,8 +46,8 @@ class SpaceSections(Section):
     leaves a trial besides."""
     scheduler: Scheduler = Scheduler(auto=Auto())
     """Early stopping."""
-    sampler: Sampler = Sampler(tpe=Tpe())
-    """Sampler."""
+    sampler: Sampler = Sampler(effects=EffectsModel())
+    """Sampler. Where none is named a space with costs has tpe, since effects goes with one objective."""
     budget: Budget = Budget()
     """Budget."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
@@ -163,6 +163,8 @@ class SpaceSections(Section):
         for name, domain in resolved.items():
             resolved[name] = domain.model_copy(update={"when": translated(domain.when, meant)})
         space = self.model_copy(update={"parameters": resolved, "anchors": self._anchors_of(recipe)})
+        if self.costs and "sampler" not in self.model_fields_set:
+            space = space.model_copy(update={"sampler": Sampler(tpe=Tpe())})
         return space.stopped_by(recipe)
 
     def stopped_by(self, recipe: Recipe, budget: Budget | None = None) -> Self:
