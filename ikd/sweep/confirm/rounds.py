@@ -167,13 +167,17 @@ def ahead_of(space: SearchSpace, recipe: Recipe, records: Sequence[TrialRecord],
 def said_of_phase(space: SearchSpace, recipe: Recipe, records: Sequence[TrialRecord]) -> str:
     """Return in which phase a sweep is and what is left, for people; empty where there is nothing but its search."""
     now, ahead = round_of(space, recipe, records), ahead_of(space, recipe, records)
+    if records and records[-1].role == "apart" and not ahead.search:
+        starts = _starts(records)
+        last = [one for one in records[starts[-1 if now.records else -2] :] if one.role == "apart"]
+        return f"kept apart: {sum(one.state not in OPEN for one in last)} of {last[0].kept} trainings"
     if not now.confirming:
         acts = shares_of(space).acts and len(records) > len(now.records)
         return f"search: {now.ended('search')} of {now.search} trials, too few to keep any apart" if acts else ""
     kept = f"{now.kept} trainings kept apart"
-    if now.count("apart") or not (ahead.search or ahead.repeats):
-        return f"kept apart: {now.ended('apart')} of {now.kept} trainings"
-    if not ahead.search or records[-1].role == "repeat":
+    if not (ahead.search or ahead.repeats):
+        return f"kept apart: 0 of {now.kept} trainings"
+    if not ahead.search or (records and records[-1].role == "repeat"):
         return f"repeats: {now.ended('repeat')} of {now.repeats}" + (f"; then {kept}" if now.kept else "")
-    then = [f"{now.repeats} repeats"] * bool(now.repeats) + [kept] * bool(now.kept)
+    then = [f"{now.repeats} repeat{'s' * (now.repeats > 1)}"] * bool(now.repeats) + [kept] * bool(now.kept)
     return f"search: {now.ended('search')} of {now.search} trials; then {' and '.join(then)}"

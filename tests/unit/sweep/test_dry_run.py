@@ -34,7 +34,10 @@ FINITE = {"distill.host": {"choice": ["fgd", "mgd"]}, "attack.steps": {"choice":
         # 2 anchors x 6 epochs, 6 sampled: 2 epochs, then a third goes on for 4 more; the paper is one of the six below
         ({}, float("inf"), 8, 48, 12 + 6 * (2 + 4 / 3)),
         ({"scheduler": {"none": {}}}, float("inf"), 8, 48, 48),
-        ({"parameters": FINITE, "scheduler": {"none": {}}, "budget": {"trials": 50}}, 6, 7, 42, 42),
+        # all there is, a tenth of the budget repeated, three of each side kept apart
+        ({"parameters": FINITE, "scheduler": {"none": {}}, "budget": {"trials": 50}}, 6, 18, 108, 108),
+        # search: 2 anchors and 23 sampled; what is kept apart is never stopped
+        ({"budget": {"trials": 29}}, float("inf"), 29, 29 * 6, 12 + 23 * (2 + 4 / 3) + 4 * 6),
         ({"budget": {"trials": 8, "epochs": 20}}, float("inf"), 8, 20, 20),
     ],
 )

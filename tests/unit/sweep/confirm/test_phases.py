@@ -253,8 +253,10 @@ def test_what_is_left_of_each_phase_is_known(recipe: Recipe) -> None:
         "search: 17 of 18 trials; then 2 repeats and 4 trainings kept apart",
         "repeats: 1 of 2; then 4 trainings kept apart",
         "kept apart: 0 of 4 trainings",
-        "search: 0 of 0 trials, too few to keep any apart",
+        "kept apart: 4 of 4 trainings",
     ]
+    running = [*records[:23], replace(records[23], state="running")]
+    assert said_of_phase(space, recipe, running) == "kept apart: 3 of 4 trainings"
     assert ahead_of(space, recipe, records[:5], size=7) == Ahead(2, 2, 4), "a small space is confirmed all the same"
     assert ahead_of(space_of(27), recipe, records) == Ahead(3)
     assert said_of_phase(space_of(27), recipe, records) == "search: 0 of 3 trials, too few to keep any apart"
