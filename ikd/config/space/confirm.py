@@ -71,7 +71,8 @@ def room_fault(space: SpaceSections, recipe: Recipe) -> tuple[str, Any, str] | N
 
 def _takes(repeats: int, shares: Shares) -> str:
     parts = [f"{repeats} repeat{'s' * (repeats > 1)}"] * bool(repeats)
-    parts += [f"{shares.apart} kept apart of each of {shares.sides} side{'s' * (shares.sides > 1)}"] * bool(shares.apart)
+    sides = f"{shares.sides} side{'s' * (shares.sides > 1)}"
+    parts += [f"{shares.apart} kept apart of each of {sides}"] * bool(shares.apart)
     return f"takes {repeats + shares.apart * shares.sides}: {' and '.join(parts)}"
 
 

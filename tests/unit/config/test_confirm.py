@@ -75,7 +75,9 @@ def test_what_the_budget_does_not_hold_is_refused(confirm: str, rest: str, messa
 def test_epochs_hold_fewer(tmp_path: Path) -> None:
     text = "budget:\n  trials: 60\n  epochs: 40\n  confirm: {apart: 3}"
     message = "must leave at least 4 of the 6 trainings that the 40 epochs of budget.epochs are for the search"
-    assert re.search(rf":7: budget\.confirm\.apart: {message}.*takes 7: 1 repeat and 3 kept", refusal(tmp_path, WEIGHTS, text))
+    assert re.search(
+        rf":7: budget\.confirm\.apart: {message}.*takes 7: 1 repeat and 3 kept", refusal(tmp_path, WEIGHTS, text)
+    )
     assert load(tmp_path, WEIGHTS, text.replace("40", "66")).budget.confirm.apart == 3
 
 
