@@ -14,7 +14,7 @@ from ikd.config.recipe.recipe import Recipe
 from ikd.config.recipe.sections import Anchor, Teachers
 from ikd.config.recipe.stages import SEQUENCE, stage_ends
 from ikd.config.section import Section
-from ikd.config.space.conditions import holds, parents, translated, wanted
+from ikd.config.space.conditions import Test, holds, parents, test_of, translated, wanted
 from ikd.config.space.constraints import Constraint, constraint
 from ikd.config.space.domain import Domain
 from ikd.config.space.search import Auto, Budget, Cost, EffectsModel, Objective, Sampler, Scheduler, Tpe
@@ -74,6 +74,10 @@ class SpaceSections(Section):
     def is_active(self, name: str, values: Mapping[str, Any]) -> bool:
         """Tell whether parameter `name` exists, given the values of its parents; an absent parent matches nothing."""
         return holds(self.parameters[name].when, values)
+
+    def existence(self) -> dict[str, Test]:
+        """Return for each parameter what tells whether it exists, given values of its parents; see `is_active`."""
+        return {name: test_of(domain.when) for name, domain in self.parameters.items()}
 
     def settings(self, names: Iterable[str]) -> Iterator[dict[str, Any]]:
         """Yield the values that some parameters and their ancestors may have together, absent ones left out.
