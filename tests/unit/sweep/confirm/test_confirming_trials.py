@@ -194,10 +194,10 @@ def test_a_forecast_holds_them(open_study: OpenStudy, recipe: Recipe) -> None:
         found = Outlook(Situation(files, records, [], slots=2, ahead=ahead, now=None)).forecast()
         return found.trials, found.epochs, found.epochs_bound
 
-    # two anchors, four that are stopped at epoch 2 or go on, two repeats and four kept apart
+    # two anchors, four that are stopped at epoch 2 or go on as m rivals let them, two repeats and four kept apart
     trials, epochs, bound = left([])
     assert (trials, bound) == (12, 72)
-    assert epochs == pytest.approx(2 * 6 + 4 * (2 + 4 / 3) + 6 * 6)
+    assert epochs == pytest.approx(2 * 6 + sum(2 + 4 * (m + 2) / 3 / (m + 1) for m in range(2, 6)) + 6 * 6)
     until(study, recipe, REPEAT, space)
     assert left(study.records) == (6, 36.0, 36)
     until(study, recipe, TRIALS - 1, space)
