@@ -70,7 +70,7 @@ def _trained(recipe: Recipe, name: str) -> tuple[Want, ...]:
 
 def _content(recipe: Recipe, name: str) -> list[Any]:
     teacher = recipe.teachers.available[name].model_dump(mode="json", exclude={"ap"})
-    return [teacher, recipe.data.model_dump(mode="json")]
+    return [teacher, recipe.data.model_dump(mode="json", exclude={"test"})]  # which nothing is made of
 
 
 def _seen(recipe: Recipe, name: str) -> list[Any]:
