@@ -19,6 +19,7 @@ from ikd.logs import Log
 from ikd.progress import Loudness, loudness, progress_console, wide_console, working
 from ikd.signals import ENDING
 from ikd.sweep.conductor import FORCED, Conductor
+from ikd.sweep.confirm.rounds import said_of_phase
 from ikd.sweep.confirm.said import said_of_choice
 from ikd.sweep.confirm.standing import Standing, standing
 from ikd.sweep.extend import as_it_began, beginning, budgeted, warm_up
@@ -280,6 +281,8 @@ class _Drive:
 
     def _work(self, training: str) -> None:
         self._view.say(self._headline())
+        if phase := said_of_phase(self._files.space, self._files.recipe, self._study.records):
+            self._view.say(phase)
         for line in said_of_data(self._files.recipe) if training == OWN else ():
             self._view.say(line)
         self._view.waiting("starting Ray, and what trains in its processes")

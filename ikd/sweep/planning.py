@@ -115,7 +115,7 @@ class DryRun:
             ("sweep", f"{self.name}, {where} {self.directory}"),
             ("distinct configurations", self._distinct()),
             ("trials", f"{self.trials}, {self.anchors} of them anchors; {self.files.runner.concurrency} at a time"),
-            *([("of them", self._confirming())] if self.ahead.repeats or self.ahead.apart else []),
+            *([("of them", self._confirming())] if shares_of(self.files.space).acts else []),
             *([("so far", self._so_far())] if self.ended is not None else []),
             ("epochs", self._epochs()),
             *self._stopping(),
@@ -134,7 +134,7 @@ class DryRun:
         parts = [f"{self.ahead.repeats} repeat what is promising, to choose"] * bool(self.ahead.repeats)
         pairs = f" ({kept // 2} of the chosen one, {kept // 2} of an anchor)" if sides > 1 and not kept % 2 else ""
         parts += [f"{kept} are kept apart, to say what the choice is worth{pairs}"] * bool(kept)
-        return "; ".join(parts)
+        return "; ".join(parts) or "none that is still to come repeats or is kept apart: they are too few"
 
     def _so_far(self) -> str:
         return f"{self.ended} ended; {self.left.trials} to run; about {self.left.epochs:.0f} epochs"

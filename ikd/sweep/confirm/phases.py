@@ -126,12 +126,14 @@ class Phases:
         firsts = [records[one.of] for one in mine if one.of is not None]
         anchor = next((one for one in firsts if set(one.anchors) & set(RIVALS)), None)
         chosen = next((one for one in firsts if anchor is None or one.number != anchor.number), None)
-        if chosen is None:
+        if chosen is None and any(one.state in OPEN and one.role != "apart" for one in records):
+            if not any(one.role == "search" and one.in_space and one.state == "finished" for one in records):
+                return None, None  # there may never be a choice; `standing` says it better, but is asked all the time
+        elif chosen is None:
             known = standing(self._space, self._recipe, records, earlier=self._earlier)
             if known is None:
                 return None, None
-            settled = not any(one.state in OPEN and one.role != "apart" for one in records)
-            chosen = known.chosen.trainings[0] if settled else None
+            chosen = known.chosen.trainings[0]
         if anchor is None and not (chosen is not None and set(chosen.anchors) & set(RIVALS)):
             anchor = strongest_anchor(self._space, records)
         if chosen is not None and anchor is not None and chosen.number == anchor.number:

@@ -286,6 +286,18 @@ def test_nothing_can_be_confirmed_where_nothing_finished(recipe: Recipe) -> None
     assert roles(records) == ["search"] * 18
 
 
+def test_an_anchor_alone_is_not_kept_apart(recipe: Recipe) -> None:
+    """Else a sweep whose trials all failed would wait for a choice that never comes, also when it is extended."""
+    records: list[TrialRecord] = []
+    for trials in (24, 40):
+        order = order_of(space_of(trials, confirm={"share": 0.0, "apart": 2}), recipe, ())
+        while isinstance(proposal := order.next(records), Proposal):
+            outside = "student_alone" in proposal.anchors
+            records.append(ended(len(records), proposal, 0.3, "finished" if outside else "failed"))
+        assert proposal is Pause.NOTHING
+        assert roles(records) == ["search"] * (trials - 4)
+
+
 def test_epochs_are_kept_for_what_confirms(recipe: Recipe) -> None:
     """Neither half-trained nor missing: the search ends where what follows still has its epochs."""
     space = space_of(200, confirm={"share": 0.1, "apart": 2}, budget={"epochs": 130})
