@@ -7,10 +7,10 @@ from pathlib import Path
 
 import optuna
 import pytest
-
 from benchmarks.search.plain import Suggest
-from benchmarks.search.report import Comparison, Course, as_good, course, draw, epochs_above, paired, quartiles, table
 from benchmarks.search.runs import METHODS, RUNGS, Run, ours
+
+from benchmarks.search.report import Comparison, Course, as_good, course, draw, epochs_above, paired, quartiles, table
 from benchmarks.search.surrogate import Surrogate
 from tests.unit.benchmarks.synthetic_recording import EPOCHS, made
 
