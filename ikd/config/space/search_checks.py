@@ -34,12 +34,8 @@ def check_search(space: SpaceSections, recipe: Recipe, document: Document) -> It
     yield from _cmaes_problems(space, document)
     yield from _pbt_problems(space, document)
     yield from _epoch_problems(space, recipe, document)
-<<<<<<< HEAD
     yield from _confirm_problems(space, recipe, document)
-=======
-    yield from _confirm_problems(space, document)
     yield from _priors_problems(space, document)
->>>>>>> next
     kind, _, _ = space.objective.metric.partition("_")
     if kind not in recipe.validate:
         rule = f"needs {kind} in the recipe's validate, which is {list(recipe.validate)}"
