@@ -34,6 +34,8 @@ def mirror_trial(tracker: Tracker, record: TrialRecord) -> None:
     """Send a trial to the tracker, from its start; what it has already is skipped there."""
     tags = {"anchor": ", ".join(record.anchors)} if record.anchors else {}
     tags |= {"recipe_fingerprint": record.fingerprint, "directory": str(record.directory)}
+    if record.of is not None:
+        tags |= {"role": record.role, "of": str(record.of)}
     if record.exploits:
         taken = [f"epoch {one.epoch} from trial {one.source}: {readable_values(one.values)}" for one in record.exploits]
         tags["exploits"] = "; ".join(taken)
