@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.search.methods import NEW
+from benchmarks.search.methods import new
 from benchmarks.search.simulate import simulate
 from benchmarks.search.worlds import World, at_the_end
 from ikd.sweep.confirm.apart import CONFIDENCE, gain_of
@@ -41,7 +41,7 @@ class Told:
 
 def told(world: World, seed: int, trainings: int) -> Told | None:
     """Return what a sweep of the new default says; None where it says nothing, as the anchor itself is the choice."""
-    sweep = simulate(world, NEW | {"budget": {"trials": trainings}}, seed=seed)
+    sweep = simulate(world, new(world, trainings), seed=seed)
     known = standing(sweep.space, sweep.recipe, sweep.records)
     gain = None if known is None else gain_of(sweep.space, sweep.records, known)
     if known is None or gain is None:
