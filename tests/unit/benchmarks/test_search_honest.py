@@ -6,7 +6,8 @@ import math
 
 import pytest
 
-from benchmarks.search.honest import Honesty, Told
+from benchmarks.search.comparing import SEEDS, world_of
+from benchmarks.search.honest import Honesty, Told, told
 
 
 def test_honesty_by_hand() -> None:
@@ -17,8 +18,30 @@ def test_honesty_by_hand() -> None:
         Told(0.5, (0.1, 0.9), 0.96, -0.1),  # claims a gain that is none
     ]
     honest = Honesty.of(found)
-    assert (honest.sweeps, honest.coverage, honest.width) == (4, 0.5, pytest.approx(1.45))
+    assert (honest.sweeps, honest.coverage) == (4, 0.5)
+    assert honest.width == pytest.approx(1.45)
     assert honest.bias == pytest.approx((-0.5 + 1.0 + 0.5 + 0.6) / 4)
-    assert (honest.sure, honest.right) == (0.75, pytest.approx(2 / 3))
+    assert honest.sure == 0.75
+    assert honest.right == pytest.approx(2 / 3)
     assert honest.row("x").startswith("| x | 4 | 0.500 | +0.40 | 1.4")
     assert math.isnan(Honesty.of(found[2:3]).right)
+
+
+@pytest.mark.slow
+def test_what_sweeps_say_of_their_gains_is_true() -> None:
+    """200 sweeps of the default kind: the interval of 90 % holds the truth in 86 to 94 % of them, without bias.
+
+    By chance alone the share of 200 has a standard deviation of 2 %, and a mean difference one of 0.05 mAP.
+    """
+    found: list[Told] = []
+    for name in ("bccd", "drawn"):
+        said = [told(world_of(name, seed), seed, 40) for seed in SEEDS]
+        assert None not in said, "the student alone is no choice in these worlds"
+        own = [one for one in said if one is not None]
+        assert abs(Honesty.of(own).bias) < 0.15, name
+        found += own
+    honest = Honesty.of(found)
+    assert honest.sweeps == 200
+    assert 0.86 <= honest.coverage <= 0.94
+    assert abs(honest.bias) < 0.15
+    assert honest.right > 0.99, "where a gain is all but certain there is one"
