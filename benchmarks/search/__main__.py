@@ -85,7 +85,9 @@ def check(options: argparse.Namespace) -> None:
         real = on_ray(world, RUNGS, seed=seed, epochs=options.epochs)
         made = plain(world, RUNGS, seed=seed, epochs=options.epochs, alone=False)
         pairs = zip(real.values, made.values, strict=False)
-        equal = next((index for index, (one, two) in enumerate(pairs) if one != two), len(made.values))
+        equal = next(
+            (index for index, (one, two) in enumerate(pairs) if one != two), min(len(real.values), len(made.values))
+        )
         found = [best_seen(one.events, one.values, one.expected, options.epochs) for one in (real, made)]
         seen, worth = (", ".join(f"{get(one):.2f}" for one in found) for get in (_seen, lambda one: one.quality))
         print(f"| {seed} | {equal} | {len(real.values)}, {len(made.values)} | {seen} | {worth} |", flush=True)

@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any
 
 import optuna
 
@@ -207,14 +207,11 @@ def _note(found: Searched, world: World) -> Any:
     from ray import tune
 
     class Note(tune.Callback):
-        numbers: ClassVar[dict[str, int]] = {}
-
         def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any) -> None:
-            if trial.trial_id not in self.numbers:
-                self.numbers[trial.trial_id] = len(self.numbers)
-                found.values.append(trial.config)
-                found.expected.append(world.expected(trial.config))
-            number = self.numbers[trial.trial_id]
+            for one in trials[len(found.values) :]:  # as they began: which of two reports first is chance
+                found.values.append(one.config)
+                found.expected.append(world.expected(one.config))
+            number = [one.trial_id for one in trials].index(trial.trial_id)
             found.events.append(Event(number, result["training_iteration"], result[METRIC]))
 
     return Note()

@@ -8,6 +8,11 @@ import pytest
 
 from benchmarks.search.comparing import SEEDS, world_of
 from benchmarks.search.honest import Honesty, Told, told
+from benchmarks.search.methods import new
+from benchmarks.search.simulate import simulate
+from benchmarks.search.worlds import at_the_end
+from ikd.sweep.confirm.said import said_of_choice
+from ikd.sweep.confirm.standing import standing
 
 
 def test_honesty_by_hand() -> None:
@@ -27,6 +32,21 @@ def test_honesty_by_hand() -> None:
     assert math.isnan(Honesty.of(found[2:3]).right)
 
 
+def test_the_gain_is_the_one_that_the_sweep_says() -> None:
+    world = world_of("bccd", 1)
+    found = told(world, 1, 20)
+    sweep = simulate(world, new(world, 20), seed=1)
+    known = standing(sweep.space, sweep.recipe, sweep.records)
+    assert found is not None
+    assert known is not None
+    _, said, _ = said_of_choice(sweep.space, sweep.records, known, "x")
+    low, high = found.interval
+    assert said.startswith(f"better than the student alone with probability {found.probability:.2f}: ")
+    assert f" {found.difference:+.1f} [{low:.1f}, {high:.1f}] " in said
+    alone = at_the_end(world.alone)
+    assert found.truth == at_the_end(sweep.expected[known.chosen.number]) - alone
+
+
 @pytest.mark.slow
 def test_what_sweeps_say_of_their_gains_is_true() -> None:
     """200 sweeps of the default kind: the interval of 90 % holds the truth in 86 to 94 % of them, without bias.
@@ -37,9 +57,7 @@ def test_what_sweeps_say_of_their_gains_is_true() -> None:
     for name in ("bccd", "drawn"):
         said = [told(world_of(name, seed), seed, 40) for seed in SEEDS]
         assert None not in said, "the student alone is no choice in these worlds"
-        own = [one for one in said if one is not None]
-        assert abs(Honesty.of(own).bias) < 0.15, name
-        found += own
+        found += [one for one in said if one is not None]
     honest = Honesty.of(found)
     assert honest.sweeps == 200
     assert 0.86 <= honest.coverage <= 0.94
