@@ -10,11 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.search.simulate import Event, Sweep, simulate
+from benchmarks.search.simulate import ANCHORS, Event, Sweep, simulate
 from benchmarks.search.tune import NEVER, plain
 from benchmarks.search.worlds import Array, World, at_the_end, best_epoch
-from ikd.config.space.confirm import FEW, SMALL
-from ikd.config.space.stopping import ENOUGH
+from ikd.config import shares_of
 from ikd.sweep.confirm.standing import standing
 
 RUNGS = {"grace_epochs": 2, "reduction_factor": 3}
@@ -84,16 +83,19 @@ def _at(sweep: Sweep, trainings: Sequence[int]) -> dict[int, Found]:
 
 
 def new(world: World, trainings: int) -> dict[str, Any]:
-    """Return what a file says for the new default: a budget of trials, of which few may stop and leave room for more.
+    """Return what a file says for the new default: a budget of trials, or where ikd stops some early of their epochs.
 
     Args:
         world: says how long a training is.
-        trainings: of the budget, those that confirm included.
+        trainings: of the budget, those that confirm included; what confirms is what ikd does with so many trials.
     """
-    if trainings >= ENOUGH:
-        return NEW | {"budget": {"trials": trainings}}
-    trials = next(one for one in (FEW, SMALL, ENOUGH) if trainings < one) - 1  # the most that change no default
-    return NEW | {"budget": {"trials": trials, "epochs": trainings * world.epochs}}
+    how = NEW | {"budget": {"trials": trainings}}
+    space = world.base.searched(**how, anchors=list(ANCHORS))
+    if space.scheduler.none is not None:
+        return how
+    shares = shares_of(space)
+    confirm = {"share": shares.repeats, "apart": shares.apart}
+    return NEW | {"budget": {"trials": NEVER, "epochs": trainings * world.epochs, "confirm": confirm}}
 
 
 RANDOM: dict[str, Any] = {"sampler": {"random": {}}, "scheduler": {"none": {}}}
