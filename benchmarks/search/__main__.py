@@ -2,7 +2,7 @@
 
     python -m benchmarks.search [compare] [NAME ...] [--seeds 100] [--methods NAME ...] [--trainings 20 40 80]
                                 [--processes 2] [--to FILE] [--picture FILE]
-    python -m benchmarks.search table [NAME ...] [--to FILE] [--picture FILE]
+    python -m benchmarks.search table [NAME ...] [--to FILE] [--picture FILE] [--into PAGE]
     python -m benchmarks.search honest [NAME ...] [--seeds 100] [--trainings 40]
     python -m benchmarks.search check [NAME] [--seeds 3]
     python -m benchmarks.search trust [NAME ...]
@@ -34,7 +34,7 @@ from benchmarks.search.honest import HEAD, Honesty, told
 from benchmarks.search.methods import METHODS, NEW_DEFAULT, OLD_DEFAULT, RUNGS, Found, best_seen
 from benchmarks.search.real import confirm, repeat
 from benchmarks.search.recording import FOLDER, load, read_sweep, recorded
-from benchmarks.search.report import draw, quality_table, summary, table
+from benchmarks.search.report import draw, quality_table, summary, table, write_into
 from benchmarks.search.results import Results, one_of
 from benchmarks.search.surrogate import leave_one_out, surrogate
 from benchmarks.search.tune import on_ray, plain
@@ -54,13 +54,16 @@ def compare(options: argparse.Namespace) -> None:
 
 
 def show(results: Results, options: argparse.Namespace) -> None:
-    """Print the tables."""
+    """Print the tables, or put them into a page."""
     names = options.names or world_names()
     one_of("worlds", names, world_names())
-    for name in names:
-        print(f"\n{table(results, name, options.methods, options.trainings)}")
+    tables = [table(results, name, options.methods, options.trainings) for name in names]
     if {NEW_DEFAULT, OLD_DEFAULT} <= set(options.methods):
-        print(f"\n{summary(results, names, options.methods, options.trainings)}")
+        tables.append(summary(results, names, options.methods, options.trainings))
+    if options.into:
+        write_into(options.into, "\n\n".join(tables))
+    else:
+        print("\n" + "\n\n".join(tables))
     if options.picture:
         draw(results, names, options.methods, options.trainings, options.picture)
 
@@ -123,6 +126,7 @@ def main() -> None:
         one.add_argument("--trainings", type=int, nargs="+", default=TRAININGS)
         one.add_argument("--to", type=Path, default=FOUND, help="file of finished searches, to go on from")
         one.add_argument("--picture", type=Path)
+        one.add_argument("--into", type=Path, help="page whose tables are replaced, instead of printing them")
         one.set_defaults(run=act)
         if name == "compare":
             one.add_argument("--seeds", type=int, default=len(SEEDS), help="searches of each method on each world")

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from benchmarks.search.methods import NEW_DEFAULT, OLD_DEFAULT
 from benchmarks.search.results import Results
 from benchmarks.search.surrogate import Quality
+from ikd.errors import BadInput
+from ikd.files import write_text
 
 Array = NDArray[np.float64]
 COLOURS = {
@@ -109,6 +111,26 @@ def summary(results: Results, worlds: Sequence[str], methods: Sequence[str], tra
         title = f"{method}, {mine}" if mine == its else f"{method} at {mine}, the old at {its}"
         lines.append(f"| {title} | {' | '.join(one.text('+') for one in [*means, Mean.over(means)])} |")
     return "\n".join(lines)
+
+
+BEFORE, AFTER = "<!-- python -m benchmarks.search table --into docs/figures.md -->\n", "<!-- until here -->"
+"""Around the tables in a page."""
+
+
+def write_into(page: Path, tables: str) -> None:
+    """Put tables into a page, in place of those that are there.
+
+    Raises:
+        BadInput: the page has no place for them.
+    """
+    text = page.read_text() if page.is_file() else ""
+    before, found, rest = text.partition(BEFORE)
+    _, ends, after = rest.partition(AFTER)
+    if not found or not ends:
+        raise BadInput(
+            f"into: must be a page with a line {BEFORE.strip()!r} and {AFTER!r} behind it, but got {str(page)!r}"
+        )
+    write_text(page, f"{before}{BEFORE}\n{tables}\n\n{AFTER}{after}")
 
 
 def quality_table(name: str, quality: Quality) -> str:

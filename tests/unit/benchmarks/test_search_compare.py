@@ -15,7 +15,7 @@ from benchmarks.search.__main__ import main
 from benchmarks.search.comparing import Search, compared, searched
 from benchmarks.search.families import FAMILIES
 from benchmarks.search.methods import METHODS, NEW_DEFAULT, OLD_DEFAULT
-from benchmarks.search.report import Mean, draw, gain, summary, table
+from benchmarks.search.report import AFTER, BEFORE, Mean, draw, gain, summary, table, write_into
 from benchmarks.search.results import Figures, Results
 from ikd.errors import BadInput
 
@@ -65,6 +65,19 @@ def test_the_command_prints_the_table_from_results(
     printed = capsys.readouterr().out
     assert table(results, "bccd", list(METHODS), [20, 40, 80]) in printed
     assert summary(results, ["bccd"], list(METHODS), [20, 40, 80]) in printed
+
+
+def test_the_tables_take_the_place_of_those_in_a_page(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    with pytest.raises(BadInput, match="into: must be a page with a line"):
+        write_into(page, "x")
+    page.write_text(f"before\n{BEFORE}{AFTER}\nafter\n")
+    for tables in ("one", "two"):
+        write_into(page, tables)
+        assert page.read_text() == f"before\n{BEFORE}\n{tables}\n\n{AFTER}\nafter\n"
+    figures = (Path(__file__).parents[3] / "docs" / "figures.md").read_text()
+    assert BEFORE in figures
+    assert AFTER in figures.partition(BEFORE)[2]
 
 
 def counted(monkeypatch: pytest.MonkeyPatch, fails_at: int | None = None) -> list[Search]:
