@@ -1,6 +1,6 @@
 """What each part of IKD and of DFMSD brings: one part at a time, weights chosen on a seed that does not judge.
 
-    python -m benchmarks.ablation --data FOLDER [--epochs 12] [--seeds 3] [--jobs 2] [--to results.json]
+    python -m benchmarks.ablation --data FOLDER [--epochs 12] [--set FIELD=VALUE] [--seeds 3] [--jobs 2] [--to FILE]
 
 IKD (its Table 2): a host with one teacher and inherited neck and head, then with crop, noise or adversarial term, then
 with all three. DFMSD (its Tables 10 and 11): two teachers in stages, then with masking enhancement, with semantic
@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.methods import PLAIN, Results, Values, notify, spread, strength, train_all
-from ikd.config import Recipe, load_recipe
+from ikd.config import Recipe, load_recipe, parse_sets
 
 CHOOSING = 100
 """The seed on which weights are chosen; those that judge are 0, 1, 2, ..."""
@@ -50,7 +50,7 @@ class Ablation:
     def __init__(self, options: argparse.Namespace, results: Results) -> None:
         self.options, self.results = options, results
         values: Values = {"data.root": options.data, "schedule.epochs": options.epochs, **PLAIN}
-        sequence = load_recipe("small_dfmsd", values)
+        sequence = load_recipe("small_dfmsd", values | parse_sets(options.set))
         last = sequence.teachers.stages[-1].teacher
         self.ikd = sequence.with_values(
             {"teachers.sequence": [last], "student.inherit": True, "distill.host": options.host}
@@ -131,6 +131,7 @@ def main() -> None:
     parser.add_argument("--host", default="mgd")
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="input.scale=[320,320]")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--to", type=Path, help="results file, to go on from")
     options = parser.parse_args()

@@ -264,8 +264,11 @@ def mask_of(segmentation: Any) -> Mask:
 
 def _rle(segmentation: dict[str, Any]) -> Mask:
     counts, size = segmentation.get("counts"), segmentation.get("size")
-    if not (isinstance(size, list) and len(size) == 2 and all(type(side) is int and 0 < side < HUGE for side in size)):
+    if not (
+        isinstance(size, list) and len(size) == 2 and all(is_number(one) and one > 0 and one % 1 == 0 for one in size)
+    ):
         return _MALFORMED
+    size = [int(side) for side in size]  # some tools write whole numbers with a point
     if isinstance(counts, list) and all(type(run) is int and run >= 0 for run in counts):
         fits, area = sum(counts) == size[0] * size[1], float(sum(counts[1::2]))
     elif isinstance(counts, str) and counts.isascii():

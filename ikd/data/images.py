@@ -34,6 +34,14 @@ NEAR_BLACK_16BIT = 1 << 14
 """A 16-bit picture is read as value / 256: one with no brighter pixel than this is dark to a detector."""
 NEAR_BLACK_8BIT = 16
 """The same of 255: a picture none of whose fields is brighter is dark, or holds its content where nobody reads it."""
+OPAQUE = 255
+_COLOURS = "should be RGB or grey: it is stored as {}, of which training sees other colours than viewers show"
+_UNLIKE_VIEWERS = {
+    "transparent": "should be opaque: training sees what its transparency covers, in colours that no viewer shows; "
+    "save it on the background that annotators saw",
+    **{space: _COLOURS.format(space) for space in ("LAB", "HSV")},
+}
+"""What is wrong with pictures that viewers show otherwise than OpenCV reads them, by `Facts.seen_otherwise`."""
 _LAST_TAG = 8
 _JPEGS = ("JPEG", "MPO")
 _FRAMED = ("GIF", "WEBP", "PNG", "TIFF")  # of those that OpenCV reads; the second one of a telephone's MPO is a preview
@@ -60,6 +68,8 @@ class Facts:
         frames: pictures in the file, of which OpenCV reads the first.
         unheeded: orientation where OpenCV does not turn the pixels by it (in a WebP, XMP, or a PNG's text), else 1.
         complaint: what libjpeg says of damaged data, which it reads all the same.
+        seen_otherwise: what makes viewers show other colours than OpenCV reads: "transparent", or the name of a colour
+            space of a TIFF, whose channels OpenCV takes for colours; empty where nothing does.
     """
 
     fault: str = ""
@@ -75,6 +85,7 @@ class Facts:
     frames: int = 1
     unheeded: int = 1
     complaint: str = ""
+    seen_otherwise: str = ""
 
 
 def check_images(
@@ -213,6 +224,7 @@ def facts_of(path: Path) -> Facts:
             tag = _tag_of(picture)
             if not _ends_whole(content, kind):
                 picture.load()
+            otherwise = mode if mode in _UNLIKE_VIEWERS else "transparent" if _is_transparent(picture) else ""
     except UnidentifiedImageError:  # its text is an address in memory
         return Facts(f"must be a readable image: {_no_image(content)}")
     except Exception as error:  # Pillow's decoders raise nearly anything, SyntaxError and struct.error included
@@ -235,7 +247,15 @@ def facts_of(path: Path) -> Facts:
     acting = tag if turned or always else 1
     unheeded = tag if acting == 1 else 1
     seen = ("", width, height, stored, acting, always, bits, brightest, digest, thumb.tobytes())
-    return Facts(*seen, frames, unheeded, _first_line(heard) if kind in _JPEGS else "")
+    return Facts(*seen, frames, unheeded, _first_line(heard) if kind in _JPEGS else "", otherwise)
+
+
+def _is_transparent(picture: Image.Image) -> bool:
+    """Tell whether a picture has a pixel that is not opaque; one with an alpha channel may have none."""
+    if picture.mode in ("RGB", "L", "I", "I;16", "F", "CMYK") or not picture.has_transparency_data:
+        return False  # the former may name one colour transparent, which OpenCV and annotators paint all the same
+    lowest, _ = picture.convert("RGBA").getchannel("A").getextrema()
+    return int(str(lowest)) < OPAQUE
 
 
 def _tag_of(picture: Image.Image) -> int:
@@ -383,6 +403,10 @@ def _contents(read: Mapping[int, Facts], images: Mapping[int, dict[str, Any]], f
     found.each(
         ((f"images[{i}].file_name", images[i]["file_name"], rule.format(NEAR_BLACK_8BIT)) for i in dark), "warning"
     )
+    for reason in sorted({one.seen_otherwise for one in read.values()} - {""}):
+        alike = [index for index, one in read.items() if one.seen_otherwise == reason and index not in dark]
+        named = ((f"images[{index}].file_name", images[index]["file_name"], _UNLIKE_VIEWERS[reason]) for index in alike)
+        found.each(named, "warning")
 
 
 def _depths(read: Mapping[int, Facts], images: Mapping[int, dict[str, Any]], found: Findings) -> None:

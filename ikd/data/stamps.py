@@ -18,7 +18,7 @@ from ikd.files import write_text, write_whole
 from ikd.home import digest, entry
 from ikd.progress import mentioned
 
-VERSION = 4
+VERSION = 5
 """Raise it when a fact is found out in another way."""
 
 MANY = 1000
@@ -53,7 +53,8 @@ def facts_about(folder: Path, paths: Sequence[Path]) -> list[Facts]:
 
 def _save(file: Path, known: dict[tuple[str, Stamp], Facts]) -> None:
     facts = list(known.values())
-    texts = json.dumps([[path, one.fault, one.complaint] for (path, _), one in zip(known, facts, strict=True)]).encode()
+    said = [[path, one.fault, one.complaint, one.seen_otherwise] for (path, _), one in zip(known, facts, strict=True)]
+    texts = json.dumps(said).encode()
     numbers = [
         (*one.stored, one.width, one.height, one.tag, one.always_turned, one.bits, one.frames, one.unheeded)
         for one in facts
@@ -81,12 +82,12 @@ def _load(file: Path) -> dict[tuple[str, Stamp], Facts]:
         return {}
     found: dict[tuple[str, Stamp], Facts] = {}
     rows = zip(texts, arrays["stats"].tolist(), arrays["numbers"].tolist(), arrays["brightest"].tolist(), strict=True)
-    for index, ((path, fault, complaint), stamp, numbers, brightest) in enumerate(rows):
+    for index, ((path, fault, complaint, otherwise), stamp, numbers, brightest) in enumerate(rows):
         sha = hashes[32 * index : 32 * index + 32].hex()
         thumb = thumbs[THUMB**2 * index : THUMB**2 * (index + 1)]
         left, right, width, height, tag, always, bits, frames, unheeded = numbers
         seen = (fault, width, height, (left, right), tag, bool(always), bits, brightest)
-        fact = Facts(*seen, "" if fault else sha, thumb, frames, unheeded, complaint)
+        fact = Facts(*seen, "" if fault else sha, thumb, frames, unheeded, complaint, otherwise)
         found[path, tuple(stamp)] = fact
     return found
 

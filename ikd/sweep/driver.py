@@ -114,7 +114,7 @@ def resolve(
         recipe = recipe.with_values(values) if values else recipe
         chosen = runner if isinstance(runner, Runner) else (load_runner(runner) if runner is not None else Runner())
         files, default = SweepFiles(space.checked(recipe), recipe, chosen), recipe.name
-    return files, sweep_folder(name or default, storage_of(files.runner))
+    return files, sweep_folder(default if name is None else name, storage_of(files.runner))
 
 
 def storage_of(runner: Runner) -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ikd.errors import BadInput, JobError
-from ikd.tracking.mlflow_client import hide_password, http_settings, load_mlflow, plain_reason
+from ikd.tracking.mlflow_client import hide_password, http_settings, load_mlflow, plain_reason, restoring
 from ikd.tracking.open import make_sink
 
 REFUSED = (401, 403)
@@ -62,7 +62,7 @@ def _check_server(uri: str, experiment: str) -> str:
             return ""
         there = found.get("experiment", {})
         if there.get("lifecycle_stage") == "deleted":
-            cure = f"mlflow experiments restore --experiment-id {there['experiment_id']}, or use another name"
+            cure = f"{restoring(uri, there['experiment_id'])}, or use another name"
             raise BadInput(f"runner: tracking.experiment: must not be deleted, but got {experiment!r}; {cure}")
         # Who may not write is told so before the server looks at what is to be written: a tag without a name, which
         # it refuses to everybody else

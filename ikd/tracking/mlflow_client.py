@@ -7,6 +7,7 @@ import importlib
 import logging
 import os
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -124,10 +125,15 @@ def get_experiment(client: Any, name: str, artifact_root: Path | None) -> str:
                 raise
     if experiment.lifecycle_stage == "deleted":
         raise JobError(
-            f"the MLflow experiment {name!r} was deleted; "
-            f"mlflow experiments restore --experiment-id {experiment.experiment_id}"
+            f"the MLflow experiment {name!r} was deleted; {restoring(client.tracking_uri, experiment.experiment_id)}"
         )
     return experiment.experiment_id
+
+
+def restoring(uri: str, experiment_id: str) -> str:
+    """Return the command that restores a deleted experiment of a server or store, whose password stays hidden."""
+    place = shlex.quote(hide_password(uri))
+    return f"MLFLOW_TRACKING_URI={place} mlflow experiments restore --experiment-id {experiment_id}"
 
 
 def find_run(client: Any, experiment_id: str, sweep_id: str, number: int | None) -> Any | None:

@@ -20,7 +20,7 @@ from ikd.files import sha256, whole, whole_folder
 from ikd.home import cache, entry
 from ikd.progress import mentioned
 
-VERSION = 1
+VERSION = 2
 """Part of the name of a folder in the cache: raise it whenever what is written changes."""
 
 LARGE_BYTES = 1 << 24

@@ -67,6 +67,9 @@ def annotation(file: str, entry: Entry) -> Box:
     crowd, ignored = (_flag(file, entry, value, key) for key in ("iscrowd", "ignore"))
     if type(value.get("iscrowd")) is not int:
         filled["iscrowd"] = int(crowd)
+    mask = value.get("segmentation")
+    if isinstance(mask, dict) and isinstance(size := mask.get("size"), list) and float in map(type, size):
+        filled["segmentation"] = mask | {"size": [int(one) if _finite(one) and one % 1 == 0 else one for one in size]}
     number = value.get("id")
     return Box(
         image,

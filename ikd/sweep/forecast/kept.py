@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import platform
+import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,10 @@ from ikd.sweep.forecast.epochs import Features, Seen
 
 ROWS = 1000
 """The latest that are read."""
+LATEST = 5
+"""How many sweeps' parts count."""
+LEAST_PART = 0.01
+"""Seconds that any part takes, so that parts can be compared by ratio."""
 
 
 @dataclass
@@ -26,10 +31,11 @@ class Kept:
 
     Attributes:
         epochs: kinds of epochs.
-        parts: seconds of the parts of a sweep that train nothing, by name.
+        parts: seconds of the parts of a sweep that train nothing, by name: the geometric mean of the latest.
         units: seconds of one epoch or image of shared things, by their item, and by their kind alone.
         checkpoint_bytes: of the largest checkpoint of a student, by its features.
         sources: where epochs were measured, by the features of their student.
+        took: each part, the latest last.
     """
 
     epochs: list[Seen] = field(default_factory=list)
@@ -37,9 +43,10 @@ class Kept:
     units: dict[str, float] = field(default_factory=dict)
     checkpoint_bytes: dict[str, int] = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict)
+    took: dict[str, list[float]] = field(default_factory=dict)
 
     def take(self, row: Mapping[str, Any]) -> None:
-        """Take in a row; a later one counts."""
+        """Take in a row; a later one counts, and of parts, which vary by a half from start to start, some together."""
         if "epoch" in row:
             features = dict(row["epoch"])
             self.epochs.append(Seen({**features, "when": row["source"]}, float(row["seconds"]), float(row["count"])))
@@ -47,7 +54,9 @@ class Kept:
             if "bytes" in row:
                 self.checkpoint_bytes[features["student"]] = int(row["bytes"])
         elif "part" in row:
-            self.parts[str(row["part"])] = float(row["seconds"])
+            name, seconds = str(row["part"]), max(float(row["seconds"]), LEAST_PART)
+            latest = self.took[name] = [*self.took.get(name, ()), seconds][-LATEST:]
+            self.parts[name] = statistics.geometric_mean(latest)
         elif "unit" in row:
             for name in (str(row["unit"]), str(row["unit"]).split()[0]):
                 self.units[name] = float(row["seconds"])

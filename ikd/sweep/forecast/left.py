@@ -14,7 +14,7 @@ from ikd.errors import IkdError
 from ikd.sweep.forecast.attempts import Attempt, attempts_of
 from ikd.sweep.forecast.course import Event
 from ikd.sweep.forecast.epochs import NOW, EpochCost, Seen, features_of, features_of_teacher, kinds
-from ikd.sweep.forecast.kept import Kept, epoch_row
+from ikd.sweep.forecast.kept import LEAST_PART, Kept, epoch_row
 from ikd.sweep.forecast.plan import STILL, Plan
 from ikd.sweep.forecast.survival import Survival
 from ikd.sweep.forecast.wants import Want, shared_states, wants
@@ -29,8 +29,6 @@ ASSUMED = {"ray": 5.0, "cold": 9.0, "warm": 0.7, "first": 1.5, "next": 1.0, "end
 from there to its first step, likewise; from the last trial to the end; and for a rehearsal."""
 DOUBT = 1.0
 """How many observations an assumption weighs."""
-LEAST_PART = 0.01
-"""Seconds that any part takes, so that parts can be compared by ratio."""
 LEAST_SECONDS = 1.0
 """Left while anything runs."""
 OF_EPOCH = {"attack": 0.8, "look": 0.25}
@@ -270,12 +268,12 @@ class Outlook:
         return found
 
     def unit(self, want: Want) -> float | None:
-        """Return the seconds of one epoch or image of something shared."""
+        """Return the seconds of one epoch or image of something shared; of perturbations, of an attacked image."""
         rates = []
         for one in self.attempts:
             rows = self._making(one).get(want.item, [])
-            if len(rows) > 1 and rows[-1].done > rows[0].done:
-                rates.append((rows[-1].time - rows[0].time) / (rows[-1].done - rows[0].done))
+            if len(rows) > 1 and (made := self._between(want, rows[0], rows[-1].done)) > 0:
+                rates.append((rows[-1].time - rows[0].time) / made)
         if rates:
             return rates[-1]
         kept = self._at.kept.units
@@ -286,12 +284,28 @@ class Outlook:
         epoch = self.cost({**self._wanted[want], **self._circumstances()})
         if want.kind == "teacher":
             return epoch
-        steps = self._base.attack.steps
-        whole = OF_EPOCH["attack"] * steps + 2 * OF_EPOCH["look"] if want.kind == "perturbations" else OF_EPOCH["look"]
-        return kept.get(want.kind) or whole * epoch / max(1, self._total(want))
+        whole = OF_EPOCH["attack"] * self._base.attack.steps if want.kind == "perturbations" else OF_EPOCH["look"]
+        images = self._total(want) // 2 if want.kind == "perturbations" else self._total(want)
+        return kept.get(want.kind) or whole * epoch / max(1, images)
 
     def _total(self, want: Want) -> int:
         return self.states.get(want.item, (0, 0))[1]
+
+    def _amount(self, want: Want, done: int, total: int) -> float:
+        """Return how much of a thing is made, in what `unit` is of.
+
+        Perturbations count each image that is attacked, and then each image of the data, at which the teacher looks
+        with and without: that takes a small part of what an attack does.
+        """
+        if want.kind != "perturbations":
+            return float(done)
+        attacked = max(0, total - self._total(want) // 2)
+        look = 2 * OF_EPOCH["look"] / (OF_EPOCH["attack"] * self._base.attack.steps)
+        return min(done, attacked) + look * max(0, done - attacked)
+
+    def _between(self, want: Want, since: Event, done: int) -> float:
+        """Return how much of a thing is made between an event and when so much of it is there."""
+        return self._amount(want, done, since.total) - self._amount(want, since.done, since.total)
 
     def rows(self, source: str, checkpoint_bytes: Mapping[int, int]) -> Iterator[Mapping[str, Any]]:
         """Yield what this sweep has shown of the machine, to be kept; see `ikd.sweep.forecast.kept`.
@@ -323,11 +337,11 @@ class Outlook:
             if want.item in made or (unit := self.unit(want)) is None:
                 continue
             done, total = self.states.get(want.item, (0, self._total(want)))
-            rest = (total - done) * unit
+            rest = (self._amount(want, total, total) - self._amount(want, done, total)) * unit
             for one in running:
                 rows = self._making(one).get(want.item)
                 if rows and self._at.now is not None:
-                    after = (rows[-1].total - rows[-1].done) * unit
+                    after = self._between(want, rows[-1], rows[-1].total) * unit
                     rest = max(after - (self._at.now - rows[-1].time), STILL * after)
                     makers[want.item] = one.trial
             seconds[want.item] = rest

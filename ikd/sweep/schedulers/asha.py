@@ -47,15 +47,28 @@ class Halving(ABC):
         """
 
     def expected_share(self, number: int, ends: Sequence[int]) -> list[tuple[int, float]]:
-        """Return how far a trial comes when one in `factor` passes each rung: epochs, probability that it ends there.
+        """Return how far a trial comes when its order among others is chance: epochs, probability to end there.
+
+        The cut is a percentile of its m rivals at a rung, so that (m / factor + 1 - 1 / factor) / (m + 1) of all go on:
+        half of those with one rival, whatever the factor.
 
         Args:
-            number: of the trial.
+            number: of the trial; those before it of its bracket, as far as they come, are its rivals.
             ends: as in `rungs`.
         """
-        rungs = self.rungs(number, ends)
-        stopped = [(rung, (1 - 1 / self._factor) / self._factor**index) for index, rung in enumerate(rungs)]
-        return [*stopped, (ends[-1], self._factor ** -len(rungs))]
+        rivals = float(sum(self.bracket(other) == self.bracket(number) for other in range(number)))
+        share, found = 1.0, []
+        for rung in self.rungs(number, ends):
+            goes_on = self._goes_on(rivals)
+            found.append((rung, share * (1 - goes_on)))
+            share, rivals = share * goes_on, rivals * goes_on
+        return [*found, (ends[-1], share)]
+
+    def _goes_on(self, rivals: float) -> float:
+        """Return the share that goes on with so many rivals, an expected number: below one it is the chance of one."""
+        if rivals < 1:
+            return 1 - rivals / 2
+        return (rivals / self._factor + 1 - 1 / self._factor) / (rivals + 1)
 
     def judge(
         self, number: int, epoch: int, value: float, ends: Sequence[int], costs: Sequence[float] = ()

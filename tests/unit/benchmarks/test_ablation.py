@@ -27,8 +27,8 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[Recipe]:
     return trained
 
 
-def small() -> Ablation:
-    return Ablation(argparse.Namespace(data="ikd::drawn", host="mgd", epochs=12, seeds=3), {})
+def small(*sets: str) -> Ablation:
+    return Ablation(argparse.Namespace(data="ikd::drawn", host="mgd", epochs=12, seeds=3, set=sets), {})
 
 
 def differing(one: Recipe, other: Recipe) -> set[str]:
@@ -37,6 +37,13 @@ def differing(one: Recipe, other: Recipe) -> set[str]:
     return {key for key in {*mine, *its} if mine.get(key) != its.get(key)} | {
         key for key in ours if key != "teachers" and ours[key] != theirs.get(key)
     }
+
+
+@pytest.mark.usefixtures("made")
+def test_fields_are_set_in_every_line() -> None:
+    ablation = small("input.scale=[320, 320]")
+    lines = [*ablation.ikd_lines(), *ablation.dfmsd_lines()]
+    assert {line.recipe.input.scale for line in lines} == {(320, 320)}
 
 
 @pytest.mark.usefixtures("made")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
 from ikd.data import DataReport, check_dataset
@@ -38,6 +38,22 @@ def in_transparency(picture: Image.Image) -> bytes:
     pixels = np.zeros((*picture.size[::-1], 4), np.uint8)
     pixels[..., 3] = np.asarray(picture.convert("L"))
     return save(Image.fromarray(pixels))
+
+
+def with_alpha(picture: Image.Image, kind: str = "PNG", lowest: int = 100) -> bytes:
+    alpha = np.full(picture.size[::-1], 255, np.uint8)
+    alpha[:20] = lowest
+    picture.putalpha(Image.fromarray(alpha))
+    return save(picture, kind)
+
+
+def palette_with_transparency(picture: Image.Image) -> bytes:
+    return save(picture.quantize(64), "PNG", transparency=bytes([0, 80] + [255] * 62))
+
+
+def in_lab(picture: Image.Image) -> bytes:
+    colours = ImageCms.createProfile("LAB")
+    return save(ImageCms.profileToProfile(picture, ImageCms.createProfile("sRGB"), colours, outputMode="LAB"), "TIFF")
 
 
 def turned_webp(picture: Image.Image) -> bytes:
@@ -75,6 +91,11 @@ ODD: dict[str, tuple[Callable[[Image.Image], bytes], str, str]] = {
     "animated PNG": (animated("PNG"), "warning", "holds 3"),
     "pages": (animated("TIFF"), "warning", "holds 3"),
     "in transparency": (in_transparency, "warning", "nearly black"),
+    "half transparent PNG": (with_alpha, "warning", "should be opaque"),
+    "half transparent TIFF": (lambda one: with_alpha(one, "TIFF"), "warning", "should be opaque"),
+    "half transparent WebP": (lambda one: with_alpha(one, "WEBP"), "warning", "should be opaque"),
+    "transparent palette": (palette_with_transparency, "warning", "should be opaque"),
+    "Lab TIFF": (in_lab, "warning", "stored as LAB, of which training sees other colours"),
     "labels": (lambda one: save(one.convert("L").point(lambda value: value // 64)), "warning", "nearly black"),
     "turned WebP": (turned_webp, "warning", "should have no orientation tag: it has 6"),
     "turned by XMP": (turned_by_xmp, "warning", "should have no orientation tag: it has 6"),
@@ -104,6 +125,16 @@ def test_an_odd_picture_is_told(copied: Copy, name: str) -> None:
         found = rules(check_dataset(directory))
         assert [one for one, _ in found] == [severity], found
         assert word in found[0][1]
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP"])
+def test_an_alpha_channel_that_is_opaque_is_no_matter(copied: Copy, kind: str) -> None:
+    directory = copied("c")
+    path = directory / "images" / NAME
+    with Image.open(path) as picture:
+        content = with_alpha(picture.convert("RGB"), kind, lowest=255)
+    path.write_bytes(content)
+    assert rules(check_dataset(directory)) == []
 
 
 def test_an_orientation_that_nobody_can_read_is_none(copied: Copy) -> None:

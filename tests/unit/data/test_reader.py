@@ -193,6 +193,15 @@ def test_sizes_written_as_floats_are_whole(tmp_path: Path) -> None:
     assert (type(image["width"]), type(image["id"])) == (int, int)
 
 
+def test_sizes_of_masks_written_as_floats_are_whole(tmp_path: Path) -> None:
+    content = plain()
+    content["annotations"][0]["segmentation"] = {"size": [60.0, 80.0], "counts": [0, 4800]}
+    masks = [one.get("segmentation") for one in normal_of(tmp_path, content)["annotations"]]
+    (mask,) = (one for one in masks if isinstance(one, dict))
+    assert mask == {"size": [60, 80], "counts": [0, 4800]}
+    assert [type(side) for side in mask["size"]] == [int, int]
+
+
 def changed(section: str, **values: Any) -> dict[str, Any]:
     content = plain()
     content[section][1] |= values

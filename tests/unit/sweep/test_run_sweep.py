@@ -20,6 +20,7 @@ from ikd.config import Recipe
 from ikd.data import draw_dataset
 from ikd.errors import BadInput
 from ikd.sweep import SweepResult, best_trial, dry_run, run_sweep, stop_sweep, sweep_names, sweep_status, trials_of
+from ikd.sweep.driver import resolve
 from ikd.sweep.proposals.anchors import anchor_proposals
 from ikd.sweep.records.trials import ranked
 from ikd.sweep.study.folder import driving, sweep_folder
@@ -266,6 +267,8 @@ def test_an_unknown_sweep_names_the_near_one(recipe: Recipe) -> None:
 def test_a_name_that_is_no_folder_is_refused(name: str, recipe: Recipe) -> None:
     with pytest.raises(BadInput, match="sweep name: must be"):
         sweep_folder(name)
+    with pytest.raises(BadInput, match="sweep name: must be"):
+        resolve(Path(__file__).parents[3] / "search_spaces" / "quickstart.yaml", name=name)
 
 
 @pytest.mark.usefixtures("ray_running")

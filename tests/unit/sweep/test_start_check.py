@@ -211,7 +211,8 @@ def test_a_tracker_that_refuses_is_told_before_the_start(
     assert "tracking.experiment: " in said("alone")
     assert "does not let this user write into experiment 'alone' (HTTP 403)" in said("alone")
     assert "does not let this user read experiment 'secret' (HTTP 403)" in said("secret")
-    assert "must not be deleted, but got 'gone'; mlflow experiments restore" in said("gone")
+    command = f"MLFLOW_TRACKING_URI={tracker} mlflow experiments restore --experiment-id gone"
+    assert f"must not be deleted, but got 'gone'; {command}, or use another name" in said("gone")
     for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
         monkeypatch.delenv(name)
     assert "HTTP 401); set MLFLOW_TRACKING_USERNAME" in said("ikd")

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from typing import Any
 
+import numpy as np
 import pytest
 
 from ikd.config import Asha, Hyperband, Median, Recipe
@@ -167,18 +168,37 @@ def test_hyperband_spans_the_whole_training_of_the_space(recipe: Recipe) -> None
     assert judge.sizes == (3, 5, 9)
 
 
+@pytest.mark.parametrize("factor", [2.0, 3.0, 4.0])
+def test_as_many_go_on_as_expected_when_the_order_is_chance(factor: float) -> None:
+    random, rivals, runs = np.random.default_rng(0), 6, 3000
+    stopped = 0
+    for _ in range(runs):
+        asha = AshaJudge(Asha(grace_epochs=1, reduction_factor=factor), "max")
+        told = [asha.judge(number, 1, float(value), (9,)) for number, value in enumerate(random.random(rivals + 1))]
+        stopped += told[-1] is not None
+    expected = AshaJudge(Asha(grace_epochs=1, reduction_factor=factor), "max").expected_share(rivals, (9,))[0][1]
+    assert stopped / runs == pytest.approx(expected, abs=0.03)
+
+
 def test_the_forecast_weighs_how_far_a_trial_comes() -> None:
     asha = AshaJudge(Asha(grace_epochs=2, reduction_factor=3.0), "max")  # rungs 2, 6 of 12
-    epochs, shares = zip(*asha.expected_share(0, (12,)), strict=True)
+    assert expected_epochs(asha, 0, (12,)) == 12, "it has no rivals"
+    epochs, shares = zip(*asha.expected_share(7, (12,)), strict=True)  # 7 rivals at the first rung, 3 / 8 go on
     assert epochs == (2, 6, 12)
-    assert list(shares) == pytest.approx([2 / 3, 2 / 9, 1 / 9])
-    assert expected_epochs(asha, 0, (12,)) == pytest.approx(2 + 4 / 3 + 6 / 9)
+    onward = 7 * 3 / 8
+    passing = (onward / 3 + 2 / 3) / (onward + 1)
+    assert list(shares) == pytest.approx([5 / 8, 3 / 8 * (1 - passing), 3 / 8 * passing])
+    assert asha.expected_share(3000, (12,))[0][1] == pytest.approx(2 / 3, abs=1e-3)
     band = HyperbandJudge(Hyperband(), "max", 9)
     whole = [number for number in range(17) if band.bracket(number) == 0]
     assert expected_epochs(band, whole[0], (9,)) == 9
-    assert expected_epochs(band, 0, (9,)) == pytest.approx(1 + 2 / 3 + 6 / 9)
+    assert expected_epochs(band, 0, (9,)) == 9
+    assert 1 < expected_epochs(band, 16, (9,)) < 9
     median = MedianJudge(Median(grace_epochs=2, min_trials=3), "max")
-    assert [expected_epochs(median, number, (12,)) for number in (0, 2, 3)] == [12, 12, 7]
+    assert [expected_epochs(median, number, (12,)) for number in (0, 2, 3)] == pytest.approx(
+        [12, 12, 0.2 * 2 + 0.8 * 12]
+    )
+    assert expected_epochs(MedianJudge(Median(grace_epochs=1), "max"), 3, (12,)) == 6.5
     for judge in (asha, band, median):
         for number in range(20):
             assert math.fsum(share for _, share in judge.expected_share(number, (9,))) == pytest.approx(1)
