@@ -7,12 +7,13 @@ import math
 import pytest
 
 from benchmarks.search.comparing import SEEDS, world_of
-from benchmarks.search.honest import Honesty, Told, told
+from benchmarks.search.honest import ANCHORS_OF_TWO, Honesty, Told, told
 from benchmarks.search.methods import new
 from benchmarks.search.simulate import simulate
 from benchmarks.search.worlds import at_the_end
 from ikd.sweep.confirm.said import said_of_choice
 from ikd.sweep.confirm.standing import standing
+from ikd.sweep.records.trials import ANCHOR_NAMES
 
 
 def test_honesty_by_hand() -> None:
@@ -35,13 +36,17 @@ def test_honesty_by_hand() -> None:
 def test_the_gain_is_the_one_that_the_sweep_says() -> None:
     world = world_of("bccd", 1)
     found = told(world, 1, 20)
-    sweep = simulate(world, new(world, 20), seed=1)
+    sweep = simulate(world, new(world, 20) | {"anchors": ANCHORS_OF_TWO}, seed=1)
     known = standing(sweep.space, sweep.recipe, sweep.records)
     assert found is not None
     assert known is not None
     _, said, _ = said_of_choice(sweep.space, sweep.records, known, "x")
     low, high = found.interval
-    assert said.startswith(f"better than the student alone with probability {found.probability:.2f}: ")
+    rivals = [one for one in sweep.records if one.anchors and not one.in_space]
+    stronger = max(rivals, key=lambda one: one.metric or 0.0)
+    assert len(rivals) == 2
+    name = ANCHOR_NAMES[stronger.anchors[0]]
+    assert said.startswith(f"better than the {name} with probability {found.probability:.2f}: ")
     assert f" {found.difference:+.1f} [{low:.1f}, {high:.1f}] " in said
     alone = at_the_end(world.alone)
     assert found.truth == at_the_end(sweep.expected[known.chosen.number]) - alone
