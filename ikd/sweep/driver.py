@@ -21,6 +21,7 @@ from ikd.signals import ENDING
 from ikd.sweep.conductor import FORCED, Conductor
 from ikd.sweep.confirm.said import said_of_choice
 from ikd.sweep.confirm.standing import Standing, standing
+from ikd.sweep.effects.helped import said_of_earlier
 from ikd.sweep.extend import as_it_began, beginning, budgeted, warm_up
 from ikd.sweep.forecast.clock import TimeLeft
 from ikd.sweep.forecast.course import FILE, Course
@@ -372,7 +373,8 @@ class _Drive:
         if result.trials and loudness() is not Loudness.QUIET:
             self._view.show(ranking(result.trials, self._files.space))
             stopping = said_of_stopping(self._files.space, self._files.recipe, result.trials)
-            for line in (*said_of_teachers(result.trials), *stopping):
+            taught = said_of_earlier(self._files.space, self._files.recipe, result.trials, self._study.earlier)
+            for line in (*said_of_teachers(result.trials), *stopping, *taught):
                 say(line)
             say(ledger(result.trials).render(self._files.runner.trial.gpus))
         spent = duration(self._conductor.wall_seconds)

@@ -16,6 +16,7 @@ from ikd.config import Recipe, SweepFiles
 from ikd.errors import BadInput
 from ikd.sweep.confirm.said import said_of_choice
 from ikd.sweep.confirm.standing import Standing, standing
+from ikd.sweep.effects.helped import said_of_earlier
 from ikd.sweep.forecast.course import FILE, Course
 from ikd.sweep.records.ledger import ledger
 from ikd.sweep.records.teachers import said_of_teachers
@@ -141,7 +142,9 @@ class SweepStatus:
         if not self.trials:
             return Text(lines)
         spent = ledger(self.trials).render(self.files.runner.trial.gpus)
-        said = [*said_of_teachers(self.trials), *said_of_stopping(self.files.space, self.files.recipe, self.trials)]
+        space, recipe = self.files.space, self.files.recipe
+        said = [*said_of_teachers(self.trials), *said_of_stopping(space, recipe, self.trials)]
+        said += said_of_earlier(space, recipe, self.trials, self.earlier)
         of_choice = map(Text, self.said_of_choice())
         return Group(Text(lines), ranking(self.trials, self.files.space), *map(Text, said), Text(spent), *of_choice)
 

@@ -43,6 +43,10 @@ class Prior(Section):
     """The value expected; null is the recipe's own."""
 
 
+EXPECTED_SPREAD, EXPECTED_SPREAD_OF_CHOICES = 0.25, 0.5
+"""Of priors around a recipe's own values (`priors: paper`): wide, as those were chosen on other data."""
+
+
 def _listed(written: Any) -> tuple[Any, ...] | None:
     if written is None or isinstance(written, (list, tuple)):
         return written if written is None else tuple(written)
@@ -228,6 +232,13 @@ class Domain(Section):
         value = self.meant(written)
         name = self.alias(value)
         return Domain(choice=(value,), aliases=None if name is None else (name,), when=self.when, also=self.also)
+
+    def around(self, value: Any) -> Domain:
+        """Return a resolved domain that expects good values around one, where it has that and no prior of its own."""
+        if self.prior is not None or self.size == 1 or not self.contains(value):
+            return self
+        spread = EXPECTED_SPREAD if self.choice is None else EXPECTED_SPREAD_OF_CHOICES
+        return self.model_copy(update={"prior": Prior(spread=spread, around=value)})
 
     def resolved(self, name: str, recipe: Recipe) -> Domain:
         """Return the domain of field `name` with `sequence` as the `choice` it stands for, and its prior's centre.

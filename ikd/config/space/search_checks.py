@@ -32,6 +32,7 @@ def check_search(space: SpaceSections, recipe: Recipe, document: Document) -> It
     yield from _pbt_problems(space, document)
     yield from _epoch_problems(space, recipe, document)
     yield from _confirm_problems(space, document)
+    yield from _priors_problems(space, document)
     kind, _, _ = space.objective.metric.partition("_")
     if kind not in recipe.validate:
         rule = f"needs {kind} in the recipe's validate, which is {list(recipe.validate)}"
@@ -70,6 +71,17 @@ def _grid_problems(space: SpaceSections, recipe: Recipe, document: Document) -> 
         yield document.problem(place, grid.repeats, "must be 1 when seed is searched: a repeat is another seed")
     if recipe.seed + grid.repeats > SEED_LIMIT:
         yield document.problem(place, grid.repeats, f"must leave the recipe's seed plus repeats below {SEED_LIMIT}")
+
+
+def _priors_problems(space: SpaceSections, document: Document) -> Iterator[Problem]:
+    """Refuse priors that nobody would heed."""
+    if space.priors is None:
+        return
+    if space.sampler.grid is not None:
+        yield document.problem(("priors",), space.priors, "goes with samplers that draw; a full factorial tries all")
+    elif not any(domain.prior is not None for domain in space.parameters.values()):
+        rule = "must be left out: the recipe's own values are outside of the ranges of all parameters"
+        yield document.problem(("priors",), space.priors, rule)
 
 
 def _cost_problems(space: SpaceSections, document: Document) -> Iterator[Problem]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from typing_extensions import Self
@@ -39,6 +39,8 @@ class SpaceSections(Section):
     constraints: tuple[str, ...] = ()
     """What every trial but an anchor must fulfil, between recipe fields by dotted name: `attack.step <= attack.eps`;
     with comparisons, arithmetic, and, or, not, in, len, min, max."""
+    priors: Literal["paper"] | None = None
+    """`paper` expects good values around the recipe's own wherever a parameter has them and says no `prior`."""
     anchors: tuple[Anchor, ...] = ("paper", "student_alone")
     """Fixed trials that run first and are never stopped: the recipe's own values; the student without distillation; the
     same with what it inherits; the last teacher alone for all epochs; every stage as long as the whole schedule; the
@@ -162,6 +164,11 @@ class SpaceSections(Section):
 
         for name, domain in resolved.items():
             resolved[name] = domain.model_copy(update={"when": translated(domain.when, meant)})
+        if self.priors == "paper":
+            resolved = {name: domain.around(recipe.value(name)) for name, domain in resolved.items()}
+            if SEQUENCE in resolved:  # a recipe's stages may say more than who teaches
+                teachers = [stage.teacher for stage in recipe.teachers.stages]
+                resolved[SEQUENCE] = resolved[SEQUENCE].around(teachers)
         space = self.model_copy(update={"parameters": resolved, "anchors": self._anchors_of(recipe)})
         return space.stopped_by(recipe)
 

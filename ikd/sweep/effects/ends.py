@@ -1,4 +1,4 @@
-"""What a training counts with, and how the end of one is predicted from those that finished."""
+"""How the end of a training is predicted from those that finished."""
 
 from __future__ import annotations
 
@@ -7,18 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-LAST = 2
-"""A training counts with the mean of this many last validations: a maximum over epochs is luck in part."""
 LEAST_FINISHED = 4
 """Finished trainings from which on the end of another is predicted."""
 STEEPEST = 1.5
 """Points at the end that a point before stands for, at most."""
-
-
-def counted(values: Sequence[float]) -> float:
-    """Return what a training counts with: the mean of its last two finite validations; NaN where there is none."""
-    finite = [value for value in values if math.isfinite(value)][-LAST:]
-    return sum(finite) / len(finite) if finite else math.nan
 
 
 def predicted_end(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from ikd.config import Hopeless, Recipe, SearchSpace
-from ikd.sweep.effects.ends import counted, predicted_end
+from ikd.config import Hopeless, Objective, Recipe, SearchSpace
+from ikd.sweep.effects.ends import predicted_end
 from ikd.sweep.records.text import apart
+from ikd.sweep.records.trials import Report, counted
 
 STOPPED = 1 / 3
 """Share of the trials that is expected to stop somewhere, before any has."""
@@ -21,13 +22,13 @@ class HopelessJudge:
 
     Args:
         settings: of the scheduler.
-        mode: `max` or `min`.
+        objective: says what of a trial's values counts, and which way is better.
     """
 
-    def __init__(self, settings: Hopeless, mode: str) -> None:
-        self._settings = settings
-        self._sign = 1.0 if mode == "max" else -1.0
-        self._seen: dict[int, dict[int, float]] = {}  # trial number -> epoch -> value, the larger the better
+    def __init__(self, settings: Hopeless, objective: Objective) -> None:
+        self._settings, self._objective = settings, objective
+        self._sign = 1.0 if objective.mode == "max" else -1.0
+        self._seen: dict[int, list[Report]] = {}
         self._finished: set[int] = set()
 
     def expected_share(self, number: int, ends: Sequence[int]) -> list[tuple[int, float]]:
@@ -54,7 +55,8 @@ class HopelessJudge:
             ends: last epoch of each stage of the trial.
             costs: not looked at.
         """
-        self._seen.setdefault(number, {})[epoch] = self._sign * value
+        reports = self._seen.setdefault(number, [])
+        reports.append(Report(epoch, {self._objective.metric: value}, 0.0, len(reports)))
         if epoch >= ends[-1]:
             self._finished.add(number)
             return None
@@ -74,12 +76,13 @@ class HopelessJudge:
         return f"hopeless at epoch {epoch}: at best {best} at its end, against {third} of {rank}"
 
     def _counted(self, number: int, epoch: int | None = None) -> float:
-        """Return what a trial counts with at an epoch, None is the last."""
-        return counted([value for at, value in self._seen[number].items() if epoch is None or at <= epoch])
+        """Return what a trial counts with at an epoch, None is the last; the larger the better."""
+        value = counted([one for one in self._seen[number] if epoch is None or one.epoch <= epoch], self._objective)
+        return math.nan if value is None else self._sign * value
 
 
 def hopeless_judge(space: SearchSpace, recipe: Recipe) -> HopelessJudge:
     """Return the judge of a space whose scheduler is `hopeless`."""
     hopeless = space.scheduler.hopeless
     assert hopeless is not None
-    return HopelessJudge(hopeless, space.objective.mode)
+    return HopelessJudge(hopeless, space.objective)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ikd.config import Recipe, Sampler, SearchSpace, chosen_scheduler
 from ikd.sweep.records.ranks import spearman
-from ikd.sweep.records.trials import TrialRecord
+from ikd.sweep.records.trials import TrialRecord, counted
 from ikd.sweep.schedulers.asha import AshaJudge
 from ikd.sweep.schedulers.judges import build_judge
 
@@ -42,19 +42,22 @@ class Rung:
 def rungs_of(space: SearchSpace, recipe: Recipe, records: Sequence[TrialRecord]) -> list[Rung]:
     """Return the epochs at which trials of a sweep are judged, ascending; where nothing stops, those of asha.
 
-    Anchors are left out: nothing judges them. A population has none: its trials change on the way.
+    Anchors are left out, and what trains a configuration again: nothing judges them. A population has none: its trials
+    change on the way.
 
     Args:
         space: resolved.
         recipe: the base.
         records: all trials.
     """
-    searched = [one for one in records if not one.anchors and one.state not in ("failed", "diverged")]
+    searched = [one for one in records if one.role == "search" and not one.anchors]
+    searched = [one for one in searched if one.state not in ("failed", "diverged")]
     finished = [one for one in searched if one.state == "finished"]
     found = []
     for epoch in sorted({epoch for one in searched for epoch in _judged(space, recipe, one)}):
-        pairs = [(_value(space, one, epoch), _value(space, one, one.epochs)) for one in finished]
-        pairs = [pair for pair in pairs if all(map(math.isfinite, pair))]
+        ends = [(one, counted(one.reports, space.objective)) for one in finished]
+        pairs = [(_value(space, one, epoch), end) for one, end in ends if end is not None]
+        pairs = [pair for pair in pairs if math.isfinite(pair[0])]
         came = [one for one in searched if one.epochs >= epoch]
         ended = sum(one.state == "stopped" and _at(one, epoch) == one.epochs for one in came)
         ranks = spearman(*zip(*pairs, strict=True)) if len(pairs) >= LEAST_TRIALS else None

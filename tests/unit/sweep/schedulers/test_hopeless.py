@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ikd.config import Hopeless
+from ikd.config import Hopeless, Objective
 from ikd.sweep.effects.told import told_by
 from ikd.sweep.records.trials import Report
 from ikd.sweep.schedulers.hopeless import HopelessJudge
@@ -22,7 +22,7 @@ LEVELS = (0.20, 0.25, 0.30, 0.35, 0.40, 0.45)
 
 def judge_of(mode: str = "max", levels: tuple[float, ...] = LEVELS, **settings: Any) -> HopelessJudge:
     """Return a judge that has seen trials which stood at their ends from the start on: nothing is left to guess."""
-    judge = HopelessJudge(Hopeless(**settings), mode)
+    judge = HopelessJudge(Hopeless(**settings), Objective(mode=mode))  # type: ignore[arg-type]
     for number, level in enumerate(levels):
         assert [judge.judge(number, epoch, level, (EPOCHS,)) for epoch in range(1, EPOCHS + 1)] == [None] * EPOCHS
     return judge
@@ -64,7 +64,7 @@ def test_each_setting_acts(settings: dict[str, Any], value: float, stops: bool) 
 
 def test_the_errors_of_the_prediction_give_hope() -> None:
     """Ends that lie 2 above and below the line by turns have a deviation of 2 points."""
-    strict, kind = (HopelessJudge(Hopeless(deviations=count), "max") for count in (0.0, 2.0))
+    strict, kind = (HopelessJudge(Hopeless(deviations=count), Objective()) for count in (0.0, 2.0))
     for judge in (strict, kind):
         for number, level in enumerate(LEVELS):
             for epoch in range(1, EPOCHS + 1):
@@ -81,6 +81,18 @@ def test_smaller_is_better_in_min_mode() -> None:
         "hopeless at epoch 4: at best 65.1 at its end, against 65.0 of number 3 of 6 finished"
     )
     assert verdict(judge_of("min", tuple(1 - level for level in LEVELS)), 0.649) is None
+
+
+@pytest.mark.parametrize(("value", "stops"), [("last", True), ("last_two", True), ("best", False)])
+def test_what_counts_is_the_objective(value: Any, stops: bool) -> None:
+    """A trial whose best epoch was its first one."""
+    judge = HopelessJudge(Hopeless(grace_epochs=4), Objective(value=value))
+    for number, level in enumerate(LEVELS):
+        for epoch in range(1, EPOCHS + 1):
+            judge.judge(number, epoch, level, (EPOCHS,))
+    for epoch, seen in enumerate((0.5, 0.2, 0.2), 1):
+        judge.judge(99, epoch, seen, (EPOCHS,))
+    assert (judge.judge(99, 4, 0.2, (EPOCHS,)) is not None) == stops
 
 
 def test_only_what_has_finished_by_then_counts() -> None:
@@ -110,7 +122,7 @@ def test_it_predicts_what_the_effects_model_is_told() -> None:
     assert told is not None
     highest = told.values[6] + 2 * told.least[6] ** 0.5
     third = sorted(told.values[:6])[-3]
-    judge = HopelessJudge(Hopeless(grace_epochs=3), "max")
+    judge = HopelessJudge(Hopeless(grace_epochs=3), Objective())
     for number, values in enumerate(curves):
         for epoch, value in enumerate(values, 1):
             judge.judge(number, epoch, value, (EPOCHS,))
@@ -122,7 +134,7 @@ def test_it_predicts_what_the_effects_model_is_told() -> None:
 
 
 def test_a_third_is_expected_to_stop_on_the_way() -> None:
-    judge = HopelessJudge(Hopeless(grace_epochs=2), "max")
+    judge = HopelessJudge(Hopeless(grace_epochs=2), Objective())
     assert expected_epochs(judge, 5, (12,)) == 12, "too few have finished before it"
     assert expected_epochs(judge, 6, (12,)) == pytest.approx(12 * 2 / 3 + (2 + 11) / 2 / 3)
     assert expected_epochs(judge, 6, (2,)) == 2

@@ -57,7 +57,7 @@ def test_the_worse_goes_on_from_the_better(space: SearchSpace, base: Recipe, ope
     assert assignment.values == record.values
     assert not two_epochs(conductor, 1, 0.3), "at its end nothing is taken over"
     conductor.end(1, "finished", "")
-    assert study.records[1].metric == 0.3
+    assert study.records[1].best == 0.3
 
 
 def test_a_death_at_any_write_parts_no_report_from_its_exploit(

@@ -91,7 +91,7 @@ def test_few_trials_have_no_correlation(recipe: Recipe) -> None:
 
 
 def test_who_does_not_count(recipe: Recipe) -> None:
-    """Anchors are judged by nobody, and what failed, diverged or still runs has no end."""
+    """Nobody judges anchors, repeats and what is kept apart; what failed, diverged or still runs has no end."""
     records = finished(EARLY)
     others = [
         trial(6, curve(0.9, 0.1), anchors=("paper",)),
@@ -99,6 +99,8 @@ def test_who_does_not_count(recipe: Recipe) -> None:
         trial(8, curve(0.9, 0.1, 4), "failed"),
         trial(9, curve(0.9, 0.1, 4), "diverged"),
         trial(10, curve(0.9, 0.1, 4), "stopped"),
+        trial(11, curve(0.9, 0.1), role="repeat", of=0),
+        trial(12, curve(0.9, 0.1), role="apart", of=0),
     ]
     (rung,) = rungs_of(make_space().checked(recipe), recipe, [*records, *others])
     assert (rung.epoch, rung.came, rung.stopped, rung.finished) == (2, 8, 0, 6)
