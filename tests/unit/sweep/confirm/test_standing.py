@@ -64,7 +64,7 @@ def test_repeats_weigh_by_their_precision(space: SearchSpace, recipe: Recipe, tw
     ]
     known = standing(space, recipe, [*twelve, *again])
     assert known is not None
-    one, was = known.of(9), before.of(9)
+    one, was = known.of(twelve[9]), before.of(twelve[9])
     assert one is not None
     assert was is not None
     own = [100 * (twelve[9].metric or 0.0), 30.0, 31.0]
