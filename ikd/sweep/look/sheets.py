@@ -49,7 +49,7 @@ def sweeps_table(found: Sequence[SweepStatus | BadInput]) -> RenderableType:
     table.add_column("name", no_wrap=True)
     table.add_column("state", no_wrap=True)
     table.add_column("trials", justify="right", no_wrap=True)
-    table.add_column("expected of the best", justify="right", no_wrap=True)
+    table.add_column("expected", justify="right", no_wrap=True)
     table.add_column("last change", no_wrap=True)
     table.add_column("data", overflow="fold")
     for status in statuses:
