@@ -90,7 +90,8 @@ class Runner(Section):
     """Folder for sweeps and caches, by its path from the file that says it; null is the ikd home ($IKD_HOME or ~/ikd).
     An object store (`s3://bucket/path`) holds the trials' checkpoints, the home the rest."""
     keep_top: Count | None = 5
-    """Checkpoints of the best so many ended trials are kept, anchors besides; null keeps all."""
+    """Checkpoints of so many configurations are kept, anchors besides: those from which most is expected, with their
+    repeats. Up to 5 others that may still prove the best (with a probability of 0.01) keep theirs. Null keeps all."""
     study: Annotated[str, Field(pattern=r"^(sqlite|postgresql(\+\w+)?://.+)$")] = "sqlite"
     """Store of the study: `sqlite` (a file in the sweep's folder) or a PostgreSQL URL."""
     tracking: Tracking = Tracking()

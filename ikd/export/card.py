@@ -109,7 +109,7 @@ def _content(trial: TrialFile, found: Proven, folder: Path) -> dict[str, Any]:
             "validation": {"annotations": recipe.data.val.annotations, "images": recipe.data.val.images},
             "test": recipe.data.test.model_dump(mode="json") if recipe.data.test is not None else None,
         },
-        "search": asdict(found.context) | {"values": dict(found.context.values)} if found.context else None,
+        "search": asdict(found.context) if found.context else None,
         "onnx": asdict(found.onnx) if found.onnx else None,
         "recipe": recipe.as_dict(),
         "recipe_in_effect": recipe.effective(),
@@ -204,11 +204,54 @@ def _search(search: Mapping[str, Any] | None) -> str:
     text = f"## Search\n\nTrial {label(search['trial'], search['name'])} of the sweep `{search['sweep']}`"
     text += f", one of {search['trials']}" if search["trials"] else ""
     text += f"; it {search['state']}.\n" if search["state"] else ".\n"
-    if search["gain"] is not None:
-        text += f"\nAgainst {search['gain_over']}, the stronger training without distillation: "
-        text += f"{100 * search['gain']:+.1f} of the objective (x100).\n"
+    text += _choice(search)
     rows = "".join(f"| {name} | {_cell(value)} |\n" for name, value in search["values"].items())
     return text + ("\n| field | value |\n|---|---|\n" + rows if rows else "")
+
+
+def _choice(search: Mapping[str, Any]) -> str:
+    """Say what is believed of the student's configuration, and which numbers nobody has chosen by."""
+    choice = search["choice"]
+    if choice is None:
+        return (
+            "\nNothing is expected of its configuration, as it has no whole training in the search: all its figures "
+            "are what was seen, chosen by and not confirmed.\n"
+        )
+    low, high = (_percent(value) for value in choice["interval"])
+    expected = f"{_percent(choice['expected'])} [{low}, {high}] (90 %, over seeds, x100)"
+    if choice["chosen"]:
+        text = "\n" + "".join(f"* {line}\n" for line in choice["said"])
+    else:
+        text = f"\n* Not the configuration that the sweep chose, which is that of trial {choice['choice']}.\n"
+        text += f"* Expected of this one: {expected}; best of all {choice['configurations']} with probability "
+        text += f"{choice['probability_best']:.2f}. Its gain is not confirmed.\n"
+    return text + _which(search, choice) + _unchosen(choice["apart"])
+
+
+def _which(search: Mapping[str, Any], choice: Mapping[str, Any]) -> str:
+    """Say which training of the configuration the weights are of."""
+    if search["trial"] not in choice["trainings"]:
+        return f"* The weights are of trial {search['trial']}, a training kept apart.\n"
+    text = f"* The weights are of trial {search['trial']}"
+    if len(choice["trainings"]) > 1:
+        text += f", one of trials {', '.join(map(str, choice['trainings']))} of this configuration with different seeds"
+    if choice["best_seen"]["trial"] == search["trial"]:
+        text += ", and the best seen of all"
+    if choice["training"] == search["trial"]:
+        return text + "; the one nearest to what is expected, not the luckiest.\n"
+    return text + f"; nearest to what is expected is trial {choice['training']}.\n"
+
+
+def _unchosen(apart: Mapping[str, Any]) -> str:
+    """Say which figures are free of choice."""
+    free = ["those on the test part above, where there are any"]
+    if apart["value"] is not None:
+        numbers = ", ".join(map(str, apart["trials"]))
+        text = (
+            f"the mean {_percent(apart['value'])} on the validation data of its trainings kept apart (trials {numbers})"
+        )
+        free.append(text + (f", {_percent(apart['test'])} on the test part" if apart["test"] is not None else ""))
+    return f"* Nobody has chosen by these figures: {'; '.join(free)}. All others took part in a choice.\n"
 
 
 def _onnx(onnx: Mapping[str, Any] | None) -> str:

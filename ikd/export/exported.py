@@ -23,9 +23,8 @@ class SearchContext:
         values: recipe fields by dotted name that were set for the trial.
         state: how the trial ended.
         trials: how many trials the sweep had when the student was exported.
-        gain: of its objective (in 0..1, positive is better) over the stronger anchor without distillation; None where
-            there is none.
-        gain_over: name of that anchor.
+        choice: what is believed of its configuration, see `facts_of`, and the lines `said` of it where it is the one
+            chosen; None where no trial of the search had finished, or nothing can be expected of this one.
     """
 
     sweep: str
@@ -34,8 +33,7 @@ class SearchContext:
     values: Mapping[str, Any] = field(default_factory=dict)
     state: str = ""
     trials: int = 0
-    gain: float | None = None
-    gain_over: str = ""
+    choice: Mapping[str, Any] | None = None
 
 
 def label(number: int, name: str) -> str:

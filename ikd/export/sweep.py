@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from ikd.errors import BadInput
 from ikd.export.export import export_student
@@ -15,7 +15,7 @@ from ikd.sweep import (
     SweepStatus,
     TrialRecord,
     existing_folder,
-    gain,
+    facts_of,
     knee,
     noted_data,
     read_files,
@@ -46,8 +46,9 @@ def export_sweep(  # noqa: PLR0913 - one keyword for each option of `ikd export`
     Args:
         name: of the sweep.
         destination: a folder that is new, empty, or an earlier export.
-        pick: `best` in the objective; `knee`, for a space with costs: the trial of the Pareto front nearest to the best
-            of every objective; or a trial's number.
+        pick: `best` is the configuration from which most is expected; `knee`, for a space with costs, the one of the
+            Pareto front nearest to the best of every objective; of both the training nearest to what is expected of it,
+            never the luckiest. Or a trial's number.
         home: ikd's home; None is the usual one.
         register: name of a model in MLflow's registry that gets the student as its newest version.
         onnx: write student.onnx too.
@@ -63,13 +64,14 @@ def export_sweep(  # noqa: PLR0913 - one keyword for each option of `ikd export`
     record = _picked(status, records, pick)
     best = trial_folder(name, record.number, home=home) / TrialFolder.BEST
     if not best.is_file():
-        why = "only the best trials keep their checkpoints (runner: keep_top)"
+        why = "only the best configurations keep their checkpoints (runner: keep_top)"
         raise BadInput(f"sweep {name}: trial {record.number} has no {best}: {why}; {_choices(records)}")
     folder = _folder_to_register(name, home) if register is not None else None
     values = dict(record.values)
-    better = gain(record, records, status.files.space.objective.mode) or (None, "")
-    context = SearchContext(name, record.number, record.name, values, record.state, len(records), *better)
-    recipe = status.files.recipe.with_values(values)
+    context = SearchContext(
+        name, record.number, record.name, values, record.state, len(records), _facts(status, record)
+    )
+    recipe = status.recipe_of(record)
     if data_root is None and recipe.data.began_at is not None:
         data_root = Path(recipe.data.root)
     exported = export_student(
@@ -119,9 +121,20 @@ def _picked(status: SweepStatus, records: list[TrialRecord], pick: Pick) -> Tria
         return _chosen(name, records, pick)
     if not space.costs:
         raise BadInput(f"sweep {name}: pick: knee needs a search space with costs, and this one has none; take best")
-    if (found := knee(records, space)) is None:
+    known = status.standing
+    if known is None or (found := knee(known)) is None:
         raise BadInput(f"sweep {name}: must have a finished trial with every cost measured, but has none yet")
-    return found
+    return known.training_of(found)
+
+
+def _facts(status: SweepStatus, record: TrialRecord) -> dict[str, Any] | None:
+    """Return what is believed of the configuration of a trial, with the three lines where it is the choice."""
+    known = status.standing
+    own = known.of(record) if known is not None else None
+    if known is None or own is None:
+        return None
+    facts = facts_of(status.files.space, status.trials, known, own)
+    return facts | {"said": status.said_of_choice() if facts["chosen"] else []}
 
 
 def _chosen(name: str, records: list[TrialRecord], number: int) -> TrialRecord:

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ikd.progress import wide_console
+    from ikd.sweep.confirm.facts import facts_of
+    from ikd.sweep.confirm.front import knee, pareto_front
+    from ikd.sweep.confirm.standing import Configuration, Standing
     from ikd.sweep.driver import SweepResult, run_sweep
     from ikd.sweep.effects.posterior import posterior
     from ikd.sweep.look.plain import plain_comparison, plain_sheet, plain_status, plain_sweep, plain_trial_sheet
     from ikd.sweep.look.sheets import Comparison, TrialSheet, sweep_sheet, sweeps_table, trial_of
     from ikd.sweep.planning import DryRun, dry_run
     from ikd.sweep.rebuild import Rebuilt, rebuild_tracking
-    from ikd.sweep.records.pareto import knee, pareto_front
-    from ikd.sweep.records.trials import Report, TrialRecord, gain
+    from ikd.sweep.records.trials import Report, TrialRecord
     from ikd.sweep.same_data import noted_data
     from ikd.sweep.status import SweepStatus, best_trial, sweep_status, sweep_statuses, trial_folder, trials_of
     from ikd.sweep.study.folder import SweepFolder, existing_folder, read_files, stop_sweep, sweep_names
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from ikd.sweep.view.space import space_table
 
 _HOMES = {
+    "Configuration": "ikd.sweep.confirm.standing",
+    "Standing": "ikd.sweep.confirm.standing",
     "Comparison": "ikd.sweep.look.sheets",
     "TrialSheet": "ikd.sweep.look.sheets",
     "plain_comparison": "ikd.sweep.look.plain",
@@ -44,10 +48,10 @@ _HOMES = {
     "best_trial": "ikd.sweep.status",
     "existing_folder": "ikd.sweep.study.folder",
     "dry_run": "ikd.sweep.planning",
-    "gain": "ikd.sweep.records.trials",
-    "knee": "ikd.sweep.records.pareto",
+    "facts_of": "ikd.sweep.confirm.facts",
+    "knee": "ikd.sweep.confirm.front",
     "noted_data": "ikd.sweep.same_data",
-    "pareto_front": "ikd.sweep.records.pareto",
+    "pareto_front": "ikd.sweep.confirm.front",
     "read_files": "ikd.sweep.study.folder",
     "posterior": "ikd.sweep.effects.posterior",
     "ranking": "ikd.sweep.view.ranking",
@@ -65,9 +69,11 @@ _HOMES = {
 
 __all__ = [
     "Comparison",
+    "Configuration",
     "DryRun",
     "Rebuilt",
     "Report",
+    "Standing",
     "SweepFolder",
     "SweepResult",
     "SweepStatus",
@@ -76,7 +82,7 @@ __all__ = [
     "best_trial",
     "dry_run",
     "existing_folder",
-    "gain",
+    "facts_of",
     "knee",
     "noted_data",
     "pareto_front",

@@ -29,13 +29,13 @@ from ikd.sweep.forecast.course import FILE, Course
 from ikd.sweep.forecast.kept import keep
 from ikd.sweep.forecast.wants import look_up, sampled_recipes
 from ikd.sweep.hopeless import without_result
-from ikd.sweep.mirror import mirror_all
+from ikd.sweep.mirror import MARKED, mirror_all, mirror_choice
 from ikd.sweep.preflight import check_start
 from ikd.sweep.proposals.anchors import anchor_proposals
 from ikd.sweep.records.ledger import ledger
 from ikd.sweep.records.teachers import said_of_teachers
-from ikd.sweep.records.text import duration, percent, readable
-from ikd.sweep.records.trials import TrialRecord, best_of, gain
+from ikd.sweep.records.text import duration, readable
+from ikd.sweep.records.trials import TrialRecord, best_of
 from ikd.sweep.same_data import FINGERPRINT, check_same_data
 from ikd.sweep.schedulers.rungs import said_of_stopping
 from ikd.sweep.signals import Interrupts, StopNow, listening
@@ -217,11 +217,12 @@ class _Drive:
             files.recipe,
             records=lambda: study.records,
             left=lambda: self._left(),
+            known=self._standing,
             log=Log(folder.log),
         )
         announce(self._tracker, self._files, self._folder, self._study)
         self._store = open_store(files.runner.storage, folder.path)
-        tidy = tidied(files.space, files.runner.keep_top, self._remove)
+        tidy = tidied(files.space, files.runner.keep_top, self._remove, self._standing)
         self._course = Course(folder.path / FILE)
         self._left = TimeLeft(
             files,
@@ -235,6 +236,9 @@ class _Drive:
             files, study=study, watcher=self._view, tracker=tracker, tidy=tidy, course=self._course
         )
         self._interrupts = Interrupts(self._conductor.interrupt)
+
+    def _standing(self, records: Sequence[TrialRecord]) -> Standing | None:
+        return standing(self._files.space, self._files.recipe, records, earlier=self._study.earlier)
 
     def _remove(self, number: int) -> None:
         """Remove the checkpoints of a trial; what others of a population may still go on from (`epoch-K.pth`) stays."""
@@ -344,6 +348,11 @@ class _Drive:
                 *[TrialFolder.kept_name(k) for k in range(0, record.epochs + 1, pbt.interval_epochs)],
             )
 
+    @property
+    def _marked(self) -> list[int]:
+        """Trials that the tracker was told of as chosen or best seen."""
+        return list(self._study.notes.get(MARKED, ()))
+
     def _headline(self) -> str:
         files, anchors = self._files, anchor_proposals(self._files.space, self._files.recipe)
         done = sum(record.state not in ("waiting", "running") for record in self._study.records)
@@ -354,7 +363,7 @@ class _Drive:
 
     def _result(self) -> SweepResult:
         records = list(self._study.records)
-        known = standing(self._files.space, self._files.recipe, records, earlier=self._study.earlier)
+        known = self._standing(records)
         best = known.training if known is not None else best_of(records, self._files.space.objective.mode)
         ending = self._conductor.ending
         state: Literal["finished", "interrupted", "failed"] = "finished"
@@ -374,7 +383,7 @@ class _Drive:
                 self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
         if result.trials and loudness() is not Loudness.QUIET:
-            self._view.show(ranking(result.trials, self._files.space))
+            self._view.show(ranking(result.trials, self._files.space, result.standing))
             stopping = said_of_stopping(self._files.space, self._files.recipe, result.trials)
             taught = said_of_earlier(self._files.space, self._files.recipe, result.trials, self._study.earlier)
             for line in (*said_of_teachers(result.trials), *stopping, *taught):
@@ -406,6 +415,7 @@ class _Drive:
         announce(
             self._tracker, self._files, self._folder, self._study
         )  # again: the first trial has told what the data are
+        self._study.note(MARKED, mirror_choice(self._tracker, result.trials, result.standing, self._marked))
         if result.state == "finished":
             self._study.note(COMPLETE, len(result.trials))
             self._end_population(result.trials)
@@ -430,13 +440,18 @@ def announce(tracker: Tracker, files: SweepFiles, folder: SweepFolder, study: Sw
         tags["data_fingerprint"] = data
     if study.records:
         tags |= {"ledger": ledger(study.records).render(files.runner.trial.gpus)}
-        mode = files.space.objective.mode
-        best = best_of(study.records, mode)
-        if best is not None and (found := gain(best, study.records, mode)) is not None:
-            tags["gain"] = f"{percent(found[0], sign=True)} {files.space.objective.metric} x100 against {found[1]}"
+        known = standing(files.space, files.recipe, study.records, earlier=study.earlier)
+        tags |= _tags_of_choice(files.space, study.records, known) if known is not None else {}
     params: dict[str, object] = {"epochs": files.recipe.total_epochs, "seed": files.space.seed}
     params |= {f"space.{name}": _domain_text(files.space, name) for name in files.space.parameters}
     tracker.start_sweep(folder.name, tags=tags, params=params)
+
+
+def _tags_of_choice(space: SearchSpace, records: Sequence[TrialRecord], known: Standing) -> dict[str, str]:
+    """Return the three lines as tags, and the number of the training that is exported."""
+    what = described(known.chosen.trainings[0], space)
+    lines = said_of_choice(space, records, known, what)
+    return dict(zip(("chosen", "gain", "best_seen"), lines, strict=True)) | {"exported": str(known.training.number)}
 
 
 def _domain_text(space: SearchSpace, name: str) -> str:

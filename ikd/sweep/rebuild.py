@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ikd.errors import BadInput, JobError
+from ikd.sweep.confirm.standing import standing
 from ikd.sweep.driver import announce
-from ikd.sweep.mirror import mirror_end, mirror_trial
+from ikd.sweep.mirror import MARKED, mirror_choice, mirror_end, mirror_trial
 from ikd.sweep.study.database import open_study
 from ikd.sweep.study.folder import COMPLETE, driving, existing_folder, read_files
 from ikd.sweep.study.postgres import held
@@ -64,6 +65,8 @@ def rebuild_tracking(name: str, *, home: Path | None = None, fresh: bool = False
                 mirror_trial(tracker, record)
                 if record.state not in OPEN:
                     mirror_end(tracker, record)
+            known = standing(files.space, files.recipe, study.records, earlier=study.earlier)
+            study.note(MARKED, mirror_choice(tracker, study.records, known, study.notes.get(MARKED, ())))
             complete = study.notes.get(COMPLETE) == len(study.records)
             tracker.end_sweep("finished" if complete else "stopped", "" if complete else "not complete")
             if not tracker.flush(DELIVERY_SECONDS):

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from ikd.config import Recipe, SweepFiles
 from ikd.errors import BadInput
+from ikd.sweep.confirm.facts import facts_of
 from ikd.sweep.confirm.rounds import said_of_phase
 from ikd.sweep.confirm.said import said_of_choice
 from ikd.sweep.confirm.standing import Standing, standing
@@ -153,7 +154,14 @@ class SweepStatus:
         said = [*said_of_teachers(self.trials), *said_of_stopping(space, recipe, self.trials)]
         said += said_of_earlier(space, recipe, self.trials, self.earlier)
         of_choice = map(Text, self.said_of_choice())
-        return Group(Text(lines), ranking(self.trials, self.files.space), *map(Text, said), Text(spent), *of_choice)
+        table = ranking(self.trials, space, self.standing)
+        return Group(Text(lines), table, *map(Text, said), Text(spent), *of_choice)
+
+    @property
+    def choice(self) -> dict[str, Any] | None:
+        """What is believed of the chosen configuration, see `facts_of`; None while none has finished."""
+        known = self.standing
+        return None if known is None else facts_of(self.files.space, self.trials, known, known.chosen)
 
     def said_of_choice(self) -> list[str]:
         """Return what is believed of the chosen configuration, a line each; none while none has finished."""
@@ -235,7 +243,7 @@ def trial_folder(name: str, number: int, *, home: Path | None = None) -> Path:
 
 
 def best_trial(name: str, *, home: Path | None = None) -> TrialRecord:
-    """Return the trial with the best epoch.
+    """Return the training of the chosen configuration, see `SweepStatus.best`.
 
     Raises:
         BadInput: there is no such sweep, or none of its trials has a result.

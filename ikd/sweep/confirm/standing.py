@@ -55,6 +55,14 @@ class Configuration:
         half = WITHIN * math.sqrt(self.variance)
         return self.mean - half, self.mean + half
 
+    def costs(self, names: Sequence[str]) -> tuple[float, ...]:
+        """Return some costs, in the units of their names: the mean over the trainings; NaN where none has it."""
+        measured = [[cost for cost in own if math.isfinite(cost)] for own in self._by_cost(names)]
+        return tuple(sum(own) / len(own) if own else math.nan for own in measured)
+
+    def _by_cost(self, names: Sequence[str]) -> list[tuple[float, ...]]:
+        return list(zip(*(one.costs(names) for one in self.trainings), strict=True))
+
 
 @dataclass(frozen=True)
 class Standing:
@@ -91,9 +99,15 @@ class Standing:
 
     @cached_property
     def training(self) -> TrialRecord:
-        """The training of the chosen configuration that is exported: the one nearest to what is expected of it."""
-        chosen = self.chosen
-        return min(chosen.trainings, key=lambda one: abs(self.value(one) - chosen.mean))
+        """The training of the chosen configuration that is exported, see `training_of`."""
+        return self.training_of(self.chosen)
+
+    def training_of(self, one: Configuration) -> TrialRecord:
+        """Return the training that stands for a configuration: the one nearest to what is expected of it.
+
+        Not the one with the luckiest seed, whose weights are no better for it.
+        """
+        return min(one.trainings, key=lambda training: (abs(self.value(training) - one.mean), training.number))
 
     @cached_property
     def seen(self) -> TrialRecord:
@@ -112,8 +126,9 @@ class Standing:
         own = next(one for one in self.configurations if seen in one.trainings)
         return self.value(seen) - own.mean
 
-    def of(self, number: int) -> Configuration | None:
-        """Return the configuration that a trial is a training of; None where it has not finished or is kept apart."""
+    def of(self, trial: TrialRecord) -> Configuration | None:
+        """Return the configuration that a trial trains, kept apart or not; None where the search's has not finished."""
+        number = trial.number if trial.of is None else trial.of
         return next((one for one in self.configurations if any(t.number == number for t in one.trainings)), None)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ikd.config import differences
+from ikd.sweep.confirm.facts import measured
 from ikd.sweep.records.trials import TrialRecord
 from ikd.sweep.status import SweepStatus
 from ikd.trial import TrialFolder
@@ -34,6 +35,7 @@ def plain_sweep(status: SweepStatus) -> dict[str, Any]:
         "best_trial": best.number if best is not None else None,
         "value": best.metric if best is not None else None,
         "best": best.best if best is not None else None,
+        "choice": status.choice,
         "data": status.files.recipe.data.root,
         "recipe": status.files.recipe.name,
         "began": min((one.began for one in status.trials if one.began), default=None),
@@ -50,6 +52,8 @@ def plain_status(status: SweepStatus) -> dict[str, Any]:
 def plain_trial(record: TrialRecord, status: SweepStatus) -> dict[str, Any]:
     """Return a trial."""
     anchors = {name: one for one in status.trials for name in one.anchors}
+    known = status.standing
+    own = known.of(record) if known is not None else None
     gains = {name: record.against(anchor) for name, anchor in anchors.items() if anchor.number != record.number}
     return {
         "number": record.number,
@@ -58,7 +62,11 @@ def plain_trial(record: TrialRecord, status: SweepStatus) -> dict[str, Any]:
         "reason": record.reason,
         "anchors": list(record.anchors),
         "values": dict(record.values),
+        "role": record.role,
+        "of": record.of,
         "value": record.metric,
+        "expected": measured(status.files.space, own.mean) if own is not None else None,
+        "probability_best": known.chances[own.number] if own is not None and known is not None else None,
         "best": record.best,
         "best_epoch": record.best_epoch,
         "last": _finite(record.last(status.files.space.objective.metric)),

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from ikd.config import DRAWN, differences
 from ikd.errors import BadInput
+from ikd.sweep.confirm.facts import measured
 from ikd.sweep.look.changes import curve_of
 from ikd.sweep.look.plain import best_metrics, log_tail
 from ikd.sweep.records.ledger import ledger
@@ -48,14 +49,19 @@ def sweeps_table(found: Sequence[SweepStatus | BadInput]) -> RenderableType:
     table.add_column("name", no_wrap=True)
     table.add_column("state", no_wrap=True)
     table.add_column("trials", justify="right", no_wrap=True)
-    table.add_column("best", justify="right", no_wrap=True)
+    table.add_column("expected", justify="right", no_wrap=True)
     table.add_column("last change", no_wrap=True)
     table.add_column("data", overflow="fold")
     for status in statuses:
         best = status.best
         metric = status.files.space.objective.metric
-        figure = "-" if best is None else percent(best.metric, decimals=decimals_of([best.metric]))
-        where = "" if best is None else f" (trial {best.number})" + (f" {metric}" if metric != USUAL_METRIC else "")
+        expected = _expected(status)
+        figure = "-" if expected is None else percent(expected, decimals=decimals_of([expected]))
+        where = (
+            ""
+            if best is None
+            else f" (trial {_chosen(status, best)})" + (f" {metric}" if metric != USUAL_METRIC else "")
+        )
         changed = "-" if status.changed is None else _when(status.changed)
         table.add_row(status.name, status.state, status.progress, figure + where, changed, _home_path(status.data))
     broken = [f"error: {one}" for one in found if isinstance(one, BadInput)]
@@ -75,7 +81,12 @@ def sweep_sheet(status: SweepStatus) -> RenderableType:
         ("last change", _when(status.changed) if status.changed is not None else "-"),
         ("time", f"{duration(status.wall_seconds)} by the clock; {spent}"),
     ]
-    if (best := status.best) is not None:
+    lines += [("choice" if index == 0 else "", line) for index, line in enumerate(status.said_of_choice())]
+    if (best := status.best) is not None and status.standing is not None:
+        lines.append(
+            ("exported", f"trial {best.number}, {figure_of(best, space.objective)}: nearest to what is expected")
+        )
+    elif best is not None:
         what = f"trial {best.number} ({described(best, space)})"
         lines.append(("best", f"{what}, {figure_of(best, space.objective)}"))
     for record in status.trials:
@@ -84,6 +95,17 @@ def sweep_sheet(status: SweepStatus) -> RenderableType:
             lines.append((f"anchor {ANCHOR_NAMES[name]}", f"trial {record.number}, {figure}, {ended_how(record)}"))
     more = f"ikd status {status.name} ranks the trials, ikd show {status.name} TRIAL shows one"
     return Group(_facts(lines), Text(), space_table(space, recipe), Text(f"\n{more}"))
+
+
+def _expected(status: SweepStatus) -> float | None:
+    """Return what is expected of the chosen configuration, or what the best trial has while none has finished."""
+    if status.standing is not None:
+        return measured(status.files.space, status.standing.chosen.mean)
+    return status.best.metric if status.best is not None else None
+
+
+def _chosen(status: SweepStatus, best: TrialRecord) -> int:
+    return status.standing.chosen.number if status.standing is not None else best.number
 
 
 class TrialSheet:
@@ -151,6 +173,7 @@ def _trial_facts(status: SweepStatus, record: TrialRecord) -> list[tuple[str, st
         others = {name: value for name, value in best_metrics(record, status).items() if name != space.objective.metric}
         texts = [f"{name} {percent(one, decimals=decimals)}" for name, one in others.items() if math.isfinite(one)]
         lines.append((f"at epoch {record.best_epoch}", ", ".join(texts)))
+    lines += _standing_facts(status, record)
     for anchor in status.trials:
         if anchor.anchors and (gain := record.against(anchor)) is not None:
             names = " and ".join(ANCHOR_NAMES[name] for name in anchor.anchors)
@@ -161,6 +184,20 @@ def _trial_facts(status: SweepStatus, record: TrialRecord) -> list[tuple[str, st
         ("folder", str(record.directory)),
     ]
     return [(key, text) for key, text in lines if text]
+
+
+def _standing_facts(status: SweepStatus, record: TrialRecord) -> list[tuple[str, str]]:
+    """Return why a trial was trained, where not by the search, and what is believed of its configuration."""
+    role = {"repeat": f"trains trial {record.of} again, to choose", "apart": f"kept apart, of trial {record.of}"}
+    lines = [("role", role[record.role])] if record.role in role else []
+    known = status.standing
+    if known is None or (own := known.of(record)) is None:
+        return lines
+    space = status.files.space
+    low, high = map(percent, sorted(measured(space, value) for value in own.interval))
+    what = f"{percent(measured(space, own.mean))} [{low}, {high}] over seeds, by {len(own.trainings)} of its own "
+    what += f"trainings and all others; best of all with probability {known.chances[own.number]:.2f}"
+    return [*lines, ("expected", what)]
 
 
 def _rival(status: SweepStatus, record: TrialRecord) -> TrialRecord | None:

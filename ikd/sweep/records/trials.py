@@ -269,17 +269,6 @@ def shown_anchors(records: Sequence[TrialRecord], mode: str) -> dict[str, TrialR
     return {name: one for name, one in anchors.items() if name not in UNDISTILLED or one.number not in weaker}
 
 
-def gain(record: TrialRecord, records: Sequence[TrialRecord], mode: str) -> tuple[float, str] | None:
-    """Return what a trial is better by than the stronger anchor without distillation, and that one's name.
-
-    None where either has no result, or it is that anchor. The unit is the objective's; positive is better.
-    """
-    for name, anchor in shown_anchors(records, mode).items():
-        if name in UNDISTILLED and (difference := record.against(anchor)) is not None:
-            return difference * (1.0 if mode == "max" else -1.0), ANCHOR_NAMES[name]
-    return None
-
-
 def best_of(records: Sequence[TrialRecord], mode: str) -> TrialRecord | None:
     """Return the trial with the best result; None where none has one."""
     return next(iter(ranked(records, mode)), None)

@@ -16,6 +16,7 @@ from rich.text import Text
 from ikd.config import Recipe, SearchSpace
 from ikd.logs import Log
 from ikd.progress import BEAT_SECONDS, Steps
+from ikd.sweep.confirm.standing import Standing
 from ikd.sweep.records.text import decimals_of, duration, percent
 from ikd.sweep.records.trials import TrialRecord, ranked
 from ikd.sweep.view.layout import Row, laid_out
@@ -38,11 +39,12 @@ class SweepView:
         recipe: the base.
         records: returns the trials as they are now.
         left: returns the time left, for people.
+        known: returns what is believed of the configurations of some trials, for the order of the live table.
         log: takes every line too, also those that a live table takes the place of.
         clock: seconds, monotonic.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a view can be shown, each by its name
         self,
         console: Console,
         space: SearchSpace,
@@ -50,12 +52,15 @@ class SweepView:
         *,
         records: Callable[[], Sequence[TrialRecord]],
         left: Callable[[], str],
+        known: Callable[[Sequence[TrialRecord]], Standing | None] = lambda records: None,
         log: Log | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._log = log
         self._console, self._space, self._recipe = console, space, recipe
         self._records, self._left, self._clock = records, left, clock
+        self._known: Callable[[Sequence[TrialRecord]], Standing | None] = known
+        self._believed: tuple[int, Standing | None] = (-1, None)
         self._notes: dict[int, str] = {}
         self._noted: dict[int, float] = {}
         self._live: Live | None = None
@@ -180,10 +185,20 @@ class SweepView:
         return Row(cells, described(record, self._space), STYLES[record.state])
 
     def _by_interest(self, records: list[TrialRecord]) -> list[TrialRecord]:
-        order = ranked(records, self._space.objective.mode)
+        order = self._best_first(records)
         place = {record.number: index for index, record in enumerate(order)}
         openness = {"running": 0, "waiting": 1}
         return sorted(records, key=lambda one: (openness.get(one.state, 2), place.get(one.number, len(order))))
+
+    def _best_first(self, records: list[TrialRecord]) -> list[TrialRecord]:
+        """Return what has a result: by what is expected of it, as the ranking does, then by what it has so far."""
+        ended = sum(record.state not in OPEN for record in records)
+        if self._believed[0] != ended:  # the table is drawn twice a second
+            self._believed = ended, self._known(records)
+        known = self._believed[1]
+        expected = [] if known is None else [one.trainings[0] for one in known.configurations]
+        rest = ranked(records, self._space.objective.mode)
+        return [*expected, *(one for one in rest if one.number not in {record.number for record in expected})]
 
     def _fitting(self, head: int, rows: Sequence[Text]) -> int:
         """Return how many rows have room below the head and above two lines of foot, which may break once more."""

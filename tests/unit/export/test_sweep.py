@@ -6,7 +6,6 @@ import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -63,8 +62,7 @@ def test_the_best_trial_is_exported_with_its_place_in_the_search(sweep: Make, tm
         "values": {"distill.host": "mgd", "seed": 0},
         "state": "finished",
         "trials": 3,
-        "gain": None,
-        "gain_over": "",
+        "choice": None,
     }
 
 
@@ -105,19 +103,22 @@ def test_the_knee_of_the_front_can_be_asked_for(sweep: Make, tmp_path: Path, mon
         report = Report(1, {"bbox_mAP": value, "cost/gflops": gflops}, 1.0, number)
         records[number] = dataclasses.replace(records[number], metric=value, best_epoch=1, reports=(report,))
 
-    def give(space: SearchSpace) -> None:
-        files = SimpleNamespace(space=space, recipe=load_recipe("drawn_r18"))
-        status = SimpleNamespace(name="night", trials=records, files=files, notes={})
+    def give(*costs: str) -> None:
+        space = SearchSpace.model_validate(
+            {"recipe": "drawn_r18", "parameters": {"seed": {"choice": [0, 1, 2]}}, "costs": costs}
+        )
+        files = SweepFiles(space, load_recipe("drawn_r18"), Runner())
+        status = SweepStatus("night", tmp_path, files, False, "", 0.0, tuple(records))
         monkeypatch.setattr(_sweep, "sweep_status", lambda name, home: status)
 
     for costs, says in (
         ([], "pick: knee needs a search space with costs"),
         (["latency_ms"], "with every cost measured"),
     ):
-        give(SearchSpace.model_validate({"recipe": "drawn_r18", "costs": tuple(costs)}))
+        give(*costs)
         with pytest.raises(BadInput, match=says):
             export_sweep("night", tmp_path / "out", pick="knee")
-    give(SearchSpace(recipe="drawn_r18", costs=("gflops",)))
+    give("gflops")
     export_sweep("night", tmp_path / "out", pick="knee")
     assert searched(tmp_path / "out")["trial"] == 1, "nearly as good as the best, nearly as cheap as the cheapest"
 

@@ -64,7 +64,7 @@ def test_repeats_weigh_by_their_precision(space: SearchSpace, recipe: Recipe, tw
     ]
     known = standing(space, recipe, [*twelve, *again])
     assert known is not None
-    one, was = known.of(9), before.of(9)
+    one, was = known.of(twelve[9]), before.of(twelve[9])
     assert one is not None
     assert was is not None
     own = [100 * (twelve[9].metric or 0.0), 30.0, 31.0]
@@ -86,7 +86,7 @@ def test_a_failed_a_diverged_and_a_stopped_trial_are_never_chosen(
         bad = replace(twelve[9], state=state, reports=(Report(1, {"bbox_mAP": 0.9}, 1.0, 9),))
         known = standing(space, recipe, [*twelve[:9], bad, *twelve[10:]])
         assert known is not None
-        assert known.of(9) is None
+        assert known.of(bad) is None
     assert standing(space, recipe, []) is None
 
 

@@ -68,7 +68,7 @@ def test_all_sweeps_are_listed(made: Made) -> None:
     made("whole")
     made("killed", whole=False)
     lines = said("list", columns=80).splitlines()
-    assert lines[0].split() == ["name", "state", "trials", "best", "last", "change", "data"]
+    assert lines[0].split() == ["name", "state", "trials", "expected", "last", "change", "data"]
     found = {line.split()[0]: line for line in lines[1:]}
     assert re.search(r"complete +5 of 5 +\d+\.\d \(trial \d\) +\d{4}-\d\d-\d\d \d\d:\d\d +ikd::drawn", found["whole"])
     assert re.search(r"interrupted +0 of 5 +25\.0 \(trial 0\)", found["killed"])
@@ -125,7 +125,8 @@ def test_a_sweep_says_what_it_searches(made: Made) -> None:
         r"distill\.host +│ choice +│ fgd \| mgd",
         r"objective +bbox_mAP, the larger the better",
         r"budget +5 trials",
-        r"best +trial \d",
+        r"choice +chosen: trial \d",
+        r"exported +trial \d",
     ):
         assert re.search(expected, text), expected
 
