@@ -10,6 +10,7 @@ import numpy as np
 from benchmarks.search.methods import new
 from benchmarks.search.simulate import ANCHORS, simulate
 from benchmarks.search.worlds import World, at_the_end
+from ikd.errors import refuse
 from ikd.sweep.confirm.apart import CONFIDENCE, gain_of
 from ikd.sweep.confirm.standing import standing
 
@@ -74,8 +75,14 @@ class Honesty:
 
     @classmethod
     def of(cls, found: Iterable[Told]) -> Honesty:
-        """Return how true it is."""
+        """Return how true it is.
+
+        Raises:
+            BadInput: no sweep has said anything.
+        """
         every = list(found)
+        if not every:
+            refuse("sweeps", "must be at least one that keeps trainings apart", 0, "those of fewer than 16 keep none")
         claims = [one.truth > 0 for one in every if one.probability > SURE]
         return cls(
             len(every),

@@ -93,7 +93,8 @@ def table(results: Results, world: str, methods: Sequence[str], trainings: Seque
         cells = [one.text() for one in found]
         cells += ["" if method == OLD_DEFAULT else _gain(results, world, method, one) for one in trainings]
         cells += [excess(results, world, method, one).text("+") for one in trainings]
-        lines.append(f"| {method} | {min(one.count for one in found)} | {' | '.join(cells)} |")
+        seeds = min((one.count for one in found if one.count), default=0)
+        lines.append(f"| {method} | {seeds} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

@@ -11,6 +11,7 @@ from benchmarks.search.honest import ANCHORS_OF_TWO, Honesty, Told, told
 from benchmarks.search.methods import new
 from benchmarks.search.simulate import simulate
 from benchmarks.search.worlds import at_the_end
+from ikd.errors import BadInput
 from ikd.sweep.confirm.said import said_of_choice
 from ikd.sweep.confirm.standing import standing
 from ikd.sweep.records.trials import ANCHOR_NAMES
@@ -31,6 +32,12 @@ def test_honesty_by_hand() -> None:
     assert honest.right == pytest.approx(2 / 3)
     assert honest.row("x").startswith("| x | 4 | 0.500 | +0.40 | 1.4")
     assert math.isnan(Honesty.of(found[2:3]).right)
+
+
+def test_sweeps_that_say_nothing_are_no_evidence() -> None:
+    assert told(world_of("drawn", 1), 1, 8) is None
+    with pytest.raises(BadInput, match="sweeps: must be at least one that keeps trainings apart"):
+        Honesty.of([])
 
 
 def test_the_gain_is_the_one_that_the_sweep_says() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import optuna
 import pytest
 
-from benchmarks.search.methods import METHODS, NEW_DEFAULT, OLD, RUNGS, best_seen, by_posterior, new
+from benchmarks.search.methods import METHODS, NEW, NEW_DEFAULT, OLD, RUNGS, best_seen, by_posterior, new
 from benchmarks.search.simulate import Event, Sweep, simulate
 from benchmarks.search.surrogate import surrogate
 from benchmarks.search.tune import Suggest, plain
@@ -92,6 +92,12 @@ def test_the_new_default_is_what_ikd_does_with_such_a_budget(
     assert sum(record.role == "apart" for record in sweep.records) == 2 * apart
     assert len(sweep.events) <= trainings * EPOCHS
     assert len(sweep.events) > (trainings - 2) * EPOCHS, "a training at most is left over"
+
+
+def test_the_new_default_is_what_a_file_gets_that_says_nothing(world: World) -> None:
+    for trainings in (20, 40):
+        budget = {"budget": {"trials": trainings}}
+        assert world.base.searched(**NEW, **budget) == world.base.searched(**budget)
 
 
 def same(one: Sweep, other: Sweep) -> bool:
