@@ -109,6 +109,8 @@ def summary(results: Results, worlds: Sequence[str], methods: Sequence[str], tra
     lines = [f"| gain over {OLD_DEFAULT} | {' | '.join(worlds)} | all |", "|---|" + "---:|" * (len(worlds) + 1)]
     for method, mine, its in pairs:
         means = [gain(results, world, method, mine, OLD_DEFAULT, its) for world in worlds]
+        if not any(one.count for one in means):
+            continue
         title = f"{method}, {mine}" if mine == its else f"{method} at {mine}, the old at {its}"
         lines.append(f"| {title} | {' | '.join(one.text('+') for one in [*means, Mean.over(means)])} |")
     return "\n".join(lines)
