@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtr, stdtrit
 
 from ikd.config import RIVALS, SearchSpace
 from ikd.sweep.confirm.standing import PRIOR_TRAININGS, Configuration, Standing
@@ -65,8 +65,8 @@ def gain_of(space: SearchSpace, records: Sequence[TrialRecord], standing: Standi
     variance = (PRIOR_TRAININGS * standing.noise + squares) / freedom
     scale = math.sqrt(variance * (1 / len(own) + 1 / len(others)))
     difference = float(own.mean() - others.mean())
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * scale
-    probability = float(stats.t.cdf(difference / scale, freedom))
+    half = float(stdtrit(freedom, (1 + CONFIDENCE) / 2)) * scale
+    probability = float(stdtr(freedom, difference / scale))
     return Gain(anchor, len(own), len(others), difference, (difference - half, difference + half), probability)
 
 

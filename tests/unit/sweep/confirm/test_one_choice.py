@@ -283,6 +283,8 @@ def test_the_best_seen_is_exported_when_asked_for_only_and_says_so(known: Standi
     assert f"Not the configuration that the sweep chose, which is that of trial {known.chosen.number}." in card
     assert "and the best seen of all" in card
     assert "Its gain is not confirmed" in card
+    assert "There is no figure that nobody has chosen by" in card
+    assert "by these figures: those on the test part above. All" in _search({**vars(told)}, tested=True)
     apart = _search({**vars(context(19))})
     assert "The weights are of trial 19, a training kept apart." in apart
     assert "Nothing is expected of its configuration" in _search({**vars(context(ALONE))})

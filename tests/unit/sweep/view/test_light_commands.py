@@ -16,8 +16,21 @@ from tests.unit.sweep.conftest import OpenStudy, make_runner, make_space
 from tests.unit.sweep.player import Worker, conduct, play
 
 ROOT = Path(__file__).resolve().parents[4]
-HEAVY = {"torch", "mmdet", "mmengine", "mmcv", "ray", "mlflow", "pandas", "scipy", "cmaes", "pyarrow", "cv2", "onnx"}
-NO_STUDY = HEAVY | {"optuna", "sqlalchemy", "alembic"}
+HEAVY = {
+    "torch",
+    "mmdet",
+    "mmengine",
+    "mmcv",
+    "ray",
+    "mlflow",
+    "pandas",
+    "scipy.stats",
+    "cmaes",
+    "pyarrow",
+    "cv2",
+    "onnx",
+}
+NO_STUDY = HEAVY | {"scipy", "optuna", "sqlalchemy", "alembic"}
 
 
 @pytest.fixture
