@@ -55,8 +55,9 @@ class Recording:
     def load_from(cls, file: Path) -> Recording:
         """Read what `save` wrote."""
         content = json.loads(file.read_text())
+        budget = {"confirm": {"share": 0.0, "apart": 0}, **content["space"].get("budget", {})}  # as all had it once
         files = SweepFiles(
-            SearchSpace.model_validate_json(json.dumps(content["space"])),
+            SearchSpace.model_validate_json(json.dumps({**content["space"], "budget": budget})),
             Recipe.model_validate_json(json.dumps(content["recipe"])),
             Runner.model_validate_json(json.dumps(content["runner"])),
         )
@@ -68,8 +69,10 @@ class Recording:
         """Write it down; times are seconds since the first event, and paths lie in `scratch`, which is not there."""
         origin = self.events[0].time
         names = dict(self._named(scratch))
+        space = self.files.space.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        confirm = self.files.space.budget.confirm.model_dump(mode="json")
         content = {
-            "space": self.files.space.model_dump(mode="json", by_alias=True, exclude_defaults=True),
+            "space": space | {"budget": {**space.get("budget", {}), "confirm": confirm}},
             "recipe": self.files.recipe.model_dump(mode="json", by_alias=True, exclude_defaults=True),
             "runner": self.files.runner.model_dump(mode="json", exclude_defaults=True),
             "began": round(origin),
@@ -159,6 +162,7 @@ def _trial(record: TrialRecord, origin: float, metric: str) -> Json:
         "began": round(record.began - origin, 2),
         "ended": round(record.ended - origin, 2),
         "starts": [round(one, 2) for one in record.starts],
+        **({"role": record.role, "of": record.of, "kept": record.kept} if record.of is not None else {}),
         "reports": [_report(one, origin, metric) for one in record.reports],
     }
 
@@ -180,7 +184,7 @@ def _record(number: int, content: Json, objective: Objective) -> TrialRecord:
         str(number),
         tuple(content["anchors"]),
         content["values"],
-        in_space=not content["anchors"],
+        in_space=not content["anchors"] and "of" not in content,
         fingerprint=str(number),
         directory=Path(),
         state=content["state"],
@@ -192,6 +196,9 @@ def _record(number: int, content: Json, objective: Objective) -> TrialRecord:
         proposed=content["values"],
         began=content["began"],
         ended=content["ended"],
+        role=content.get("role", "search"),
+        of=content.get("of"),
+        kept=content.get("kept", 0),
     )
     return record.with_reports(reports, objective)
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.courses.recording import FOLDER, Recording
+from ikd.sweep.confirm.rounds import ahead_of
 from ikd.sweep.forecast.kept import Kept
 from ikd.sweep.forecast.left import Outlook, Situation
-from ikd.sweep.forecast.wants import sampled_recipes, trials_in_all
+from ikd.sweep.forecast.wants import sampled_recipes, size_of
 from ikd.sweep.proposals.anchors import anchor_proposals
 
 SHARE, WITHIN = 0.25, 0.25
@@ -50,7 +51,7 @@ def situation(one: Recording, moment: float, kept: Kept | None = None) -> Situat
         records,
         events,
         slots=one.files.runner.concurrency,
-        trials=trials_in_all(one.files.space, one.files.recipe, _outside(one)),
+        ahead=ahead_of(one.files.space, one.files.recipe, records, _size(one)),
         now=moment,
         wall_seconds=one.spent(moment),
         sampled=sampled,
@@ -83,5 +84,6 @@ def kept_before(file: Path) -> Kept:
     return kept
 
 
-def _outside(one: Recording) -> int:
-    return sum(not anchor.in_space for anchor in anchor_proposals(one.files.space, one.files.recipe))
+def _size(one: Recording) -> float:
+    outside = sum(not anchor.in_space for anchor in anchor_proposals(one.files.space, one.files.recipe))
+    return size_of(one.files.space, one.files.recipe, outside)

@@ -1,17 +1,21 @@
 """Does the search pay? What searches find on worlds that train in microseconds, by the trainings they spend.
 
-    python -m benchmarks.search compare [NAME ...] [--seeds 100] [--processes 2] [--to FOLDER] [--picture FILE]
+    python -m benchmarks.search [compare] [NAME ...] [--seeds 100] [--methods NAME ...] [--trainings 20 40 80]
+                                [--processes 2] [--to FILE] [--picture FILE]
+    python -m benchmarks.search table [NAME ...] [--to FILE] [--picture FILE] [--into PAGE]
     python -m benchmarks.search honest [NAME ...] [--seeds 100] [--trainings 40]
     python -m benchmarks.search check [NAME] [--seeds 3]
+    python -m benchmarks.search trust [NAME ...]
     python -m benchmarks.search record SWEEP_FOLDER --name NAME
     python -m benchmarks.search repeat NAME --trials 0 3 --seeds 1 2 --data FOLDER
     python -m benchmarks.search confirm NAME --to FILE [--methods "new default"] --seeds 0 1 2 --data FOLDER
 
-`compare` simulates, without a Ray: random search, TPE with ASHA (the old default), Ray Tune's `OptunaSearch` with its
-`ASHAScheduler`, and the new default, each on surrogates of recorded real sweeps and on made families, two trials at a
-time. What it finds is kept, and the same command goes on with what is missing. The seed of a search is also that of its
-trainings and of a family's draw: another one is another world of noise. `honest` counts how often what a sweep says
-of its choice is true. `check` holds the simulated Tune against a real one.
+`compare` simulates, without a Ray: TPE with ASHA (the old default), the new default, random search, and Ray Tune's
+`OptunaSearch` with its `ASHAScheduler`, each on surrogates of recorded real sweeps and on made families, two trials at
+a time. What it finds is kept search by search, and the same command goes on with what is missing, also after Ctrl-C.
+The seed of a search is also that of its trainings and of a family's draw: another one is another world of noise.
+`table` prints what has been found so far. `honest` counts how often what a sweep says of its choice is true. `check`
+holds the simulated Tune against a real one. `trust` tells how well a surrogate predicts what it was not shown.
 
 `record` keeps the curves of a finished sweep in benchmarks/recorded. `repeat` trains some of its configurations for
 real with other seeds and adds them to the recording: they are what its noise is measured on. `confirm` trains for real
@@ -22,35 +26,55 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from pathlib import Path
 
-from benchmarks.search.comparing import RECORDED, SEEDS, TRAININGS, compared, world_names, world_of
+from benchmarks.search.comparing import SEEDS, TRAININGS, compared, world_names, world_of
 from benchmarks.search.honest import HEAD, Honesty, told
 from benchmarks.search.methods import METHODS, NEW_DEFAULT, OLD_DEFAULT, RUNGS, Found, best_seen
 from benchmarks.search.real import confirm, repeat
 from benchmarks.search.recording import FOLDER, load, read_sweep, recorded
-from benchmarks.search.report import draw, quality_table, summary, table
+from benchmarks.search.report import draw, quality_table, summary, table, write_into
+from benchmarks.search.results import Results, one_of
 from benchmarks.search.surrogate import leave_one_out, surrogate
 from benchmarks.search.tune import on_ray, plain
+from ikd.errors import BadInput
+
+FOUND = FOLDER / "search.jsonl"
+"""What `compare` has found, kept with the code."""
 
 
 def compare(options: argparse.Namespace) -> None:
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the processes
+    results, names = Results(options.to), options.names or world_names()
+    seeds = range(SEEDS.start, SEEDS.start + options.seeds)
+    given = {"seeds": seeds, "methods": options.methods, "trainings": options.trainings}
+    compared(results, names, **given, processes=options.processes, say=lambda text: print(text, flush=True))
+    show(results, options)
+
+
+def show(results: Results, options: argparse.Namespace) -> None:
+    """Print the tables, or put them into a page."""
     names = options.names or world_names()
-    given = {"seeds": SEEDS[: options.seeds], "methods": options.methods, "processes": options.processes}
-    every = compared(names, options.to, **given, say=lambda text: print(text, flush=True))
-    for one in every:
-        print(f"\n{table(one, options.methods, TRAININGS)}")
+    one_of("worlds", names, world_names())
+    tables = [table(results, name, options.methods, options.trainings) for name in names]
     if {NEW_DEFAULT, OLD_DEFAULT} <= set(options.methods):
-        print(f"\n{summary(every, options.methods, TRAININGS)}")
+        tables.append(summary(results, names, options.methods, options.trainings))
+    if options.into:
+        write_into(options.into, "\n\n".join(tables))
+    else:
+        print("\n" + "\n\n".join(tables))
     if options.picture:
-        draw(every, options.methods, TRAININGS, options.picture)
+        draw(results, names, options.methods, options.trainings, options.picture)
 
 
 def honest(options: argparse.Namespace) -> None:
+    names = options.names or world_names()
+    one_of("worlds", names, world_names())
     print(HEAD)
-    for name in options.names or world_names():
-        found = [told(world_of(name, seed), seed, options.trainings) for seed in SEEDS[: options.seeds]]
+    for name in names:
+        seeds = range(SEEDS.start, SEEDS.start + options.seeds)
+        found = [told(world_of(name, seed), seed, options.trainings) for seed in seeds]
         row = Honesty.of(one for one in found if one is not None).row(f"{name}, {options.trainings}")
         print(row, flush=True)
 
@@ -60,11 +84,13 @@ def check(options: argparse.Namespace) -> None:
     world = surrogate(load(options.name))
     print("| seed | equal first trials | trials: Ray, simulated | best seen | what the choice is worth |")
     print("|---:|---:|---:|---:|---:|")
-    for seed in SEEDS[: options.seeds]:
+    for seed in range(SEEDS.start, SEEDS.start + options.seeds):
         real = on_ray(world, RUNGS, seed=seed, epochs=options.epochs)
         made = plain(world, RUNGS, seed=seed, epochs=options.epochs, alone=False)
         pairs = zip(real.values, made.values, strict=False)
-        equal = next((index for index, (one, two) in enumerate(pairs) if one != two), len(made.values))
+        equal = next(
+            (index for index, (one, two) in enumerate(pairs) if one != two), min(len(real.values), len(made.values))
+        )
         found = [best_seen(one.events, one.values, one.expected, options.epochs) for one in (real, made)]
         seen, worth = (", ".join(f"{get(one):.2f}" for one in found) for get in (_seen, lambda one: one.quality))
         print(f"| {seed} | {equal} | {len(real.values)}, {len(made.values)} | {seen} | {worth} |", flush=True)
@@ -93,14 +119,18 @@ def main() -> None:
     """Run one of the commands."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
-    one = commands.add_parser("compare")
-    one.add_argument("names", nargs="*", help="worlds; all of them")
-    one.add_argument("--seeds", type=int, default=len(SEEDS))
-    one.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
-    one.add_argument("--processes", type=int, default=2)
-    one.add_argument("--to", type=Path, default=RECORDED, help="folder of finished searches, to go on from")
-    one.add_argument("--picture", type=Path)
-    one.set_defaults(run=compare)
+    for name, act in {"compare": compare, "table": lambda given: show(Results(given.to), given)}.items():
+        one = commands.add_parser(name)
+        one.add_argument("names", nargs="*", help="worlds; all of them")
+        one.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
+        one.add_argument("--trainings", type=int, nargs="+", default=TRAININGS)
+        one.add_argument("--to", type=Path, default=FOUND, help="file of finished searches, to go on from")
+        one.add_argument("--picture", type=Path)
+        one.add_argument("--into", type=Path, help="page whose tables are replaced, instead of printing them")
+        one.set_defaults(run=act)
+        if name == "compare":
+            one.add_argument("--seeds", type=int, default=len(SEEDS), help="searches of each method on each world")
+            one.add_argument("--processes", type=int, default=2)
     one = commands.add_parser("honest")
     one.add_argument("names", nargs="*", help="worlds; all of them")
     one.add_argument("--seeds", type=int, default=len(SEEDS))
@@ -132,8 +162,13 @@ def main() -> None:
     one.add_argument("--data", help="COCO-format folder")
     one.add_argument("--methods", nargs="+", choices=list(METHODS), default=[OLD_DEFAULT, NEW_DEFAULT])
     one.set_defaults(run=confirm_choices)
-    options = parser.parse_args()
-    options.run(options)
+    options = parser.parse_args(sys.argv[1:] or ["compare"])
+    try:
+        options.run(options)
+    except BadInput as error:
+        parser.error(str(error))
+    except KeyboardInterrupt:
+        parser.exit(130, "stopped; the same command goes on\n")
 
 
 if __name__ == "__main__":

@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.search.simulate import Event, Sweep, simulate
+from benchmarks.search.simulate import ANCHORS, Event, Sweep, simulate
 from benchmarks.search.tune import NEVER, plain
 from benchmarks.search.worlds import Array, World, at_the_end, best_epoch
+from ikd.config import shares_of
 from ikd.sweep.confirm.standing import standing
 
 RUNGS = {"grace_epochs": 2, "reduction_factor": 3}
@@ -48,14 +49,11 @@ Run = Callable[[World, int, Sequence[int]], dict[int, Found]]
 
 
 def _random(world: World, seed: int, trainings: Sequence[int]) -> dict[int, Found]:
-    how = {"sampler": {"random": {}}, "scheduler": {"none": {}}, "budget": {"trials": max(trainings)}}
-    return _at(simulate(world, how, seed=seed), trainings)
+    return _at(simulate(world, RANDOM | _whole(world, max(trainings)), seed=seed), trainings)
 
 
 def _old(world: World, seed: int, trainings: Sequence[int]) -> dict[int, Found]:
-    budget = {"trials": NEVER, "epochs": max(trainings) * world.epochs}
-    how = {"sampler": {"tpe": {}}, "scheduler": {"asha": RUNGS}, "budget": budget}
-    return _at(simulate(world, how, seed=seed), trainings)
+    return _at(simulate(world, OLD | _whole(world, max(trainings)), seed=seed), trainings)
 
 
 def _tune(world: World, seed: int, trainings: Sequence[int]) -> dict[int, Found]:
@@ -64,7 +62,19 @@ def _tune(world: World, seed: int, trainings: Sequence[int]) -> dict[int, Found]
 
 
 def _new(world: World, seed: int, trainings: Sequence[int]) -> dict[int, Found]:
-    return {one: by_posterior(simulate(world, NEW | {"budget": {"trials": one}}, seed=seed)) for one in trainings}
+    found: dict[int, Found] = {}
+    longer: Sweep | None = None
+    for one in sorted(trainings, reverse=True):  # what they have in common is searched once
+        longer = simulate(world, new(world, one), seed=seed, like=longer)
+        found[one] = by_posterior(longer)
+    return found
+
+
+def _whole(world: World, trainings: int) -> dict[str, Any]:
+    """Return the budget of a search that confirms nothing and counts with its best epochs."""
+    epochs, off = trainings * world.epochs, {"share": 0.0, "apart": 0}
+    objective = {**world.base.space["objective"], "value": "best"}
+    return {"budget": {"trials": NEVER, "epochs": epochs, "confirm": off}, "objective": objective}
 
 
 def _at(sweep: Sweep, trainings: Sequence[int]) -> dict[int, Found]:
@@ -72,16 +82,39 @@ def _at(sweep: Sweep, trainings: Sequence[int]) -> dict[int, Found]:
     return {one: best_seen(sweep.events, values, sweep.expected, one * sweep.world.epochs) for one in trainings}
 
 
-NEW: dict[str, Any] = {"sampler": {"effects": {}}, "scheduler": {"none": {}}}
-"""What a file says for the new default besides its budget."""
+def new(world: World, trainings: int) -> dict[str, Any]:
+    """Return what a file says for the new default: a budget of trials, or where ikd stops some early of their epochs.
+
+    Args:
+        world: says how long a training is.
+        trainings: of the budget, those that confirm included; what confirms is what ikd does with so many trials.
+    """
+    how = NEW | {"budget": {"trials": trainings}}
+    space = world.base.searched(**how, anchors=list(ANCHORS))
+    if space.scheduler.none is not None:
+        return how
+    shares = shares_of(space)
+    confirm = {"share": shares.repeats, "apart": shares.apart}
+    return NEW | {"budget": {"trials": NEVER, "epochs": trainings * world.epochs, "confirm": confirm}}
+
+
+RANDOM: dict[str, Any] = {"sampler": {"random": {}}, "scheduler": {"none": {}}}
+OLD: dict[str, Any] = {"sampler": {"tpe": {}}, "scheduler": {"asha": RUNGS}}
+NEW: dict[str, Any] = {"sampler": {"effects": {}}, "scheduler": {"auto": {}}}
+"""What files say besides their budgets; the new default could as well say nothing."""
 NEW_DEFAULT, OLD_DEFAULT = "new default", "TPE + ASHA, best seen"
 METHODS: Mapping[str, Run] = {
-    "random, best seen": _random,
     OLD_DEFAULT: _old,
-    "plain Tune, best seen": _tune,
     NEW_DEFAULT: _new,
+    "random, best seen": _random,
+    "plain Tune, best seen": _tune,
 }
-SETTINGS: Mapping[str, Any] = {OLD_DEFAULT: RUNGS, "plain Tune, best seen": RUNGS, NEW_DEFAULT: NEW}
+SETTINGS: Mapping[str, Any] = {
+    OLD_DEFAULT: OLD,
+    NEW_DEFAULT: NEW,
+    "random, best seen": RANDOM,
+    "plain Tune, best seen": RUNGS,
+}
 """What figures of a method stand for; under other settings they are made anew."""
 
 

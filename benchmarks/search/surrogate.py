@@ -119,7 +119,10 @@ def surrogate(recording: Recording) -> World:
     space = recording.searched()
     known = [one for one in recording.trainings if one.in_space]
     predict = fitted(np.array([encode(space, one.values) for one in known]), _curves(known))
-    curve = lambda values: np.clip(predict(encode(space, values)[None])[0], 0.0, 1.0)  # noqa: E731
+
+    def curve(values: Mapping[str, Any]) -> Array:
+        return np.asarray(np.clip(predict(encode(space, values)[None])[0], 0.0, 1.0))
+
     drawn = np.array([encode(space, values) for values in even_draws(space, DRAWS)])
     worth = np.clip(predict(drawn), 0.0, 1.0).max(1)
     recorded = [max(one.curve) for one in recording.trainings if one.values.get("distill.host") == "none"]

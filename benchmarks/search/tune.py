@@ -14,11 +14,11 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any
 
 import optuna
 
-from benchmarks.search.simulate import CONCURRENCY, Event
+from benchmarks.search.simulate import CONCURRENCY, Event, training_seed
 from benchmarks.search.worlds import Array, World
 from ikd.config import Domain, Recipe, Runner, SearchSpace
 from ikd.sweep.study.distributions import labels, meant, quiet_optuna
@@ -98,7 +98,7 @@ class _Controller:
     """What Tune's controller does with searcher and scheduler (`TuneController._process_trial_result`, Ray 2.60)."""
 
     def __init__(self, world: World, rungs: Mapping[str, float], seed: int) -> None:
-        self._world, self._recipe = world, world.base.recipe(seed)
+        self._world, self._recipe = world, world.base.recipe(training_seed(seed))
         self._search, self._asha = _parts(world, rungs, seed)
         self._found, self._curves = Searched(), list[Array]()
 
@@ -174,7 +174,7 @@ def on_ray(world: World, rungs: Mapping[str, float], *, seed: int, epochs: int) 
     runner = Runner.model_validate({"concurrency": CONCURRENCY})
     with ray_session(runner), tempfile.TemporaryDirectory() as scratch:
         tune.Tuner(
-            tune.with_parameters(train, recipe=world.base.recipe(seed), world=world),
+            tune.with_parameters(train, recipe=world.base.recipe(training_seed(seed)), world=world),
             tune_config=tune.TuneConfig(
                 search_alg=search,
                 scheduler=asha,
@@ -207,14 +207,11 @@ def _note(found: Searched, world: World) -> Any:
     from ray import tune
 
     class Note(tune.Callback):
-        numbers: ClassVar[dict[str, int]] = {}
-
         def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any) -> None:
-            if trial.trial_id not in self.numbers:
-                self.numbers[trial.trial_id] = len(self.numbers)
-                found.values.append(trial.config)
-                found.expected.append(world.expected(trial.config))
-            number = self.numbers[trial.trial_id]
+            for one in trials[len(found.values) :]:  # as they began: which of two reports first is chance
+                found.values.append(one.config)
+                found.expected.append(world.expected(one.config))
+            number = [one.trial_id for one in trials].index(trial.trial_id)
             found.events.append(Event(number, result["training_iteration"], result[METRIC]))
 
     return Note()

@@ -45,7 +45,7 @@ from ikd.config.recipe.terms import (
 from ikd.config.runner import Runner
 from ikd.config.schema import json_schema, write_schemas
 from ikd.config.showing import recipe_groups, recipe_lines
-from ikd.config.space.confirm import RIVALS, Shares, shares_of
+from ikd.config.space.confirm import RIVALS, Shares, room_fault, shares_of
 from ikd.config.space.domain import Domain, Prior
 from ikd.config.space.search import (
     Asha,
@@ -138,6 +138,7 @@ __all__ = [
     "recipe_groups",
     "recipe_lines",
     "recipe_names",
+    "room_fault",
     "sequence_text",
     "shares_of",
     "write_schemas",

@@ -13,12 +13,13 @@ from ikd.data import DataRecord
 from ikd.logs import Log
 from ikd.sweep.budget import seconds_left, spent_budget
 from ikd.sweep.confirm.phases import Pause
+from ikd.sweep.confirm.rounds import said_of_phase
 from ikd.sweep.forecast.course import Course
 from ikd.sweep.hopeless import met_by_all, nothing_learnt
 from ikd.sweep.mirror import Watcher, mirror_end, mirror_trial
 from ikd.sweep.proposals.order import order_of
 from ikd.sweep.records.teachers import said_of_teachers
-from ikd.sweep.records.trials import Exploit, TrialRecord
+from ikd.sweep.records.trials import Exploit, Proposal, TrialRecord
 from ikd.sweep.same_data import HINT, changed_data, has_begun_with
 from ikd.sweep.schedulers.judges import build_judge
 from ikd.sweep.schedulers.population import next_exploit
@@ -146,7 +147,7 @@ class Conductor:
         self._check_anchors()
         if self.ending is not None and (self.ending.pauses or self.ending.stops_running):
             return False
-        return self._may_add() or any(record.state in OPEN for record in self.records)
+        return any(record.state in OPEN for record in self.records) or self._proposal() is not None
 
     def next_trial(self) -> Assignment | None:
         """Return the next trial for a free worker, or None when there is none now; see `ending`.
@@ -185,17 +186,27 @@ class Conductor:
         return self.ending is None and len(self.records) < self._space.budget.trials
 
     def _new(self) -> TrialRecord | None:
+        proposal = self._proposal()
+        if proposal is None:
+            return None
+        before = self.records[-1].role if self.records else proposal.role
+        record = self._study.add(proposal, self._space)
+        if record.role != before:
+            self._watcher.say(said_of_phase(self._space, self._recipe, self.records))
+        return record
+
+    def _proposal(self) -> Proposal | None:
+        """Return what is tried next, None where there is nothing now; says so where there is nothing to come."""
         if not self._may_add():
             return None
         proposal = self._order.next(self.records)
-        if proposal is Pause.LATER:
-            return None
         if proposal is None or isinstance(proposal, Pause):
-            every = "the space is exhausted: every distinct configuration that the recipe takes has been tried"
-            self.ending = Ending("over", every if proposal is None else proposal.value)
-            self._watcher.say(f"{self.ending.reason} ({len(self.records)} of {self._space.budget.trials} trials)")
+            if proposal is not Pause.LATER:
+                every = "the space is exhausted: every distinct configuration that the recipe takes has been tried"
+                self.ending = Ending("over", every if proposal is None else proposal.value)
+                self._watcher.say(f"{self.ending.reason} ({len(self.records)} of {self._space.budget.trials} trials)")
             return None
-        return self._study.add(proposal, self._space)
+        return proposal
 
     def started(self, number: int, fingerprint: str) -> bool:
         """Note that a worker has begun a trial with a recipe of this fingerprint; return whether it must stop."""

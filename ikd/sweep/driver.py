@@ -19,6 +19,7 @@ from ikd.logs import Log
 from ikd.progress import Loudness, loudness, progress_console, wide_console, working
 from ikd.signals import ENDING
 from ikd.sweep.conductor import FORCED, Conductor
+from ikd.sweep.confirm.rounds import said_of_phase
 from ikd.sweep.confirm.said import said_of_choice
 from ikd.sweep.confirm.standing import Standing, standing
 from ikd.sweep.effects.helped import said_of_earlier
@@ -182,7 +183,7 @@ def run_sweep(  # noqa: PLR0913 - one keyword for each option of `ikd sweep`
     try:
         with driving(folder), held(files.runner.study, folder.name):
             study = open_study(folder, files, create=True)
-            files = SweepFiles(budgeted(files.space, study, trials), files.recipe, files.runner)
+            files = SweepFiles(budgeted(files.space, files.recipe, study, trials), files.recipe, files.runner)
             check_same_data(study, files, training, home_folder)
             if warm_start:
                 taken = warm_up(study, files.space, warm_start, home_folder)
@@ -285,6 +286,8 @@ class _Drive:
 
     def _work(self, training: str) -> None:
         self._view.say(self._headline())
+        if phase := said_of_phase(self._files.space, self._files.recipe, self._study.records):
+            self._view.say(phase)
         for line in said_of_data(self._files.recipe) if training == OWN else ():
             self._view.say(line)
         self._view.waiting("starting Ray, and what trains in its processes")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ikd.config import Anchor, Chosen, Confirm, SearchSpace, SweepFiles, shares_of
+from ikd.config import Anchor, Chosen, Confirm, Recipe, SearchSpace, SweepFiles, room_fault, shares_of
 from ikd.errors import BadInput
 from ikd.sweep.status import sweep_status
 from ikd.sweep.study.folder import BEFORE, COMPLETE, SweepFolder, read_files
@@ -17,19 +17,23 @@ from ikd.sweep.view.space import values_text
 
 LATE: Anchor = "inherit_alone"
 """An anchor that is younger than people's sweeps."""
+UNCONFIRMED = Confirm(share=0.0, apart=0)
+"""Nothing is repeated or kept apart, as in all sweeps once."""
 
 
-def budgeted(space: SearchSpace, study: SweepStudy | None, trials: str | None) -> SearchSpace:
+def budgeted(space: SearchSpace, recipe: Recipe, study: SweepStudy | None, trials: str | None) -> SearchSpace:
     """Return the space with another number of trials.
 
     Args:
         space: what is searched.
+        recipe: the base.
         study: of the sweep, None where it never was started.
         trials: a number, or `+N`: N more than the sweep had when it was last complete, so that the same command again
             goes on with the same extension after an interruption. None leaves it.
 
     Raises:
-        BadInput: no such number, `+N` of a sweep that was never complete, or fewer trials than there are anchors.
+        BadInput: no such number, `+N` of a sweep that was never complete, fewer trials than there are anchors or than
+            it has had, or, where it has had none, too few for what `budget.confirm` says.
     """
     if trials is None:
         return space
@@ -44,7 +48,14 @@ def budgeted(space: SearchSpace, study: SweepStudy | None, trials: str | None) -
         number += complete
     if number < len(space.anchors):
         raise BadInput(f"--trials: must cover at least the {len(space.anchors)} anchors, but got {trials!r}")
-    return space.model_copy(update={"budget": space.budget.model_copy(update={"trials": number})})
+    had = len(study.records) if study is not None else 0
+    if number < had:
+        raise BadInput(f"--trials: must be at least the {had} trials that the sweep has had, but got {trials!r}")
+    given = space.model_copy(update={"budget": space.budget.model_copy(update={"trials": number})})
+    if not had and (fault := room_fault(given, recipe)) is not None:
+        field, value, rule = fault
+        raise BadInput(f"--trials: {trials} does not go with budget.confirm.{field} {value:g}, which {rule}")
+    return given
 
 
 def beginning(files: SweepFiles, folder: SweepFolder, trials: str | None) -> SweepFiles:
@@ -57,7 +68,7 @@ def beginning(files: SweepFiles, folder: SweepFolder, trials: str | None) -> Swe
     """
     if folder.exists or trials is None:
         return files
-    budget = budgeted(files.space, None, trials).budget
+    budget = budgeted(files.space, files.recipe, None, trials).budget
     return SweepFiles(files.space.stopped_by(files.recipe, budget), files.recipe, files.runner)
 
 
@@ -66,9 +77,10 @@ def as_it_began(files: SweepFiles, folder: SweepFolder) -> tuple[SweepFiles, str
 
     A sweep that began when nothing was called `inherit_alone` goes on as it was: with another anchor its trials would
     be others than those that it would have had. So does one that counts trials by their best epochs, as all did once,
-    unless its file says otherwise, which is refused like any other change; and one whose scheduler is left to us: with
-    what it began with. One whose data set lies elsewhere now goes on under the place where it lay; whether the content
-    is the same is asked by `check_same_data`.
+    unless its file says otherwise, which is refused like any other change; one whose sampler is
+    effects now, in whose place TPE was, by default and in the shipped spaces; and one whose scheduler is left to us:
+    with what it began with. One whose data set lies elsewhere now goes on under the place where it lay; whether the
+    content is the same is asked by `check_same_data`.
     """
     if not folder.exists:
         return files, ""
@@ -82,8 +94,8 @@ def as_it_began(files: SweepFiles, folder: SweepFolder) -> tuple[SweepFiles, str
     if kept != space.anchors and began.space.anchors == kept:
         space = space.model_copy(update={"anchors": kept})
         said.append(f"anchor {LATE} is left out: {folder.name} began without it")
-    if "confirm" not in began.space.budget.model_fields_set and shares_of(space).acts:
-        budget = space.budget.model_copy(update={"confirm": Confirm(share=0.0, apart=0)})
+    if space.budget.confirm == Confirm() and began.space.budget.confirm == UNCONFIRMED and shares_of(space).acts:
+        budget = space.budget.model_copy(update={"confirm": UNCONFIRMED})
         space = space.model_copy(update={"budget": budget})
         said.append(f"nothing is kept apart or repeated: {folder.name} began without that")
     value = began.space.objective.value
@@ -91,6 +103,9 @@ def as_it_began(files: SweepFiles, folder: SweepFolder) -> tuple[SweepFiles, str
         objective = space.objective.model_copy(update={"value": value})
         space = space.model_copy(update={"objective": objective})
         said.append(f"objective.value is {value}: {folder.name} began with it")
+    if space.sampler.effects is not None and began.space.sampler.tpe is not None:
+        space = space.model_copy(update={"sampler": began.space.sampler})
+        said.append(f"sampler tpe is kept: {folder.name} began with it")
     if isinstance(space.scheduler, Chosen):
         was = began.space.scheduler
         if was.model_dump() != space.scheduler.model_dump(exclude={"why"}):

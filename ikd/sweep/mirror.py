@@ -44,9 +44,10 @@ def mirror_trial(tracker: Tracker, record: TrialRecord, choice: str | None = Non
         choice: what it is among all trials, see `marks`; None leaves what it was told of that.
     """
     tags = {"anchor": ", ".join(record.anchors)} if record.anchors else {}
-    tags |= {"role": record.role} | ({"of": str(record.of)} if record.of is not None else {})
     tags |= {"choice": choice} if choice is not None else {}
     tags |= {"recipe_fingerprint": record.fingerprint, "directory": str(record.directory)}
+    if record.of is not None:
+        tags |= {"role": record.role, "of": str(record.of)}
     if record.exploits:
         taken = [f"epoch {one.epoch} from trial {one.source}: {readable_values(one.values)}" for one in record.exploits]
         tags["exploits"] = "; ".join(taken)

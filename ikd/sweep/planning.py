@@ -12,10 +12,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ikd.config import DRAWN, Chosen, Recipe, Runner, SearchSpace, SweepFiles
+from ikd.config import DRAWN, Chosen, Recipe, Runner, SearchSpace, SweepFiles, shares_of
 from ikd.data import said_of_data, training_annotations
 from ikd.errors import BadInput
 from ikd.home import at_home, home
+from ikd.sweep.confirm.rounds import Ahead, ahead_of
 from ikd.sweep.driver import resolve
 from ikd.sweep.extend import as_it_began, beginning, budgeted
 from ikd.sweep.forecast.course import FILE, Course, read_course
@@ -54,6 +55,7 @@ class DryRun:
         anchors: number of anchor trials.
         size: number of trials that try everything, repeats and anchors included; infinite with a continuous range.
         trials: number of trials, limited by budget and space.
+        ahead: those that are still to be begun, by phase.
         ended: trials of a sweep that exists which have ended; None where there is none of this name.
         left: what is expected of what is left.
         bound: what is left when nothing is stopped.
@@ -76,6 +78,7 @@ class DryRun:
     anchors: int
     size: float
     trials: int
+    ahead: Ahead
     ended: int | None
     left: Forecast
     bound: Forecast
@@ -112,6 +115,7 @@ class DryRun:
             ("sweep", f"{self.name}, {where} {self.directory}"),
             ("distinct configurations", self._distinct()),
             ("trials", f"{self.trials}, {self.anchors} of them anchors; {self.files.runner.concurrency} at a time"),
+            *([("of them", self._confirming())] if shares_of(self.files.space).acts else []),
             *([("so far", self._so_far())] if self.ended is not None else []),
             ("epochs", self._epochs()),
             *self._stopping(),
@@ -124,6 +128,13 @@ class DryRun:
             *([("a start", self.said)] if self.said else []),
             *(("data" if not number else "", line.removeprefix("data: ")) for number, line in enumerate(self.data)),
         ]
+
+    def _confirming(self) -> str:
+        kept, sides = self.ahead.apart, shares_of(self.files.space).sides
+        parts = [f"{self.ahead.repeats} repeat what is promising, to choose"] * bool(self.ahead.repeats)
+        pairs = f" ({kept // 2} of the chosen one, {kept // 2} of an anchor)" if sides > 1 and not kept % 2 else ""
+        parts += [f"{kept} are kept apart, to say what the choice is worth{pairs}"] * bool(kept)
+        return "; ".join(parts) or "none that is still to come repeats or is kept apart: they are too few"
 
     def _so_far(self) -> str:
         return f"{self.ended} ended; {self.left.trials} to run; about {self.left.epochs:.0f} epochs"
@@ -289,15 +300,16 @@ def _planned(files: SweepFiles, folder: SweepFolder, trials: str | None, trainin
     """Plan what is checked; `said` is of the check, or empty. What is made to look at the data lies in the ikd home."""
     study = open_study(folder, files) if folder.exists else None
     if trials is not None:
-        files = SweepFiles(budgeted(files.space, study, trials), files.recipe, files.runner)
+        files = SweepFiles(budgeted(files.space, files.recipe, study, trials), files.recipe, files.runner)
     if said and study is not None:
         check_begun(study, folder, files)
         check_same_data(study, files, training, home())
     anchors = anchor_proposals(files.space, files.recipe)
     configurations = files.space.num_configurations(files.recipe)
     size = everything(files.space, configurations, sum(not anchor.in_space for anchor in anchors))
-    number = int(min(files.space.budget.trials, size))
     records = list(study.records) if study is not None else []
+    ahead = ahead_of(files.space, files.recipe, records, size)
+    number = len(records) + ahead.total
     drawn = sampled_recipes(files.space, files.recipe)
     with at_home(folder.home):
         kept = read_kept()  # what was measured just now, too
@@ -306,7 +318,7 @@ def _planned(files: SweepFiles, folder: SweepFolder, trials: str | None, trainin
     course.events += read_course(folder.path / FILE)
     shared = _shared([*(one.recipe for one in anchors), *drawn], course, training)
     there = Situation(
-        files, records, course.events, slots=files.runner.concurrency, trials=number, now=None, sampled=drawn, kept=kept
+        files, records, course.events, slots=files.runner.concurrency, ahead=ahead, now=None, sampled=drawn, kept=kept
     )
     outlook = Outlook(there)
     return DryRun(
@@ -318,6 +330,7 @@ def _planned(files: SweepFiles, folder: SweepFolder, trials: str | None, trainin
         anchors=len(anchors),
         size=size,
         trials=number,
+        ahead=ahead,
         ended=None if study is None else sum(record.state not in OPEN for record in records),
         left=outlook.forecast(),
         bound=outlook.forecast(stopping=False),

@@ -15,6 +15,7 @@ from rich.text import Text
 from ikd.config import Recipe, SweepFiles
 from ikd.errors import BadInput
 from ikd.sweep.confirm.facts import facts_of
+from ikd.sweep.confirm.rounds import said_of_phase
 from ikd.sweep.confirm.said import said_of_choice
 from ikd.sweep.confirm.standing import Standing, standing
 from ikd.sweep.effects.helped import said_of_earlier
@@ -85,6 +86,11 @@ class SweepStatus:
         return f"{self.ended} of {budget}" if self.ended <= budget else f"{self.ended}"
 
     @property
+    def phase(self) -> str:
+        """In which phase it is, and what of it and after it is left; empty where it is complete or searches alone."""
+        return "" if self.complete else said_of_phase(self.files.space, self.files.recipe, self.trials)
+
+    @property
     def data(self) -> str:
         """Root of the data that its trials learn from."""
         return self.files.recipe.data.root
@@ -142,6 +148,7 @@ class SweepStatus:
         lines += f"{duration(self.wall_seconds)} spent{rest}; {who}\n{self.directory}"
         if not self.trials:
             return Text(lines)
+        lines += f"\n{self.phase}" if self.phase else ""
         spent = ledger(self.trials).render(self.files.runner.trial.gpus)
         space, recipe = self.files.space, self.files.recipe
         said = [*said_of_teachers(self.trials), *said_of_stopping(space, recipe, self.trials)]

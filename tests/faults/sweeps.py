@@ -88,9 +88,9 @@ class Sweep:
         """Return what the last driver that was asked to count has counted."""
         return dict(json.loads((self.home / "labels.json").read_text()))
 
-    def run_to(self, before: str, nth: int = 1) -> None:
-        """Run the command until it kills itself before its `nth` write of this label."""
-        self.run(-signal.SIGKILL, moment={"before": before, "nth": nth})
+    def run_to(self, before: str, nth: int = 1, *, role: str | None = None) -> None:
+        """Run the command until it kills itself before its `nth` write of this label (while trials have a role)."""
+        self.run(-signal.SIGKILL, moment={"before": before, "nth": nth, "role": role})
         self.kills += 1
 
     def run_until(self, condition: Callable[[], bool], kill: Callable[[int], None]) -> None:
@@ -226,6 +226,7 @@ def _told(record: TrialRecord, trial: optuna.trial.FrozenTrial) -> Json:
         "name": record.name,
         "values": repr(dict(record.values)),
         "fingerprint": record.fingerprint,
+        "role": (record.role, record.of, record.kept),
         "end": (record.state, record.reason, record.metric, record.best_epoch),
         "reports": [(one.epoch, repr(dict(one.metrics)), one.order) for one in record.reports],
         "optuna": (trial.state, trial.values, trial.params, trial.distributions, trial.intermediate_values),

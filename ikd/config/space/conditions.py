@@ -15,6 +15,7 @@ When = dict[str, Any]
 GROUPS = ("any", "all")
 NEGATION = "not"
 Fault = tuple[Location, object, str]
+Test = Callable[[Mapping[str, Any]], bool]
 
 
 def wanted(value: Any) -> list[Any]:
@@ -24,17 +25,31 @@ def wanted(value: Any) -> list[Any]:
 
 def holds(when: When, values: Mapping[str, Any]) -> bool:
     """Tell whether a condition holds; a parent without a value matches nothing, so `not` of it holds."""
-    return all(_holds(key, content, values) for key, content in when.items())
+    return test_of(when)(values)
 
 
-def _holds(key: str, content: Any, values: Mapping[str, Any]) -> bool:
-    if key == "any":
-        return any(holds(one, values) for one in content)
-    if key == "all":
-        return all(holds(one, values) for one in content)
+def test_of(when: When) -> Test:
+    """Return what tells whether a condition holds, for whoever asks of many values."""
+    tests = [_test(key, content) for key, content in when.items()]
+
+    def test(values: Mapping[str, Any]) -> bool:
+        for one in tests:  # a loop, not `all`: samplers ask tens of thousands of times
+            if not one(values):
+                return False
+        return True
+
+    return test
+
+
+def _test(key: str, content: Any) -> Test:
     if key == NEGATION:
-        return not holds(content, values)
-    return key in values and values[key] in wanted(content)
+        negated = test_of(content)
+        return lambda values: not negated(values)
+    if key in GROUPS:
+        group, tests = {"any": any, "all": all}[key], [test_of(one) for one in content]
+        return lambda values: group(one(values) for one in tests)
+    matched = wanted(content)
+    return lambda values: key in values and values[key] in matched
 
 
 def matches(when: When, place: Location = ()) -> Iterator[tuple[Location, str, Any]]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+from ikd.config.recipe.recipe import Recipe
 from ikd.config.recipe.sections import Anchor
 from ikd.config.space.sections import SpaceSections
 
@@ -42,6 +44,36 @@ def unrepeatable(space: SpaceSections) -> str:
     if space.sampler.kind == "grid":
         return "a full factorial has repeats of its own (sampler.grid.repeats)"
     return "the seed is searched" if "seed" in space.fields else ""
+
+
+def room_fault(space: SpaceSections, recipe: Recipe) -> tuple[str, Any, str] | None:
+    """Return what of `budget.confirm` the budget does not hold: field, value and rule; None where it holds all of it.
+
+    Only what the space says itself is judged: the shares that we take follow from the budget.
+    """
+    confirm, shares, budget = space.budget.confirm, shares_of(space), space.budget
+    if not (confirm.share or confirm.apart):
+        return None
+    trainings, named = budget.trials, f"the {budget.trials} trials of budget.trials"
+    if budget.epochs is not None and budget.epochs // recipe.total_epochs < trainings:
+        trainings = budget.epochs // recipe.total_epochs
+        named = f"the {trainings} trainings that the {budget.epochs} epochs of budget.epochs are"
+    repeats, least = round(shares.repeats * trainings), len(space.anchors) + 1
+    besides = repeats + shares.apart * shares.sides
+    if confirm.share and not repeats:
+        return "share", confirm.share, f"must be 0, or large enough for one of {named} ({1 / max(trainings, 1):.2g})"
+    if trainings - besides >= least:
+        return None
+    field, value = ("apart", confirm.apart) if confirm.apart else ("share", confirm.share)
+    rule = f"must leave at least {least} of {named} for the search, anchors included, and "
+    return field, value, rule + _takes(repeats, shares)
+
+
+def _takes(repeats: int, shares: Shares) -> str:
+    parts = [f"{repeats} repeat{'s' * (repeats > 1)}"] * bool(repeats)
+    sides = f"{shares.sides} side{'s' * (shares.sides > 1)}"
+    parts += [f"{shares.apart} kept apart of each of {sides}"] * bool(shares.apart)
+    return f"takes {repeats + shares.apart * shares.sides}: {' and '.join(parts)}"
 
 
 def shares_of(space: SpaceSections) -> Shares:

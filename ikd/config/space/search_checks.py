@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator
 
@@ -9,7 +10,7 @@ from ikd.config.document import Document, Location
 from ikd.config.recipe.fields import loss_weights
 from ikd.config.recipe.recipe import Recipe
 from ikd.config.recipe.stages import SEQUENCE
-from ikd.config.space.confirm import shares_of, unrepeatable
+from ikd.config.space.confirm import room_fault, shares_of, unrepeatable
 from ikd.config.space.counting import number_of_settings
 from ikd.config.space.domain import Domain
 from ikd.config.space.sections import SpaceSections
@@ -18,6 +19,8 @@ from ikd.errors import Problem
 GRID_CONFIGURATIONS = 20_000
 """A larger space is not for a full factorial."""
 SEED_LIMIT = 2**31
+SEEDS_BESIDES = 100_000
+"""Seeds above the recipe's, at most, that repeats and trainings kept apart have."""
 LOSS_WEIGHTS = frozenset(loss_weights())
 """Fields that may change in the middle of a training: they scale a term and leave every module as it is."""
 
@@ -31,7 +34,7 @@ def check_search(space: SpaceSections, recipe: Recipe, document: Document) -> It
     yield from _cmaes_problems(space, document)
     yield from _pbt_problems(space, document)
     yield from _epoch_problems(space, recipe, document)
-    yield from _confirm_problems(space, document)
+    yield from _confirm_problems(space, recipe, document)
     yield from _priors_problems(space, document)
     kind, _, _ = space.objective.metric.partition("_")
     if kind not in recipe.validate:
@@ -151,7 +154,7 @@ def _epoch_problems(space: SpaceSections, recipe: Recipe, document: Document) ->
             yield document.problem(("scheduler", kind, field), epochs, rule)
 
 
-def _confirm_problems(space: SpaceSections, document: Document) -> Iterator[Problem]:
+def _confirm_problems(space: SpaceSections, recipe: Recipe, document: Document) -> Iterator[Problem]:
     confirm, place = space.budget.confirm, ("budget", "confirm")
     if confirm.apart == 1:
         yield document.problem((*place, "apart"), 1, "must be 0, or at least 2: one training has no spread")
@@ -162,12 +165,9 @@ def _confirm_problems(space: SpaceSections, document: Document) -> Iterator[Prob
     if confirm.share and space.costs:
         rule = "must be 0 with costs: repeats choose by the objective alone"
         yield document.problem((*place, "share"), confirm.share, rule)
-    shares, trials = shares_of(space), space.budget.trials
-    besides = round(shares.repeats * trials) + shares.apart * shares.sides
-    least = len(space.anchors) + 1
-    if (confirm.share or confirm.apart) and trials - besides < least:
-        rule = (
-            f"must leave at least {least} of the {trials} trials of budget.trials for the search, and takes {besides}"
-        )
-        field, value = ("apart", confirm.apart) if confirm.apart else ("share", confirm.share)
+    if (fault := room_fault(space, recipe)) is not None:
+        field, value, rule = fault
         yield document.problem((*place, field), value, rule)
+    if shares_of(space).acts and recipe.seed + SEEDS_BESIDES > SEED_LIMIT:
+        rule = f"must be at most {SEED_LIMIT - SEEDS_BESIDES}: repeats and trainings kept apart have seeds above it"
+        yield dataclasses.replace(document.problem(place, recipe.seed, rule), field="seed of the recipe")

@@ -14,10 +14,10 @@ from ikd.config.recipe.recipe import Recipe
 from ikd.config.recipe.sections import Anchor, Teachers
 from ikd.config.recipe.stages import SEQUENCE, stage_ends
 from ikd.config.section import Section
-from ikd.config.space.conditions import holds, parents, translated, wanted
+from ikd.config.space.conditions import Test, holds, parents, test_of, translated, wanted
 from ikd.config.space.constraints import Constraint, constraint
 from ikd.config.space.domain import Domain
-from ikd.config.space.search import Auto, Budget, Cost, Objective, Sampler, Scheduler, Tpe
+from ikd.config.space.search import Auto, Budget, Cost, EffectsModel, Objective, Sampler, Scheduler, Tpe
 from ikd.config.space.stopping import Chosen, chosen_scheduler
 
 
@@ -48,8 +48,8 @@ class SpaceSections(Section):
     leaves a trial besides."""
     scheduler: Scheduler = Scheduler(auto=Auto())
     """Early stopping."""
-    sampler: Sampler = Sampler(tpe=Tpe())
-    """Sampler."""
+    sampler: Sampler = Sampler(effects=EffectsModel())
+    """Sampler. Where none is named a space with costs has tpe, since effects goes with one objective."""
     budget: Budget = Budget()
     """Budget."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
@@ -76,6 +76,10 @@ class SpaceSections(Section):
     def is_active(self, name: str, values: Mapping[str, Any]) -> bool:
         """Tell whether parameter `name` exists, given the values of its parents; an absent parent matches nothing."""
         return holds(self.parameters[name].when, values)
+
+    def existence(self) -> dict[str, Test]:
+        """Return for each parameter what tells whether it exists, given values of its parents; see `is_active`."""
+        return {name: test_of(domain.when) for name, domain in self.parameters.items()}
 
     def settings(self, names: Iterable[str]) -> Iterator[dict[str, Any]]:
         """Yield the values that some parameters and their ancestors may have together, absent ones left out.
@@ -170,6 +174,8 @@ class SpaceSections(Section):
                 teachers = [stage.teacher for stage in recipe.teachers.stages]
                 resolved[SEQUENCE] = resolved[SEQUENCE].around(teachers)
         space = self.model_copy(update={"parameters": resolved, "anchors": self._anchors_of(recipe)})
+        if self.costs and "sampler" not in self.model_fields_set:
+            space = space.model_copy(update={"sampler": Sampler(tpe=Tpe())})
         return space.stopped_by(recipe)
 
     def stopped_by(self, recipe: Recipe, budget: Budget | None = None) -> Self:

@@ -1,10 +1,10 @@
-"""Where a sweep is: in its search, its repeats, or at the trainings kept apart. Found from the records alone."""
+"""What a sweep trains after its search: repeats, then trainings kept apart. Found from the records alone."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from ikd.config import RIVALS, Recipe, SearchSpace, shares_of
 from ikd.sweep.confirm.apart import strongest_anchor
 from ikd.sweep.confirm.gradient import knowledge_gradient
+from ikd.sweep.confirm.rounds import Round, ended_in_vain, epochs_left, round_of
 from ikd.sweep.confirm.standing import Configuration, Standing, standing
 from ikd.sweep.records.trials import Proposal, Role, TrialRecord, recipe_of
 from ikd.trial import OPEN
@@ -26,65 +27,7 @@ class Pause(Enum):
     LATER = "what runs must end first"
     NOTHING = "no trial of the search has finished, so that there is nothing to repeat or to keep apart"
     FULL = "what the sweep has found is confirmed, and its budget holds no further search"
-
-
-@dataclass(frozen=True)
-class Round:
-    """A search, its repeats, and what was kept apart then; a sweep that is extended has another one.
-
-    Attributes:
-        records: its trials so far.
-        search: trials that its search has at most.
-        repeats: trainings that choose.
-        apart: trainings kept apart of each side.
-        sides: the chosen configuration, and an anchor where the space has one to beat.
-    """
-
-    records: Sequence[TrialRecord]
-    search: int
-    repeats: int
-    apart: int
-    sides: int
-
-    @property
-    def confirming(self) -> int:
-        """Trainings besides the search."""
-        return self.repeats + self.apart * self.sides
-
-    def count(self, role: Role) -> int:
-        """Return how many of its trials have a role."""
-        return sum(one.role == role for one in self.records)
-
-
-def round_of(space: SearchSpace, recipe: Recipe, records: Sequence[TrialRecord]) -> Round:
-    """Return the round that the next trial belongs to.
-
-    Args:
-        space: resolved.
-        recipe: the base.
-        records: every trial.
-    """
-    shares = shares_of(space)
-    start = max((i for i in range(1, len(records)) if _turns(records[i - 1], records[i])), default=0)
-    own = records[start:]
-    if shares.apart and sum(one.role == "apart" for one in own) >= shares.apart * shares.sides:
-        start, own = len(records), []
-    room = max(0, space.budget.trials - start)
-    trainings = min(float(room), _epochs_left(space, records[:start]) / recipe.total_epochs)
-    least = 1 + (0 if start else len(space.anchors))
-    apart = shares.apart if trainings - shares.apart * shares.sides >= least else 0
-    repeats = min(round(shares.repeats * trainings), max(0, int(trainings) - apart * shares.sides - least))
-    return Round(own, room - repeats - apart * shares.sides, repeats, apart, shares.sides)
-
-
-def _turns(before: TrialRecord, after: TrialRecord) -> bool:
-    """Tell whether a new round begins: a search after trainings kept apart."""
-    return (before.role, after.role) == ("apart", "search")
-
-
-def _epochs_left(space: SearchSpace, records: Sequence[TrialRecord]) -> float:
-    limit = space.budget.epochs
-    return math.inf if limit is None else max(0.0, limit - sum(one.epochs for one in records))
+    IN_VAIN = "budget.patience: so many trials in a row brought no new best; a larger patience searches on"
 
 
 class Phases:
@@ -109,6 +52,8 @@ class Phases:
     def searching(self, records: Sequence[TrialRecord]) -> bool:
         """Tell whether the next trial is one of the search's."""
         now = round_of(self._space, self._recipe, records)
+        if now.in_vain:
+            return False
         if not now.confirming:
             return True
         if now.count("apart") or now.count("search") >= now.search:
@@ -119,7 +64,7 @@ class Phases:
         """Tell whether the budget's epochs and hours hold so many more trainings beside those that are open."""
         total = self._recipe.total_epochs
         committed = sum(one.total_epochs(total) - one.epochs for one in records if one.state in OPEN)
-        if _epochs_left(self._space, records) - committed < trainings * total:
+        if epochs_left(self._space, records) - committed < trainings * total:
             return False
         held = [one.held for one in records if one.state == "finished" and one.held]
         if not held or not math.isfinite(left := self._places(records)):
@@ -129,6 +74,8 @@ class Phases:
     def after_search(self, records: Sequence[TrialRecord]) -> Proposal | Pause | None:
         """Return the next trial after the search, None while it is not over, or why there is none now."""
         now, shares = round_of(self._space, self._recipe, records), shares_of(self._space)
+        if ended_in_vain(self._space, records) or (now.in_vain and not now.confirming):
+            return Pause.IN_VAIN
         if not now.records and records and not self._holds(records, 1 + shares.apart * shares.sides):
             return Pause.FULL
         return None if self.searching(records) else self._confirm(records)
@@ -159,13 +106,13 @@ class Phases:
         seeds = [int(one.values["seed"]) for one in before]
         first = FIRST_APART if not seeds else 1 + max(seeds) - self._recipe.seed
         chosen, anchor = self._sides(records, mine)
-        wanted = [(chosen, now.apart if anchor is not None else now.apart * now.sides), (anchor, now.apart)]
+        wanted = [(chosen, now.apart if anchor is not None else now.kept), (anchor, now.apart)]
         counted = [
             (sum(one.of == side.number for one in mine), side, most) for side, most in wanted if side is not None
         ]
         for count, side, most in sorted(counted, key=lambda row: row[0]):
             if count < most:
-                return self._again(records, side, "apart", first + count)
+                return self._again(records, side, "apart", first + count, kept=now.kept)
         return _waits(records)
 
     def _sides(
@@ -179,7 +126,10 @@ class Phases:
         firsts = [records[one.of] for one in mine if one.of is not None]
         anchor = next((one for one in firsts if set(one.anchors) & set(RIVALS)), None)
         chosen = next((one for one in firsts if anchor is None or one.number != anchor.number), None)
-        if chosen is None and not any(one.state in OPEN and one.role != "apart" for one in records):
+        if chosen is None and any(one.state in OPEN and one.role != "apart" for one in records):
+            if not any(one.role == "search" and one.in_space and one.state == "finished" for one in records):
+                return None, None  # there may never be a choice; `standing` says it better, but is asked all the time
+        elif chosen is None:
             known = standing(self._space, self._recipe, records, earlier=self._earlier)
             if known is None:
                 return None, None
@@ -190,10 +140,12 @@ class Phases:
             anchor = None
         return chosen, anchor
 
-    def _again(self, records: Sequence[TrialRecord], first: TrialRecord, role: Role, more: int) -> Proposal:
+    def _again(
+        self, records: Sequence[TrialRecord], first: TrialRecord, role: Role, more: int, *, kept: int = 0
+    ) -> Proposal:
         values = {**first.values, "seed": self._recipe.seed + more}
         probe = replace(first, role=role, of=first.number, values=values)
-        return Proposal(values, recipe_of(probe, records, self._recipe), (), False, role, first.number)
+        return Proposal(values, recipe_of(probe, records, self._recipe), (), False, role, first.number, kept)
 
 
 def most_worth(known: Standing) -> Configuration:

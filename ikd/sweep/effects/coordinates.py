@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ikd.config import Domain, SearchSpace
+from ikd.config import SearchSpace
 from ikd.errors import ConfigError, Problem
-from ikd.sweep.records.domains import as_chosen, contains, place
+from ikd.sweep.records.domains import Scale, as_chosen
 
 Matrix = NDArray[np.float64]
+ABSENT = object()
+"""Equal to no choice."""
 MIDDLE = 0.5
 """The place of a number that does not exist."""
 
@@ -46,42 +48,76 @@ class Coordinates:
         Raises:
             ConfigError: a parameter that exists has no value, or one outside its domain.
         """
-        order = space.ordered()  # once for all of them: a proposal asks for hundreds
-        rows = [_row(space, order, values, lacking) for values in points]
+        return Axes(space).coordinates(points, lacking=lacking)
+
+
+Row = tuple[list[float], list[float]]
+
+
+class Axes:
+    """The parameters of a space, with what is asked of each of them hundreds of times for a proposal worked out once.
+
+    Attributes:
+        order: names, parents before children.
+        scales: by name, in the order of the space.
+        exists: by name, whether the parameter exists, given the values of its parents.
+    """
+
+    def __init__(self, space: SearchSpace) -> None:
+        self.order = space.ordered()
+        self.scales = {name: Scale(domain) for name, domain in space.parameters.items()}
+        self.exists = space.existence()
+        self._rows: dict[int, tuple[Mapping[str, Any], Row]] = {}
+
+    def coordinates(self, points: Sequence[Mapping[str, Any]], *, lacking: bool = False) -> Coordinates:
+        """Return the rows of some configurations, see `Coordinates.of`; of the same mapping they are found again."""
+        rows = [self._row(values, lacking=lacking) for values in points]
         effects, places = ([row[half] for row in rows] for half in (0, 1))
-        return cls(*(np.array(half, dtype=np.float64).reshape(len(rows), -1) for half in (effects, places)))
+        return Coordinates(*(np.array(half, dtype=np.float64).reshape(len(rows), -1) for half in (effects, places)))
+
+    def active(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Drop the values of parameters that do not exist under their parents' values."""
+        kept: dict[str, Any] = {}
+        for name in self.order:
+            if self.exists[name](kept):
+                kept[name] = values[name]
+        return kept
+
+    def _row(self, values: Mapping[str, Any], *, lacking: bool) -> Row:
+        if id(values) not in self._rows:
+            self._rows[id(values)] = values, self._made(values, lacking=lacking)  # kept, so that its id stays its own
+        return self._rows[id(values)][1]
+
+    def _made(self, values: Mapping[str, Any], *, lacking: bool) -> Row:
+        effects: list[float] = []
+        places: list[float] = []
+        kept: dict[str, Any] = {}
+        for name in self.order:
+            if self.exists[name](kept) and not (lacking and name not in values):
+                kept[name] = _known(name, self.scales[name], values)
+        for name, scale in self.scales.items():
+            if (choice := scale.domain.choice) is not None:
+                value = kept.get(name, ABSENT)
+                chosen = [1.0 if one == value else 0.0 for one in choice]
+                effects += chosen
+                places += [one / 2 for one in chosen]
+            elif name in kept:
+                unit = scale.place(kept[name])
+                effects += [2 * (unit - 0.5), 8 * (unit - 0.5) ** 2 - 0.67]
+                places.append(unit)
+            else:
+                effects += [0.0, 0.0]
+                places.append(MIDDLE)
+        return effects, places
 
 
-def _row(
-    space: SearchSpace, order: Sequence[str], values: Mapping[str, Any], lacking: bool
-) -> tuple[list[float], list[float]]:
-    effects: list[float] = []
-    places: list[float] = []
-    kept: dict[str, Any] = {}
-    for name in order:
-        if space.is_active(name, kept) and not (lacking and name not in values):
-            kept[name] = _known(name, space.parameters[name], values)
-    for name, domain in space.parameters.items():
-        if domain.choice is not None:
-            chosen = [float(name in kept and one == kept[name]) for one in domain.choice]
-            effects += chosen
-            places += [one / 2 for one in chosen]
-        elif name in kept:
-            unit = place(domain, kept[name])
-            effects += [2 * (unit - 0.5), 8 * (unit - 0.5) ** 2 - 0.67]
-            places.append(unit)
-        else:
-            effects += [0.0, 0.0]
-            places.append(MIDDLE)
-    return effects, places
-
-
-def _known(name: str, domain: Domain, values: Mapping[str, Any]) -> Any:
+def _known(name: str, scale: Scale, values: Mapping[str, Any]) -> Any:
     if name not in values:
         rule = "must have a value, for it exists under the values of its parents"
         raise ConfigError([Problem("configuration", name, None, rule)])
-    value = as_chosen(domain, values[name])
-    if not contains(domain, value):
+    domain, value = scale.domain, values[name]
+    value = value if scale.plain else as_chosen(domain, value)
+    if not scale.contains(value):
         rule = f"must lie in its domain, {domain.kind} {list(domain.choice or domain.bounds or ())}"
         raise ConfigError([Problem("configuration", name, values[name], rule)])
     return value

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_solve, solve_triangular
+from scipy.spatial.distance import cdist
 
 from ikd.sweep.effects.coordinates import Coordinates, Matrix
 
@@ -103,6 +104,5 @@ class Effects:
     def _parts(self, points: Coordinates) -> tuple[Matrix, Matrix]:
         """Return the main effects' and the product kernel's correlation [M, N] with the told results."""
         main = points.effects @ self._points.effects.T / self._trace
-        apart = points.places[:, None] - self._points.places[None]
-        far = math.sqrt(5) * np.sqrt((apart**2).sum(-1)) / LENGTH
+        far = math.sqrt(5) * cdist(points.places, self._points.places) / LENGTH
         return main, (1 + far + far**2 / 3) * np.exp(-far)

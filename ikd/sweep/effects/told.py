@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ikd.config import SearchSpace
-from ikd.sweep.effects.coordinates import Coordinates
+from ikd.sweep.effects.coordinates import Axes
 from ikd.sweep.effects.ends import predicted_end
 from ikd.sweep.effects.model import Told
 from ikd.sweep.records.trials import TrialRecord, counted
@@ -47,7 +47,11 @@ def objective(space: SearchSpace, record: TrialRecord, epoch: int | None = None)
 
 
 def told_by(
-    space: SearchSpace, ended: Sequence[TrialRecord], epochs: int, earlier: Sequence[TrialRecord] = ()
+    space: SearchSpace,
+    ended: Sequence[TrialRecord],
+    epochs: int,
+    earlier: Sequence[TrialRecord] = (),
+    axes: Axes | None = None,
 ) -> Told | None:
     """Return what trials that are over tell, None when none is finished.
 
@@ -61,6 +65,7 @@ def told_by(
         ended: points of the space, in order of number; lost ones left out.
         epochs: of a whole training, where the study does not say.
         earlier: trials of other sweeps, each with the name of its own; they may lack parameters.
+        axes: of the space, where they are at hand.
     """
     own = _rows(space, ended, epochs)
     level = float(np.mean([row.value for row in own])) if own else 0.0
@@ -77,7 +82,7 @@ def told_by(
         later = {id(row.record) for row in own}
         rows = sorted(rows, key=lambda one: (one.record.state != "stopped", id(one.record) in later, one.record.number))
         rows = rows[-MOST:]
-    points = Coordinates.of(space, [row.record.values for row in rows], lacking=bool(earlier))
+    points = (axes or Axes(space)).coordinates([row.record.values for row in rows], lacking=bool(earlier))
     value, least, extra = np.array([row[1:] for row in rows], dtype=np.float64).T
     return Told(points, value, least, extra)
 

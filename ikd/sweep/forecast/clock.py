@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 
 from ikd.config import SweepFiles
 from ikd.home import at_home
+from ikd.sweep.confirm.rounds import ahead_of
 from ikd.sweep.forecast.course import Course
 from ikd.sweep.forecast.kept import read_kept
 from ikd.sweep.forecast.left import Forecast, Outlook, Situation
-from ikd.sweep.forecast.wants import sampled_recipes, trials_in_all
+from ikd.sweep.forecast.wants import sampled_recipes, size_of
 from ikd.sweep.proposals.anchors import anchor_proposals
 from ikd.sweep.records.text import duration
 from ikd.sweep.records.trials import TrialRecord
@@ -47,7 +48,7 @@ class TimeLeft:
         self._files, self._course = files, course
         self._records, self._slots, self._wall, self._clock = records, slots, wall_seconds, clock
         outside = sum(not anchor.in_space for anchor in anchor_proposals(files.space, files.recipe))
-        self._trials = trials_in_all(files.space, files.recipe, outside)
+        self._size = size_of(files.space, files.recipe, outside)
         self._sampled = sampled_recipes(files.space, files.recipe)
         with at_home(folder.home):
             self._kept = read_kept()
@@ -56,12 +57,13 @@ class TimeLeft:
 
     def outlook(self) -> Outlook:
         """Return what is expected now."""
+        records = list(self._records())
         return Outlook(
             Situation(
                 self._files,
-                list(self._records()),
+                records,
                 self._course.events,
-                trials=self._trials,
+                ahead=ahead_of(self._files.space, self._files.recipe, records, self._size),
                 slots=self._slots(),
                 now=self._clock(),
                 wall_seconds=self._wall(),

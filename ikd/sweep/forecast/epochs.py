@@ -75,7 +75,7 @@ def _shared_features(recipe: Recipe) -> dict[str, str]:
     annotations = training_annotations(recipe)
     size = annotations.stat().st_size if annotations.is_file() else 0
     return {
-        "data": digest([recipe.data.model_dump(mode="json"), size])[:8],
+        "data": digest([recipe.data.model_dump(mode="json", exclude={"test"}), size])[:8],
         "input": digest(recipe.input.model_dump(mode="json"))[:8],
         "batch": f"{recipe.schedule.batch_size} {recipe.schedule.amp} {recipe.device}",
     }

@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from ikd.config import Recipe, SweepFiles
+from ikd.config import RIVALS, Recipe, SweepFiles, shares_of
 from ikd.errors import IkdError
+from ikd.sweep.confirm.apart import strongest_anchor
+from ikd.sweep.confirm.rounds import Ahead
 from ikd.sweep.forecast.attempts import Attempt, attempts_of
 from ikd.sweep.forecast.course import Event
 from ikd.sweep.forecast.epochs import NOW, EpochCost, Seen, features_of, features_of_teacher, kinds
@@ -44,7 +46,7 @@ class Situation:
         records: its trials.
         events: of its course.
         slots: trials at once.
-        trials: that there will be in all.
+        ahead: trials that are still to be begun.
         now: seconds since 1970; None while no driver runs.
         wall_seconds: spent so far.
         sampled: recipes that trials to come may have.
@@ -55,7 +57,7 @@ class Situation:
     records: Sequence[TrialRecord]
     events: Sequence[Event]
     slots: int
-    trials: int
+    ahead: Ahead
     now: float | None
     wall_seconds: float = 0.0
     sampled: Sequence[Recipe] = ()
@@ -369,9 +371,9 @@ class Outlook:
         """
         at = self._at
         open_ = [record for record in at.records if record.state in OPEN]
-        to_come = max(0, at.trials - len(at.records))
+        to_come = at.ahead.total
         numbers = range(len(at.records), len(at.records) + to_come)
-        coming = list(zip(numbers, self._coming(to_come), strict=True))
+        coming = list(zip(numbers, self._coming(at.ahead), strict=True))
         work = self._work(open_, coming, stopping=stopping)
         shared, makers = self._shared()
         seconds = None
@@ -406,13 +408,13 @@ class Outlook:
     def _work(
         self, open_: Sequence[TrialRecord], coming: Sequence[tuple[int, tuple[Recipe, bool]]], *, stopping: bool
     ) -> _Work:
-        """Return what open trials and those to come, each with whether it is an anchor, will train."""
+        """Return what open trials and those to come, each with whether nothing may stop it, will train."""
         survival = Survival(build_judge(self._space, self._base) if stopping else None, self._at.records)
         goals = {one.number: self._goal(survival, one) for one in open_}
-        fixed = {number: float(recipe.total_epochs) for number, (recipe, anchor) in coming if anchor}
+        fixed = {number: float(recipe.total_epochs) for number, (recipe, whole) in coming if whole}
         ends = self._space.stage_ends(self._base)  # of every sequence of teachers, all as likely
         each = {
-            number: [survival.last_epoch(number, one) for one in ends] for number, (_, anchor) in coming if not anchor
+            number: [survival.last_epoch(number, one) for one in ends] for number, (_, whole) in coming if not whole
         }
         sampled = {number: sum(last) / len(last) for number, last in each.items()}
         epochs = sum(goals[one.number] - one.epochs for one in open_) + sum(fixed.values()) + sum(sampled.values())
@@ -434,16 +436,35 @@ class Outlook:
             return float(total)
         return survival.last_epoch(record.number, record.stage_ends or (total,), done=record.epochs)
 
-    def _coming(self, count: int) -> Iterator[tuple[Recipe, bool]]:
-        """Yield a recipe for each trial to come, and whether it is an anchor: those first, then any of the space."""
+    def _coming(self, ahead: Ahead) -> Iterator[tuple[Recipe, bool]]:
+        """Yield a recipe for each trial to come, and whether it is never stopped.
+
+        Anchors first, then any of the space; repeats of any of them, and what is kept apart: of any of them and of the
+        anchor to beat, in turn.
+        """
         tried = {name for record in self._at.records for name in record.anchors}
-        anchors = [recipe for name, recipe in self._anchors.items() if name not in tried][:count]
+        anchors = [recipe for name, recipe in self._anchors.items() if name not in tried][: ahead.search]
         yield from ((recipe, True) for recipe in anchors)
-        sampled = [self.recipe_of(one) for one in self._at.records if not one.anchors]
+        sampled = [self.recipe_of(one) for one in self._at.records if one.role == "search" and not one.anchors]
         pool = [*(self._at.sampled or [self._base]), *sampled]
-        for index in range(count - len(anchors)):
-            # evenly over all of them: settings of a space stand in its order
-            yield pool[(index * len(pool)) // max(1, count - len(anchors)) % len(pool)], False
+        for count, whole in ((ahead.search - len(anchors), False), (ahead.repeats, True)):
+            yield from ((recipe, whole) for recipe in _spread(pool, count))
+        rival = self._rival()
+        for index, recipe in enumerate(_spread(pool, ahead.apart)):
+            yield recipe if rival is None or index % 2 else rival, True
+
+    def _rival(self) -> Recipe | None:
+        """Return the recipe of the anchor that has to be beaten, None where the space has none."""
+        if shares_of(self._space).sides < 2:
+            return None
+        if (anchor := strongest_anchor(self._space, self._at.records)) is not None:
+            return self.recipe_of(anchor)
+        return next((recipe for name, recipe in self._anchors.items() if name in RIVALS), None)
+
+
+def _spread(pool: Sequence[Recipe], count: int) -> Iterator[Recipe]:
+    """Yield so many recipes, evenly over all of a pool: settings of a space stand in its order."""
+    yield from (pool[(index * len(pool)) // count % len(pool)] for index in range(count))
 
 
 def _mixed(assumed: Mapping[str, float], seen: Mapping[str, Sequence[float]]) -> dict[str, float]:

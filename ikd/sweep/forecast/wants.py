@@ -70,7 +70,7 @@ def _trained(recipe: Recipe, name: str) -> tuple[Want, ...]:
 
 def _content(recipe: Recipe, name: str) -> list[Any]:
     teacher = recipe.teachers.available[name].model_dump(mode="json", exclude={"ap"})
-    return [teacher, recipe.data.model_dump(mode="json")]
+    return [teacher, recipe.data.model_dump(mode="json", exclude={"test"})]  # which nothing is made of
 
 
 def _seen(recipe: Recipe, name: str) -> list[Any]:
@@ -136,9 +136,9 @@ def everything(space: SearchSpace, configurations: float, outside: int) -> float
     return configurations * (grid.repeats if grid else 1) + outside
 
 
-def trials_in_all(space: SearchSpace, recipe: Recipe, outside: int) -> int:
-    """Return how many trials a sweep has at most: its budget, or all there is to try; see `everything`."""
-    return int(min(space.budget.trials, everything(space, space.num_configurations(recipe), outside)))
+def size_of(space: SearchSpace, recipe: Recipe, outside: int) -> float:
+    """Return how many trials try all there is, constraints considered; see `everything`."""
+    return everything(space, space.num_configurations(recipe), outside)
 
 
 def look_up(course: Course, recipes: Iterable[Recipe], training: Training) -> list[Shared]:

@@ -95,6 +95,7 @@ class TrialRecord:
         failures: why it had failed each time before a person had it tried again.
         role: why it is trained.
         of: number of the trial whose configuration it trains with another seed; None for the search's own.
+        kept: trainings that are kept apart together with it, both sides and itself counted; 0 for other roles.
         best: value of the objective's metric at `best_epoch`: over a maximum of epochs, so too good by luck.
     """
 
@@ -124,6 +125,7 @@ class TrialRecord:
     best: float | None = None
     role: Role = "search"
     of: int | None = None
+    kept: int = 0
 
     def with_reports(self, reports: tuple[Report, ...], objective: Objective) -> TrialRecord:
         """Return the trial with these reports, and what they make it count with."""
@@ -189,6 +191,7 @@ class Proposal:
         in_space: `values` is a point of the space, of which the sampler learns.
         role: why it is trained.
         of: number of the trial whose configuration it trains with another seed.
+        kept: trainings that are kept apart together with it, both sides and itself counted; 0 for other roles.
     """
 
     values: Mapping[str, Any]
@@ -197,6 +200,7 @@ class Proposal:
     in_space: bool = True
     role: Role = "search"
     of: int | None = None
+    kept: int = 0
 
 
 def recipe_of(record: TrialRecord, records: Sequence[TrialRecord], base: Recipe) -> Recipe:

@@ -27,6 +27,10 @@ FORMAT = 1
 """Of the notes in the study; a later ikd that writes another one says so."""
 BEFORE = "best"
 """Value of the objective in sweeps from before there were others."""
+UNWRITTEN: dict[str, Any] = {"scheduler": {"asha": {}}, "sampler": {"tpe": {}}}
+"""What a sweep that says nothing of them began with: they were left out when these were the defaults."""
+WITHIN: dict[str, Any] = {"objective": {"value": BEFORE}, "budget": {"confirm": {"share": 0.0, "apart": 0}}}
+"""The same of fields of sections: how sweeps counted trials, and that nothing was repeated or kept apart."""
 COMPLETE = "complete_trials"
 """Note of the study: number of its trials when it last was complete."""
 
@@ -187,7 +191,7 @@ def write_files(folder: SweepFolder, files: SweepFiles) -> None:
 
 
 def read_files(folder: SweepFolder) -> SweepFiles:
-    """Read the resolved files back; `objective.value` is best where the sweep began before there was anything else.
+    """Read the resolved files back; of a sweep from before there was something, as it was without.
 
     Raises:
         BadInput: the file is broken.
@@ -195,8 +199,7 @@ def read_files(folder: SweepFolder) -> SweepFiles:
     try:
         content = yaml.safe_load(folder.files.read_text())
         return SweepFiles(
-            # without a scheduler it was written when that meant asha
-            SearchSpace.model_validate_json(json.dumps({"scheduler": {"asha": {}}, **_with_value(content["space"])})),
+            SearchSpace.model_validate_json(json.dumps(_as_meant(content["space"]))),
             Recipe.model_validate_json(json.dumps(content["recipe"])),
             Runner.model_validate_json(json.dumps(content["runner"])),
         )
@@ -212,8 +215,10 @@ def read_files(folder: SweepFolder) -> SweepFiles:
         ) from error
 
 
-def _with_value(space: dict[str, Any]) -> dict[str, Any]:
-    return space | {"objective": {"value": BEFORE} | space["objective"]}
+def _as_meant(space: dict[str, Any]) -> dict[str, Any]:
+    """Return a written space with what the ikd that wrote it did where it wrote nothing."""
+    meant = {section: {**before, **space[section]} for section, before in WITHIN.items()}
+    return {**UNWRITTEN, **space, **meant}
 
 
 def identity(files: SweepFiles) -> dict[str, Any]:

@@ -119,6 +119,7 @@ class SweepStudy:
             "stage_ends": [stage.last for stage in proposal.recipe.stages],
             "role": proposal.role,
             "of": proposal.of,
+            "kept": proposal.kept,
         }
         began = datetime.datetime.now()
         template = FrozenTrial(
@@ -148,6 +149,7 @@ class SweepStudy:
             began=began.timestamp(),
             role=proposal.role,
             of=proposal.of,
+            kept=proposal.kept,
         )
         self.records.append(record)
         return record
@@ -329,6 +331,7 @@ class SweepStudy:
             failures=tuple(attributes.get("failures", ())),
             role=attributes.get("role", "search"),
             of=attributes.get("of"),
+            kept=attributes.get("kept", 0),
         )
         reports = [
             _report(int(key.removeprefix(_REPORT)), value)

@@ -10,7 +10,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from ikd.config import Chosen, Domain, Recipe, Sampler, Scheduler, SearchSpace
+from ikd.config import Chosen, Domain, Recipe, Sampler, Scheduler, SearchSpace, shares_of
 from ikd.sweep.records.text import readable
 
 WIDE = 130
@@ -160,6 +160,7 @@ def _search(space: SearchSpace, recipe: Recipe) -> Table:
         "sampler": kind_with_settings(space.sampler),
         "scheduler": kind_with_settings(space.scheduler) + why,
         "budget": _budget(space),
+        "confirm": _confirm(space),
         "anchors": ", ".join(space.anchors) or "none",
         "configurations": _configurations(space, recipe),
     }
@@ -184,6 +185,15 @@ def _budget(space: SearchSpace) -> str:
     if budget.patience is not None:
         limits.append(f"{budget.patience} trials without a new best")
     return ", or ".join(limits) + (", whichever comes first" if len(limits) > 1 else "")
+
+
+def _confirm(space: SearchSpace) -> str:
+    """Write what of the trials does not search."""
+    shares = shares_of(space)
+    parts = [f"{shares.repeats:.0%} of them repeat what is promising"] * bool(shares.repeats)
+    sides = "the chosen one" + (" and of an anchor" if shares.sides > 1 else "")
+    parts += [f"{shares.apart} trainings each of {sides} are kept apart"] * bool(shares.apart)
+    return "; ".join(parts) or "nothing is repeated or kept apart"
 
 
 def _configurations(space: SearchSpace, recipe: Recipe) -> str:

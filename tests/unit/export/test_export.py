@@ -41,7 +41,7 @@ def test_the_folder_holds_what_it_should(exported: Exported) -> None:
 def test_the_card_has_best_and_last_epoch(exported: Exported) -> None:
     metrics = card(exported)["metrics"]
     assert metrics["last_epoch"].keys() == metrics["training"].keys()
-    assert "| metric | plain mmdet | training | last epoch |" in exported.card.read_text()
+    assert "| metric | plain mmdet | training | best epoch | last epoch |" in exported.card.read_text()
     assert "| AP/" in exported.card.read_text()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 import yaml
 from rich.console import Console
 
-from ikd.config import Recipe, SweepFiles
+from ikd.config import Recipe, SearchSpace, SweepFiles, shares_of
 from ikd.errors import BadInput
 from ikd.sweep import dry_run, run_sweep, sweep_status
 from ikd.sweep.extend import as_it_began, beginning
@@ -77,6 +78,44 @@ def test_a_sweep_that_began_when_nothing_meant_asha_goes_on_with_it(recipe: Reci
         assert kept.space.scheduler.asha is not None
         assert kept.space.scheduler.asha.grace_epochs == 1
         assert said == "scheduler asha is kept: mine began with it"
+
+
+def test_a_sweep_that_began_with_tpe_goes_on_with_it(recipe: Recipe, folder: SweepFolder) -> None:
+    """By default once, with settings in the shipped spaces, or left out in a file."""
+    space = make_space().model_dump(mode="json", exclude_unset=True, by_alias=True)
+    del space["sampler"]
+    now = SearchSpace.model_validate_json(json.dumps(space)).checked(recipe)
+    assert now.sampler.kind == "effects"
+    files = SweepFiles(now, recipe, make_runner())
+    assert as_it_began(files, folder)[0].space.sampler.kind == "effects", "it has not begun"
+    for settings in ({"startup_trials": 6}, {}):
+        begun_with(files_of(recipe, scheduler={"asha": {"grace_epochs": 2}}, sampler={"tpe": settings}), folder)
+        kept, said = as_it_began(files, folder)
+        assert kept.space.sampler == read_files(folder).space.sampler
+        assert said == "sampler tpe is kept: mine began with it"
+    content = yaml.safe_load(folder.files.read_text())
+    del content["space"]["sampler"], content["space"]["budget"]["confirm"]
+    folder.files.write_text(yaml.safe_dump(content))
+    assert as_it_began(files, folder)[0].space.sampler.kind == "tpe"
+    begun_with(files, folder)
+    assert as_it_began(files, folder)[0].space.sampler.kind == "effects"
+    begun_with(files_of(recipe, scheduler={"asha": {"grace_epochs": 2}}, sampler={"gp": {}}), folder)
+    assert as_it_began(files, folder)[0].space.sampler.kind == "effects", "a change that is refused"
+
+
+def test_a_sweep_that_began_without_it_confirms_nothing(recipe: Recipe, folder: SweepFolder) -> None:
+    files = files_of(recipe, 40)
+    begun_with(files, folder)
+    assert as_it_began(files, folder)[0].space.budget.confirm.apart is None
+    content = yaml.safe_load(folder.files.read_text())
+    del content["space"]["budget"]["confirm"]
+    folder.files.write_text(yaml.safe_dump(content))
+    assert not shares_of(read_files(folder).space).acts, "nor does the status speak of it"
+    kept, said = as_it_began(files, folder)
+    assert not shares_of(kept.space).acts
+    assert "nothing is kept apart or repeated: mine began without that" in said
+    named = files_of(recipe, 40, budget={"trials": 40, "confirm": {"apart": 2}})
+    assert as_it_began(named, folder)[0].space.budget.confirm.apart == 2, "what the file says holds"
 
 
 def test_another_named_scheduler_is_still_refused_by_its_identity(recipe: Recipe, folder: SweepFolder) -> None:

@@ -178,10 +178,14 @@ def test_an_exhausted_space_ends_the_sweep(open_study: OpenStudy, recipe: Recipe
     study = open_study()
     conductor = conduct(make_space(parameters=parameters, budget={"trials": 50}), recipe, study)
     play(conductor, recipe, Worker())
-    assert len(study.records) == 5, "four configurations, of which the paper is one, and the student alone"
-    assert len({record.fingerprint for record in study.records}) == 5
+    searched = [record for record in study.records if record.role == "search"]
+    assert len(searched) == 5, "four configurations, of which the paper is one, and the student alone"
+    assert len({record.fingerprint for record in study.records}) == len(study.records) == 5 + 5 + 6
     assert conductor.ending is not None
     assert "exhausted" in conductor.ending.reason
+    again = conduct(make_space(parameters=parameters, budget={"trials": 50}), recipe, open_study())
+    assert not again.has_work(), "nothing is started to find that out"
+    assert again.ending == conductor.ending
 
 
 def test_a_worker_that_builds_another_recipe_fails_the_trial(open_study: OpenStudy, recipe: Recipe) -> None:

@@ -35,7 +35,16 @@ FINITE = {"distill.host": {"choice": ["fgd", "mgd"]}, "attack.steps": {"choice":
         # is one of the six below
         ({}, float("inf"), 8, 48, 12 + sum(2 + 4 * (m + 2) / 3 / (m + 1) for m in range(2, 8))),
         ({"scheduler": {"none": {}}}, float("inf"), 8, 48, 48),
-        ({"parameters": FINITE, "scheduler": {"none": {}}, "budget": {"trials": 50}}, 6, 7, 42, 42),
+        # all there is, a tenth of the budget repeated, three of each side kept apart
+        ({"parameters": FINITE, "scheduler": {"none": {}}, "budget": {"trials": 50}}, 6, 18, 108, 108),
+        # search: 2 anchors and 23 sampled; what is kept apart is never stopped
+        (
+            {"budget": {"trials": 29}},
+            float("inf"),
+            29,
+            29 * 6,
+            12 + 4 * 6 + sum(2 + 4 * (m + 2) / 3 / (m + 1) for m in range(2, 25)),
+        ),
         ({"budget": {"trials": 8, "epochs": 20}}, float("inf"), 8, 20, 20),
     ],
 )

@@ -19,28 +19,50 @@ from tests.unit.sweep.player import Worker, conduct, play
 
 def test_trials_are_counted_from_where_the_sweep_was_complete(open_study: OpenStudy, recipe: Recipe) -> None:
     study, space = open_study(), make_space(budget={"trials": 3})
-    assert budgeted(space, study, None) is space
-    assert budgeted(space, study, "12").budget.trials == 12
+    assert budgeted(space, recipe, study, None) is space
+    assert budgeted(space, recipe, study, "12").budget.trials == 12
     with pytest.raises(BadInput, match=r"--trials: [+]4 extends a sweep that is complete, and this one is not"):
-        budgeted(space, study, "+4")
+        budgeted(space, recipe, study, "+4")
     play(conduct(space, recipe, study), recipe, Worker())
     study.note(COMPLETE, len(study.records))
-    larger = budgeted(space, study, "+4")
+    larger = budgeted(space, recipe, study, "+4")
     assert larger.budget.trials == 7
     conductor = conduct(larger, recipe, study)
     conductor.next_trial()  # the driver dies here
-    assert budgeted(space, open_study(), "+4").budget.trials == 7, "the same command goes on with the same extension"
+    again = budgeted(space, recipe, open_study(), "+4")
+    assert again.budget.trials == 7, "the same command goes on with the same extension"
 
 
 @pytest.mark.parametrize("text", ["0", "-3", "+0", "many", "1.5", "+", ""])
-def test_what_is_no_number_of_trials_is_refused(text: str, open_study: OpenStudy) -> None:
+def test_what_is_no_number_of_trials_is_refused(text: str, open_study: OpenStudy, recipe: Recipe) -> None:
     with pytest.raises(BadInput, match=r"--trials: must be a number above 0, or [+]N"):
-        budgeted(make_space(), open_study(), text)
+        budgeted(make_space(), recipe, open_study(), text)
 
 
-def test_anchors_must_fit(open_study: OpenStudy) -> None:
+def test_trials_are_no_fewer_than_the_sweep_has_had(open_study: OpenStudy, recipe: Recipe) -> None:
+    study, space = open_study(), make_space(budget={"trials": 4})
+    play(conduct(space, recipe, study), recipe, Worker())
+    with pytest.raises(BadInput, match="--trials: must be at least the 4 trials that the sweep has had, but got '3'"):
+        budgeted(space, recipe, study, "3")
+    assert budgeted(space, recipe, study, "4").budget.trials == 4
+
+
+def test_what_the_space_says_of_confirming_must_fit(open_study: OpenStudy, recipe: Recipe) -> None:
+    space, study = make_space(budget={"trials": 30, "confirm": {"apart": 4}}), open_study()
+    rule = (
+        "--trials: 10 does not go with budget.confirm.apart 4, which must leave at least 3 of the 10 trials .* takes 8"
+    )
+    with pytest.raises(BadInput, match=rule):
+        budgeted(space, recipe, study, "10")
+    assert budgeted(space, recipe, study, "11").budget.trials == 11
+    play(conduct(budgeted(space, recipe, study, "11"), recipe, study), recipe, Worker())
+    study.note(COMPLETE, len(study.records))
+    assert budgeted(space, recipe, study, "+2").budget.trials == 13, "an extension may be too short to confirm anything"
+
+
+def test_anchors_must_fit(open_study: OpenStudy, recipe: Recipe) -> None:
     with pytest.raises(BadInput, match="must cover at least the 2 anchors, but got '1'"):
-        budgeted(make_space(), open_study(), "1")
+        budgeted(make_space(), recipe, open_study(), "1")
 
 
 @pytest.fixture

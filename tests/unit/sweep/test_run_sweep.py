@@ -53,7 +53,9 @@ def test_a_sweep_from_start_to_extension(recipe: Recipe, ikd_home: Path) -> None
     assert trials_of("s") == list(result.trials), "the study alone tells the same"
     assert best_trial("s") == result.best
     assert result.best is not None
-    assert f"best: trial {result.best.number}" in text.getvalue()
+    assert result.standing is not None
+    assert f"chosen: trial {result.standing.chosen.number} (" in text.getvalue()
+    assert f"its training: trial {result.best.number}, " in text.getvalue()
     assert "vs student alone" in column_titles(text.getvalue())
 
     starts = fake_training.notes(result.directory, "start")

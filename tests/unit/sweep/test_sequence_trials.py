@@ -163,5 +163,5 @@ def test_a_dry_run_counts_the_epochs_of_longer_anchors(sequence_recipe: Recipe) 
     )  # fmt: skip
     plan = dry_run(space, recipe=sequence_recipe, runner=make_runner())
     assert (plan.configurations, plan.size, plan.epochs_bound) == (12, 17, 6 + 6 + 6 + 12 + 12 + 3 * 6)
-    # Three sampled trials: 4 epochs (the first stage and one more), a third of them the other 2.
-    assert plan.epochs_expected == pytest.approx(42 + 3 * (4 + 2 / 3))
+    # Three sampled trials: 4 epochs (the first stage and one more), then of m rivals and it (m + 2) / 3 the other 2.
+    assert plan.epochs_expected == pytest.approx(42 + sum(4 + 2 * (m + 2) / 3 / (m + 1) for m in (5, 6, 7)))

@@ -236,7 +236,7 @@ def test_the_tracker_is_told_the_same(known: Standing, study: SweepStudy, space:
     assert sweep["exported"] == str(known.training.number)
     assert (tracker.tags[17]["role"], tracker.tags[17]["of"]) == ("repeat", str(chosen))
     assert (tracker.tags[20]["role"], tracker.tags[20]["of"]) == ("apart", str(ALONE))
-    assert tracker.tags[1]["role"] == "search"
+    assert "role" not in tracker.tags[1]
     words = {number: str(tags.get("choice", "-")) for number, tags in tracker.tags.items() if number is not None}
     assert {number for number, text in words.items() if "chosen" in text} == {chosen, 17, 18}
     assert [number for number, text in words.items() if "exported" in text] == [known.training.number]

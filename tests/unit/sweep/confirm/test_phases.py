@@ -13,6 +13,7 @@ import pytest
 from ikd.config import Recipe, SearchSpace
 from ikd.sweep.conductor import Conductor
 from ikd.sweep.confirm.phases import FIRST_APART, Pause
+from ikd.sweep.confirm.rounds import Ahead, ahead_of, round_of, said_of_phase
 from ikd.sweep.confirm.standing import standing
 from ikd.sweep.proposals.order import order_of
 from ikd.sweep.records.trials import Proposal, Report, TrialRecord
@@ -45,7 +46,8 @@ def ended(number: int, proposal: Proposal, value: float, state: Any = "finished"
     print_ = proposal.recipe.fingerprint()
     return TrialRecord(
         number, "", proposal.anchors, proposal.values, proposal.in_space, print_, Path(), state,
-        metric=value, reports=reports, role=proposal.role, of=proposal.of, stage_ends=(6,),
+        metric=value, reports=reports, role=proposal.role, of=proposal.of, kept=proposal.kept, stage_ends=(6,),
+        ended=float(number + 1),
     )  # fmt: skip
 
 
@@ -144,6 +146,17 @@ def test_an_extension_searches_again_and_keeps_others_apart(recipe: Recipe) -> N
     assert outcome(simulated(space_of(24, confirm={"share": 2 / 24, "apart": 2}), recipe, cut)[:22]) == outcome(cut)
 
 
+def test_an_extension_with_other_shares_keeps_others_apart_all_the_same(recipe: Recipe) -> None:
+    """Of 16 trials two of each side are kept apart, of 40 three: the first four are no part of the later six."""
+    first = simulated(space_of(16, confirm={}), recipe)
+    longer = simulated(space_of(40, confirm={}), recipe, first)
+    assert Counter(roles(first)) == {"search": 12, "apart": 4}
+    assert roles(longer[16:]) == ["search"] * 16 + ["repeat"] * 2 + ["apart"] * 6
+    begun = simulated(space_of(40, confirm={}), recipe, first[:13])
+    assert roles(begun[:16]) == roles(first), "what has begun is finished as it began"
+    assert Counter(roles(begun[16:])) == {"search": 16, "repeat": 2, "apart": 6}
+
+
 def test_an_extension_without_room_is_all_search(recipe: Recipe) -> None:
     records = simulated(space_of(), recipe)
     assert roles(simulated(space_of(27, confirm={"share": 0.0, "apart": 2}), recipe, records)[24:]) == ["search"] * 3
@@ -173,6 +186,91 @@ def test_a_space_that_is_exhausted_is_confirmed_all_the_same(recipe: Recipe) -> 
     assert order_of(space, recipe, ()).next(records) is None, "and then it is over"
 
 
+def in_vain(space: SearchSpace, recipe: Recipe, records: list[TrialRecord] | None = None) -> list[TrialRecord]:
+    """Return the records of a sweep in which nothing is better than its third trial, but for what is kept apart."""
+    records, order = list(records or ()), order_of(space, recipe, ())
+    while len(records) < space.budget.trials and isinstance(proposal := order.next(records), Proposal):
+        value = 0.9 if proposal.role != "search" else 0.3 if len(records) == 2 else 0.2 + luck(proposal.recipe)
+        records.append(ended(len(records), proposal, value))
+    return records
+
+
+def test_patience_ends_the_search_and_what_it_found_is_confirmed(recipe: Recipe) -> None:
+    space = space_of(40, confirm={"share": 0.05, "apart": 2}, budget={"patience": 5})
+    records = in_vain(space, recipe)
+    assert roles(records) == ["search"] * 8 + ["repeat"] * 2 + ["apart"] * 4
+    assert order_of(space, recipe, ()).next(records) is Pause.IN_VAIN
+    longer = space_of(40, confirm={"share": 0.05, "apart": 2}, budget={"patience": 8})
+    again = in_vain(longer, recipe, records)
+    assert roles(again[14:]) == ["search"] * 8 + ["repeat"] + ["apart"] * 4, (
+        "counted anew; what was kept apart is no best"
+    )
+    assert order_of(longer, recipe, ()).next(again) is Pause.IN_VAIN
+    raised = space_of(40, confirm={"share": 0.05, "apart": 2}, budget={"patience": 7})
+    assert roles(in_vain(raised, recipe, records[:10])[8:11]) == ["repeat", "repeat", "search"], "patience in between"
+
+
+def test_patience_without_anything_to_confirm_is_the_end(recipe: Recipe) -> None:
+    space = space_of(40, confirm={"share": 0.0, "apart": 0}, budget={"patience": 5})
+    records = in_vain(space, recipe)
+    assert roles(records) == ["search"] * 8
+    assert order_of(space, recipe, ()).next(records) is Pause.IN_VAIN
+
+
+PATIENCE: list[tuple[int, str, list[tuple[str, float | None, tuple[str, ...]]], bool]] = [
+    (2, "max", [("finished", 0.3, ()), ("stopped", 0.2, ())], False),
+    (2, "max", [("finished", 0.3, ()), ("stopped", 0.2, ()), ("failed", None, ())], True),
+    (2, "max", [("finished", 0.3, ()), ("failed", None, ()), ("finished", 0.4, ())], False),
+    (1, "max", [("finished", 0.3, ()), ("running", 0.2, ())], False),
+    (1, "max", [("finished", 0.3, ()), ("finished", 0.2, ("student_alone",))], False),
+    (1, "max", [("finished", 0.3, ()), ("diverged", 0.4, ())], True),
+    (1, "max", [("finished", 0.3, ()), ("stopped", 0.2, ()), ("finished", 0.4, ())], True),
+    (1, "min", [("finished", 0.2, ()), ("finished", 0.3, ())], True),
+    (1, "max", [("finished", 0.2, ()), ("finished", 0.3, ())], False),
+]
+
+
+@pytest.mark.parametrize(("patience", "mode", "trials", "over"), PATIENCE)
+def test_what_is_in_vain(
+    patience: int, mode: str, trials: list[tuple[Any, float | None, tuple[str, ...]]], over: bool, recipe: Recipe
+) -> None:
+    space = space_of(50, objective={"mode": mode}, budget={"patience": patience})
+    records = [
+        TrialRecord(number, "", anchors, {}, True, "", Path(), state=state, metric=value, ended=float(number))
+        for number, (state, value, anchors) in enumerate(trials)
+    ]
+    assert round_of(space, recipe, records).in_vain == over
+
+
+def test_what_is_left_of_each_phase_is_known(recipe: Recipe) -> None:
+    space = space_of()
+    records = simulated(space, recipe)
+    found = [ahead_of(space, recipe, records[:number]) for number in (0, 17, 18, 20, 21, 24)]
+    assert found == [Ahead(18, 2, 4), Ahead(1, 2, 4), Ahead(0, 2, 4), Ahead(0, 0, 4), Ahead(0, 0, 3), Ahead(0)]
+    said = [said_of_phase(space, recipe, records[:number]) for number in (0, 17, 19, 20, 24)]
+    assert said == [
+        "search: 0 of 18 trials; then 2 repeats and 4 trainings kept apart",
+        "search: 17 of 18 trials; then 2 repeats and 4 trainings kept apart",
+        "repeats: 1 of 2; then 4 trainings kept apart",
+        "kept apart: 0 of 4 trainings",
+        "kept apart: 4 of 4 trainings",
+    ]
+    running = [*records[:23], replace(records[23], state="running")]
+    assert said_of_phase(space, recipe, running) == "kept apart: 3 of 4 trainings"
+    assert ahead_of(space, recipe, records[:5], size=7) == Ahead(2, 2, 4), "a small space is confirmed all the same"
+    assert ahead_of(space_of(27), recipe, records) == Ahead(3)
+    assert said_of_phase(space_of(27), recipe, records) == "search: 0 of 3 trials, too few to keep any apart"
+    plain = space_of(40, confirm={"share": 0.0, "apart": 0})
+    assert (ahead_of(plain, recipe, records[:4]), said_of_phase(plain, recipe, records[:4])) == (Ahead(36), "")
+    vain = space_of(40, confirm={"share": 0.05, "apart": 2}, budget={"patience": 5})
+    lost = in_vain(vain, recipe)
+    assert [ahead_of(vain, recipe, lost[:number]) for number in (7, 8, 14)] == [
+        Ahead(27, 2, 4),
+        Ahead(0, 2, 4),
+        Ahead(0),
+    ]
+
+
 def test_without_anchors_there_is_one_side(recipe: Recipe) -> None:
     records = simulated(space_of(anchors=[]), recipe)
     assert Counter(roles(records)) == {"search": 20, "repeat": 2, "apart": 2}
@@ -186,6 +284,18 @@ def test_nothing_can_be_confirmed_where_nothing_finished(recipe: Recipe) -> None
         records.append(ended(len(records), proposal, 0.3, "failed"))
     assert proposal is Pause.NOTHING
     assert roles(records) == ["search"] * 18
+
+
+def test_an_anchor_alone_is_not_kept_apart(recipe: Recipe) -> None:
+    """Else a sweep whose trials all failed would wait for a choice that never comes, also when it is extended."""
+    records: list[TrialRecord] = []
+    for trials in (24, 40):
+        order = order_of(space_of(trials, confirm={"share": 0.0, "apart": 2}), recipe, ())
+        while isinstance(proposal := order.next(records), Proposal):
+            outside = "student_alone" in proposal.anchors
+            records.append(ended(len(records), proposal, 0.3, "finished" if outside else "failed"))
+        assert proposal is Pause.NOTHING
+        assert roles(records) == ["search"] * (trials - 4)
 
 
 def test_epochs_are_kept_for_what_confirms(recipe: Recipe) -> None:

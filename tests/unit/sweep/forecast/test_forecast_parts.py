@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ikd.config import Recipe, SweepFiles
+from ikd.sweep.confirm.rounds import Ahead
 from ikd.sweep.forecast.attempts import attempts_of
 from ikd.sweep.forecast.course import Course, Event, read_course
 from ikd.sweep.forecast.epochs import NOW, EpochCost, Seen, features_of
@@ -120,7 +121,7 @@ def running(recipe: Recipe, *, slots: int, budget: int, now: float) -> Situation
     events = [Event(0, "begin"), Event(5, "given", 0), Event(9, "start", 0), Event(10, "prepared", 0)]
     runner = make_runner(concurrency=slots)
     files = SweepFiles(space, recipe, runner)
-    return Situation(files, [one], events, slots=slots, trials=budget, now=now)
+    return Situation(files, [one], events, slots=slots, ahead=Ahead(budget - 1), now=now)
 
 
 def test_places_of_the_runner_share_the_work(recipe: Recipe) -> None:

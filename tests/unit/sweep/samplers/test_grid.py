@@ -180,11 +180,11 @@ def test_the_table_shows_mean_and_spread_of_the_repeats() -> None:
     ]
     # 30, 31, 35: mean 32, squares 4 + 1 + 9, over 2: sqrt(7) = 2.6. 10, 10, 40: mean 20, sqrt((100 + 100 + 400) / 2).
     assert cells(factorial(), records) == [
-        ["augment + adversarial", "sfa", "done", "mAP", "APs", "APm", "APl"],
-        ["no", "no", "1 of 3", "25.0", "20.0", "30.0", "50.0"],
-        ["no", "yes", "0 of 3", "-", "-", "-", "-"],
-        ["yes", "no", "3 of 3", "32.0 ± 2.6", "20.0 ± 17.3", "30.0", "50.0 ± 0.0"],
-        ["yes", "yes", "0 of 3", "-", "-", "-", "-"],
+        ["augment + adversarial", "sfa", "done", "mAP", "APs", "APm", "APl", "best", "last"],
+        ["no", "no", "1 of 3", "25.0", "20.0", "30.0", "50.0", "-", "25.0"],
+        ["no", "yes", "0 of 3", "-", "-", "-", "-", "-", "-"],
+        ["yes", "no", "3 of 3", "32.0 ± 2.6", "20.0 ± 17.3", "30.0", "50.0 ± 0.0", "-", "32.0 ± 2.6"],
+        ["yes", "yes", "0 of 3", "-", "-", "-", "-", "-", "-"],
     ]
 
 

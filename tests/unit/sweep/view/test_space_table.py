@@ -72,6 +72,7 @@ def test_what_stands_below(tmp_path: Path) -> None:
         "objective bbox_AP50, the larger the better; and gflops, the smaller the better",
         "sampler nsga2: population 4, crossover_probability 0.9",
         "budget 9 trials, or 1.5 GPU-hours, or bbox_AP50 0.4, or 5 trials without a new best, whichever comes first",
+        "confirm nothing is repeated or kept apart",
         "anchors paper, student_alone, inherit_alone",
     ):
         assert line in lines
@@ -84,6 +85,19 @@ def test_what_stands_below(tmp_path: Path) -> None:
         count
         == f"configurations {files.space.num_configurations():,.0f}, of which {allowed:,.0f} fulfil the constraints"
     )
+
+
+@pytest.mark.parametrize(
+    ("trials", "text"),
+    [
+        (16, "confirm 2 trainings each of the chosen one and of an anchor are kept apart"),
+        (40, "confirm 10% of them repeat what is promising; 3 trainings each of the chosen one and of an anchor are"),
+    ],
+)
+def test_what_confirms_is_shown(trials: int, text: str, tmp_path: Path) -> None:
+    space = SPACE.replace("trials: 9", f"trials: {trials}").replace("costs: [gflops]\n", "")
+    space = space.replace("nsga2: {population: 4}", "random: {}").replace("by: nondominated", "grace_epochs: 1")
+    assert text in " ".join(shown(space, tmp_path, 200).split())
 
 
 def test_conditions_are_words(tmp_path: Path) -> None:
