@@ -143,7 +143,7 @@ def _markdown(content: Mapping[str, Any]) -> str:
         _test(content),
         f"## Loading\n\nAll of this works in this folder, with mmdet and without ikd.\n\n{LOADING}",
         _onnx(content["onnx"]),
-        _search(content["search"]),
+        _search(content["search"], tested=bool(content["test"])),
         "## Recipe\n\nWhat acted in this training; the whole recipe is recipe.yaml.\n\n"
         f"```yaml\n{yaml.safe_dump(content['recipe_in_effect'], sort_keys=False)}```\n",
         "## Made with\n\n" + "".join(f"* {name}: {text}\n" for name, text in sorted(content["made_with"].items())),
@@ -198,18 +198,18 @@ def _percent(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.1f}"
 
 
-def _search(search: Mapping[str, Any] | None) -> str:
+def _search(search: Mapping[str, Any] | None, *, tested: bool = False) -> str:
     if search is None:
         return ""
     text = f"## Search\n\nTrial {label(search['trial'], search['name'])} of the sweep `{search['sweep']}`"
     text += f", one of {search['trials']}" if search["trials"] else ""
     text += f"; it {search['state']}.\n" if search["state"] else ".\n"
-    text += _choice(search)
+    text += _choice(search, tested=tested)
     rows = "".join(f"| {name} | {_cell(value)} |\n" for name, value in search["values"].items())
     return text + ("\n| field | value |\n|---|---|\n" + rows if rows else "")
 
 
-def _choice(search: Mapping[str, Any]) -> str:
+def _choice(search: Mapping[str, Any], *, tested: bool) -> str:
     """Say what is believed of the student's configuration, and which numbers nobody has chosen by."""
     choice = search["choice"]
     if choice is None:
@@ -225,7 +225,7 @@ def _choice(search: Mapping[str, Any]) -> str:
         text = f"\n* Not the configuration that the sweep chose, which is that of trial {choice['choice']}.\n"
         text += f"* Expected of this one: {expected}; best of all {choice['configurations']} with probability "
         text += f"{choice['probability_best']:.2f}. Its gain is not confirmed.\n"
-    return text + _which(search, choice) + _unchosen(choice["apart"])
+    return text + _which(search, choice) + _unchosen(choice["apart"], tested=tested)
 
 
 def _which(search: Mapping[str, Any], choice: Mapping[str, Any]) -> str:
@@ -237,20 +237,24 @@ def _which(search: Mapping[str, Any], choice: Mapping[str, Any]) -> str:
         text += f", one of trials {', '.join(map(str, choice['trainings']))} of this configuration with different seeds"
     if choice["best_seen"]["trial"] == search["trial"]:
         text += ", and the best seen of all"
+    if len(choice["trainings"]) == 1:
+        return text + ".\n"
     if choice["training"] == search["trial"]:
         return text + "; the one nearest to what is expected, not the luckiest.\n"
     return text + f"; nearest to what is expected is trial {choice['training']}.\n"
 
 
-def _unchosen(apart: Mapping[str, Any]) -> str:
+def _unchosen(apart: Mapping[str, Any], *, tested: bool) -> str:
     """Say which figures are free of choice."""
-    free = ["those on the test part above, where there are any"]
+    free = ["those on the test part above"] if tested else []
     if apart["value"] is not None:
         numbers = ", ".join(map(str, apart["trials"]))
         text = (
             f"the mean {_percent(apart['value'])} on the validation data of its trainings kept apart (trials {numbers})"
         )
         free.append(text + (f", {_percent(apart['test'])} on the test part" if apart["test"] is not None else ""))
+    if not free:
+        return "* There is no figure that nobody has chosen by: no test part, and no training of it was kept apart.\n"
     return f"* Nobody has chosen by these figures: {'; '.join(free)}. All others took part in a choice.\n"
 
 

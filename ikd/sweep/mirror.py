@@ -44,7 +44,6 @@ def mirror_trial(tracker: Tracker, record: TrialRecord, choice: str | None = Non
         choice: what it is among all trials, see `marks`; None leaves what it was told of that.
     """
     tags = {"anchor": ", ".join(record.anchors)} if record.anchors else {}
-    tags |= {"role": record.role} | ({"of": str(record.of)} if record.of is not None else {})
     tags |= {"choice": choice} if choice is not None else {}
     tags |= {"recipe_fingerprint": record.fingerprint, "directory": str(record.directory)}
     if record.of is not None:

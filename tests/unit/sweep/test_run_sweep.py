@@ -22,7 +22,7 @@ from ikd.errors import BadInput
 from ikd.sweep import SweepResult, best_trial, dry_run, run_sweep, stop_sweep, sweep_names, sweep_status, trials_of
 from ikd.sweep.driver import resolve
 from ikd.sweep.proposals.anchors import anchor_proposals
-from ikd.sweep.records.trials import ranked
+from ikd.sweep.storage.keeping import without_place
 from ikd.sweep.study.folder import driving, sweep_folder
 from tests.unit.sweep import fake_training
 from tests.unit.sweep.conftest import OpenStudy, column_titles, make_runner, make_space, with_teachers
@@ -113,12 +113,13 @@ def test_no_more_lies_on_the_disk_than_the_dry_run_says(recipe: Recipe) -> None:
     result = sweep(recipe, runner=runner)
     over.set()
     watching.join()
-    assert plan.checkpoints == 2 * (1 + 2) + 3 * 2
+    assert plan.checkpoints == 2 * 8 + 3 * 2, "the anchors, one configuration, and what may still prove the best"
     assert 6 < most[0] <= plan.checkpoints
-    kept = {path.parent.name for path in folder.glob("trials/*/*.pth")}
-    best = next(one for one in ranked(list(result.trials), "max") if not one.anchors)
-    assert kept == {"0", "1", str(best.number)}, "the anchors and the best of the others"
-    assert len(list(folder.glob("trials/*/*.pth"))) == 2 * 3
+    gone = {str(one.number) for one in without_place(result.trials, result.standing, "max", 1)}
+    assert gone
+    assert {path.parent.name for path in folder.glob("trials/*/*.pth")} <= {str(number) for number in range(8)} - gone
+    assert result.best is not None
+    assert (result.best.directory / "best.pth").is_file()
     assert len(list(folder.glob("trials/*/log.jsonl"))) == 8, "logs stay"
 
 

@@ -236,7 +236,7 @@ def test_the_tracker_is_told_the_same(known: Standing, study: SweepStudy, space:
     assert sweep["exported"] == str(known.training.number)
     assert (tracker.tags[17]["role"], tracker.tags[17]["of"]) == ("repeat", str(chosen))
     assert (tracker.tags[20]["role"], tracker.tags[20]["of"]) == ("apart", str(ALONE))
-    assert tracker.tags[1]["role"] == "search"
+    assert "role" not in tracker.tags[1]
     words = {number: str(tags.get("choice", "-")) for number, tags in tracker.tags.items() if number is not None}
     assert {number for number, text in words.items() if "chosen" in text} == {chosen, 17, 18}
     assert [number for number, text in words.items() if "exported" in text] == [known.training.number]
@@ -283,6 +283,8 @@ def test_the_best_seen_is_exported_when_asked_for_only_and_says_so(known: Standi
     assert f"Not the configuration that the sweep chose, which is that of trial {known.chosen.number}." in card
     assert "and the best seen of all" in card
     assert "Its gain is not confirmed" in card
+    assert "There is no figure that nobody has chosen by" in card
+    assert "by these figures: those on the test part above. All" in _search({**vars(told)}, tested=True)
     apart = _search({**vars(context(19))})
     assert "The weights are of trial 19, a training kept apart." in apart
     assert "Nothing is expected of its configuration" in _search({**vars(context(ALONE))})
