@@ -138,7 +138,7 @@ class _Simulation:
         record = TrialRecord(
             number, str(number), proposal.anchors, values, proposal.in_space, print_, Path(), stage_ends=ends
         )
-        self._sweep.records.append(replace(record, role=proposal.role, of=proposal.of))
+        self._sweep.records.append(replace(record, role=proposal.role, of=proposal.of, kept=proposal.kept))
 
     def _expected(self, proposal: Proposal) -> Array:
         if proposal.of is not None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import io
 import itertools
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
 from ikd.config import Recipe, SearchSpace, SweepFiles
+from ikd.sweep import TrialRecord, run_sweep
 from ikd.sweep.conductor import Assignment, Conductor
 from ikd.sweep.confirm.rounds import ahead_of
 from ikd.sweep.forecast.left import Outlook, Situation
@@ -225,3 +228,37 @@ def test_the_status_says_where_the_sweep_is(open_study: OpenStudy, recipe: Recip
         "kept apart: 3 of 4 trainings",
         "",
     ]
+
+
+def test_a_sweep_is_extended_and_confirmed_again(
+    recipe: Recipe, ikd_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was kept apart stays so, and a complete sweep that only patience has ended begins nothing."""
+    begun: list[int] = []
+
+    def work(drive: Any, training: str) -> None:
+        begun.append(len(drive._study.records))
+        play(drive._conductor, recipe, Worker())
+
+    monkeypatch.setattr("ikd.sweep.driver._Drive._work", work)
+
+    def swept(trials: str | None = None, name: str = "s", **budget: Any) -> list[TrialRecord]:
+        options: dict[str, Any] = {"output": Console(file=io.StringIO()), "training": "tests.unit.sweep.fake_training"}
+        space = space_of(budget=budget)
+        result = run_sweep(space, recipe=recipe, runner=make_runner(), name=name, trials=trials, **options)
+        assert (result.state, sweep_status(name).state) == ("finished", "complete")
+        return [replace(one, held=0.0, reports=()) for one in result.trials]  # without what is NaN, or not written yet
+
+    first = swept()
+    assert [one.role for one in first] == ROLES
+    longer = swept("+12")
+    assert longer[:TRIALS] == first
+    assert [one.role for one in longer[TRIALS:]] == ROLES
+    apart = [{one.values["seed"] for one in part if one.role == "apart"} for part in (first, longer[TRIALS:])]
+    assert apart == [{1000, 1001}, {1002, 1003}]
+    assert swept("24") == longer
+    assert begun == [0, TRIALS], "nothing is left to do"
+    vain = swept("60", "vain", patience=2)
+    assert len(vain) < 60
+    assert swept("60", "vain", patience=2) == vain
+    assert begun == [0, TRIALS, 0], "nor is anything started to find that out"
