@@ -53,7 +53,9 @@ def palette_with_transparency(picture: Image.Image) -> bytes:
 
 def in_lab(picture: Image.Image) -> bytes:
     colours = ImageCms.createProfile("LAB")
-    return save(ImageCms.profileToProfile(picture, ImageCms.createProfile("sRGB"), colours, outputMode="LAB"), "TIFF")
+    found = ImageCms.profileToProfile(picture, ImageCms.createProfile("sRGB"), colours, outputMode="LAB")
+    assert found is not None
+    return save(found, "TIFF")
 
 
 def turned_webp(picture: Image.Image) -> bytes:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pytest
 
 from ikd.config import Recipe
-from ikd.sweep.records.pareto import fronts, losses
+from ikd.sweep.records.pareto import fronts
 from tests.unit.sweep.synthetic import AXES, SQUARE, Outcome, bowl, played, synthetic_recipe, synthetic_space
 
 RANDOM: dict[str, Any] = {"random": {}}
@@ -64,7 +64,8 @@ def hypervolume(points: npt.NDArray[np.float64], corner: tuple[float, float]) ->
 def test_fronts_of_two_objectives_beat_random_draws(sampler: dict[str, Any], trials: int, recipe: Recipe) -> None:
     def volume(one: dict[str, Any]) -> float:
         spaces = [synthetic_space(recipe, one, costs=["gflops"], seed=seed) for seed in range(3)]
-        return statistics.median(hypervolume(losses(played(s, recipe, zdt1, trials), s), (0.0, 10.0)) for s in spaces)
+        found = [[(-(r.metric or 0.0), *r.costs(s.costs)) for r in played(s, recipe, zdt1, trials)] for s in spaces]
+        return statistics.median(hypervolume(np.array(points), (0.0, 10.0)) for points in found)
 
     assert volume(sampler) > volume(RANDOM) + 0.2
 
