@@ -20,9 +20,9 @@ class OneKind(Section):
     @pydantic.model_validator(mode="before")
     @classmethod
     def _by_name(cls, written: Any) -> Any:
-        if not isinstance(written, str):
+        if isinstance(written, (dict, OneKind)):
             return written
-        if written not in cls.model_fields:
+        if not isinstance(written, str) or written not in cls.model_fields:
             raise ValueError(f"must be {', '.join(cls.model_fields)}, or one of them with its settings")
         return {written: {}}
 

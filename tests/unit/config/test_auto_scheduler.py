@@ -71,10 +71,12 @@ def test_a_sampler_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("3", ":4: scheduler: must be auto, asha, hyperband, median, hopeless, pbt, none, or one of them with"),
+        ("[asha]", ":4: scheduler: must be auto, asha, hyperband, median, hopeless, pbt, none, or one of them with"),
+        ("null", ":4: scheduler: must be auto, asha, hyperband, median, hopeless, pbt, none, or one of them with"),
         ("automatic", ":4: scheduler: must be auto, asha, hyperband, median, hopeless, pbt, none, or one of them with"),
         ("{auto: {}, asha: {}}", ":4: scheduler: needs exactly one of auto, asha,"),
         ("{auto: {grace_epochs: 2}}", ":4: scheduler.auto.grace_epochs: is not a field here"),
-        ("[asha]", ":4: scheduler: should be an object"),
     ],
 )
 def test_what_is_no_scheduler_is_refused(text: str, message: str, tmp_path: Path) -> None:
