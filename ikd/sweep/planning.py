@@ -226,7 +226,11 @@ class DryRun:
 
     def _disk(self) -> str:
         keep = self.files.runner.keep_top
-        kept = "of every trial" if keep is None else f"of the anchors, the best {keep} others and the running trials"
+        kept = (
+            "of every trial"
+            if keep is None
+            else f"of the anchors, the best {keep} others, some that may still win, and the running"
+        )
         what = f"{self.checkpoints} checkpoints ({kept})"
         size = self.disk_bytes
         unknown = f"at most {what}; their size is not measured yet"

@@ -90,7 +90,7 @@ def ray_running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 def column_titles(text: str) -> list[str]:
     """Return the titles of a ranking; each stands in as many lines as it has words."""
-    head = text.rpartition(" of each trial")[2].partition("\n   1 ")[0]
+    head = re.split(r"\sof\s+each\s+trial", text)[-1].partition("\n   1 ")[0]
     lines = head.strip("\n").splitlines()
     ends = [match.end() for match in re.finditer(r"\S+(?: \S+)*", lines[-1])]
     spans = zip([0, *ends], ends, strict=False)

@@ -77,15 +77,18 @@ def test_time_and_disk_come_from_what_this_machine_has_shown(recipe: Recipe, ikd
     assert plan.seconds_bound is not None
     assert 48 * 5 / 2 < plan.seconds_bound < 48 * 5, "two at a time, and what trains nothing besides"
     assert plan.seconds < plan.seconds_bound
-    # best and last of 2 anchors and 5 others, and three of each of the two that run
-    assert plan.checkpoints == 2 * 7 + 3 * 2
-    assert plan.disk_bytes == 20 * 7_000_000
+    # best and last of all eight, as five others and five more that may still win have a place, and three of each that runs
+    assert plan.checkpoints == 2 * 8 + 3 * 2
+    assert plan.disk_bytes == 22 * 7_000_000
     said = lines(plan)
     assert "(5.0 s an epoch in sweep earlier)" in said["time"]
-    assert said["disk"] == "at most 140 MB: 20 checkpoints (of the anchors, the best 5 others and the running trials)"
+    kept = "of the anchors, the best 5 others, some that may still win, and the running"
+    assert said["disk"] == f"at most 154 MB: 22 checkpoints ({kept})"
     assert said["start-up"] == "Ray 5 s, a first trial 10 s, a later one 2 s"
-    every = dry_run(space, recipe=recipe, runner=make_runner(keep_top=None), name="next")
-    assert every.checkpoints == 2 * 8 + 3 * 2
+    large = dry_run(make_space(budget={"trials": 15}), recipe=recipe, runner=runner, name="next")
+    assert large.checkpoints == 2 * (5 + 5 + 2) + 3 * 2
+    every = dry_run(make_space(budget={"trials": 15}), recipe=recipe, runner=make_runner(keep_top=None), name="next")
+    assert every.checkpoints == 2 * 15 + 3 * 2
     other = dry_run(space, recipe=recipe.with_values({"schedule.batch_size": 4}), runner=runner, name="next")
     assert other.seconds is None
     assert lines(other)["time"].startswith("not measured yet")
