@@ -77,7 +77,7 @@ def test_time_and_disk_come_from_what_this_machine_has_shown(recipe: Recipe, ikd
     assert plan.seconds_bound is not None
     assert 48 * 5 / 2 < plan.seconds_bound < 48 * 5, "two at a time, and what trains nothing besides"
     assert plan.seconds < plan.seconds_bound
-    # best and last of all eight, as five others and five more that may still win have a place, and three of each that runs
+    # best and last of all eight (five, and five more that may still win, have a place), and three of each that runs
     assert plan.checkpoints == 2 * 8 + 3 * 2
     assert plan.disk_bytes == 22 * 7_000_000
     said = lines(plan)
