@@ -453,7 +453,7 @@ class Conductor:
 
     def _verdict(self, record: TrialRecord, epoch: int, metrics: Mapping[str, float]) -> str | None:
         value = self._value(metrics)
-        if self._judge is None or record.anchors or record.role != "search" or not math.isfinite(value):
+        if self._judge is None or not record.is_judged or not math.isfinite(value):
             return None
         ends = record.stage_ends or (self._recipe.total_epochs,)
         costs = tuple(metrics.get(f"{COST}{name}", math.nan) for name in self._space.costs)

@@ -20,9 +20,7 @@ from ikd.progress import Loudness, loudness, progress_console, wide_console, wor
 from ikd.signals import ENDING
 from ikd.sweep.conductor import FORCED, Conductor
 from ikd.sweep.confirm.rounds import said_of_phase
-from ikd.sweep.confirm.said import said_of_choice
-from ikd.sweep.confirm.standing import Standing, standing
-from ikd.sweep.effects.helped import said_of_earlier
+from ikd.sweep.confirm.standing import Standing, exported, standing
 from ikd.sweep.extend import as_it_began, beginning, budgeted, warm_up
 from ikd.sweep.forecast.clock import TimeLeft
 from ikd.sweep.forecast.course import FILE, Course
@@ -33,12 +31,11 @@ from ikd.sweep.mirror import MARKED, mirror_all, mirror_choice
 from ikd.sweep.preflight import check_start
 from ikd.sweep.proposals.anchors import anchor_proposals
 from ikd.sweep.records.ledger import ledger
-from ikd.sweep.records.teachers import said_of_teachers
 from ikd.sweep.records.text import duration, readable
-from ikd.sweep.records.trials import TrialRecord, best_of
+from ikd.sweep.records.trials import TrialRecord
 from ikd.sweep.same_data import FINGERPRINT, check_same_data
-from ikd.sweep.schedulers.rungs import said_of_stopping
 from ikd.sweep.signals import Interrupts, StopNow, listening
+from ikd.sweep.status import remarks
 from ikd.sweep.storage.keeping import tidied
 from ikd.sweep.storage.objects import is_address
 from ikd.sweep.storage.store import open_store
@@ -50,7 +47,7 @@ from ikd.sweep.training import OWN, training_of
 from ikd.sweep.tune.environment import prepare_environment
 from ikd.sweep.tune.worker import Job
 from ikd.sweep.view.live import SweepView
-from ikd.sweep.view.ranking import described, figure_of, ranking
+from ikd.sweep.view.ranking import choice_lines, described, figure_of, ranking
 from ikd.tracking import Tracker, environment_tags, open_tracker
 from ikd.trial import TrialFolder, TrialOptions
 
@@ -364,7 +361,7 @@ class _Drive:
     def _result(self) -> SweepResult:
         records = list(self._study.records)
         known = self._standing(records)
-        best = known.training if known is not None else best_of(records, self._files.space.objective.mode)
+        best = exported(known, records, self._files.space.objective.mode)
         ending = self._conductor.ending
         state: Literal["finished", "interrupted", "failed"] = "finished"
         reason = ending.reason if ending is not None else ""
@@ -384,11 +381,8 @@ class _Drive:
 
         if result.trials and loudness() is not Loudness.QUIET:
             self._view.show(ranking(result.trials, self._files.space, result.standing))
-            stopping = said_of_stopping(self._files.space, self._files.recipe, result.trials)
-            taught = said_of_earlier(self._files.space, self._files.recipe, result.trials, self._study.earlier)
-            for line in (*said_of_teachers(result.trials), *stopping, *taught):
+            for line in remarks(self._files, result.trials, self._study.earlier):
                 say(line)
-            say(ledger(result.trials).render(self._files.runner.trial.gpus))
         spent = duration(self._conductor.wall_seconds)
         if result.state == "interrupted":
             say(f"{result.name}: interrupted after {spent}; the same command goes on")
@@ -403,8 +397,7 @@ class _Drive:
         if best is None:
             return
         if result.standing is not None:
-            what = described(result.standing.chosen.trainings[0], space)
-            yield from said_of_choice(space, result.trials, result.standing, what)
+            yield from choice_lines(space, result.trials, result.standing)
             yield f"its training: trial {best.number}, {figure_of(best, space.objective)}, in {best.directory}"
             return
         what = f"trial {best.number} ({described(best, space)})"
@@ -449,8 +442,7 @@ def announce(tracker: Tracker, files: SweepFiles, folder: SweepFolder, study: Sw
 
 def _tags_of_choice(space: SearchSpace, records: Sequence[TrialRecord], known: Standing) -> dict[str, str]:
     """Return the three lines as tags, and the number of the training that is exported."""
-    what = described(known.chosen.trainings[0], space)
-    lines = said_of_choice(space, records, known, what)
+    lines = choice_lines(space, records, known)
     return dict(zip(("chosen", "gain", "best_seen"), lines, strict=True)) | {"exported": str(known.training.number)}
 
 

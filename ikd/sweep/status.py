@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,19 +16,18 @@ from ikd.config import Recipe, SweepFiles
 from ikd.errors import BadInput
 from ikd.sweep.confirm.facts import facts_of
 from ikd.sweep.confirm.rounds import said_of_phase
-from ikd.sweep.confirm.said import said_of_choice
-from ikd.sweep.confirm.standing import Standing, standing
+from ikd.sweep.confirm.standing import Standing, exported, standing
 from ikd.sweep.effects.helped import said_of_earlier
 from ikd.sweep.forecast.course import FILE, Course
 from ikd.sweep.records.ledger import ledger
 from ikd.sweep.records.teachers import said_of_teachers
 from ikd.sweep.records.text import duration
-from ikd.sweep.records.trials import TrialRecord, best_of, recipe_of
+from ikd.sweep.records.trials import TrialRecord, recipe_of
 from ikd.sweep.schedulers.rungs import said_of_stopping
 from ikd.sweep.storage.store import open_store
 from ikd.sweep.study.database import open_study
 from ikd.sweep.study.folder import COMPLETE, driver_of, existing_folder, is_driven, read_files, sweep_names
-from ikd.sweep.view.ranking import described, ranking, state_of
+from ikd.sweep.view.ranking import choice_lines, ranking, state_of
 from ikd.trial import OPEN, TrialFolder
 
 SweepState = Literal["running", "interrupted", "complete", "failed"]
@@ -122,9 +121,7 @@ class SweepStatus:
 
         Chosen is by what is expected of a configuration, not by what was seen: see `Standing`. None without a result.
         """
-        if self.standing is not None:
-            return self.standing.training
-        return best_of(self.trials, self.files.space.objective.mode)
+        return exported(self.standing, self.trials, self.files.space.objective.mode)
 
     @property
     def winner(self) -> TrialRecord:
@@ -149,13 +146,8 @@ class SweepStatus:
         if not self.trials:
             return Text(lines)
         lines += f"\n{self.phase}" if self.phase else ""
-        spent = ledger(self.trials).render(self.files.runner.trial.gpus)
-        space, recipe = self.files.space, self.files.recipe
-        said = [*said_of_teachers(self.trials), *said_of_stopping(space, recipe, self.trials)]
-        said += said_of_earlier(space, recipe, self.trials, self.earlier)
-        of_choice = map(Text, self.said_of_choice())
-        table = ranking(self.trials, space, self.standing)
-        return Group(Text(lines), table, *map(Text, said), Text(spent), *of_choice)
+        under = [*remarks(self.files, self.trials, self.earlier), *self.said_of_choice()]
+        return Group(Text(lines), ranking(self.trials, self.files.space, self.standing), *map(Text, under))
 
     @property
     def choice(self) -> dict[str, Any] | None:
@@ -165,10 +157,21 @@ class SweepStatus:
 
     def said_of_choice(self) -> list[str]:
         """Return what is believed of the chosen configuration, a line each; none while none has finished."""
-        if self.standing is None:
-            return []
-        what = described(self.standing.chosen.trainings[0], self.files.space)
-        return list(said_of_choice(self.files.space, self.trials, self.standing, what))
+        return [] if self.standing is None else choice_lines(self.files.space, self.trials, self.standing)
+
+
+def remarks(files: SweepFiles, records: Sequence[TrialRecord], earlier: Sequence[TrialRecord]) -> list[str]:
+    """Return what is said under the table of a sweep: teachers, early stopping, earlier sweeps, where the time went.
+
+    Args:
+        files: of the sweep.
+        records: every trial.
+        earlier: trials of other sweeps that it learns from.
+    """
+    space, recipe = files.space, files.recipe
+    said = [*said_of_teachers(records), *said_of_stopping(space, recipe, records)]
+    said += said_of_earlier(space, recipe, records, earlier)
+    return [*said, ledger(records).render(files.runner.trial.gpus)]
 
 
 def sweep_status(name: str, *, home: Path | None = None) -> SweepStatus:

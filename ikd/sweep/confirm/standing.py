@@ -15,7 +15,7 @@ from ikd.config import Recipe, SearchSpace
 from ikd.sweep.effects.coordinates import Coordinates
 from ikd.sweep.effects.model import Effects
 from ikd.sweep.effects.told import objective, told_by
-from ikd.sweep.records.trials import TrialRecord
+from ikd.sweep.records.trials import TrialRecord, best_of
 from ikd.trial import OPEN
 
 OWN = 0.1
@@ -130,6 +130,17 @@ class Standing:
         """Return the configuration that a trial trains, kept apart or not; None where the search's has not finished."""
         number = trial.number if trial.of is None else trial.of
         return next((one for one in self.configurations if any(t.number == number for t in one.trainings)), None)
+
+
+def exported(known: Standing | None, records: Sequence[TrialRecord], mode: str) -> TrialRecord | None:
+    """Return the training that stands for a sweep: that of the choice, and before there is one the best trial so far.
+
+    Args:
+        known: of the records; None while no configuration has finished.
+        records: every trial.
+        mode: of the objective.
+    """
+    return known.training if known is not None else best_of(records, mode)
 
 
 def standing(

@@ -9,11 +9,9 @@ from ikd.config import Recipe, SearchSpace
 from ikd.sweep.effects.coordinates import Coordinates
 from ikd.sweep.effects.model import Effects
 from ikd.sweep.effects.told import objective, told_by
-from ikd.sweep.records.ranks import spearman
+from ikd.sweep.records.ranks import LEAST, spearman
 from ikd.sweep.records.trials import TrialRecord
 
-LEAST = 6
-"""From fewer trainings no rank correlation is told: by chance it is anything."""
 LITTLE = 0.3
 """Below this rank correlation a sweep would have found as much without the earlier ones."""
 

@@ -287,11 +287,14 @@ class Outlook:
         if want.kind == "teacher":
             return epoch
         whole = OF_EPOCH["attack"] * self._base.attack.steps if want.kind == "perturbations" else OF_EPOCH["look"]
-        images = self._total(want) // 2 if want.kind == "perturbations" else self._total(want)
-        return kept.get(want.kind) or whole * epoch / max(1, images)
+        return kept.get(want.kind) or whole * epoch / max(1, self._images(want))
 
     def _total(self, want: Want) -> int:
         return self.states.get(want.item, (0, 0))[1]
+
+    def _images(self, want: Want) -> int:
+        """Return of how many images perturbations or boxes are; of perturbations each counts twice, see `_amount`."""
+        return self._total(want) // 2 if want.kind == "perturbations" else self._total(want)
 
     def _amount(self, want: Want, done: int, total: int) -> float:
         """Return how much of a thing is made, in what `unit` is of.
@@ -301,7 +304,7 @@ class Outlook:
         """
         if want.kind != "perturbations":
             return float(done)
-        attacked = max(0, total - self._total(want) // 2)
+        attacked = max(0, total - self._images(want))
         look = 2 * OF_EPOCH["look"] / (OF_EPOCH["attack"] * self._base.attack.steps)
         return min(done, attacked) + look * max(0, done - attacked)
 
@@ -432,7 +435,7 @@ class Outlook:
 
     def _goal(self, survival: Survival, record: TrialRecord) -> float:
         total = record.total_epochs(self._base.total_epochs)
-        if record.anchors or record.role != "search":
+        if not record.is_judged:
             return float(total)
         return survival.last_epoch(record.number, record.stage_ends or (total,), done=record.epochs)
 
@@ -445,7 +448,7 @@ class Outlook:
         tried = {name for record in self._at.records for name in record.anchors}
         anchors = [recipe for name, recipe in self._anchors.items() if name not in tried][: ahead.search]
         yield from ((recipe, True) for recipe in anchors)
-        sampled = [self.recipe_of(one) for one in self._at.records if one.role == "search" and not one.anchors]
+        sampled = [self.recipe_of(one) for one in self._at.records if one.is_judged]
         pool = [*(self._at.sampled or [self._base]), *sampled]
         for count, whole in ((ahead.search - len(anchors), False), (ahead.repeats, True)):
             yield from ((recipe, whole) for recipe in _spread(pool, count))

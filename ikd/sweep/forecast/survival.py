@@ -21,7 +21,7 @@ class Survival:
 
     def __init__(self, judge: Judge | None, records: Sequence[TrialRecord]) -> None:
         self._judge = judge
-        self._sampled = [one for one in records if _judged(one)]
+        self._sampled = [one for one in records if one.is_judged and one.state not in ("failed", "diverged")]
         self._rungs = {one.number: {epoch for epoch, _ in self._share(one.number, one.stage_ends)} for one in records}
 
     def _share(self, number: int, ends: Sequence[int]) -> list[tuple[int, float]]:
@@ -57,7 +57,3 @@ class Survival:
         there = [one for one in self._sampled if one.epochs >= epoch and epoch in self._rungs[one.number]]
         stopped = sum(one.state == "stopped" and one.epochs == epoch for one in there)
         return (stopped + PRIOR * usual) / (len(there) + PRIOR) if there else None
-
-
-def _judged(record: TrialRecord) -> bool:
-    return record.role == "search" and not record.anchors and record.state not in ("failed", "diverged")

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+LEAST = 6
+"""From fewer trainings no rank correlation is told: by chance it is anything."""
+
 
 def spearman(one: Sequence[float], other: Sequence[float]) -> float | None:
     """Return the rank correlation of two lists of equal length (Spearman 1904): 1 is the same order, -1 the opposite.

@@ -144,6 +144,11 @@ class TrialRecord:
         return TrialFolder(self.directory).said
 
     @property
+    def is_judged(self) -> bool:
+        """Whether the scheduler may stop it: anchors, repeats and what is kept apart train to their ends."""
+        return self.role == "search" and not self.anchors
+
+    @property
     def epochs(self) -> int:
         """Epochs trained and recorded."""
         return self.reports[-1].epoch if self.reports else 0

@@ -7,13 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ikd.config import Recipe, Sampler, SearchSpace, chosen_scheduler
-from ikd.sweep.records.ranks import spearman
+from ikd.sweep.records.ranks import LEAST, spearman
 from ikd.sweep.records.trials import TrialRecord, counted
 from ikd.sweep.schedulers.asha import AshaJudge
 from ikd.sweep.schedulers.judges import build_judge
 
-LEAST_TRIALS = 6
-"""From fewer finished trials no rank correlation is told: by chance it is anything."""
 LEAST_CORRELATION = 0.6
 """Below this rank correlation stopping costs more than it saves."""
 ANYWHERE = ("median", "hopeless")
@@ -29,7 +27,7 @@ class Rung:
         came: trials that got there.
         stopped: those that stopped there.
         finished: finished trials with a value there and at their ends.
-        correlation: of their ranks there and at their ends; None for fewer than `LEAST_TRIALS`, or equal values.
+        correlation: of their ranks there and at their ends; None for fewer than `LEAST`, or equal values.
     """
 
     epoch: int
@@ -50,8 +48,7 @@ def rungs_of(space: SearchSpace, recipe: Recipe, records: Sequence[TrialRecord])
         recipe: the base.
         records: all trials.
     """
-    searched = [one for one in records if one.role == "search" and not one.anchors]
-    searched = [one for one in searched if one.state not in ("failed", "diverged")]
+    searched = [one for one in records if one.is_judged and one.state not in ("failed", "diverged")]
     finished = [one for one in searched if one.state == "finished"]
     found = []
     for epoch in sorted({epoch for one in searched for epoch in _judged(space, recipe, one)}):
@@ -60,7 +57,7 @@ def rungs_of(space: SearchSpace, recipe: Recipe, records: Sequence[TrialRecord])
         pairs = [pair for pair in pairs if math.isfinite(pair[0])]
         came = [one for one in searched if one.epochs >= epoch]
         ended = sum(one.state == "stopped" and _at(one, epoch) == one.epochs for one in came)
-        ranks = spearman(*zip(*pairs, strict=True)) if len(pairs) >= LEAST_TRIALS else None
+        ranks = spearman(*zip(*pairs, strict=True)) if len(pairs) >= LEAST else None
         found.append(Rung(epoch, len(came), ended, len(pairs), ranks))
     return found
 

@@ -13,6 +13,7 @@ from rich.text import Text
 from ikd.config import Objective, SearchSpace
 from ikd.sweep.confirm.facts import measured
 from ikd.sweep.confirm.front import pareto_front
+from ikd.sweep.confirm.said import said_of_choice
 from ikd.sweep.confirm.standing import Configuration, Standing
 from ikd.sweep.effects.told import POINTS
 from ikd.sweep.records.text import decimals_of, duration, percent, readable
@@ -264,6 +265,11 @@ def _in_order(
     heads = [*(one.trainings[0] for one in known.configurations), *rest, *without]
     heads = [record for record in heads if record.number not in under]
     return [row for head in heads for row in (head, *further.get(head.number, ()))], ranks
+
+
+def choice_lines(space: SearchSpace, records: Sequence[TrialRecord], known: Standing) -> list[str]:
+    """Return the three lines on the chosen configuration, see `said_of_choice`, with its name for people."""
+    return list(said_of_choice(space, records, known, described(known.chosen.trainings[0], space)))
 
 
 def described(record: TrialRecord, space: SearchSpace) -> str:
