@@ -248,6 +248,8 @@ def _metrics_table(status: SweepStatus, one: TrialRecord, other: TrialRecord, he
         cells = [percent(record.metric, decimals=decimals) for record in (one, other)]
         better = percent(other.against(one), sign=True, decimals=decimals)
         table.add_row(f"{objective.metric} x100, {title_of(objective)}", *cells, better)
+    for row in _believed(status, (one, other)):
+        table.add_row(*row)
     for anchor in status.trials:
         for name in anchor.anchors:
             gains = [record.against(anchor) for record in (one, other)]
@@ -262,6 +264,23 @@ def _metrics_table(status: SweepStatus, one: TrialRecord, other: TrialRecord, he
     for name, texts in facts.items():
         table.add_row(name, *texts, "")
     return table
+
+
+def _believed(status: SweepStatus, pair: Sequence[TrialRecord]) -> list[tuple[str, str, str, str]]:
+    """Return rows of what is believed of the configurations of two trials; none where nothing is of either."""
+    known = status.standing
+    own = [known.of(record) if known is not None else None for record in pair]
+    if known is None or own == [None, None]:
+        return []
+    space = status.files.space
+    means = [None if one is None else measured(space, one.mean) for one in own]
+    gain = None if None in means else means[1] - means[0]  # type: ignore[operator]
+    chances = ["-" if one is None else f"{known.chances[one.number]:.2f}" for one in own]
+    cells = [percent(mean) for mean in means]
+    return [
+        (f"{space.objective.metric} x100, expected over seeds", cells[0], cells[1], percent(gain, sign=True)),
+        ("best of all with probability", chances[0], chances[1], ""),
+    ]
 
 
 def _facts(lines: Sequence[tuple[str, str]]) -> Table:

@@ -215,13 +215,16 @@ class Ranking:
         if "last" not in left_out and self._space.objective.value != "last":
             lines.append("last: of the last epoch trained, as papers print it")
         if left_out:
-            lines.append(f"a wider terminal shows {' and '.join(reversed(left_out))}, too")
+            *more, last = reversed(left_out)
+            lines.append(f"a wider terminal shows {', '.join(more)}{' and ' if more else ''}{last}, too")
         return lines
 
     def _remarks_of_choice(self) -> Iterator[str]:
         """Yield what the columns of the choice mean."""
         yield "expected: over seeds, ± 90 %, by all trainings together; P(best): probability of being the best of all"
-        yield "▲ best seen: the highest single value, which is luck in part; the choice is rank 1"
+        yield "▲ best seen: the best single value, which is luck in part; the choice is rank 1"
+        if shown_anchors(self._records, self._space.objective.mode):
+            yield "vs: between single trainings, with the luck of both; the lines below say what the choice brings"
         if any(one.role != "search" for one in self._records):
             yield "below a configuration: its other seeds; those trained again choose too, those kept apart do not"
 

@@ -28,7 +28,8 @@ from ikd.sweep.storage.keeping import without_place
 from ikd.sweep.study.folder import COMPLETE, sweep_folder, write_files
 from ikd.sweep.study.study import SweepStudy
 from ikd.sweep.view.live import SweepView
-from ikd.tracking import NullTracker
+from ikd.tracking import NullTracker, open_tracker
+from ikd.tracking.mlflow_client import make_client
 from tests.unit.sweep.conftest import OpenStudy, make_runner, make_space
 
 HOST, SIGMA = "distill.host", "augment.noise.sigma"
@@ -160,6 +161,34 @@ def test_a_narrow_terminal_keeps_what_was_chosen_by(
     assert ("a wider terminal shows" in text) == (width == 80)
 
 
+def test_the_table_says_that_its_gains_are_of_single_trainings(
+    known: Standing, study: SweepStudy, space: SearchSpace
+) -> None:
+    text = " ".join(shown(study.records, space, known, 80).split())
+    assert "vs: between single trainings, with the luck of both" in text
+    assert "a wider terminal shows best, at epoch and last, too" in text
+    alone = [replace(one, anchors=()) for one in study.records]
+    assert "vs: between" not in shown(alone, space, known, 80), "no anchor, no such column"
+
+
+def test_a_comparison_shows_what_is_expected_beside_what_was_seen(known: Standing, study: SweepStudy) -> None:
+    """The lucky one was better once, and is expected to be worse; of the student alone nothing is expected."""
+
+    def rows(one: int, other: int) -> str:
+        done = CliRunner().invoke(app, ["compare", "s", str(one), str(other)], env={"COLUMNS": "200"})
+        return done.output
+
+    chosen, lucky = known.chosen, known.configurations[[one.number for one in known.configurations].index(LUCKY)]
+    text = rows(chosen.number, LUCKY)
+    figures = f"{chosen.mean:.1f} +{lucky.mean:.1f} +{lucky.mean - chosen.mean:+.1f}".replace(" +-", " +[-]")
+    assert lucky.mean < chosen.mean
+    assert re.search(rf"expected over seeds +{figures}", text)
+    assert re.search(rf"best of all with probability +{known.chances[chosen.number]:.2f} +0\.\d\d", text)
+    assert re.search(rf"expected over seeds +{chosen.mean:.1f} +{chosen.mean:.1f} +\+?0\.0", rows(chosen.number, 17))
+    assert re.search(rf"expected over seeds +- +{chosen.mean:.1f} +-", rows(ALONE, chosen.number))
+    assert "expected over seeds" not in rows(ALONE, 20), "nothing is expected of either"
+
+
 def test_without_anything_finished_the_table_ranks_by_what_was_seen(study: SweepStudy, space: SearchSpace) -> None:
     running = [replace(one, state="running") for one in study.records[:17]]
     text = shown(running, space, None, 160)
@@ -243,6 +272,27 @@ def test_the_tracker_is_told_the_same(known: Standing, study: SweepStudy, space:
     assert words[LUCKY] == "best seen"
     assert words[stale] == "", "another choice takes its mark"
     assert marked == sorted([chosen, LUCKY, 17, 18])
+
+
+def test_mlflow_has_the_marks_of_the_last_choice(known: Standing, study: SweepStudy, tmp_path: Path) -> None:
+    """Runs that have ended take another mark, and lose theirs; they stay ended."""
+    stale = 3 if known.chosen.number != 3 else 4
+    before = replace(known, configurations=tuple(one for one in known.configurations if one.number == stale))
+    with open_tracker("local", home=tmp_path, folder=tmp_path / "sweeps" / "s") as tracker:
+        tracker.start_sweep("s", tags={}, params={})
+        mirror_all(tracker, study.records)
+        marked = mirror_choice(tracker, study.records, before)
+        mirror_choice(tracker, study.records, known, before=marked)
+        assert tracker.flush(60)
+    client = make_client(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("ikd")
+    runs = {run.data.tags.get("ikd.trial", ""): run for run in client.search_runs([experiment.experiment_id])}
+    assert marked == [stale]
+    assert runs[str(stale)].data.tags["choice"] == ""
+    assert "chosen" in runs[str(known.chosen.number)].data.tags["choice"]
+    assert runs[str(LUCKY)].data.tags["choice"] == "best seen"
+    assert (runs["19"].data.tags["role"], runs["19"].data.tags["of"]) == ("apart", str(known.chosen.number))
+    assert {runs[str(number)].info.status for number in (stale, known.chosen.number, LUCKY)} == {"FINISHED"}
 
 
 @pytest.fixture
