@@ -8,7 +8,8 @@
     python -m benchmarks.search trust [NAME ...]
     python -m benchmarks.search record SWEEP_FOLDER --name NAME
     python -m benchmarks.search repeat NAME --trials 0 3 --seeds 1 2 --data FOLDER
-    python -m benchmarks.search confirm NAME --to FILE [--methods "new default"] --seeds 0 1 2 --data FOLDER
+    python -m benchmarks.search real NAME --data FOLDER --home FOLDER [--searches 0 1] [--seeds 5] [--runner FILE]
+                                [--at-once 1] [--jobs 2] --to FILE
 
 `compare` simulates, without a Ray: TPE with ASHA (the old default), the new default, random search, and Ray Tune's
 `OptunaSearch` with its `ASHAScheduler`, each on surrogates of recorded real sweeps and on made families, two trials at
@@ -18,8 +19,8 @@ The seed of a search is also that of its trainings and of a family's draw: anoth
 holds the simulated Tune against a real one. `trust` tells how well a surrogate predicts what it was not shown.
 
 `record` keeps the curves of a finished sweep in benchmarks/recorded. `repeat` trains some of its configurations for
-real with other seeds and adds them to the recording: they are what its noise is measured on. `confirm` trains for real
-what methods chose in their first search, and the paper's values.
+real with other seeds and adds them to the recording: they are what its noise is measured on. `real` searches for real,
+with the old and the new default, and trains what they chose, and the student alone, with seeds that no search has seen.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from pathlib import Path
 from benchmarks.search.comparing import SEEDS, TRAININGS, compared, world_names, world_of
 from benchmarks.search.honest import HEAD, Honesty, told
 from benchmarks.search.methods import METHODS, NEW_DEFAULT, OLD_DEFAULT, RUNGS, Found, best_seen
-from benchmarks.search.real import confirm, repeat
+from benchmarks.search.real import real, repeat
 from benchmarks.search.recording import FOLDER, load, read_sweep, recorded
 from benchmarks.search.report import draw, quality_table, summary, table, write_into
 from benchmarks.search.results import Results, one_of
@@ -110,11 +111,6 @@ def record(options: argparse.Namespace) -> None:
     print(f"{made.save()}: {len(made.trainings)} trainings of {len(made.trainings[0].curve)} epochs")
 
 
-def confirm_choices(options: argparse.Namespace) -> None:
-    given = {"methods": options.methods, "trainings": options.trainings, "seeds": options.seeds, "root": options.data}
-    confirm(options.name, options.to, **given)
-
-
 def main() -> None:
     """Run one of the commands."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -154,14 +150,18 @@ def main() -> None:
     one.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
     one.add_argument("--data", help="COCO-format folder")
     one.set_defaults(run=lambda given: repeat(given.name, given.trials, given.seeds, given.data))
-    one = commands.add_parser("confirm")
-    one.add_argument("name")
-    one.add_argument("--to", type=Path, required=True, help="file of finished trainings, to go on from")
-    one.add_argument("--trainings", type=int, default=40, help="of the searches")
-    one.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of the trainings")
-    one.add_argument("--data", help="COCO-format folder")
-    one.add_argument("--methods", nargs="+", choices=list(METHODS), default=[OLD_DEFAULT, NEW_DEFAULT])
-    one.set_defaults(run=confirm_choices)
+    one = commands.add_parser("real")
+    one.add_argument("name", help="recording whose space is searched")
+    one.add_argument("--data", help="COCO-format folder; not used where ikd draws the data")
+    one.add_argument("--home", type=Path, required=True, help="folder of the sweeps, to go on from")
+    one.add_argument("--runner", type=Path, default=Path("runners/local.yaml"))
+    one.add_argument("--trainings", type=int, default=40, help="of each search")
+    one.add_argument("--searches", type=int, nargs="+", default=[0, 1], help="their seeds")
+    one.add_argument("--at-once", type=int, default=1, help="searches")
+    one.add_argument("--seeds", type=int, default=5, help="trainings of each choice that judge it")
+    one.add_argument("--jobs", type=int, default=2, help="of these at once")
+    one.add_argument("--to", type=Path, required=True, help="file of finished trainings that judge, to go on from")
+    one.set_defaults(run=lambda given: print(f"\n{real(given)}"))
     options = parser.parse_args(sys.argv[1:] or ["compare"])
     try:
         options.run(options)

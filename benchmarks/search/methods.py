@@ -13,7 +13,6 @@ from typing import Any
 from benchmarks.search.simulate import ANCHORS, Event, Sweep, simulate
 from benchmarks.search.tune import NEVER, plain
 from benchmarks.search.worlds import Array, World, at_the_end, best_epoch
-from ikd.config import shares_of
 from ikd.sweep.confirm.standing import standing
 
 RUNGS = {"grace_epochs": 2, "reduction_factor": 3}
@@ -87,15 +86,18 @@ def new(world: World, trainings: int) -> dict[str, Any]:
 
     Args:
         world: says how long a training is.
-        trainings: of the budget, those that confirm included; what confirms is what ikd does with so many trials.
+        trainings: of the budget, those that confirm included.
     """
     how = NEW | {"budget": {"trials": trainings}}
     space = world.base.searched(**how, anchors=list(ANCHORS))
     if space.scheduler.none is not None:
         return how
-    shares = shares_of(space)
-    confirm = {"share": shares.repeats, "apart": shares.apart}
-    return NEW | {"budget": {"trials": NEVER, "epochs": trainings * world.epochs, "confirm": confirm}}
+    return NEW | {"budget": {"trials": NEVER, "epochs": trainings * world.epochs}}
+
+
+def settings(world: World, method: str, trainings: int) -> dict[str, Any]:
+    """Return what a search-space file says for the old or the new default with a budget of some trainings."""
+    return new(world, trainings) if method == NEW_DEFAULT else OLD | _whole(world, trainings)
 
 
 RANDOM: dict[str, Any] = {"sampler": {"random": {}}, "scheduler": {"none": {}}}
