@@ -31,6 +31,8 @@ ASSUMED = {"ray": 5.0, "cold": 9.0, "warm": 0.7, "first": 1.5, "next": 1.0, "end
 from there to its first step, likewise; from the last trial to the end; and for a rehearsal."""
 DOUBT = 1.0
 """How many observations an assumption weighs."""
+MOST = 1000
+"""Trials to come that are looked at, at most. Where a budget is no limit, of 100 000 trials say, they stand for all."""
 LEAST_SECONDS = 1.0
 """Left while anything runs."""
 OF_EPOCH = {"attack": 0.8, "look": 0.25}
@@ -375,9 +377,11 @@ class Outlook:
         at = self._at
         open_ = [record for record in at.records if record.state in OPEN]
         to_come = at.ahead.total
-        numbers = range(len(at.records), len(at.records) + to_come)
-        coming = list(zip(numbers, self._coming(at.ahead), strict=True))
-        work = self._work(open_, coming, stopping=stopping)
+        looked = at.ahead.at_most(MOST)
+        more = to_come / looked.total if looked.total else 1.0
+        numbers = range(len(at.records), len(at.records) + looked.total)
+        coming = list(zip(numbers, self._coming(looked), strict=True))
+        work = self._work(open_, coming, more=more, stopping=stopping)
         shared, makers = self._shared()
         seconds = None
         if not open_ and not to_come:
@@ -396,7 +400,7 @@ class Outlook:
                 self.recipe_of,
                 self._epoch_seconds,
             )
-            seconds = max(LEAST_SECONDS, plan.seconds(open_, [(n, recipe) for n, (recipe, _) in coming]))
+            seconds = max(LEAST_SECONDS, more * plan.seconds(open_, [(n, recipe) for n, (recipe, _) in coming]))
         epochs, bound, limit = work.epochs, work.bound, self._space.budget.epochs
         if limit is not None:
             rest = max(0, limit - sum(record.epochs for record in at.records))
@@ -409,9 +413,14 @@ class Outlook:
         return Forecast(seconds, epochs, bound, len(open_) + to_come, shared, base, self.parts, tuple(makers))
 
     def _work(
-        self, open_: Sequence[TrialRecord], coming: Sequence[tuple[int, tuple[Recipe, bool]]], *, stopping: bool
+        self,
+        open_: Sequence[TrialRecord],
+        coming: Sequence[tuple[int, tuple[Recipe, bool]]],
+        *,
+        more: float,
+        stopping: bool,
     ) -> _Work:
-        """Return what open trials and those to come, each with whether nothing may stop it, will train."""
+        """Return what open trials and `more` times those to come, each with whether nothing may stop it, will train."""
         survival = Survival(build_judge(self._space, self._base) if stopping else None, self._at.records)
         goals = {one.number: self._goal(survival, one) for one in open_}
         fixed = {number: float(recipe.total_epochs) for number, (recipe, whole) in coming if whole}
@@ -420,9 +429,10 @@ class Outlook:
             number: [survival.last_epoch(number, one) for one in ends] for number, (_, whole) in coming if not whole
         }
         sampled = {number: sum(last) / len(last) for number, last in each.items()}
-        epochs = sum(goals[one.number] - one.epochs for one in open_) + sum(fixed.values()) + sum(sampled.values())
+        epochs = sum(goals[one.number] - one.epochs for one in open_)
+        epochs += more * (sum(fixed.values()) + sum(sampled.values()))
         bound = sum(self.recipe_of(one).total_epochs - one.epochs for one in open_)
-        bound += sum(recipe.total_epochs for _, (recipe, _) in coming)
+        bound += round(more * sum(recipe.total_epochs for _, (recipe, _) in coming))
         return _Work(goals | fixed | sampled, epochs, bound)
 
     def _limits(self) -> Iterator[float]:
@@ -458,7 +468,7 @@ class Outlook:
 
     def _rival(self) -> Recipe | None:
         """Return the recipe of the anchor that has to be beaten, None where the space has none."""
-        if shares_of(self._space).sides < 2:
+        if shares_of(self._space, self._base.total_epochs).sides < 2:
             return None
         if (anchor := strongest_anchor(self._space, self._at.records)) is not None:
             return self.recipe_of(anchor)

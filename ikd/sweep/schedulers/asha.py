@@ -38,6 +38,10 @@ class Halving(ABC):
         """Return the bracket of a trial; brackets are not compared with each other."""
 
     @abstractmethod
+    def rivals(self, number: int) -> int:
+        """Return how many trials before one are of its bracket."""
+
+    @abstractmethod
     def rungs(self, number: int, ends: Sequence[int]) -> list[int]:
         """Return the epochs at which a trial is judged, ascending.
 
@@ -56,7 +60,7 @@ class Halving(ABC):
             number: of the trial; those before it of its bracket, as far as they come, are its rivals.
             ends: as in `rungs`.
         """
-        rivals = float(sum(self.bracket(other) == self.bracket(number) for other in range(number)))
+        rivals = float(self.rivals(number))
         share, found = 1.0, []
         for rung in self.rungs(number, ends):
             goes_on = self._goes_on(rivals)
@@ -143,6 +147,10 @@ class AshaJudge(Halving):
     def bracket(self, number: int) -> int:
         """Return the bracket of a trial."""
         return number % self._settings.brackets
+
+    def rivals(self, number: int) -> int:
+        """Return how many trials before one are of its bracket."""
+        return number // self._settings.brackets
 
     def rungs(self, number: int, ends: Sequence[int]) -> list[int]:
         """Return the epochs at which a trial is judged, ascending."""

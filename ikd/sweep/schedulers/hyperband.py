@@ -59,6 +59,12 @@ class HyperbandJudge(Halving):
         order = self._deal()
         return order[number % len(order)]
 
+    def rivals(self, number: int) -> int:
+        """Return how many trials before one are of its bracket."""
+        order = self._deal()
+        rounds, rest = divmod(number, len(order))
+        return rounds * order.count(order[rest]) + order[:rest].count(order[rest])
+
     def rungs(self, number: int, ends: Sequence[int]) -> list[int]:
         """Return the epochs at which a trial is judged, ascending."""
         bracket = self.bracket(number)

@@ -141,3 +141,28 @@ def test_an_epoch_that_takes_long_is_still_to_come(recipe: Recipe) -> None:
     assert late.seconds is not None
     assert late.seconds > 3 * 10
     assert late.epochs == 4
+
+
+def test_a_budget_of_trials_that_is_no_limit_is_looked_at_in_part(recipe: Recipe) -> None:
+    """Nobody's driver stands still over trials that hours, epochs or a target will end long before."""
+    plain = recipe.with_values({"adversarial.enabled": False, "augment.enabled": False})
+    many = running(plain, slots=2, budget=100_001, now=30.0)
+    forecast = Outlook(many).forecast()
+    whole = 1 + 100_000
+    assert forecast.trials == whole
+    assert forecast.epochs_bound == 4 + 100_000 * 6
+    assert forecast.epochs == pytest.approx(forecast.epochs_bound)
+    some = Outlook(running(plain, slots=2, budget=1001, now=30.0)).forecast()
+    assert forecast.seconds is not None
+    assert some.seconds is not None
+    assert forecast.seconds == pytest.approx(100 * some.seconds, rel=0.01)
+    rule = make_space(scheduler={"asha": {}}, anchors=[], budget={"trials": 100_001, "epochs": 60}).checked(plain)
+    limited = replace(many, files=SweepFiles(rule, plain, many.files.runner))
+    assert (Outlook(limited).forecast().epochs, Outlook(limited).forecast().epochs_bound) == (58, 58)
+
+
+@pytest.mark.parametrize(
+    ("ahead", "kept"), [((5, 1, 2), (5, 1, 2)), ((800, 100, 100), (80, 10, 10)), ((999, 0, 1), (100, 0, 0))]
+)
+def test_those_looked_at_are_of_each_kind_in_proportion(ahead: tuple[int, ...], kept: tuple[int, ...]) -> None:
+    assert Ahead(*ahead).at_most(100) == Ahead(*kept)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ikd.config import Asha, Hyperband, Median, Recipe
-from ikd.sweep.schedulers.asha import AshaJudge
+from ikd.sweep.schedulers.asha import AshaJudge, Halving
 from ikd.sweep.schedulers.hyperband import HyperbandJudge
 from ikd.sweep.schedulers.judges import build_judge, expected_epochs
 from ikd.sweep.schedulers.median import MedianJudge
@@ -202,3 +202,12 @@ def test_the_forecast_weighs_how_far_a_trial_comes() -> None:
     for judge in (asha, band, median):
         for number in range(20):
             assert math.fsum(share for _, share in judge.expected_share(number, (9,))) == pytest.approx(1)
+
+
+def test_rivals_are_the_trials_before_one_of_its_bracket() -> None:
+    judges: list[Halving] = [AshaJudge(Asha(brackets=count), "max") for count in (1, 2, 3)]
+    for judge in [*judges, HyperbandJudge(Hyperband(), "max", 9)]:
+        brackets = [judge.bracket(number) for number in range(60)]
+        assert [judge.rivals(number) for number in range(60)] == [
+            brackets[:number].count(brackets[number]) for number in range(60)
+        ]
