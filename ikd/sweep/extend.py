@@ -94,7 +94,8 @@ def as_it_began(files: SweepFiles, folder: SweepFolder) -> tuple[SweepFiles, str
     if kept != space.anchors and began.space.anchors == kept:
         space = space.model_copy(update={"anchors": kept})
         said.append(f"anchor {LATE} is left out: {folder.name} began without it")
-    if space.budget.confirm == Confirm() and began.space.budget.confirm == UNCONFIRMED and shares_of(space).acts:
+    confirms = space.budget.confirm == Confirm() and shares_of(space, recipe.total_epochs).acts
+    if confirms and began.space.budget.confirm == UNCONFIRMED:
         budget = space.budget.model_copy(update={"confirm": UNCONFIRMED})
         space = space.model_copy(update={"budget": budget})
         said.append(f"nothing is kept apart or repeated: {folder.name} began without that")

@@ -12,7 +12,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ikd.config import DRAWN, Chosen, Recipe, Runner, SearchSpace, SweepFiles, shares_of
+from ikd.config import DRAWN, Chosen, Recipe, Runner, SearchSpace, Shares, SweepFiles, shares_of
 from ikd.data import said_of_data, training_annotations
 from ikd.errors import BadInput
 from ikd.home import at_home, home
@@ -115,7 +115,7 @@ class DryRun:
             ("sweep", f"{self.name}, {where} {self.directory}"),
             ("distinct configurations", self._distinct()),
             ("trials", f"{self.trials}, {self.anchors} of them anchors; {self.files.runner.concurrency} at a time"),
-            *([("of them", self._confirming())] if shares_of(self.files.space).acts else []),
+            *([("of them", self._confirming())] if self._shares.acts else []),
             *([("so far", self._so_far())] if self.ended is not None else []),
             ("epochs", self._epochs()),
             *self._stopping(),
@@ -129,8 +129,12 @@ class DryRun:
             *(("data" if not number else "", line.removeprefix("data: ")) for number, line in enumerate(self.data)),
         ]
 
+    @property
+    def _shares(self) -> Shares:
+        return shares_of(self.files.space, self.files.recipe.total_epochs)
+
     def _confirming(self) -> str:
-        kept, sides = self.ahead.apart, shares_of(self.files.space).sides
+        kept, sides = self.ahead.apart, self._shares.sides
         parts = [f"{self.ahead.repeats} repeat what is promising, to choose"] * bool(self.ahead.repeats)
         pairs = f" ({kept // 2} of the chosen one, {kept // 2} of an anchor)" if sides > 1 and not kept % 2 else ""
         parts += [f"{kept} are kept apart, to say what the choice is worth{pairs}"] * bool(kept)

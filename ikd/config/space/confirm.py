@@ -10,7 +10,7 @@ from ikd.config.recipe.sections import Anchor
 from ikd.config.space.sections import SpaceSections
 
 FEW, SMALL = 16, 30
-"""Trials below which nothing is kept apart, and below which little is and nothing repeated."""
+"""Trainings below which nothing is kept apart, and below which little is and nothing repeated."""
 SHARE, APART, APART_OF_SMALL = 0.1, 3, 2
 """Share of repeats, and trainings kept apart of each side, where the space does not say."""
 RIVALS: tuple[Anchor, ...] = ("student_alone", "inherit_alone", "equal_budget")
@@ -51,12 +51,11 @@ def room_fault(space: SpaceSections, recipe: Recipe) -> tuple[str, Any, str] | N
 
     Only what the space says itself is judged: the shares that we take follow from the budget.
     """
-    confirm, shares, budget = space.budget.confirm, shares_of(space), space.budget
+    confirm, shares, budget = space.budget.confirm, shares_of(space, recipe.total_epochs), space.budget
     if not (confirm.share or confirm.apart):
         return None
-    trainings, named = budget.trials, f"the {budget.trials} trials of budget.trials"
-    if budget.epochs is not None and budget.epochs // recipe.total_epochs < trainings:
-        trainings = budget.epochs // recipe.total_epochs
+    trainings, named = budget.trainings(recipe.total_epochs), f"the {budget.trials} trials of budget.trials"
+    if trainings < budget.trials:
         named = f"the {trainings} trainings that the {budget.epochs} epochs of budget.epochs are"
     repeats, least = round(shares.repeats * trainings), len(space.anchors) + 1
     besides = repeats + shares.apart * shares.sides
@@ -76,11 +75,16 @@ def _takes(repeats: int, shares: Shares) -> str:
     return f"takes {repeats + shares.apart * shares.sides}: {' and '.join(parts)}"
 
 
-def shares_of(space: SpaceSections) -> Shares:
-    """Return what is done besides the search: what the space says, else what its budget has room for."""
-    confirm, trials = space.budget.confirm, space.budget.trials
+def shares_of(space: SpaceSections, epochs: int) -> Shares:
+    """Return what is done besides the search: what the space says, else what its budget has room for.
+
+    Args:
+        space: holds the budget.
+        epochs: of a training.
+    """
+    confirm, trainings = space.budget.confirm, space.budget.trainings(epochs)
     sides = 1 + any(one in RIVALS for one in space.anchors)
-    repeats = 0.0 if trials < SMALL or space.costs or unrepeatable(space) else SHARE
-    apart = 0 if trials < FEW or unrepeatable(space) else APART_OF_SMALL if trials < SMALL else APART
+    repeats = 0.0 if trainings < SMALL or space.costs or unrepeatable(space) else SHARE
+    apart = 0 if trainings < FEW or unrepeatable(space) else APART_OF_SMALL if trainings < SMALL else APART
     repeats = repeats if confirm.share is None else confirm.share
     return Shares(repeats, apart if confirm.apart is None else confirm.apart, sides)

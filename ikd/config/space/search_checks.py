@@ -168,6 +168,6 @@ def _confirm_problems(space: SpaceSections, recipe: Recipe, document: Document) 
     if (fault := room_fault(space, recipe)) is not None:
         field, value, rule = fault
         yield document.problem((*place, field), value, rule)
-    if shares_of(space).acts and recipe.seed + SEEDS_BESIDES > SEED_LIMIT:
+    if shares_of(space, recipe.total_epochs).acts and recipe.seed + SEEDS_BESIDES > SEED_LIMIT:
         rule = f"must be at most {SEED_LIMIT - SEEDS_BESIDES}: repeats and trainings kept apart have seeds above it"
         yield dataclasses.replace(document.problem(place, recipe.seed, rule), field="seed of the recipe")

@@ -49,7 +49,7 @@ def chosen_scheduler(epochs: int, budget: Budget, sampler: Sampler, *, several: 
         sampler: that proposes.
         several: whether costs shall be small besides.
     """
-    trainings = budget.trials if budget.epochs is None else min(budget.trials, budget.epochs // epochs)
+    trainings = budget.trainings(epochs)
     size = f"{epochs} epochs a training, {trainings} trainings in the budget"
     by: dict[str, str] = {"by": "nondominated"} if several else {}
     if sampler.grid is not None:

@@ -66,7 +66,7 @@ def _gain(space: SearchSpace, records: Sequence[TrialRecord], known: Standing) -
         return f"not confirmed yet: {running} trainings kept apart have not ended"
     why = (
         f"fewer than {LEAST} trainings of it were kept apart"
-        if shares_of(space).apart
+        if shares_of(space, known.chosen.trainings[0].epochs).apart
         else "budget.confirm keeps no trainings apart; all of this rests on trainings that took part in the choice"
     )
     return f"not confirmed: {why}"

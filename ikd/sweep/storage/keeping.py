@@ -100,9 +100,9 @@ def most_checkpoints(space: SearchSpace, recipe: Recipe, *, keep_top: int | None
         slots: trials at once.
         anchors: anchor trials.
     """
-    trials = space.budget.trials
+    trials, epochs = min(space.budget.trials, space.budget.epochs or space.budget.trials), recipe.total_epochs
     seeds = space.sampler.grid.repeats if space.sampler.grid is not None else 1
-    repeats = round(shares_of(space).repeats * trials)
+    repeats = round(shares_of(space, epochs).repeats * space.budget.trainings(epochs))
     ended = trials if keep_top is None else min(trials, (keep_top + SPARE) * seeds + repeats + anchors)
     total = CHECKPOINTS_ENDED * ended + CHECKPOINTS_OPEN * min(slots, trials)
     pbt = space.scheduler.pbt

@@ -160,7 +160,7 @@ def _search(space: SearchSpace, recipe: Recipe) -> Table:
         "sampler": kind_with_settings(space.sampler),
         "scheduler": kind_with_settings(space.scheduler) + why,
         "budget": _budget(space),
-        "confirm": _confirm(space),
+        "confirm": _confirm(space, recipe),
         "anchors": ", ".join(space.anchors) or "none",
         "configurations": _configurations(space, recipe),
     }
@@ -187,9 +187,9 @@ def _budget(space: SearchSpace) -> str:
     return ", or ".join(limits) + (", whichever comes first" if len(limits) > 1 else "")
 
 
-def _confirm(space: SearchSpace) -> str:
+def _confirm(space: SearchSpace, recipe: Recipe) -> str:
     """Write what of the trials does not search."""
-    shares = shares_of(space)
+    shares = shares_of(space, recipe.total_epochs)
     parts = [f"{shares.repeats:.0%} of them repeat what is promising"] * bool(shares.repeats)
     sides = "the chosen one" + (" and of an anchor" if shares.sides > 1 else "")
     parts += [f"{shares.apart} trainings each of {sides} are kept apart"] * bool(shares.apart)

@@ -30,12 +30,16 @@ def recipe() -> Recipe:
         ("budget: {trials: 30, confirm: {apart: 5}}", 0.1, 5),
         ("budget: {trials: 30, confirm: {share: 0.2}}", 0.2, 3),
         ("budget: {trials: 30, confirm: {share: 0, apart: 0}}", 0.0, 0),
+        ("budget: {trials: 100000, epochs: 180}", 0.1, 3),
+        ("budget: {trials: 100000, epochs: 179}", 0.0, 2),
+        ("budget: {trials: 100000, epochs: 95}", 0.0, 0),
+        ("budget: {trials: 30, epochs: 95, confirm: {apart: 2}}", 0.0, 2),
         ("budget: {trials: 30}\ncosts: [gflops]", 0.0, 3),
         ("budget: {trials: 30}\nscheduler: {pbt: {}}", 0.0, 0),
     ],
 )
 def test_shares_follow_from_the_budget(rest: str, repeats: float, apart: int, tmp_path: Path) -> None:
-    found = shares_of(load(tmp_path, WEIGHTS, rest))
+    found = shares_of(load(tmp_path, WEIGHTS, rest), 6)
     assert (found.repeats, found.apart) == (repeats, apart)
 
 
@@ -75,9 +79,7 @@ def test_what_the_budget_does_not_hold_is_refused(confirm: str, rest: str, messa
 def test_epochs_hold_fewer(tmp_path: Path) -> None:
     text = "budget:\n  trials: 60\n  epochs: 40\n  confirm: {apart: 3}"
     message = "must leave at least 4 of the 6 trainings that the 40 epochs of budget.epochs are for the search"
-    assert re.search(
-        rf":7: budget\.confirm\.apart: {message}.*takes 7: 1 repeat and 3 kept", refusal(tmp_path, WEIGHTS, text)
-    )
+    assert re.search(rf":7: budget\.confirm\.apart: {message}.*takes 6: 3 kept", refusal(tmp_path, WEIGHTS, text))
     assert load(tmp_path, WEIGHTS, text.replace("40", "66")).budget.confirm.apart == 3
 
 
@@ -88,7 +90,7 @@ def test_a_searched_seed_and_a_factorial_have_no_other_seeds(tmp_path: Path) -> 
     ):
         said = refusal(tmp_path, parameters, f"budget: {{trials: 20, confirm: {{apart: 2}}}}\n{rest}")
         assert f":4: budget.confirm.apart: must be 0: {why}" in said
-        assert not shares_of(load(tmp_path, parameters, f"budget: {{trials: 20}}\n{rest}")).acts
+        assert not shares_of(load(tmp_path, parameters, f"budget: {{trials: 20}}\n{rest}"), 6).acts
 
 
 def test_seeds_must_have_room(tmp_path: Path) -> None:

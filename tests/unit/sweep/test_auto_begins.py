@@ -110,9 +110,9 @@ def test_a_sweep_that_began_without_it_confirms_nothing(recipe: Recipe, folder: 
     content = yaml.safe_load(folder.files.read_text())
     del content["space"]["budget"]["confirm"]
     folder.files.write_text(yaml.safe_dump(content))
-    assert not shares_of(read_files(folder).space).acts, "nor does the status speak of it"
+    assert not shares_of(read_files(folder).space, recipe.total_epochs).acts, "nor does the status speak of it"
     kept, said = as_it_began(files, folder)
-    assert not shares_of(kept.space).acts
+    assert not shares_of(kept.space, recipe.total_epochs).acts
     assert "nothing is kept apart or repeated: mine began without that" in said
     named = files_of(recipe, 40, budget={"trials": 40, "confirm": {"apart": 2}})
     assert as_it_began(named, folder)[0].space.budget.confirm.apart == 2, "what the file says holds"

@@ -155,6 +155,10 @@ def test_the_bound_counts_everything_at_once(recipe: Recipe) -> None:
     assert most_checkpoints(asha, recipe, keep_top=5, slots=2, anchors=2) == 2 * (5 + SPARE + 2 + repeats) + 3 * 2
     assert most_checkpoints(asha, recipe, keep_top=None, slots=2, anchors=2) == 2 * 50 + 3 * 2
     assert most_checkpoints(asha, recipe, keep_top=60, slots=2, anchors=2) == 2 * 50 + 3 * 2
+    epochs = 40 * recipe.total_epochs
+    limited = make_space(budget={"trials": 100_000, "epochs": epochs})
+    assert most_checkpoints(limited, recipe, keep_top=5, slots=2, anchors=2) == 2 * (5 + SPARE + 2 + 4) + 3 * 2
+    assert most_checkpoints(limited, recipe, keep_top=None, slots=2, anchors=2) == 2 * epochs + 3 * 2, "one epoch each"
     assert most_checkpoints(pbt, recipe, keep_top=1, slots=1, anchors=0) == 2 * (1 + SPARE) + 3 + 8 * 2, (
         "epochs 2 and 4 of 8 trials"
     )
