@@ -36,6 +36,7 @@ def plain_sweep(status: SweepStatus) -> dict[str, Any]:
         "value": best.metric if best is not None else None,
         "best": best.best if best is not None else None,
         "choice": status.choice,
+        "phase": status.phase or None,
         "data": status.files.recipe.data.root,
         "recipe": status.files.recipe.name,
         "began": min((one.began for one in status.trials if one.began), default=None),
