@@ -1,4 +1,4 @@
-"""What a sweep has spent of what it may spend, and whether it has what it wants."""
+"""What a sweep has spent of what it may spend."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Callable, Sequence
 
 from ikd.config import SearchSpace
 from ikd.sweep.records.ledger import ledger
-from ikd.sweep.records.trials import TrialRecord, best_of
+from ikd.sweep.records.trials import TrialRecord
 
 
 def spent_budget(space: SearchSpace, records: Sequence[TrialRecord], wall_seconds: float, gpus: float) -> str | None:
     """Return which limit is reached, for people, or None.
 
-    The number of trials and patience are no such limits: they end a search without stopping what runs.
+    The number of trials, patience and the target are no such limits: they end a search without stopping what runs.
 
     Args:
-        space: holds budget and objective.
+        space: holds the budget.
         records: all trials.
         wall_seconds: time spent by the clock, over all starts.
         gpus: GPUs a trial.
@@ -30,7 +30,7 @@ def spent_budget(space: SearchSpace, records: Sequence[TrialRecord], wall_second
     for name, limit, used, unit in spent:
         if limit is not None and used() >= limit:
             return f"budget.{name} of {limit:g} {unit} is spent"
-    return _reached(space, records)
+    return None
 
 
 def seconds_left(
@@ -51,13 +51,3 @@ def seconds_left(
     if budget.gpu_hours is not None and gpus:
         left = min(left, budget.gpu_hours * 3600 / gpus - ledger(records).total)
     return left
-
-
-def _reached(space: SearchSpace, records: Sequence[TrialRecord]) -> str | None:
-    target, mode = space.budget.target, space.objective.mode
-    best = best_of(records, mode)
-    if target is None or best is None or best.metric is None:
-        return None
-    if (best.metric < target) if mode == "max" else (best.metric > target):
-        return None
-    return f"budget.target is reached: trial {best.number} has {100 * best.metric:.1f} of {100 * target:.1f}"

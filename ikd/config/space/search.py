@@ -264,7 +264,7 @@ class Confirm(Section):
 
 
 class Budget(Section):
-    """What a sweep may spend; it ends at whichever limit comes first."""
+    """What a sweep may spend. Hours and epochs end all of it, the rest its search: whichever comes first."""
 
     trials: Count = 20
     """Number of trials, anchors included."""
@@ -275,8 +275,13 @@ class Budget(Section):
     epochs: Count | None = None
     """Sum of trained epochs over all trials."""
     target: Probability | None = None
-    """The sweep ends when a trial's objective reaches this (AP in 0..1)."""
+    """The search ends when one of its trials has ended with this objective (AP in 0..1). What of that was luck tell the
+    trainings that follow: those that repeat, and those kept apart."""
     patience: Count | None = None
     """The search ends after this many of its trials in a row, anchors not counted, without a new best."""
     confirm: Confirm = Confirm()
     """Trainings with other seeds, counted among the trials."""
+
+    def trainings(self, epochs: int) -> int:
+        """Return how many trainings of so many epochs it holds when none is stopped."""
+        return self.trials if self.epochs is None else min(self.trials, self.epochs // epochs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from enum import Enum
 
@@ -12,7 +12,7 @@ import numpy as np
 from ikd.config import RIVALS, Recipe, SearchSpace, shares_of
 from ikd.sweep.confirm.apart import strongest_anchor
 from ikd.sweep.confirm.gradient import knowledge_gradient
-from ikd.sweep.confirm.rounds import Round, ended_in_vain, epochs_left, round_of
+from ikd.sweep.confirm.rounds import Closed, Round, closed_for_good, epochs_left, round_of
 from ikd.sweep.confirm.standing import Configuration, Standing, standing
 from ikd.sweep.records.trials import Proposal, Role, TrialRecord, recipe_of
 from ikd.trial import OPEN
@@ -28,6 +28,10 @@ class Pause(Enum):
     NOTHING = "no trial of the search has finished, so that there is nothing to repeat or to keep apart"
     FULL = "what the sweep has found is confirmed, and its budget holds no further search"
     IN_VAIN = "budget.patience: so many trials in a row brought no new best; a larger patience searches on"
+    TARGET = "budget.target: a trial of the search has reached it; a higher one searches on"
+
+
+CLOSED: Mapping[Closed, Pause] = {"patience": Pause.IN_VAIN, "target": Pause.TARGET}
 
 
 class Phases:
@@ -52,7 +56,7 @@ class Phases:
     def searching(self, records: Sequence[TrialRecord]) -> bool:
         """Tell whether the next trial is one of the search's."""
         now = round_of(self._space, self._recipe, records)
-        if now.in_vain:
+        if now.closed:
             return False
         if not now.confirming:
             return True
@@ -73,9 +77,11 @@ class Phases:
 
     def after_search(self, records: Sequence[TrialRecord]) -> Proposal | Pause | None:
         """Return the next trial after the search, None while it is not over, or why there is none now."""
-        now, shares = round_of(self._space, self._recipe, records), shares_of(self._space)
-        if ended_in_vain(self._space, records) or (now.in_vain and not now.confirming):
-            return Pause.IN_VAIN
+        now = round_of(self._space, self._recipe, records)
+        shares = shares_of(self._space, self._recipe.total_epochs)
+        closed = closed_for_good(self._space, records) or ("" if now.confirming else now.closed)
+        if closed:
+            return CLOSED[closed]
         if not now.records and records and not self._holds(records, 1 + shares.apart * shares.sides):
             return Pause.FULL
         return None if self.searching(records) else self._confirm(records)

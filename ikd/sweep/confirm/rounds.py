@@ -5,10 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from ikd.config import Recipe, SearchSpace, shares_of
-from ikd.sweep.records.trials import Role, TrialRecord
+from ikd.sweep.records.trials import Role, TrialRecord, best_of
 from ikd.trial import OPEN
+
+Closed = Literal["", "patience", "target"]
+"""A limit of `budget` that ends a search, and not what confirms it."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +25,7 @@ class Round:
         repeats: trainings that choose.
         apart: trainings kept apart of each side.
         sides: the chosen configuration, and an anchor where the space has one to beat.
-        in_vain: `budget.patience` has ended its search.
+        closed: limit of the budget that has ended its search before its trials were spent; empty where none has.
     """
 
     records: Sequence[TrialRecord]
@@ -29,7 +33,7 @@ class Round:
     repeats: int
     apart: int
     sides: int
-    in_vain: bool
+    closed: Closed
 
     @property
     def kept(self) -> int:
@@ -69,6 +73,13 @@ class Ahead:
         """All of them."""
         return self.search + self.repeats + self.apart
 
+    def at_most(self, count: int) -> Ahead:
+        """Return so many of them, at most, of each kind as many as before in proportion."""
+        if self.total <= count:
+            return self
+        repeats, apart = (one * count // self.total for one in (self.repeats, self.apart))
+        return Ahead(count - repeats - apart, repeats, apart)
+
 
 def round_of(space: SearchSpace, recipe: Recipe, records: Sequence[TrialRecord]) -> Round:
     """Return the round that the next trial belongs to.
@@ -80,7 +91,7 @@ def round_of(space: SearchSpace, recipe: Recipe, records: Sequence[TrialRecord])
         recipe: the base.
         records: every trial.
     """
-    shares, start = shares_of(space), _starts(records)[-1]
+    shares, start = shares_of(space, recipe.total_epochs), _starts(records)[-1]
     own = records[start:]
     room = max(0, space.budget.trials - start)
     trainings = min(float(room), epochs_left(space, records[:start]) / recipe.total_epochs)
@@ -88,17 +99,17 @@ def round_of(space: SearchSpace, recipe: Recipe, records: Sequence[TrialRecord])
     apart = shares.apart if trainings - shares.apart * shares.sides >= least else 0
     apart = next((one.kept // shares.sides for one in own if one.kept), apart)
     repeats = min(round(shares.repeats * trainings), max(0, int(trainings) - apart * shares.sides - least))
-    in_vain = _in_vain(space, records, start)
-    return Round(own, room - repeats - apart * shares.sides, repeats, apart, shares.sides, in_vain)
+    closed = _closed(space, records, start)
+    return Round(own, room - repeats - apart * shares.sides, repeats, apart, shares.sides, closed)
 
 
-def ended_in_vain(space: SearchSpace, records: Sequence[TrialRecord]) -> bool:
-    """Tell whether a whole round lies behind whose search `budget.patience` has ended, and no trial after it.
+def closed_for_good(space: SearchSpace, records: Sequence[TrialRecord]) -> Closed:
+    """Return the limit that ended the search of a whole round that lies behind, if no trial came after that round.
 
-    Then the sweep is over, as the same command again finds it; a larger patience begins another round.
+    Then the sweep is over, as the same command again finds it; a larger limit begins another round.
     """
     starts = _starts(records)
-    return len(starts) > 1 and starts[-1] == len(records) and _in_vain(space, records, starts[-2])
+    return _closed(space, records, starts[-2]) if len(starts) > 1 and starts[-1] == len(records) else ""
 
 
 def _starts(records: Sequence[TrialRecord]) -> list[int]:
@@ -110,6 +121,24 @@ def _starts(records: Sequence[TrialRecord]) -> list[int]:
             starts.append(number + 1)
             kept = 0
     return starts
+
+
+def _closed(space: SearchSpace, records: Sequence[TrialRecord], start: int) -> Closed:
+    """Return the limit that has ended the search of the round that begins at `start`.
+
+    Both are told by trials that have ended: what one that runs has seen may be gone in its next epoch. They end a
+    search alone, since what a single training has seen is partly luck: what it was worth the rest of the sweep tells.
+    """
+    if _target_reached(space, records):
+        return "target"
+    return "patience" if _in_vain(space, records, start) else ""
+
+
+def _target_reached(space: SearchSpace, records: Sequence[TrialRecord]) -> bool:
+    target, best = space.budget.target, best_of([one for one in records if one.state not in OPEN], space.objective.mode)
+    if target is None or best is None or best.metric is None:
+        return False
+    return best.metric >= target if space.objective.mode == "max" else best.metric <= target
 
 
 def _in_vain(space: SearchSpace, records: Sequence[TrialRecord], start: int) -> bool:
@@ -154,11 +183,11 @@ def ahead_of(space: SearchSpace, recipe: Recipe, records: Sequence[TrialRecord],
         size: trials that try everything there is, anchors included.
     """
     now = round_of(space, recipe, records)
-    if ended_in_vain(space, records):
+    if closed_for_good(space, records):
         return Ahead(0)
     searched, kept = now.count("search"), now.count("apart")
     left = size - sum(one.role == "search" for one in records)
-    search = 0 if kept or now.in_vain else int(max(0, min(now.search - searched, left)))
+    search = 0 if kept or now.closed else int(max(0, min(now.search - searched, left)))
     if not search + searched:  # nothing that could be confirmed
         return Ahead(0)
     return Ahead(search, 0 if kept else max(0, now.repeats - now.count("repeat")), max(0, now.kept - kept))
@@ -172,7 +201,7 @@ def said_of_phase(space: SearchSpace, recipe: Recipe, records: Sequence[TrialRec
         last = [one for one in records[starts[-1 if now.records else -2] :] if one.role == "apart"]
         return f"kept apart: {sum(one.state not in OPEN for one in last)} of {last[0].kept} trainings"
     if not now.confirming:
-        acts = shares_of(space).acts and len(records) > len(now.records)
+        acts = shares_of(space, recipe.total_epochs).acts and len(records) > len(now.records)
         return f"search: {now.ended('search')} of {now.search} trials, too few to keep any apart" if acts else ""
     kept = f"{now.kept} trainings kept apart"
     if not (ahead.search or ahead.repeats):

@@ -239,7 +239,46 @@ def test_what_is_in_vain(
         TrialRecord(number, "", anchors, {}, True, "", Path(), state=state, metric=value, ended=float(number))
         for number, (state, value, anchors) in enumerate(trials)
     ]
-    assert round_of(space, recipe, records).in_vain == over
+    assert (round_of(space, recipe, records).closed == "patience") == over
+
+
+TARGET: list[tuple[str, list[tuple[str, float | None, tuple[str, ...]]], bool]] = [
+    ("max", [("finished", 0.1, ()), ("stopped", 0.29, ())], False),
+    ("max", [("finished", 0.1, ()), ("finished", 0.3, ())], True),
+    ("max", [("finished", 0.4, ("paper",))], True),
+    ("max", [("running", 0.4, ())], False),
+    ("max", [("diverged", 0.4, ())], False),
+    ("max", [("failed", None, ())], False),
+    ("min", [("finished", 0.31, ())], False),
+    ("min", [("finished", 0.3, ())], True),
+]
+
+
+@pytest.mark.parametrize(("mode", "trials", "over"), TARGET)
+def test_what_reaches_a_target(
+    mode: str, trials: list[tuple[Any, float | None, tuple[str, ...]]], over: bool, recipe: Recipe
+) -> None:
+    space = space_of(50, objective={"mode": mode}, budget={"target": 0.3})
+    records = [
+        TrialRecord(number, "", anchors, {}, True, "", Path(), state=state, metric=value, ended=float(number))
+        for number, (state, value, anchors) in enumerate(trials)
+    ]
+    assert (round_of(space, recipe, records).closed == "target") == over
+
+
+def test_a_target_ends_the_search_and_what_reached_it_is_confirmed(recipe: Recipe) -> None:
+    """A training that was kept apart reaches none: it tells whether one was."""
+    confirm = {"share": 0.05, "apart": 2}
+    space = space_of(40, confirm=confirm, budget={"target": 0.3})
+    records = in_vain(space, recipe)
+    assert roles(records) == ["search"] * 3 + ["repeat"] * 2 + ["apart"] * 4
+    assert order_of(space, recipe, ()).next(records) is Pause.TARGET
+    assert ahead_of(space, recipe, records) == Ahead(0)
+    higher = space_of(40, confirm=confirm, budget={"target": 0.8})
+    assert roles(in_vain(higher, recipe, records)[9:12]) == ["search"] * 3
+    alone = space_of(40, confirm={"share": 0.0, "apart": 0}, budget={"target": 0.3})
+    assert roles(in_vain(alone, recipe)) == ["search"] * 3
+    assert order_of(alone, recipe, ()).next(in_vain(alone, recipe)) is Pause.TARGET
 
 
 def test_what_is_left_of_each_phase_is_known(recipe: Recipe) -> None:
