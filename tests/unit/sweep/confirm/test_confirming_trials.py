@@ -18,6 +18,7 @@ from ikd.sweep.conductor import Assignment, Conductor
 from ikd.sweep.confirm.rounds import ahead_of
 from ikd.sweep.forecast.left import Outlook, Situation
 from ikd.sweep.records.ledger import ledger
+from ikd.sweep.look.plain import plain_status
 from ikd.sweep.status import sweep_status
 from ikd.sweep.study.folder import sweep_folder, write_files
 from ikd.sweep.study.study import SweepStudy
@@ -219,6 +220,7 @@ def test_the_status_says_where_the_sweep_is(open_study: OpenStudy, recipe: Recip
         until(open_study(folder.path), recipe, number)
         status = sweep_status("s")
         said.append(status.phase)
+        assert plain_status(status)["phase"] == (status.phase or None)
         text = io.StringIO()
         Console(file=text, width=200).print(status.render())
         assert status.phase in text.getvalue()
