@@ -150,3 +150,34 @@ def test_several_sweeps_and_those_that_share_some_parameters_teach_the_effects_m
         BadInput, match="a value in range for every parameter of this space, with sampler tpe, but none"
     ):
         warm_up(open_study(tmp_path / "tpe"), tpe, old, ikd_home)
+
+
+def test_two_sweeps_teach_together(
+    old: str, open_study: OpenStudy, recipe: Recipe, ikd_home: Path, tmp_path: Path
+) -> None:
+    """Both count, each by its name; the same command again takes them once, and another order is another command."""
+    folder, other = sweep_folder("other"), make_space(seed=7, budget={"trials": 5})
+    play(conduct(other, recipe, open_study(folder.path, name="other")), recipe, Worker())
+    write_files(folder, SweepFiles(other, recipe, make_runner()))
+    space, study = (
+        narrower(budget={"trials": 4}, sampler={"effects": {"with_tpe": False}}),
+        open_study(tmp_path / "warm"),
+    )
+    said = warm_up(study, space, [old, "other"], ikd_home)
+    taken = {name: [one for one in study.earlier if one.name == name] for name in (old, "other")}
+    assert all(taken.values())
+    assert sum(map(len, taken.values())) == len(study.earlier)
+    assert said.startswith(
+        f"warm start: {len(taken[old])} of the 8 trials of old, {len(taken['other'])} of the 5 trials"
+    )
+    alone = open_study(tmp_path / "alone")
+    warm_up(alone, space, old, ikd_home)
+    assert [one.values for one in alone.earlier] == [one.values for one in taken[old]]
+    numbers = range(4, 16)
+    proposals = [[propose(space, recipe, [], number=n, earlier=one.earlier) for n in numbers] for one in (alone, study)]
+    assert proposals[0] != proposals[1], "the second one teaches something too"
+    count = len(study.earlier)
+    assert f"{count} trials of old, other teach the sampler" in warm_up(study, space, [old, "other"], ikd_home)
+    assert len(study.earlier) == count
+    with pytest.raises(BadInput, match="this sweep began with old, other; got 'other', 'old'"):
+        warm_up(study, space, ["other", old], ikd_home)
