@@ -118,6 +118,9 @@ def real(options: argparse.Namespace) -> str:
     Raises:
         BadInput: a sweep could not be brought to its end.
     """
+    os.environ["IKD_HOME"] = str(
+        options.home
+    )  # of the sweeps and of what judges: they share teachers and perturbations
     world = surrogate(load(options.name))
     pairs = [(method, search) for search in options.searches for method in (OLD_DEFAULT, NEW_DEFAULT)]
     with ThreadPoolExecutor(options.at_once) as pool:
@@ -145,7 +148,7 @@ def _searched(world: World, options: argparse.Namespace, method: str, search: in
     command = [sys.executable, "-m", "ikd.cli", "sweep", str(space), "--name", name, "--runner", str(options.runner)]
     command += [part for field, value in fixed.items() for part in ("--set", f"{field}={json.dumps(value)}")]
     with (options.home / f"{name}.log").open("a") as log:
-        ended = subprocess.run(command, env=os.environ | {"IKD_HOME": str(options.home)}, stdout=log, stderr=log)
+        ended = subprocess.run(command, stdout=log, stderr=log)
     if ended.returncode:
         raise BadInput(f"sweep {name}: must end, but left with {ended.returncode}; see {log.name}")
     status = sweep_status(name, home=options.home)

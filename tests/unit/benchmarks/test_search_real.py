@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ LAST = {"student alone": 0.30, "old": 0.32, "new": 0.35}
 
 
 @pytest.fixture
-def options(tmp_path: Path) -> argparse.Namespace:
+def options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> argparse.Namespace:
+    monkeypatch.setenv("IKD_HOME", str(tmp_path))  # is another one afterwards
     given: dict[str, Any] = {"name": "drawn", "data": None, "home": tmp_path / "home", "runner": Path("runner.yaml")}
     given |= {"trainings": 40, "searches": [0, 1], "at_once": 2, "seeds": 2, "jobs": 1, "to": tmp_path / "judged.json"}
     return argparse.Namespace(**given)
@@ -51,6 +53,7 @@ def test_winners_are_judged_by_seeds_that_no_search_had(
     monkeypatch.setattr(module, "train_all", train_all)
     table = real(options)
     assert {one.seed for one in trained} == {JUDGES, JUDGES + 1}
+    assert os.environ["IKD_HOME"] == str(options.home), "what judges finds the teachers of the sweeps"
     rows = {
         line.split("|")[1].strip(): [one.strip() for one in line.split("|")[2:-1]] for line in table.splitlines()[2:7]
     }
