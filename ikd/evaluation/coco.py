@@ -23,7 +23,7 @@ class CocoEvaluator(BaseMetric):
         parts: folder in which several processes bring their predictions together.
     """
 
-    default_prefix = None
+    default_prefix = ""  # None has mmengine warn that there is none, in every process once
 
     def __init__(self, annotations: Path, kinds: Sequence[IouType], parts: Path | None = None) -> None:
         super().__init__(collect_dir=str(parts) if parts else None)

@@ -89,3 +89,11 @@ def test_masks_of_a_detector_without_them_are_refused(truth: Path) -> None:
     detector = build_detector(detector_config("ikd::retinanet_r18", arguments=arguments, classes=["a", "b"]))
     with pytest.raises(BadInput, match=r"validate: must not hold segm: a RetinaNet predicts no masks"):
         run(detector, None, truth, kinds=("bbox", "segm"))
+
+
+def test_nothing_is_said_of_a_prefix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """mmengine warns of metrics whose prefix is None, in whichever process asks first."""
+    said: list[str] = []
+    monkeypatch.setattr("mmengine.evaluator.metric.print_log", lambda text, *_, **__: said.append(text))
+    CocoEvaluator(tmp_path / "val.json", ("bbox",))
+    assert said == []
