@@ -14,13 +14,11 @@ the content of their recipe: the same command goes on where it was interrupted.
 from __future__ import annotations
 
 import argparse
-import contextlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.methods import PLAIN, Results, Values, notify, spread, strength, train_all
+from benchmarks.methods import PLAIN, Results, Values, finished, notify, spread, strength, train_all
 from ikd.config import Recipe, load_recipe, parse_sets
 
 CHOOSING = 100
@@ -135,10 +133,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--to", type=Path, help="results file, to go on from")
     options = parser.parse_args()
-    results: Results = {}
-    if options.to:
-        with contextlib.suppress(FileNotFoundError):
-            results = json.loads(options.to.read_text())
+    results = finished(options.to)
     from ikd.training import prepare
 
     ablation = Ablation(options, results)

@@ -15,7 +15,6 @@ in the results file, by the content of their recipe: the same command goes on wh
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import multiprocessing
 import os
@@ -118,6 +117,12 @@ def measure(recipe: Recipe) -> dict[str, float]:
     return {name: result.metrics[name] for name in METRICS} | last | {"cpu_seconds": seconds}
 
 
+def finished(file: Path | None) -> Results:
+    """Return the finished trainings of a results file; none where there is no such file yet."""
+    found: Results = json.loads(file.read_text()) if file is not None and file.is_file() else {}
+    return found
+
+
 def train_all(recipes: list[Recipe], results: Results, options: argparse.Namespace) -> None:
     """Train what is not in the results yet, and write the file after each.
 
@@ -213,10 +218,7 @@ def main() -> None:
     from ikd.training import prepare
 
     prepare(recipe.with_values(IKD), notify())  # teachers, perturbations and boxes, once, before the processes start
-    results: Results = {}
-    if options.to:
-        with contextlib.suppress(FileNotFoundError):
-            results = json.loads(options.to.read_text())
+    results = finished(options.to)
     chosen = choose(recipe, results, options)
     listed = rows(recipe, chosen)
     seeds = range(options.seeds)

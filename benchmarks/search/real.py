@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from benchmarks.methods import Results, train_all
+from benchmarks.methods import finished, train_all
 from benchmarks.search.methods import NEW_DEFAULT, OLD_DEFAULT, settings
 from benchmarks.search.recording import Recording, Training, epoch_seconds, load
 from benchmarks.search.report import Mean
@@ -118,15 +118,14 @@ def real(options: argparse.Namespace) -> str:
     Raises:
         BadInput: a sweep could not be brought to its end.
     """
-    os.environ["IKD_HOME"] = str(
-        options.home
-    )  # of the sweeps and of what judges: they share teachers and perturbations
+    # Of the sweeps and of what judges them: both find the same teachers and perturbations.
+    os.environ["IKD_HOME"] = str(options.home)
     world = surrogate(load(options.name))
     pairs = [(method, search) for search in options.searches for method in (OLD_DEFAULT, NEW_DEFAULT)]
     with ThreadPoolExecutor(options.at_once) as pool:
         winners = list(pool.map(lambda pair: _searched(world, options, *pair), pairs))
     alone = world.base.recipe(0, options.data).student_alone()
-    results: Results = json.loads(options.to.read_text()) if options.to.is_file() else {}
+    results = finished(options.to)
     judged = {one.name: [one.recipe.with_values({"seed": JUDGES + n}) for n in range(options.seeds)] for one in winners}
     judged |= {ALONE: [alone.with_values({"seed": JUDGES + n}) for n in range(options.seeds)]}
     train_all([one for recipes in judged.values() for one in recipes], results, options)

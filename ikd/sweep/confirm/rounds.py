@@ -135,10 +135,13 @@ def _closed(space: SearchSpace, records: Sequence[TrialRecord], start: int) -> C
 
 
 def _target_reached(space: SearchSpace, records: Sequence[TrialRecord]) -> bool:
-    target, best = space.budget.target, best_of([one for one in records if one.state not in OPEN], space.objective.mode)
-    if target is None or best is None or best.metric is None:
+    target, mode = space.budget.target, space.objective.mode
+    if target is None:
         return False
-    return best.metric >= target if space.objective.mode == "max" else best.metric <= target
+    best = best_of([one for one in records if one.state not in OPEN], mode)
+    if best is None or best.metric is None:
+        return False
+    return best.metric >= target if mode == "max" else best.metric <= target
 
 
 def _in_vain(space: SearchSpace, records: Sequence[TrialRecord], start: int) -> bool:
