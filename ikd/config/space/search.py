@@ -257,10 +257,10 @@ class Confirm(Section):
 
     share: Annotated[float, Field(ge=0.0, le=0.5)] | None = None
     """Share of the trials, or of the epochs, that trains configurations again with other seeds, to choose. null is 0.1,
-    and 0 below 30 trials, with costs, and where nothing can be repeated (`pbt`, `grid`, a searched seed)."""
+    and 0 below 30 trainings, with costs, and where nothing can be repeated (`pbt`, `grid`, a searched seed)."""
     apart: Annotated[int, Field(ge=0)] | None = None
     """Trainings of the chosen configuration and as many of the strongest anchor, which neither sampler nor choice ever
-    see: 0, or at least 2. null is 3, 2 below 30 trials, and 0 below 16 and where nothing can be repeated."""
+    see: 0, or at least 2. null is 3, 2 below 30 trainings, and 0 below 16 and where nothing can be repeated."""
 
 
 class Budget(Section):
