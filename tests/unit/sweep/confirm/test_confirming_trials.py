@@ -17,8 +17,8 @@ from ikd.sweep import TrialRecord, run_sweep
 from ikd.sweep.conductor import Assignment, Conductor
 from ikd.sweep.confirm.rounds import ahead_of
 from ikd.sweep.forecast.left import Outlook, Situation
-from ikd.sweep.records.ledger import ledger
 from ikd.sweep.look.plain import plain_status
+from ikd.sweep.records.ledger import ledger
 from ikd.sweep.status import sweep_status
 from ikd.sweep.study.folder import sweep_folder, write_files
 from ikd.sweep.study.study import SweepStudy
