@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 
 def names_of_sweeps(incomplete: str) -> list[str]:
@@ -57,6 +58,21 @@ def folder_to_make(path: Path | None) -> Path | None:
     if path is not None and in_way is not None and not in_way.is_dir():
         refuse("--to", f"must be a folder, and {in_way} is a file", str(path))
     return path
+
+
+class WarmStarted(TyperCommand):
+    """A command whose `--warm-start` takes several names at once; a search-space file after them is not one of them."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Write `--warm-start A B` as click reads it: the option once for each name."""
+        spread: list[str] = []
+        listing = False  # what stands here is a further name
+        for arg in args:
+            listing = listing and not arg.startswith("-") and not arg.endswith((".yaml", ".yml"))
+            spread += ["--warm-start", arg] if listing else [arg]
+            option = spread[-2] if len(spread) > 1 else ""
+            listing = listing or option == "--warm-start" or arg.startswith("--warm-start=")
+        return super().parse_args(ctx, spread)
 
 
 Sets = Annotated[

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from ikd.cli import look, recipes
-from ikd.cli.arguments import Name, Sets, expanded, expanded_text, folder_to_make
+from ikd.cli.arguments import Name, Sets, WarmStarted, expanded, expanded_text, folder_to_make
 from ikd.errors import BadInput, IkdError
 from ikd.progress import Loudness, set_loudness
 from ikd.signals import Ended, advising, ended_by_signals, tell
@@ -71,7 +71,7 @@ def main() -> None:
         sys.exit(error.exit_status)
 
 
-@app.command()
+@app.command(cls=WarmStarted)
 def sweep(
     space: Annotated[Path, typer.Argument(callback=expanded, help="Search-space file, e.g. search_spaces/ikd.yaml.")],
     runner: Annotated[
@@ -84,7 +84,7 @@ def sweep(
     ] = None,
     warm_start: Annotated[
         list[str] | None,
-        typer.Option(help="At the first start: a sweep whose trials teach this one's sampler; may come several times."),
+        typer.Option(help="At the first start: sweeps whose trials teach this one's sampler, one name or several."),
     ] = None,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Run failed trials again, after what failed them was mended.")

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import typing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -207,3 +208,30 @@ def test_names_that_the_terminal_cannot_say_are_no_traceback(tmp_path: Path, nam
     assert shown.returncode == 2
     assert b"Traceback" not in shown.stderr
     assert name.encode("ascii", "backslashreplace") in shown.stdout + shown.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "names", "trials"),
+    [
+        (["SPACE", "--warm-start", "a", "b", "c"], ["a", "b", "c"], None),
+        (["SPACE", "--warm-start", "a", "b", "--trials", "4"], ["a", "b"], "4"),
+        (["--warm-start", "a", "b", "SPACE"], ["a", "b"], None),
+        (["--warm-start", "a.yaml", "SPACE"], ["a.yaml"], None),
+        (["--warm-start=a", "b", "SPACE", "--trials", "4"], ["a", "b"], "4"),
+        (["SPACE", "--warm-start", "a", "--warm-start", "b"], ["a", "b"], None),
+    ],
+)
+def test_a_warm_start_takes_several_names_at_once(
+    args: list[str], names: list[str], trials: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space, asked = tmp_path / "space.yaml", {}
+    space.write_text("recipe: drawn_r18\nparameters: {distill.mgd.alpha: {uniform: [0, 1]}}\nbudget: {trials: 4}\n")
+
+    def run(*_: object, **options: object) -> SimpleNamespace:
+        asked.update(options)
+        return SimpleNamespace(exit_status=0)
+
+    monkeypatch.setattr("ikd.sweep.run_sweep", run, raising=False)
+    result = CliRunner().invoke(app, ["sweep", *(str(space) if arg == "SPACE" else arg for arg in args)])
+    assert result.exit_code == 0, result.output
+    assert (asked["warm_start"], asked["trials"]) == (names, trials)
