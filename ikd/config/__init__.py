@@ -7,7 +7,7 @@ from ikd.config.section import NonNegative, Positive, Probability, Section, Weig
 # What follows loads the sections of other packages, which take the names above from here.
 from ikd.config.comparing import ABSENT, changes, differences
 from ikd.config.document import Location, dotted
-from ikd.config.files import SweepFiles, load_recipe, load_runner, load_sweep, parse_sets, recipe_names
+from ikd.config.files import SweepFiles, load_recipe, load_runner, load_space, load_sweep, parse_sets, recipe_names
 from ikd.config.paths import from_here
 from ikd.config.recipe.effective import LATER, compares_maps
 from ikd.config.recipe.fields import field_names, loss_weights
@@ -132,6 +132,7 @@ __all__ = [
     "json_schema",
     "load_recipe",
     "load_runner",
+    "load_space",
     "load_sweep",
     "loss_weights",
     "parse_sets",

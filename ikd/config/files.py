@@ -93,6 +93,21 @@ def load_sweep(
     return SweepFiles(parsed.checked(recipe, document, fixed), recipe, loaded_runner)
 
 
+def load_space(space: str | Path, values: Mapping[str, Any] | None = None) -> SearchSpace:
+    """Load a search-space file, checked against the recipe that it names.
+
+    That recipe is `load_recipe(space.recipe, space.set)` of what is returned; `run_sweep` takes both.
+
+    Args:
+        space: search-space file.
+        values: recipe fields fixed from outside, see `load_sweep`.
+
+    Raises:
+        ConfigError: lists every fault.
+    """
+    return load_sweep(space, values=values).space
+
+
 class _Faults:
     """The faults of several files, so that all are told at once."""
 

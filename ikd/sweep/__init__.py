@@ -7,12 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ikd.progress import wide_console
-    from ikd.sweep.confirm.facts import facts_of
+    from ikd.sweep.confirm.apart import Gain, gain_of, gains_of, strongest_anchor
+    from ikd.sweep.confirm.facts import facts_of, plain_gain
     from ikd.sweep.confirm.front import knee, pareto_front
+    from ikd.sweep.confirm.said import points, said_of_gain
     from ikd.sweep.confirm.standing import Configuration, Standing
     from ikd.sweep.driver import SweepResult, run_sweep
     from ikd.sweep.effects.posterior import posterior
-    from ikd.sweep.look.plain import plain_comparison, plain_sheet, plain_status, plain_sweep, plain_trial_sheet
+    from ikd.sweep.look.plain import (
+        plain_comparison,
+        plain_sheet,
+        plain_status,
+        plain_sweep,
+        plain_trial,
+        plain_trial_sheet,
+    )
     from ikd.sweep.look.sheets import Comparison, TrialSheet, sweep_sheet, sweeps_table, trial_of
     from ikd.sweep.planning import DryRun, dry_run
     from ikd.sweep.rebuild import Rebuilt, rebuild_tracking
@@ -25,6 +34,14 @@ if TYPE_CHECKING:
     from ikd.sweep.view.space import space_table
 
 _HOMES = {
+    "Gain": "ikd.sweep.confirm.apart",
+    "gain_of": "ikd.sweep.confirm.apart",
+    "gains_of": "ikd.sweep.confirm.apart",
+    "plain_gain": "ikd.sweep.confirm.facts",
+    "plain_trial": "ikd.sweep.look.plain",
+    "points": "ikd.sweep.confirm.said",
+    "said_of_gain": "ikd.sweep.confirm.said",
+    "strongest_anchor": "ikd.sweep.confirm.apart",
     "Configuration": "ikd.sweep.confirm.standing",
     "Standing": "ikd.sweep.confirm.standing",
     "Comparison": "ikd.sweep.look.sheets",
@@ -71,6 +88,7 @@ __all__ = [
     "Comparison",
     "Configuration",
     "DryRun",
+    "Gain",
     "Rebuilt",
     "Report",
     "Standing",
@@ -83,21 +101,28 @@ __all__ = [
     "dry_run",
     "existing_folder",
     "facts_of",
+    "gain_of",
+    "gains_of",
     "knee",
     "noted_data",
     "pareto_front",
     "plain_comparison",
+    "plain_gain",
     "plain_sheet",
     "plain_status",
     "plain_sweep",
+    "plain_trial",
     "plain_trial_sheet",
+    "points",
     "posterior",
     "ranking",
     "read_files",
     "rebuild_tracking",
     "run_sweep",
+    "said_of_gain",
     "space_table",
     "stop_sweep",
+    "strongest_anchor",
     "sweep_names",
     "sweep_sheet",
     "sweep_status",

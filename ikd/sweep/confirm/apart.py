@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import stdtr, stdtrit
+from scipy.special import ndtr, stdtr, stdtrit
 
 from ikd.config import RIVALS, SearchSpace
-from ikd.sweep.confirm.standing import PRIOR_TRAININGS, Configuration, Standing
+from ikd.sweep.confirm.standing import PRIOR_TRAININGS, WITHIN, Configuration, Standing
 from ikd.sweep.effects.model import Vector
 from ikd.sweep.effects.told import objective
 from ikd.sweep.records.trials import TrialRecord
@@ -32,6 +32,7 @@ class Gain:
         difference: of the means, in points of the objective, positive for better.
         interval: where the true one lies with a probability of 90 %.
         probability: that it is above 0.
+        confirmed: by trainings kept apart; else by those that took part in the choice, which `believed_gain` says.
     """
 
     anchor: TrialRecord
@@ -40,6 +41,7 @@ class Gain:
     difference: float
     interval: tuple[float, float]
     probability: float
+    confirmed: bool = True
 
 
 def gain_of(space: SearchSpace, records: Sequence[TrialRecord], standing: Standing) -> Gain | None:
@@ -53,10 +55,58 @@ def gain_of(space: SearchSpace, records: Sequence[TrialRecord], standing: Standi
         records: every trial.
         standing: of them.
     """
-    own = objectives_apart(space, records, standing.chosen)
     anchor = anchor_apart(records, standing.chosen)
-    if anchor is None:
-        return None
+    return None if anchor is None else _confirmed(space, records, standing, anchor)
+
+
+def gains_of(space: SearchSpace, records: Sequence[TrialRecord], standing: Standing) -> list[Gain]:
+    """Return what the chosen configuration brings over every anchor that finished, in the order of their trials.
+
+    By trainings kept apart where there are two of it and of the anchor, else by what is believed (`believed_gain`).
+    The chosen configuration itself is left out, which may be an anchor.
+
+    Args:
+        space: resolved.
+        records: every trial.
+        standing: of them.
+    """
+    found = []
+    for one in records:
+        if not one.anchors or one.state != "finished" or not math.isfinite(objective(space, one)):
+            continue
+        if standing.of(one) is not standing.chosen:
+            gain = _confirmed(space, records, standing, one)
+            found.append(gain if gain is not None else believed_gain(space, standing, one))
+    return found
+
+
+def believed_gain(space: SearchSpace, standing: Standing, anchor: TrialRecord) -> Gain:
+    """Return the gain over an anchor by all trainings, those that took part in the choice.
+
+    A normal distribution: the difference of what is expected of both. Of an anchor outside the space nothing is known
+    but its one training, with the variance of a training. Nothing is taken off for what the model knows of both
+    together, so that the interval is rather too wide.
+
+    Args:
+        space: resolved.
+        standing: of the sweep.
+        anchor: a finished trial.
+    """
+    chosen, own = standing.chosen, standing.of(anchor)
+    mean, variance = (objective(space, anchor), standing.pooled) if own is None else (own.mean, own.variance)
+    scale = math.sqrt(chosen.variance + variance)
+    difference = chosen.mean - mean
+    half = WITHIN * scale
+    probability = float(ndtr(difference / scale)) if scale else float(difference > 0)
+    trainings = len(chosen.trainings), len(own.trainings) if own is not None else 1
+    interval = (difference - half, difference + half)
+    return Gain(anchor, *trainings, difference, interval, probability, confirmed=False)
+
+
+def _confirmed(
+    space: SearchSpace, records: Sequence[TrialRecord], standing: Standing, anchor: TrialRecord
+) -> Gain | None:
+    own = objectives_apart(space, records, standing.chosen)
     others = _objectives(space, [one for one in records if one.of == anchor.number])
     if min(len(own), len(others)) < LEAST:
         return None

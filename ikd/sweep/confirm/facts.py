@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ikd.config import SearchSpace
-from ikd.sweep.confirm.apart import gain_of
+from ikd.sweep.confirm.apart import Gain, gain_of
 from ikd.sweep.confirm.standing import Configuration, Standing
 from ikd.sweep.effects.told import POINTS
 from ikd.sweep.records.trials import ANCHOR_NAMES, TrialRecord
@@ -59,8 +59,11 @@ def facts_of(space: SearchSpace, records: Sequence[TrialRecord], known: Standing
 def gain_facts(space: SearchSpace, records: Sequence[TrialRecord], known: Standing) -> dict[str, Any] | None:
     """Return what the chosen configuration brings, positive for better; None where that is not confirmed."""
     gain = gain_of(space, records, known)
-    if gain is None:
-        return None
+    return None if gain is None else plain_gain(gain)
+
+
+def plain_gain(gain: Gain) -> dict[str, Any]:
+    """Return a gain in the units of the metric, positive for better."""
     return {
         "over": " = ".join(ANCHOR_NAMES[name] for name in gain.anchor.anchors),
         "anchor": gain.anchor.number,

@@ -54,7 +54,7 @@ def _chosen(space: SearchSpace, known: Standing, what: str) -> str:
 def _gain(space: SearchSpace, records: Sequence[TrialRecord], known: Standing) -> str:
     gain = gain_of(space, records, known)
     if gain is not None:
-        return _of_gain(space, gain)
+        return said_of_gain(space, gain)
     own = len(objectives_apart(space, records, known.chosen))
     if own >= LEAST and anchor_apart(records, known.chosen) is None:
         mean = float(objectives_apart(space, records, known.chosen).mean())
@@ -72,11 +72,13 @@ def _gain(space: SearchSpace, records: Sequence[TrialRecord], known: Standing) -
     return f"not confirmed: {why}"
 
 
-def _of_gain(space: SearchSpace, gain: Gain) -> str:
+def said_of_gain(space: SearchSpace, gain: Gain) -> str:
+    """Return a gain as a line for people; one that is not confirmed says so."""
     names = " = ".join(ANCHOR_NAMES[name] for name in gain.anchor.anchors)
     low, high = gain.interval
     what = f"{points(space, gain.difference, sign=True)} [{low:.1f}, {high:.1f}]"
-    how = f"from {gain.chosen_trainings} + {gain.anchor_trainings} trainings kept apart"
+    which = "kept apart" if gain.confirmed else "that took part in the choice: believed, not confirmed"
+    how = f"from {gain.chosen_trainings} + {gain.anchor_trainings} trainings {which}"
     return (
         f"better than the {names} with probability {gain.probability:.2f}: {what} {space.objective.metric} x100, {how}"
     )
