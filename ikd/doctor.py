@@ -1,6 +1,6 @@
 """What is wrong with this machine's set-up, and what to do about each fault.
 
-`diagnose` looks and changes nothing; `ikd doctor` lets it look in a process of its own (`ikd.doctor_apart`), prints what
+`diagnose` looks and changes nothing; `ikd doctor` has it look in a process of its own (`ikd.doctor_apart`), prints what
 was found by `render` and ends with `exit_status`.
 """
 

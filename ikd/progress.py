@@ -120,7 +120,7 @@ class Work:
                 self._show(f" {done}/{total} ")
 
     def mention(self, what: str) -> None:
-        """Show what takes long in it now; nothing, once it is done. In a pipe: where it is still so at the next beat."""
+        """Show what takes long in it now; nothing, once it is done. In a pipe only what goes on at the next beat."""
         with _lock:
             self._counted, self._mentioned = f"{what}, " if what else "", what
             if self._terminal:
