@@ -6,7 +6,7 @@
 
 # A Makefile read from elsewhere (make -f path/Makefile) goes on in its own folder, so every path below is relative to it.
 HERE := $(shell cd "$$(dirname "$$(echo "$(MAKEFILE_LIST)" | sed 's/^ *//')")" && pwd -P)
-VERBS := demo clean-demo test test-faults test-all lint clean .venv
+VERBS := demo clean-demo test test-faults test-all lint docs clean .venv
 ifneq ($(CURDIR),$(HERE))
 .PHONY: help $(VERBS)
 .DEFAULT_GOAL := help
@@ -23,7 +23,7 @@ NEEDED_MIB := 4000
 CPU_TORCH := https://download.pytorch.org/whl/cpu
 NEEDED_TEMPORARY_MIB := 1000
 
-.PHONY: help demo clean-demo test test-faults test-all lint clean .venv
+.PHONY: help demo clean-demo test test-faults test-all lint docs clean .venv
 help:
 	@echo "make demo         sweep distillation recipes on the drawn data set, rank them, export the best student (to .demo/)"
 	@echo "make clean-demo   delete the demo's sweep and student, so that make demo begins anew"
@@ -31,6 +31,7 @@ help:
 	@echo "make test-faults  the tests that kill processes, fill disks and cut networks; what fails is run once more (20 minutes)"
 	@echo "make test-all     lint, then every test, those that take minutes or kill processes included"
 	@echo "make lint         ruff, ruff format and mypy, changing nothing"
+	@echo "make docs         the documentation as a site in build/site, links checked; it needs no network"
 	@echo "make .venv        only set up: .venv with the versions of constraints.txt"
 	@echo "make clean        delete .venv, .demo and every cache in this folder"
 
@@ -59,6 +60,12 @@ lint: $(DONE)
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+
+# The theme's advertisement of its successor is no warning of ours.
+docs: $(DONE)
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet
+	$(PY) -m pages.check build/site
+	@echo "The pages are in $(CURDIR)/build/site/index.html"
 
 clean:
 	rm -rf .venv .demo .mypy_cache .ruff_cache .hypothesis build dist

@@ -1,6 +1,7 @@
 """What is wrong with this machine's set-up, and what to do about each fault.
 
-`diagnose` looks and changes nothing; `ikd doctor` prints what it returns by `render` and ends with `exit_status`.
+`diagnose` looks and changes nothing; `ikd doctor` has it look in a process of its own (`ikd.doctor_apart`), prints what
+was found by `render` and ends with `exit_status`.
 """
 
 from __future__ import annotations
@@ -62,10 +63,13 @@ class Check:
     advice: str = ""
 
 
-def diagnose() -> list[Check]:
+def diagnose(looking: Callable[[str], None] = lambda look: None) -> Iterator[Check]:
     """Look at everything ikd depends on, in the order in which faults explain each other.
 
     A check that itself breaks becomes a failed check, so that the others are still seen.
+
+    Args:
+        looking: is told what is looked at now.
     """
     looks: Sequence[Callable[[], Iterable[Check]]] = (
         python,
@@ -80,14 +84,13 @@ def diagnose() -> list[Check]:
         git,
         plug_ins,
     )
-    checks: list[Check] = []
     for look in looks:
+        name = look.__name__.replace("_", " ")
+        looking(name)
         try:
-            checks += list(look())  # all or nothing of a look
+            yield from list(look())  # all or nothing of a look
         except Exception as error:  # a doctor that dies of the disease tells nothing
-            name = look.__name__.strip("_").replace("_", " ")
-            checks.append(Check(name, "fail", f"{type(error).__name__}: {error}", "set up again: make clean .venv"))
-    return checks
+            yield Check(name, "fail", f"{type(error).__name__}: {error}", "set up again: make clean .venv")
 
 
 def exit_status(checks: Iterable[Check]) -> int:

@@ -72,7 +72,7 @@ class Work:
 
     def __init__(self, what: str) -> None:
         self.what, self._began, self._terminal = what, time.monotonic(), sys.stderr.isatty()
-        self._counted, self._tenth, self._written = "", 0, False
+        self._counted, self._mentioned, self._tenth, self._written = "", "", 0, False
         with _lock:
             self._show("")
 
@@ -106,7 +106,8 @@ class Work:
             if self._terminal:
                 self._overwrite()
             else:
-                self._show(".")
+                self._show(f" ({self._mentioned}) " if self._mentioned else ".")
+                self._mentioned = ""
 
     def count(self, done: int, total: int) -> None:
         """Show how much of it is done: at once on a terminal, each tenth elsewhere."""
@@ -119,13 +120,11 @@ class Work:
                 self._show(f" {done}/{total} ")
 
     def mention(self, what: str) -> None:
-        """Show what takes long in it now; nothing, once it is done."""
+        """Show what takes long in it now; nothing, once it is done. In a pipe only what goes on at the next beat."""
         with _lock:
-            self._counted = f"{what}, " if what else ""
+            self._counted, self._mentioned = f"{what}, " if what else "", what
             if self._terminal:
                 self._overwrite()
-            elif what:
-                self._show(f" ({what}) ")
 
     def end(self) -> None:
         """Show that it is over, and how long it took."""

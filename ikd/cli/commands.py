@@ -300,11 +300,13 @@ def doctor() -> None:
 
     Example: ikd doctor
     """
-    from ikd.doctor import diagnose, exit_status, render
     from ikd.progress import wide_console, working
 
-    with working("looking at this machine"):
-        checks = diagnose()
+    with working("looking at this machine") as work:
+        from ikd.doctor import exit_status, render
+        from ikd.doctor_apart import diagnose_apart
+
+        checks = diagnose_apart(work.mention)
     wide_console().print(render(checks))
     raise typer.Exit(exit_status(checks))
 

@@ -19,6 +19,7 @@ from ikd.tracking.mlflow_client import (
     make_client,
     plain_reason,
 )
+from ikd.tracking.mlflow_project import link_project
 from ikd.tracking.names import MAX_PARAM_LENGTH, MAX_TAG_LENGTH, clean_keys, value_text
 from ikd.tracking.writer import Rejected
 
@@ -95,7 +96,11 @@ class MlflowSink:
             self._client = client
 
     def _on_start_sweep(self, event: Event) -> None:
-        self._open(event, self._run(event))
+        run_id = self._run(event)
+        fault = link_project(self._client, self.uri, self._experiment_id, run_id, event.sweep)
+        self._open(event, run_id)
+        if fault:
+            raise Rejected(fault)
 
     def _on_start_trial(self, event: Event) -> None:
         run_id, ended = self._run(event), self._ended.get(event.number)

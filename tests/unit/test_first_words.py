@@ -26,7 +26,7 @@ def space(folder: Path) -> Path:
 
 
 COMMANDS: dict[str, tuple[str, Callable[[Path], Any], str]] = {
-    "doctor": ("ikd.doctor.diagnose", lambda folder: cli.doctor(), "looking at this machine ..."),
+    "doctor": ("ikd.doctor_apart.diagnose_apart", lambda folder: cli.doctor(), "looking at this machine ..."),
     "ui": ("ikd.tracking.serve_ui", lambda folder: cli.ui(), "loading MLflow ..."),
     "export": ("ikd.export.export_sweep", lambda folder: cli.export("s", folder), "loading what exports ..."),
     "train": ("ikd.training.prepare", lambda folder: cli.train("drawn_r18", folder), "trying the recipe on two"),

@@ -82,10 +82,28 @@ def test_people_are_added_as_the_page_says() -> None:
     import mlflow
 
     client = (Path(mlflow.__file__).parent / "server" / "auth" / "client.py").read_text(encoding="utf-8")
-    text = (FOLDER / "README.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "howto" / "team.md").read_text(encoding="utf-8")
     calls = set(re.findall(r"people\.(\w+)\(", text))
-    assert calls == {"create_user", "update_user_password", "delete_user", "grant_user_permission"}
+    wanted = {"create_user", "update_user_password", "update_user_admin", "delete_user", "grant_user_permission"}
+    assert calls == wanted
     assert all(f"def {name}(" in client for name in calls), "imported it would want packages of a server"
+
+
+def test_everybody_of_a_team_may_add_runs_at_once() -> None:
+    config = configparser.ConfigParser()
+    config.read(FOLDER / "basic_auth.ini")
+    assert config["mlflow"]["default_permission"] == "EDIT"
+
+
+def test_secrets_and_certificates_are_not_committed() -> None:
+    ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+    assert {"mlflow/.env", "mlflow/tls/"} <= set(ignored)
+
+
+def test_the_certificate_of_the_example_is_where_compose_puts_it(compose: dict[str, Any]) -> None:
+    assert "./tls:/settings/tls:ro" in compose["services"]["mlflow"]["volumes"]
+    text = (FOLDER / "server.env").read_text(encoding="utf-8")
+    assert "--ssl-certfile=/settings/tls/cert.pem --ssl-keyfile=/settings/tls/key.pem" in text
 
 
 def test_the_example_holds_no_secret() -> None:
@@ -133,22 +151,42 @@ def test_project_runs_a_sweep_with_its_parameters() -> None:
     assert defaults[5:] == ["search_spaces/quickstart.yaml", "--runner", "runners/local.yaml", "--name", "quickstart"]
 
 
+STAND_IN = """#!{python}
+import os, sys
+from pathlib import Path
+from ikd.tracking import open_tracker
+
+home = Path(os.environ["IKD_TEST_HOME"])
+(home / "out").write_text(" ".join([os.getcwd(), *sys.argv[1:]]))
+with open_tracker("local", home=home, folder=home / "sweep") as tracker:
+    tracker.start_sweep("first", tags={{}}, params={{}})
+    tracker.end_sweep("finished")
+"""
+
+
 @pytest.mark.slow
-def test_project_starts_the_command_in_the_root(tmp_path: Path) -> None:
+def test_project_starts_the_command_in_the_root_and_its_run_leads_to_the_sweeps(tmp_path: Path) -> None:
     """`mlflow run` reaches `ikd` with the parameters, in the repository's root (a stand-in takes the place of ikd)."""
+    from mlflow import MlflowClient
+
     stand_in = tmp_path / "ikd"
-    stand_in.write_text('#!/bin/sh\necho "$PWD" "$@" > "$IKD_TEST_OUT"\n', encoding="utf-8")
+    stand_in.write_text(STAND_IN.format(python=sys.executable), encoding="utf-8")
     stand_in.chmod(0o755)
-    out = tmp_path / "out"
+    caller, mine = f"sqlite:///{tmp_path / 'caller.db'}", f"sqlite:///{tmp_path / 'mlflow.db'}"
     environment = {
         **os.environ,
         "PATH": f"{tmp_path}:{os.environ['PATH']}",
-        "IKD_TEST_OUT": str(out),
-        "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path / 'mlflow.db'}",
+        "PYTHONPATH": str(ROOT),
+        "IKD_TEST_HOME": str(tmp_path),
+        "MLFLOW_TRACKING_URI": caller,
         "MLFLOW_DISABLE_TELEMETRY": "true",
     }
     command = [sys.executable, "-m", "mlflow", "run", str(FOLDER), "--env-manager", "local", "-P", "name=first"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     expected = f"{ROOT} sweep search_spaces/quickstart.yaml --runner runners/local.yaml --name first"
-    assert out.read_text(encoding="utf-8").strip() == expected
+    assert (tmp_path / "out").read_text(encoding="utf-8") == expected
+    (project,) = MlflowClient(caller).search_runs(["0"])
+    sweep = MlflowClient(mine).get_run(project.data.tags["ikd.sweep_run"])
+    assert sweep.data.tags["ikd.sweep"] == project.data.tags["ikd.sweep"] == "first"
+    assert sweep.data.tags["ikd.project_run"] == project.info.run_id

@@ -72,9 +72,13 @@ def test_what_takes_long_in_it_is_said_in_the_line_of_the_work(capfd: pytest.Cap
     with progress.mentioned("indexing a.json"):
         pass
     assert not capfd.readouterr().err, "nobody waits"
-    with progress.working("looking"), progress.mentioned("indexing a.json"), progress.mentioned(""):
-        pass
-    assert capfd.readouterr().err.startswith("looking ... (indexing a.json) ")
+    with progress.working("looking") as work:
+        with progress.mentioned("a moment"):
+            pass
+        with progress.mentioned("indexing a.json"), progress.mentioned(""):
+            work.beat()
+            work.beat()
+    assert capfd.readouterr().err == "looking ... (indexing a.json) . 0 s\n", "what is over by the next beat is not said"
 
 
 def test_what_is_said_meanwhile_has_a_line_of_its_own(

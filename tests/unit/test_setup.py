@@ -143,7 +143,7 @@ def test_every_pin_is_exact_and_single(python: str) -> None:
 def test_each_dependency_and_warning_filter_says_who_needs_it() -> None:
     lines = (ROOT / "pyproject.toml").read_text().splitlines()
     silent = []
-    for opening in ("dependencies = [", "onnx = [", "gpu = [", "dev = [", "filterwarnings = ["):
+    for opening in ("dependencies = [", "onnx = [", "gpu = [", "docs = [", "dev = [", "filterwarnings = ["):
         start = lines.index(opening)
         block = lines[start + 1 : lines.index("]", start)]
         commented = [line for before, line in zip(["", *block], block, strict=False) if "#" in line + before]
@@ -287,7 +287,7 @@ def test_verbs_work_from_any_folder(clone: Clone, tmp_path: Path) -> None:
 
 def test_make_alone_lists_the_verbs_and_does_nothing(clone: Clone) -> None:
     done = clone.make("help")
-    for verb in ("demo", "clean-demo", "test", "test-faults", "test-all", "lint", "clean"):
+    for verb in ("demo", "clean-demo", "test", "test-faults", "test-all", "lint", "docs", "clean"):
         assert f"make {verb} " in done.stdout
     assert not (clone.folder / ".venv").exists()
 
@@ -370,7 +370,7 @@ def test_a_fault_test_has_a_second_try_and_both_outcomes_are_printed(clone: Clon
     assert counted in lines[-1]
 
 
-@pytest.mark.parametrize("failing", [None, "test", "test-faults"])
+@pytest.mark.parametrize("failing", [None, "test", "docs", "test-faults"])
 def test_ci_runs_the_tests_of_its_own_checkout_and_hands_on_their_status(clone: Clone, failing: str | None) -> None:
     script = clone.folder / ".ci" / "run"
     script.parent.mkdir()
@@ -381,6 +381,7 @@ def test_ci_runs_the_tests_of_its_own_checkout_and_hands_on_their_status(clone: 
     done = subprocess.run(
         [str(script)], env=environment, input="typed", capture_output=True, text=True, check=False, cwd="/"
     )
-    ran = ["test"] if failing == "test" else ["test", "test-faults"]
+    verbs = ["test", "docs", "test-faults"]
+    ran = verbs[: verbs.index(failing) + 1] if failing else verbs
     assert done.stdout.splitlines() == [f"{clone.folder}: {verb}" for verb in ran]
     assert done.returncode == (2 if failing else 0)
