@@ -58,12 +58,26 @@ def _private_ray(runner: Runner) -> Iterator[None]:
     remove_left_over(Path(temp))
     folder = tempfile.mkdtemp(prefix=f"ikd-ray-{os.getpid()}-", dir=temp)
     try:
-        with unsignalled():
+        with unsignalled(), _unheard():
             _start(runner, folder)
         yield
     finally:
         shut_down()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _unheard() -> Iterator[None]:
+    """Have a Ray that starts in this block listen on this machine's loopback alone, not on all its addresses.
+
+    Ray does so by itself where it starts no clusters (Windows, macOS), and replaces 127.0.0.1 given as an address.
+    """
+    constants: Any = ray._private.ray_constants
+    usual, constants.ENABLE_RAY_CLUSTER = constants.ENABLE_RAY_CLUSTER, False
+    try:
+        yield
+    finally:
+        constants.ENABLE_RAY_CLUSTER = usual
 
 
 def _start(runner: Runner, folder: str) -> None:
