@@ -230,6 +230,11 @@ class TrialFolder:
         return self.path / "notes.txt"
 
     @property
+    def pictures(self) -> Path:
+        """Folder of the pictures of its student; see `ikd.pictures`."""
+        return self.path / "pictures"
+
+    @property
     def said(self) -> Path:
         """What the attempts of a sweep's trial printed and logged, with the tracebacks of those that failed."""
         return self.path / "train.log"

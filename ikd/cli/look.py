@@ -55,14 +55,22 @@ def show(
         typer.Argument(help="Number of a trial; without one, the sweep.", autocompletion=numbers_of_trials),
     ] = None,
     as_json: Json = False,
+    pictures: Annotated[
+        bool, typer.Option("--pictures", help="Make pictures of a trial's student, and say where they are.")
+    ] = False,
 ) -> None:
     """Show what a sweep searches, or how a trial went.
 
-    Of a trial: what it changes in the recipe, its curve, its log, and why it ended.
+    Of a trial: what it changes in the recipe, its curve, its log, and why it ended. With --pictures: its errors beside
+    the teacher's, AP by class and size, precision over recall, confusions, and images as it was trained on them.
 
     Example: ikd show mine
     Example: ikd show mine 3
+    Example: ikd show mine 3 --pictures
     """
+    if pictures:
+        _show_pictures(name, trial, as_json=as_json)
+        return
     from ikd.sweep import TrialSheet, plain_sheet, plain_trial_sheet, sweep_sheet, sweep_status, trial_of, wide_console
 
     found = sweep_status(name)
@@ -71,6 +79,36 @@ def show(
         print_json(plain_sheet(found) if record is None else plain_trial_sheet(record, found))
     else:
         wide_console().print(sweep_sheet(found) if record is None else TrialSheet(found, record))
+
+
+def _show_pictures(name: str, trial: int | None, *, as_json: bool) -> None:
+    """Print where the pictures of a trial are; they are made first where there are none, or not all."""
+    from ikd.errors import BadInput
+    from ikd.pictures import files_of, read_measures, shows
+    from ikd.progress import Steps
+    from ikd.sweep import checkpoint_of, ended_trial, sweep_status
+    from ikd.trial import TrialFolder
+
+    if trial is None:
+        raise BadInput(f"ikd show {name} --pictures: needs the number of a trial, as in ikd show {name} 0 --pictures")
+    status = sweep_status(name)
+    checkpoint = checkpoint_of(status, ended_trial(status, trial))
+    folder = TrialFolder(checkpoint.parent).pictures
+    known = read_measures(folder)
+    if known is None or known["missing"] or not shows(folder, checkpoint):
+        with Steps() as steps:
+            steps.next("loading what makes pictures")
+            from ikd.sweep import picture_trial
+
+            picture_trial(status, trial, progress=steps.count)
+    missing = (read_measures(folder) or {}).get("missing", [])
+    if as_json:
+        print_json({"folder": str(folder), "files": [str(one) for one in files_of(folder)], "missing": missing})
+        return
+    for line in missing:
+        typer.echo(f"warning: {line}", err=True)
+    for file in files_of(folder):
+        typer.echo(str(file))
 
 
 def compare(name: Name, one: Trial, other: Trial, as_json: Json = False) -> None:

@@ -92,6 +92,9 @@ class Runner(Section):
     keep_top: Count | None = 5
     """Checkpoints of so many configurations are kept, anchors besides: those from which most is expected, with their
     repeats. Up to 5 others that may still prove the best (with a probability of 0.01) keep theirs. Null keeps all."""
+    pictures: bool = True
+    """When the sweep is over, pictures are made of its anchors and of the training that is exported, where the sweep's
+    command runs; see `ikd show NAME TRIAL --pictures`."""
     study: Annotated[str, Field(pattern=r"^(sqlite|postgresql(\+\w+)?://.+)$")] = "sqlite"
     """Store of the study: `sqlite` (a file in the sweep's folder) or a PostgreSQL URL."""
     tracking: Tracking = Tracking()

@@ -15,7 +15,7 @@ from ikd.data.files import (
 )
 from ikd.data.identity import DataRecord, PartRecord, class_changes, fingerprint, image_digest
 from ikd.data.images import image_loader
-from ikd.data.metrics import IouType, coco_metrics
+from ikd.data.metrics import IouType, coco_evaluation, coco_metrics, matched_across_classes, metrics_of
 from ikd.data.network_size import Perturbed, perturbed, rescaled
 from ikd.data.reader import CocoIndex, categories, indexed, write_normal
 from ikd.data.report import DataProblem, DataReport, SizeRow, SplitReport
@@ -37,6 +37,7 @@ __all__ = [
     "check_dataset",
     "check_recipe_data",
     "class_changes",
+    "coco_evaluation",
     "coco_metrics",
     "data_of",
     "draw_dataset",
@@ -46,6 +47,8 @@ __all__ = [
     "image_loader",
     "indexed",
     "lost",
+    "matched_across_classes",
+    "metrics_of",
     "on_disk",
     "parse_images",
     "parse_shares",

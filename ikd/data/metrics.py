@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
@@ -45,15 +46,66 @@ def coco_metrics(
     Raises:
         DataError: a detection of an image that the ground truth does not have.
     """
+    return metrics_of(coco_evaluation(ground_truth, detections, iou_type))
+
+
+def coco_evaluation(
+    ground_truth: str | Path | COCO | Mapping[str, Any],
+    detections: Sequence[Mapping[str, Any]],
+    iou_type: IouType = "bbox",
+) -> COCOeval:
+    """Evaluate detections; return all that pycocotools has found: matches image by image, and curves.
+
+    Args:
+        ground_truth: as `coco_metrics`. From a file, annotation `id` is 1 + its place in the columns of `indexed`.
+        detections: as there.
+        iou_type: as there.
+
+    Returns:
+        Evaluated, accumulated and summarised.
+
+    Raises:
+        DataError: as there.
+    """
     with contextlib.redirect_stdout(io.StringIO()):
         truth = ground_truth if isinstance(ground_truth, COCO) else _index(ground_truth, iou_type)
         evaluation = COCOeval(truth, _results(truth, detections, iou_type), iou_type)
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
+    return evaluation
+
+
+def matched_across_classes(
+    ground_truth: Mapping[str, Any], detections: Sequence[Mapping[str, Any]], iou: float
+) -> list[dict[str, Any]]:
+    """Match boxes whatever their classes are: each detection, the surest first, with the truth it overlaps most.
+
+    Args:
+        ground_truth: parsed content of a COCO file.
+        detections: as `coco_metrics`.
+        iou: least overlap, 0..1.
+
+    Returns:
+        What pycocotools says of each image that has a box: `gtIds`, `dtIds`, `gtMatches` and `dtMatches` [1, n] (the
+        other's id, 0 for none), `gtIgnore` [n] and `dtIgnore` [1, n]. Ids of truths are 1, 2, ... in their order.
+    """
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = _index(ground_truth, "bbox")
+        evaluation = COCOeval(truth, _results(truth, detections, "bbox"), "bbox")
+        evaluation.params.useCats, evaluation.params.iouThrs = 0, np.array([iou])
+        evaluation.params.areaRng, evaluation.params.areaRngLbl = evaluation.params.areaRng[:1], ["all"]
+        evaluation.params.maxDets = [max(1, len(detections))]
+        evaluation.evaluate()
+    return [one for one in evaluation.evalImgs if one is not None]
+
+
+def metrics_of(evaluation: COCOeval) -> dict[str, float]:
+    """Return the figures of an evaluation, see `coco_metrics`."""
     values = {name: float(evaluation.stats[position]) for name, position in _POSITIONS.items()}
-    values |= {f"AP/{name}": value for name, value in _by_class(evaluation, truth).items()}
-    return {f"{iou_type}_{name}": value if value >= 0 else math.nan for name, value in values.items()}
+    values |= {f"AP/{name}": value for name, value in _by_class(evaluation, evaluation.cocoGt).items()}
+    kind = evaluation.params.iouType
+    return {f"{kind}_{name}": value if value >= 0 else math.nan for name, value in values.items()}
 
 
 def _by_class(evaluation: COCOeval, truth: COCO) -> dict[str, float]:

@@ -6,7 +6,14 @@ install()  # before mmdet, which looks for kernels when it is imported
 
 from ikd.evaluation.boxes import bound_boxes, find_boxes  # noqa: E402
 from ikd.evaluation.coco import CocoEvaluator, coco_detections  # noqa: E402
-from ikd.evaluation.plain_mmdet import evaluate, load_detector, read_config, run, val_loader  # noqa: E402
+from ikd.evaluation.plain_mmdet import (  # noqa: E402
+    evaluate,
+    load_detector,
+    predictions,
+    read_config,
+    run,
+    val_loader,
+)
 from ikd.evaluation.reading import equal_sizes, read_ahead  # noqa: E402
 
 __all__ = [
@@ -17,6 +24,7 @@ __all__ = [
     "evaluate",
     "find_boxes",
     "load_detector",
+    "predictions",
     "read_ahead",
     "read_config",
     "run",

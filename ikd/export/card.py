@@ -14,11 +14,12 @@ import yaml
 from ikd.config import DRAWN, sequence_text
 from ikd.detectors import Complexity, left_out
 from ikd.distill import RECONSTRUCTIONS
-from ikd.export.exported import SearchContext, label
+from ikd.export.exported import SearchContext
 from ikd.export.folder import CARD, MAKER
 from ikd.export.onnx import OnnxFile
 from ikd.export.trial_file import TrialFile
 from ikd.files import sha256
+from ikd.sweep import label
 from ikd.tracking import environment_tags
 from ikd.training import DataFiles
 from ikd.trial import TEST, TrialFolder

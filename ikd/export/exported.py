@@ -36,12 +36,6 @@ class SearchContext:
     choice: Mapping[str, Any] | None = None
 
 
-def label(number: int, name: str) -> str:
-    """Return a trial for people: `7 (host=mgd)`; only a sampled trial's name has the number in it."""
-    rest = name.removeprefix(f"{number} ")
-    return f"{number} ({rest})" if rest else str(number)
-
-
 @dataclass(frozen=True)
 class Exported:
     """An exported student.

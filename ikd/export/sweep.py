@@ -9,25 +9,24 @@ from typing import Any, Literal
 
 from ikd.errors import BadInput
 from ikd.export.export import export_student
-from ikd.export.exported import Exported, SearchContext, label
+from ikd.export.exported import Exported, SearchContext
 from ikd.sweep import (
     SweepFolder,
     SweepStatus,
     TrialRecord,
+    checkpoint_of,
+    ended_trial,
     existing_folder,
     facts_of,
     knee,
     noted_data,
     read_files,
     sweep_status,
-    trial_folder,
 )
 from ikd.tracking import register_best
-from ikd.trial import NotifyOf, TrialFolder
+from ikd.trial import NotifyOf
 
 Pick = int | Literal["best", "knee"]
-_ENDED = ("finished", "stopped", "diverged")
-"""States of a trial whose best epoch stays what it is; one that diverged was good before it did."""
 
 
 def export_sweep(  # noqa: PLR0913 - one keyword for each option of `ikd export`
@@ -61,11 +60,8 @@ def export_sweep(  # noqa: PLR0913 - one keyword for each option of `ikd export`
     """
     status = sweep_status(name, home=home)
     records = list(status.trials)
-    record = _picked(status, records, pick)
-    best = trial_folder(name, record.number, home=home) / TrialFolder.BEST
-    if not best.is_file():
-        why = "only the best configurations keep their checkpoints (runner: keep_top)"
-        raise BadInput(f"sweep {name}: trial {record.number} has no {best}: {why}; {_choices(records)}")
+    record = _picked(status, pick)
+    best = checkpoint_of(status, record)
     folder = _folder_to_register(name, home) if register is not None else None
     values = dict(record.values)
     context = SearchContext(
@@ -113,12 +109,12 @@ def parse_pick(text: str) -> Pick:
     return int(text)
 
 
-def _picked(status: SweepStatus, records: list[TrialRecord], pick: Pick) -> TrialRecord:
+def _picked(status: SweepStatus, pick: Pick) -> TrialRecord:
     name, space = status.name, status.files.space
     if pick == "best":
         return status.winner
     if pick != "knee":
-        return _chosen(name, records, pick)
+        return ended_trial(status, pick)
     if not space.costs:
         raise BadInput(f"sweep {name}: pick: knee needs a search space with costs, and this one has none; take best")
     known = status.standing
@@ -135,25 +131,6 @@ def _facts(status: SweepStatus, record: TrialRecord) -> dict[str, Any] | None:
         return None
     facts = facts_of(status.files.space, status.trials, known, own)
     return facts | {"said": status.said_of_choice() if facts["chosen"] else []}
-
-
-def _chosen(name: str, records: list[TrialRecord], number: int) -> TrialRecord:
-    for record in records:
-        if record.number != number:
-            continue
-        if record.state in _ENDED:
-            return record
-        rule = f"trial must have ended with a result, but {number} is {record.state}"
-        raise BadInput(f"sweep {name}: {rule}; {_choices(records)}")
-    raise BadInput(f"sweep {name}: trial must be one of the sweep's, but got {number}; {_choices(records)}")
-
-
-def _choices(records: list[TrialRecord]) -> str:
-    there = [record for record in records if record.state in _ENDED and (record.directory / TrialFolder.BEST).is_file()]
-    if not there:
-        return "no trial of it can be exported yet"
-    listed = ", ".join(f"{label(record.number, record.name)}" for record in there[:8])
-    return f"those that can be exported: {listed}" + (f" and {len(there) - 8} more" if len(there) > 8 else "")
 
 
 def _folder_to_register(name: str, home: Path | None) -> SweepFolder:

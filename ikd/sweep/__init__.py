@@ -23,11 +23,13 @@ if TYPE_CHECKING:
         plain_trial_sheet,
     )
     from ikd.sweep.look.sheets import Comparison, TrialSheet, sweep_sheet, sweeps_table, trial_of
+    from ikd.sweep.pictures.trial import picture_trial
     from ikd.sweep.planning import DryRun, dry_run
     from ikd.sweep.rebuild import Rebuilt, rebuild_tracking
     from ikd.sweep.records.trials import Report, TrialRecord
     from ikd.sweep.same_data import noted_data
     from ikd.sweep.status import SweepStatus, best_trial, sweep_status, sweep_statuses, trial_folder, trials_of
+    from ikd.sweep.students import checkpoint_of, ended_trial, label
     from ikd.sweep.study.folder import SweepFolder, existing_folder, read_files, stop_sweep, sweep_names
     from ikd.sweep.tune.worker import tune_trainable
     from ikd.sweep.view.ranking import ranking
@@ -64,12 +66,16 @@ _HOMES = {
     "TrialRecord": "ikd.sweep.records.trials",
     "best_trial": "ikd.sweep.status",
     "existing_folder": "ikd.sweep.study.folder",
+    "checkpoint_of": "ikd.sweep.students",
     "dry_run": "ikd.sweep.planning",
+    "ended_trial": "ikd.sweep.students",
     "facts_of": "ikd.sweep.confirm.facts",
+    "label": "ikd.sweep.students",
     "knee": "ikd.sweep.confirm.front",
     "noted_data": "ikd.sweep.same_data",
     "pareto_front": "ikd.sweep.confirm.front",
     "read_files": "ikd.sweep.study.folder",
+    "picture_trial": "ikd.sweep.pictures.trial",
     "posterior": "ikd.sweep.effects.posterior",
     "ranking": "ikd.sweep.view.ranking",
     "rebuild_tracking": "ikd.sweep.rebuild",
@@ -98,14 +104,18 @@ __all__ = [
     "TrialRecord",
     "TrialSheet",
     "best_trial",
+    "checkpoint_of",
     "dry_run",
+    "ended_trial",
     "existing_folder",
     "facts_of",
     "gain_of",
     "gains_of",
     "knee",
+    "label",
     "noted_data",
     "pareto_front",
+    "picture_trial",
     "plain_comparison",
     "plain_gain",
     "plain_sheet",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ from rich.console import Console
 
 from ikd.config import Recipe, Runner, SearchSpace, SweepFiles, load_runner, load_sweep
 from ikd.data import said_of_data
-from ikd.errors import BadInput, IkdError, JobError, refuse
+from ikd.errors import BadInput, IkdError, JobError, first_line, refuse
 from ikd.home import at_home, home
 from ikd.logs import Log
 from ikd.progress import Loudness, loudness, progress_console, wide_console, working
@@ -28,6 +28,7 @@ from ikd.sweep.forecast.kept import keep
 from ikd.sweep.forecast.wants import look_up, sampled_recipes
 from ikd.sweep.hopeless import without_result
 from ikd.sweep.mirror import MARKED, mirror_all, mirror_choice
+from ikd.sweep.pictures.sweep import picture_trials, wanted, without_pictures
 from ikd.sweep.preflight import check_start
 from ikd.sweep.proposals.anchors import anchor_proposals
 from ikd.sweep.records.ledger import ledger
@@ -51,6 +52,7 @@ from ikd.sweep.view.ranking import choice_lines, described, figure_of, ranking
 from ikd.tracking import Tracker, environment_tags, open_tracker
 from ikd.trial import TrialFolder, TrialOptions
 
+NO_PICTURES = "ended before all pictures were made"
 TRACKER_SECONDS = 4.0
 """What the tracker gets to deliver after SIGTERM or SIGHUP; the rest waits on disk for the next start."""
 
@@ -257,7 +259,7 @@ class _Drive:
             self._keep_costs()
         result = self._result()
         self._show(result)
-        self._hand_over(result)
+        result = self._hand_over(result, pictures=training == OWN and self._files.runner.pictures)
         if self._conductor.fault is not None:
             raise JobError(self._conductor.fault)
         return result
@@ -373,12 +375,14 @@ class _Drive:
         received = self._interrupts.first if state == "interrupted" else 0
         return SweepResult(self._folder.name, self._folder.path, state, reason, tuple(records), best, received, known)
 
-    def _show(self, result: SweepResult) -> None:
-        def say(text: str) -> None:
-            self._view.keep(text)
-            with contextlib.suppress(OSError):  # the terminal has closed
-                self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+    def _say(self, text: str) -> None:
+        """Print a line when the live table is over."""
+        self._view.keep(text)
+        with contextlib.suppress(OSError):  # the terminal has closed
+            self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
+    def _show(self, result: SweepResult) -> None:
+        say = self._say
         if result.trials and loudness() is not Loudness.QUIET:
             self._view.show(ranking(result.trials, self._files.space, result.standing))
             for line in remarks(self._files, result.trials, self._study.earlier):
@@ -404,7 +408,7 @@ class _Drive:
         figure = f"{space.objective.metric} {figure_of(best, space.objective)}"
         yield f"best: {what}, {figure}, in {best.directory}; no trial of the search has finished"
 
-    def _hand_over(self, result: SweepResult) -> None:
+    def _hand_over(self, result: SweepResult, *, pictures: bool) -> SweepResult:
         announce(
             self._tracker, self._files, self._folder, self._study
         )  # again: the first trial has told what the data are
@@ -418,10 +422,53 @@ class _Drive:
             for file in (directory / name for name in names):
                 if file.is_file():
                     self._tracker.log_artifacts(result.best.number, file, "best")
+        received = self._make_pictures(result) if pictures and result.state == "finished" else 0
+        for record in result.trials:
+            if (folder := TrialFolder(record.directory).pictures).is_dir():
+                self._tracker.log_artifacts(record.number, folder, folder.name)
         with contextlib.suppress(IkdError):
             self._tracker.end_sweep("stopped" if result.state == "interrupted" else result.state, result.reason)
+        if received:
+            result = replace(result, state="interrupted", reason=NO_PICTURES, signal=received)
         if result.signal in ENDING:
             self._tracker.close(TRACKER_SECONDS)
+        return result
+
+    def _make_pictures(self, result: SweepResult) -> int:
+        """Make the pictures of anchors and of the chosen training; return the signal that ended it, 0 for none.
+
+        Whatever fails is one warning: the sweep is over, and its results stand.
+        """
+        stops = list[str]()
+        interrupts = Interrupts(stops.append)
+
+        def beat() -> bool:
+            interrupts.beat()
+            return not (stops or self._folder.stop_file.exists())
+
+        try:
+            with listening(interrupts):
+                painted = picture_trials(self._folder, self._without_pictures(result), beat)
+        except (StopNow, KeyboardInterrupt):
+            return interrupts.first or signal.SIGINT
+        except (IkdError, OSError) as error:
+            self._say(f"warning: pictures: none: {first_line(error)}")
+            return 0
+        for line in painted.warnings:
+            self._say(f"warning: {line}")
+        if painted.made:
+            numbers = ", ".join(map(str, painted.made))
+            self._say(f"pictures: of trials {numbers}, in {self._folder.path / 'trials'}/N/pictures")
+        if stops or self._folder.stop_file.exists():
+            self._say(f"{result.name}: {NO_PICTURES}; the same command goes on")
+            return interrupts.first or signal.SIGINT
+        return 0
+
+    def _without_pictures(self, result: SweepResult) -> list[int]:
+        def folder(number: int) -> TrialFolder:
+            return TrialFolder(self._store.fetch(number, TrialFolder.BEST))
+
+        return [one.number for one in without_pictures(wanted(result.trials, result.best), folder)]
 
 
 def announce(tracker: Tracker, files: SweepFiles, folder: SweepFolder, study: SweepStudy) -> None:

@@ -8,10 +8,13 @@ from ikd.data import DataFiles, data_of  # noqa: E402
 from ikd.evaluation import CocoEvaluator  # noqa: E402
 from ikd.training.checkpoint import resumable  # noqa: E402
 from ikd.training.costs import COSTS, on_test_part  # noqa: E402
+from ikd.training.finding import found, stage_there, weights_there  # noqa: E402
+from ikd.training.loaders import crafts_online, phases, train_loader, val_loader  # noqa: E402
 from ikd.training.model import build_model, load_teacher, model_config  # noqa: E402
 from ikd.training.optim import optim_wrapper  # noqa: E402
 from ikd.training.prepared import (  # noqa: E402
     Prepared,
+    PreparedStage,
     check,
     device_of,
     said_of_levels,
@@ -19,7 +22,7 @@ from ikd.training.prepared import (  # noqa: E402
 from ikd.training.processes import check_processes  # noqa: E402
 from ikd.training.rehearsal.timed import timed  # noqa: E402
 from ikd.training.run import run_trial  # noqa: E402
-from ikd.training.sharing import found, perturb, prepare  # noqa: E402
+from ikd.training.sharing import perturb, prepare  # noqa: E402
 from ikd.training.start import checkpoint_in, how_to_go_on  # noqa: E402
 from ikd.training.trial import TrialResult  # noqa: E402
 from ikd.training.worker_state import reset  # noqa: E402
@@ -31,6 +34,7 @@ __all__ = [
     "DataFiles",
     "EpochReport",
     "Prepared",
+    "PreparedStage",
     "Report",
     "StopTrial",
     "TrialFolder",
@@ -40,6 +44,7 @@ __all__ = [
     "check",
     "check_processes",
     "checkpoint_in",
+    "crafts_online",
     "data_of",
     "device_of",
     "found",
@@ -49,10 +54,15 @@ __all__ = [
     "on_test_part",
     "optim_wrapper",
     "perturb",
+    "phases",
     "prepare",
     "reset",
     "resumable",
     "run_trial",
     "said_of_levels",
+    "stage_there",
     "timed",
+    "train_loader",
+    "val_loader",
+    "weights_there",
 ]

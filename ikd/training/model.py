@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ikd.config import HOSTS, Detector, Recipe, Teacher, compares_maps
+from ikd.config import HOSTS, Detector, Recipe, compares_maps
 from ikd.data import DataFiles
 from ikd.detectors import (
     build_detector,
@@ -112,8 +112,8 @@ def model_config(detector: Detector, classes: Sequence[str]) -> Any:
     )
 
 
-def load_teacher(teacher: Teacher, weights: Path | str, classes: Sequence[str]) -> torch.nn.Module:
-    """Build a teacher, load its weights strictly, freeze it.
+def load_teacher(teacher: Detector, weights: Path | str, classes: Sequence[str]) -> torch.nn.Module:
+    """Build a teacher, or a student that is only looked at, load its weights strictly, freeze it.
 
     Raises:
         CheckpointError: the weights belong to another architecture or class list.

@@ -6,7 +6,6 @@ import contextlib
 import io
 import json
 import time
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from ikd.attack import (
 )
 from ikd.augment import TeacherBoxes, boxes_by_id
 from ikd.config import Recipe, StagePlan, Teacher
-from ikd.data import DataFiles, indexed, perturbed, told_when_lost
+from ikd.data import DataFiles, perturbed, told_when_lost
 from ikd.detectors import boxes_only, fetch, weights_sha256
 from ikd.distill import check_precision
 from ikd.errors import CheckpointError, DataError, refuse
@@ -38,11 +37,10 @@ from ikd.home import cache, digest, entry
 from ikd.training.checkpoint import resumable
 from ikd.training.loaders import crafts_online, val_loader
 from ikd.training.model import load_teacher, model_config
-from ikd.training.prepared import CPU, Prepared, PreparedStage, check, device_of, teacher_recipe
-from ikd.training.rehearsal.record import rehearsal_key
+from ikd.training.prepared import Prepared, PreparedStage, check, device_of, teacher_recipe
 from ikd.training.trial import train
 from ikd.training.worker_state import determinism, reset, settle
-from ikd.trial import TRAIN_SECONDS, VAL_SECONDS, EpochReport, Notify, NotifyOf, Shared, TrialFolder, said_of
+from ikd.trial import EpochReport, Notify, NotifyOf, TrialFolder, said_of
 
 _SCORE = 1  # raise when another number is measured
 
@@ -120,7 +118,7 @@ def _score(
         0..1; None where the checkpoint cannot be read, which is refused when it is loaded for the training.
     """
     try:
-        source = weights if isinstance(weights, Path) else _local(weights)
+        source = weights if isinstance(weights, Path) else local_file(weights)
         content = {
             "format": _SCORE,
             "weights": sha256(source),
@@ -137,7 +135,7 @@ def _score(
         return None
 
 
-def _local(weights: str) -> Path:
+def local_file(weights: str) -> Path:
     """Return the file of a checkpoint, downloaded where it is a URL."""
     return fetch(weights, cache("checkpoints")) if "://" in weights else Path(weights).expanduser()
 
@@ -159,7 +157,7 @@ def teacher_weights(recipe: Recipe, teacher: Teacher, files: DataFiles, progress
     if teacher.checkpoint is not None:
         return teacher.checkpoint
     training = teacher_recipe(recipe, teacher)
-    with entry("teachers", _name_of(training, files)) as folder:
+    with entry("teachers", name_of(training, files)) as folder:
         done = folder / "done"
         if not done.is_file():
             _train_teacher(training, folder, progress)
@@ -167,7 +165,7 @@ def teacher_weights(recipe: Recipe, teacher: Teacher, files: DataFiles, progress
     return TrialFolder(folder).best
 
 
-def _name_of(training: Recipe, files: DataFiles) -> str:
+def name_of(training: Recipe, files: DataFiles) -> str:
     """Return what a teacher is kept by: its training, and of the data their content and how they are read."""
     acting = training.effective()
     read = {key: value for key, value in acting["data"].items() if key not in ("root", "train", "val")}
@@ -200,7 +198,7 @@ def _perturbations(
     """Return the folder of the perturbations, and the seconds that making them took."""
     seconds = 0.0
     attack, source = attack_of(recipe), _attacked(recipe, files)
-    store = _store(recipe, files, teacher)
+    store = store_of(recipe, files, teacher)
     with entry("perturbations", store.folder.name):
         if not store.complete and not adopt(store, source):
             began = time.perf_counter()
@@ -224,7 +222,7 @@ def _perturbations(
 
 def teacher_boxes(recipe: Recipe, files: DataFiles, teacher: torch.nn.Module, progress: NotifyOf | None) -> Path:
     """Return the file of what a teacher sees in the training images; made once for teacher, data and input."""
-    with entry("boxes", _boxes_name(recipe, files, teacher)) as file:
+    with entry("boxes", boxes_name(recipe, files, teacher)) as file:
         if not file.is_file() or not _named_by_content(file, recipe, files, teacher):
             tell = (lambda done, total: progress(said_of("boxes", ""), done, total)) if progress else None
             TeacherBoxes.write(file, find_boxes(recipe, files, teacher, tell))
@@ -243,7 +241,8 @@ def _named_by_content(file: Path, recipe: Recipe, files: DataFiles, teacher: tor
     return False
 
 
-def _boxes_name(recipe: Recipe, files: DataFiles, teacher: torch.nn.Module) -> str:
+def boxes_name(recipe: Recipe, files: DataFiles, teacher: torch.nn.Module) -> str:
+    """Return the name of the file of what a teacher sees in the training images."""
     size: list[Any] = [list(recipe.input.scale), recipe.input.keep_ratio]
     size += [recipe.data.orientation] if recipe.data.orientation != "apply" else []  # files made before it had none
     return f"{digest({'teacher': weights_sha256(teacher), 'data': files.fingerprint(), 'input': size})}.npz"
@@ -253,74 +252,8 @@ def _attacked(recipe: Recipe, files: DataFiles) -> TrainingImages:
     return TrainingImages.of(recipe, files.train, files.train_images)
 
 
-def _store(recipe: Recipe, files: DataFiles, teacher: torch.nn.Module) -> PerturbationStore:
+def store_of(recipe: Recipe, files: DataFiles, teacher: torch.nn.Module) -> PerturbationStore:
+    """Return the store of a teacher's perturbations, made or not."""
     fingerprint = files.fingerprint()
     key = perturbation_key(teacher, _attacked(recipe, files), attack_of(recipe), data_fingerprint=fingerprint)
     return PerturbationStore(cache("perturbations"), key)
-
-
-def found(recipe: Recipe) -> tuple[Shared, ...]:
-    """Return what `prepare` would do once for a recipe, and how much of it is done; makes nothing.
-
-    Rehearsals come last, as on a CPU. Where a teacher's checkpoint lies on this machine it is loaded, to see whether
-    something was made with its weights.
-
-    Raises:
-        BadInput: data or checkpoints that do not fit.
-    """
-    files = DataFiles.of(recipe)
-    told: dict[tuple[str, str], Shared] = {}
-    for plan in recipe.stages:
-        names = [name for name in (plan.teacher, plan.boxes_from) if name is not None]
-        at = {name: _found_teacher(recipe, name, files) for name in names}
-        every = [shared for shared, _ in at.values() if shared is not None]
-        if plan.teacher is not None and plan.recipe.adversarial.enabled and not crafts_online(plan.recipe):
-            every.append(_found_perturbations(plan, files, at[plan.teacher][1]))
-        if plan.boxes_from is not None:
-            every.append(_found_boxes(recipe, plan.boxes_from, files, at[plan.boxes_from][1]))
-        for one in every:
-            told.setdefault((one.kind, one.teacher), one)
-    return tuple(told.values()) + tuple(_found_rehearsals(recipe, files))
-
-
-def _found_rehearsals(recipe: Recipe, files: DataFiles) -> Iterator[Shared]:
-    for plan in recipe.stages:
-        sees = any(other.boxes_from == plan.teacher for other in recipe.stages) and plan.teacher is not None
-        name = rehearsal_key(plan, files, CPU, sees=sees)
-        yield Shared("rehearsal", name, int((cache("rehearsals") / name).is_file()), 1)
-    for name in dict.fromkeys(stage.teacher for stage in recipe.teachers.stages):
-        teacher = recipe.teachers.available[name]
-        if teacher.checkpoint is None:
-            yield from _found_rehearsals(teacher_recipe(recipe, teacher), files)
-
-
-def _found_teacher(recipe: Recipe, name: str, files: DataFiles) -> tuple[Shared | None, Path | None]:
-    """Return what there is of a teacher that is trained, and the checkpoint of one that is there."""
-    teacher = recipe.teachers.available[name]
-    if teacher.checkpoint is not None:
-        return None, Path(teacher.checkpoint) if Path(teacher.checkpoint).is_file() else None
-    training = teacher_recipe(recipe, teacher)
-    folder = TrialFolder(cache("teachers") / _name_of(training, files))
-    logged, total, made = folder.logged(), training.total_epochs, (folder.path / "done").is_file()
-    took = [one[TRAIN_SECONDS] + one[VAL_SECONDS] for one in logged.values() if TRAIN_SECONDS in one]
-    seconds = sum(took) / max(logged) if took else None
-    done = total if made else min(max(logged, default=0), total - 1)
-    return Shared("teacher", name, done, total, seconds), folder.best if made else None
-
-
-def _found_perturbations(plan: StagePlan, files: DataFiles, weights: Path | None) -> Shared:
-    assert plan.teacher is not None
-    count, done = len(indexed(files.train)), 0
-    if weights is not None:
-        teacher = load_teacher(plan.recipe.teachers.available[plan.teacher], weights, files.classes)
-        store = _store(plan.recipe, files, teacher)
-        done = 2 * count if store.complete else min(len(store), count)
-    return Shared("perturbations", plan.teacher, done, 2 * count)
-
-
-def _found_boxes(recipe: Recipe, name: str, files: DataFiles, weights: Path | None) -> Shared:
-    count, done = len(indexed(files.train)), 0
-    if weights is not None:
-        teacher = load_teacher(recipe.teachers.available[name], weights, files.classes)
-        done = count if (cache("boxes") / _boxes_name(recipe, files, teacher)).is_file() else 0
-    return Shared("boxes", name, done, count)

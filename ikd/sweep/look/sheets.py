@@ -24,6 +24,7 @@ from ikd.sweep.status import SweepStatus
 from ikd.sweep.view.curve import MARKS, Curve, plotted
 from ikd.sweep.view.ranking import described, ended_how, figure_of, state_of, title_of, trained
 from ikd.sweep.view.space import space_table
+from ikd.trial import TrialFolder
 
 USUAL_METRIC = "bbox_mAP"
 
@@ -182,6 +183,7 @@ def _trial_facts(status: SweepStatus, record: TrialRecord) -> list[tuple[str, st
         ("time", f"{duration(record.seconds)} trained, {duration(max(record.held, record.seconds))} of a place held"),
         ("attempts", f"{record.attempts}" + (f", {record.crashes} of them crashed" if record.crashes else "")),
         ("folder", str(record.directory)),
+        ("pictures", str(pictures) if (pictures := TrialFolder(record.directory).pictures).is_dir() else ""),
     ]
     return [(key, text) for key, text in lines if text]
 

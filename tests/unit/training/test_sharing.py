@@ -44,7 +44,7 @@ def test_a_teacher_is_another_where_its_data_are_read_otherwise(recipe: Recipe, 
     teacher = recipe.teachers.available["big"].model_copy(update={"checkpoint": None, "recipe": "drawn_r18_teacher"})
     files, names = DataFiles.of(recipe), []
     for one in (recipe, recipe.with_values({f"data.{field}": value}), recipe.at(recipe.data.root + "/../data")):
-        names.append(sharing._name_of(teacher_recipe(one, teacher), files))
+        names.append(sharing.name_of(teacher_recipe(one, teacher), files))
     assert names[0] != names[1]
     training = teacher_recipe(recipe, teacher)
     before = digest(training.effective() | {"data": files.fingerprint(), "classes": files.classes})

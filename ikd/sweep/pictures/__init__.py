@@ -1,0 +1,1 @@
+"""Pictures of the trials of a sweep that are worth it."""
