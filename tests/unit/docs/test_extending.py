@@ -14,7 +14,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
 GUIDE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
-BLOCK = re.compile(r'^```(python|diff|toml)(?: title="([^"]+)")?( check)?\n(.*?)^```$', re.M | re.S)
+BLOCK = re.compile(r'^```(python|diff|toml) title="([^"]+)"\n(.*?)^```$', re.M | re.S)
+CHECK = "check"
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Block:
 
     Attributes:
         kind: `python`, `diff` or `toml`.
-        title: of the file it makes or changes; empty for a check.
+        title: of the file it makes or changes, or `check`.
         text: inside.
     """
 
@@ -35,7 +36,7 @@ class Block:
 def blocks(chapter: str) -> list[Block]:
     body = re.split(r"^#{2,3} ", GUIDE, flags=re.M)
     (section,) = [part for part in body if part.startswith(chapter + "\n")]
-    return [Block(kind, title, text) for kind, title, _, text in BLOCK.findall(section)]
+    return [Block(kind, title, text) for kind, title, text in BLOCK.findall(section)]
 
 
 def changed(text: str, difference: str) -> str:
@@ -86,7 +87,7 @@ def tree(tmp_path: Path) -> Path:
 
 
 def is_check(block: Block) -> bool:
-    return block.kind == "python" and not block.title
+    return block.title == CHECK
 
 
 CHAPTERS = {"A loss": 3, "A sampler": 3, "A detector family": 0, "An augmentation": 3, "A tracker": 2}
