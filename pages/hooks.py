@@ -10,8 +10,9 @@ from latex2mathml.converter import convert
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
-from pages import commands, fields, recipes
+from pages import commands, fields, losses, recipes
 
+LOSSES = "<!-- made: losses -->"
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.S)
 
 
@@ -26,6 +27,11 @@ def on_files(files: Files, config: MkDocsConfig, **_: Any) -> Files:
     for path, text in made().items():
         files.append(File.generated(config, path, content=text))
     return files
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Put the sections on losses where a page asks for them."""
+    return markdown.replace(LOSSES, losses.sections()) if LOSSES in markdown else markdown
 
 
 def on_page_content(text: str, **_: Any) -> str:
