@@ -25,7 +25,7 @@ def main() -> None:
     print(sweep)
     if sweep.chosen is None:
         raise SystemExit("nothing is chosen yet: no trial of the search has finished")
-    print(f"chosen: trial {sweep.chosen.number}; {sweep.chosen}")
+    print(sweep.chosen)
     for field, (base, own) in sweep.chosen.changes.items():
         print(f"  {field}: {base} -> {own}")
     for name in sweep.anchors:
