@@ -14,12 +14,13 @@ if TYPE_CHECKING:
     from ikd.sweep.effects.posterior import posterior
     from ikd.sweep.look.plain import plain_comparison, plain_sheet, plain_status, plain_sweep, plain_trial_sheet
     from ikd.sweep.look.sheets import Comparison, TrialSheet, sweep_sheet, sweeps_table, trial_of
+    from ikd.sweep.pages import show_in_tracker
     from ikd.sweep.planning import DryRun, dry_run
     from ikd.sweep.rebuild import Rebuilt, rebuild_tracking
     from ikd.sweep.records.trials import Report, TrialRecord
     from ikd.sweep.same_data import noted_data
     from ikd.sweep.status import SweepStatus, best_trial, sweep_status, sweep_statuses, trial_folder, trials_of
-    from ikd.sweep.study.folder import SweepFolder, existing_folder, read_files, stop_sweep, sweep_names
+    from ikd.sweep.study.folder import SweepFolder, existing_folder, experiment_of, read_files, stop_sweep, sweep_names
     from ikd.sweep.tune.worker import tune_trainable
     from ikd.sweep.view.ranking import ranking
     from ikd.sweep.view.space import space_table
@@ -47,6 +48,7 @@ _HOMES = {
     "TrialRecord": "ikd.sweep.records.trials",
     "best_trial": "ikd.sweep.status",
     "existing_folder": "ikd.sweep.study.folder",
+    "experiment_of": "ikd.sweep.study.folder",
     "dry_run": "ikd.sweep.planning",
     "facts_of": "ikd.sweep.confirm.facts",
     "knee": "ikd.sweep.confirm.front",
@@ -57,6 +59,7 @@ _HOMES = {
     "ranking": "ikd.sweep.view.ranking",
     "rebuild_tracking": "ikd.sweep.rebuild",
     "run_sweep": "ikd.sweep.driver",
+    "show_in_tracker": "ikd.sweep.pages",
     "space_table": "ikd.sweep.view.space",
     "stop_sweep": "ikd.sweep.study.folder",
     "sweep_names": "ikd.sweep.study.folder",
@@ -82,6 +85,7 @@ __all__ = [
     "best_trial",
     "dry_run",
     "existing_folder",
+    "experiment_of",
     "facts_of",
     "knee",
     "noted_data",
@@ -96,6 +100,7 @@ __all__ = [
     "read_files",
     "rebuild_tracking",
     "run_sweep",
+    "show_in_tracker",
     "space_table",
     "stop_sweep",
     "sweep_names",

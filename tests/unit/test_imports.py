@@ -43,6 +43,7 @@ ONLY_UNDER = {"ray": ("sweep/tune/",), "optuna": ("sweep/samplers/", "sweep/stud
 IN_SWEEP = (
     *(
         "rebuild",
+        "pages",
         "planning",
         "driver",
         "tune",
