@@ -23,7 +23,7 @@ from sqlalchemy import Engine, event
 
 from ikd.config import SweepFiles, load_sweep
 from ikd.sweep.conductor import Conductor
-from ikd.sweep.mirror import mirror_all
+from ikd.sweep.mirror.mirror import Mirror
 from ikd.sweep.records.trials import TrialRecord
 from ikd.sweep.study.database import open_storage
 from ikd.sweep.study.study import SweepStudy
@@ -108,11 +108,13 @@ class Clock:
         self._began = time.perf_counter(), time.process_time()
 
 
-def mirror(tracker: Tracker, study: SweepStudy, clock: Clock, where: str) -> None:
+def mirror(tracker: Tracker, files: SweepFiles, study: SweepStudy, clock: Clock, where: str) -> None:
     """Tell a tracker all trials."""
     clock.lap("")
     tracker.start_sweep("s", tags={}, params={})
-    mirror_all(tracker, study.records)
+    told = Mirror(tracker, files, study)
+    told.everything()
+    told.compare(last=True)
     clock.lap(f"queue {where}")
     tracker.flush(600.0)
     clock.lap(f"  its delivery by the thread, {where}")
@@ -137,7 +139,7 @@ def main() -> None:
         assert conductor.next_trial() is not None
         clock.lap("first proposal")
         for where in ("MLflow, empty", "MLflow that has it all"):
-            mirror(open_tracker("local", home=folder, folder=folder), study, clock, where)
+            mirror(open_tracker("local", home=folder, folder=folder), files, study, clock, where)
     table = Table("step", "seconds", "of CPU")
     for what, seconds, busy in clock.rows:
         if what:

@@ -11,7 +11,15 @@ import typer
 from rich.console import Console
 
 from ikd.cli import look, recipes
-from ikd.cli.arguments import Name, Sets, WarmStarted, expanded, expanded_text, folder_to_make
+from ikd.cli.arguments import (
+    Name,
+    Sets,
+    WarmStarted,
+    expanded,
+    expanded_text,
+    folder_to_make,
+    names_of_sweeps,
+)
 from ikd.errors import BadInput, IkdError
 from ikd.progress import Loudness, set_loudness
 from ikd.signals import Ended, advising, ended_by_signals, tell
@@ -278,18 +286,30 @@ def export(
 
 
 @app.command()
-def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 5000) -> None:
-    """Open the MLflow UI on the local store; Ctrl-C ends it.
+def ui(
+    name: Annotated[
+        str | None,
+        typer.Argument(help="Sweep to show, ranked; without one, the newest.", autocompletion=names_of_sweeps),
+    ] = None,
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 5000,
+    browser: Annotated[bool, typer.Option("--open", help="Open the page in your browser, too.")] = False,
+) -> None:
+    """Show sweeps in MLflow; Ctrl-C ends it.
 
-    Example: ikd ui --port 5001
+    Over the local store it starts MLflow's UI on this machine alone; of a server it prints the pages of the sweep.
+
+    Example: ikd ui mine --port 5001
     """
     from ikd.home import home
     from ikd.progress import working
 
     with working("loading MLflow"):
+        from ikd.sweep import show_in_tracker
         from ikd.tracking import serve_ui
 
-    raise typer.Exit(serve_ui(home(), port=port))
+    if name is not None:
+        raise typer.Exit(show_in_tracker(name, port=port, browser=browser))
+    raise typer.Exit(serve_ui(home(), port=port, browser=browser))
 
 
 @app.command()

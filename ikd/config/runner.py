@@ -68,8 +68,10 @@ class Tracking(Section):
 
     uri: str = "local"
     """`local` (SQLite under the home), `none`, or the address of an MLflow server."""
-    experiment: str = "ikd"
-    """MLflow experiment."""
+    experiment: Annotated[str, Field(min_length=1, max_length=250)] | None = None
+    """MLflow experiment that a sweep's runs go to, one for all sweeps of a project. By default it is named by data set
+    and recipe, as `aquarium small_r18`. A sweep that has begun goes on in the one that it began in. On a server with
+    passwords whoever makes an experiment owns it."""
 
     @pydantic.field_validator("uri")
     @classmethod

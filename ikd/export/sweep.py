@@ -17,6 +17,7 @@ from ikd.sweep import (
     checkpoint_of,
     ended_trial,
     existing_folder,
+    experiment_of,
     facts_of,
     knee,
     noted_data,
@@ -81,15 +82,15 @@ def export_sweep(  # noqa: PLR0913 - one keyword for each option of `ikd export`
     )
     if folder is None or register is None:
         return exported
-    tracking = read_files(folder).runner.tracking
+    files = read_files(folder)
     made = register_best(
         exported.directory,
-        uri=tracking.uri,
+        uri=files.runner.tracking.uri,
         home=folder.home,
         sweep=folder.path,
         number=record.number,
         model=register,
-        experiment=tracking.experiment,
+        experiment=experiment_of(files),
     )
     return replace(exported, registered=made.uri)
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         plain_trial_sheet,
     )
     from ikd.sweep.look.sheets import Comparison, TrialSheet, sweep_sheet, sweeps_table, trial_of
+    from ikd.sweep.pages import show_in_tracker
     from ikd.sweep.pictures.trial import picture_trial
     from ikd.sweep.planning import DryRun, dry_run
     from ikd.sweep.rebuild import Rebuilt, rebuild_tracking
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from ikd.sweep.same_data import noted_data
     from ikd.sweep.status import SweepStatus, best_trial, sweep_status, sweep_statuses, trial_folder, trials_of
     from ikd.sweep.students import checkpoint_of, ended_trial, label
-    from ikd.sweep.study.folder import SweepFolder, existing_folder, read_files, stop_sweep, sweep_names
+    from ikd.sweep.study.folder import SweepFolder, existing_folder, experiment_of, read_files, stop_sweep, sweep_names
     from ikd.sweep.tune.worker import tune_trainable
     from ikd.sweep.view.ranking import ranking
     from ikd.sweep.view.space import space_table
@@ -67,6 +68,7 @@ _HOMES = {
     "best_trial": "ikd.sweep.status",
     "existing_folder": "ikd.sweep.study.folder",
     "checkpoint_of": "ikd.sweep.students",
+    "experiment_of": "ikd.sweep.study.folder",
     "dry_run": "ikd.sweep.planning",
     "ended_trial": "ikd.sweep.students",
     "facts_of": "ikd.sweep.confirm.facts",
@@ -80,6 +82,7 @@ _HOMES = {
     "ranking": "ikd.sweep.view.ranking",
     "rebuild_tracking": "ikd.sweep.rebuild",
     "run_sweep": "ikd.sweep.driver",
+    "show_in_tracker": "ikd.sweep.pages",
     "space_table": "ikd.sweep.view.space",
     "stop_sweep": "ikd.sweep.study.folder",
     "sweep_names": "ikd.sweep.study.folder",
@@ -108,6 +111,7 @@ __all__ = [
     "dry_run",
     "ended_trial",
     "existing_folder",
+    "experiment_of",
     "facts_of",
     "gain_of",
     "gains_of",
@@ -130,6 +134,7 @@ __all__ = [
     "rebuild_tracking",
     "run_sweep",
     "said_of_gain",
+    "show_in_tracker",
     "space_table",
     "stop_sweep",
     "strongest_anchor",

@@ -16,7 +16,8 @@ from ikd.sweep.confirm.phases import Pause
 from ikd.sweep.confirm.rounds import said_of_phase
 from ikd.sweep.forecast.course import Course
 from ikd.sweep.hopeless import met_by_all, nothing_learnt
-from ikd.sweep.mirror import Watcher, mirror_end, mirror_trial
+from ikd.sweep.mirror.mirror import Mirror
+from ikd.sweep.mirror.watcher import Watcher
 from ikd.sweep.proposals.order import order_of
 from ikd.sweep.records.teachers import said_of_teachers
 from ikd.sweep.records.trials import Exploit, Proposal, TrialRecord
@@ -95,7 +96,7 @@ class Conductor:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._space, self._recipe, self._runner = files.space, files.recipe, files.runner
-        self._study, self._watcher, self._tracker = study, watcher, tracker
+        self._study, self._watcher, self.mirror = study, watcher, Mirror(tracker, files, study)
         self._tidy, self._clock = tidy, clock
         self._course = course or Course()
         self._judge = build_judge(files.space, files.recipe)
@@ -215,7 +216,7 @@ class Conductor:
         self._count(number)
         record = self._study.started(number)
         self._course.note("start", number)
-        mirror_trial(self._tracker, record)
+        self.mirror.began(record)
         self._watcher.started(record)
         if fingerprint != record.fingerprint:
             self.end(number, "failed", "the worker built another recipe than was proposed: its ikd is not ours")
@@ -242,8 +243,10 @@ class Conductor:
         """
         if not self.records[number].epochs:  # one that goes on prepares later
             self._course.note("prepared", number)
-        if change := changed_data(self._study, part, DataRecord.of(record)):
+        found = DataRecord.of(record)
+        if change := changed_data(self._study, part, found):
             return self._wait_for_data(number, f"has changed since the sweep began: {change}")
+        self.mirror.found(number, found)
         return self._stop_for_ending(number, self.records[number].epochs)
 
     def gone(self, number: int, part: str, reason: str) -> bool:
@@ -272,7 +275,7 @@ class Conductor:
         report = self._study.report(number, epoch, metrics, seconds, lambda records: self._exploit(records[number]))
         record = self.records[number]
         if report is not None:
-            self._tracker.log(number, epoch, dict(metrics), time=report.time)
+            self.mirror.reported(record)
             self._write_clock()
             self._watcher.reported(record)
             self._tell_of_teachers()
@@ -370,7 +373,7 @@ class Conductor:
             state, reason = "failed", f"no validation gave a finite {self._space.objective.metric}"
         record = self._study.end(number, state, reason, epoch=epoch)
         self._write_clock()
-        mirror_end(self._tracker, record)
+        self.mirror.ended(record)
         self._watcher.ended(record)
         self._tell_of_teachers()
         self._tidy(self.records)

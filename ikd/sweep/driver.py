@@ -27,12 +27,11 @@ from ikd.sweep.forecast.course import FILE, Course
 from ikd.sweep.forecast.kept import keep
 from ikd.sweep.forecast.wants import look_up, sampled_recipes
 from ikd.sweep.hopeless import without_result
-from ikd.sweep.mirror import MARKED, mirror_all, mirror_choice
+from ikd.sweep.mirror.announce import announce, files_of
 from ikd.sweep.pictures.sweep import picture_trials, wanted, without_pictures
 from ikd.sweep.preflight import check_start
 from ikd.sweep.proposals.anchors import anchor_proposals
-from ikd.sweep.records.ledger import ledger
-from ikd.sweep.records.text import duration, readable
+from ikd.sweep.records.text import duration
 from ikd.sweep.records.trials import TrialRecord
 from ikd.sweep.same_data import FINGERPRINT, check_same_data
 from ikd.sweep.signals import Interrupts, StopNow, listening
@@ -41,7 +40,7 @@ from ikd.sweep.storage.keeping import tidied
 from ikd.sweep.storage.objects import is_address
 from ikd.sweep.storage.store import open_store
 from ikd.sweep.study.database import open_study
-from ikd.sweep.study.folder import COMPLETE, SweepFolder, driving, has_trials, sweep_folder, write_files
+from ikd.sweep.study.folder import COMPLETE, SweepFolder, driving, experiment_of, has_trials, sweep_folder, write_files
 from ikd.sweep.study.postgres import held
 from ikd.sweep.study.study import StudyLost, SweepStudy
 from ikd.sweep.training import OWN, training_of
@@ -49,7 +48,7 @@ from ikd.sweep.tune.environment import prepare_environment
 from ikd.sweep.tune.worker import Job
 from ikd.sweep.view.live import SweepView
 from ikd.sweep.view.ranking import choice_lines, described, figure_of, ranking
-from ikd.tracking import Tracker, environment_tags, open_tracker
+from ikd.tracking import Tracker, open_tracker
 from ikd.trial import TrialFolder, TrialOptions
 
 NO_PICTURES = "ended before all pictures were made"
@@ -188,8 +187,8 @@ def run_sweep(  # noqa: PLR0913 - one keyword for each option of `ikd sweep`
                 taken = warm_up(study, files.space, warm_start, home_folder)
                 progress_console(console).print(taken, highlight=False, markup=False)
             write_files(folder, files)
-            where = files.runner.tracking
-            with open_tracker(where.uri, home=home_folder, folder=folder.path, experiment=where.experiment) as tracker:
+            uri, experiment = files.runner.tracking.uri, experiment_of(files)
+            with open_tracker(uri, home=home_folder, folder=folder.path, experiment=experiment) as tracker:
                 drive = _Drive(files, folder, study, tracker=tracker, console=console)
                 return drive.run(training, retry_failed=retry_failed, force=force)
     except StudyLost as lost:
@@ -219,7 +218,7 @@ class _Drive:
             known=self._standing,
             log=Log(folder.log),
         )
-        announce(self._tracker, self._files, self._folder, self._study)
+        self._announce()
         self._store = open_store(files.runner.storage, folder.path)
         tidy = tidied(files.space, files.runner.keep_top, self._remove, self._standing)
         self._course = Course(folder.path / FILE)
@@ -236,6 +235,9 @@ class _Drive:
         )
         self._interrupts = Interrupts(self._conductor.interrupt)
 
+    def _announce(self) -> None:
+        announce(self._tracker, self._files, self._folder, self._study, self._study.notes.get(FINGERPRINT))
+
     def _standing(self, records: Sequence[TrialRecord]) -> Standing | None:
         return standing(self._files.space, self._files.recipe, records, earlier=self._study.earlier)
 
@@ -250,7 +252,7 @@ class _Drive:
         if retry_failed:
             again = ", ".join(map(str, self._conductor.retry_failed()))
             self._view.say(f"trying again: trials {again}" if again else "--retry-failed: no trial has failed")
-        mirror_all(self._tracker, self._study.records)
+        self._conductor.mirror.everything()
         if self._conductor.has_work():
             self._look_up(training)
             self._course.note("begin")
@@ -347,11 +349,6 @@ class _Drive:
                 *[TrialFolder.kept_name(k) for k in range(0, record.epochs + 1, pbt.interval_epochs)],
             )
 
-    @property
-    def _marked(self) -> list[int]:
-        """Trials that the tracker was told of as chosen or best seen."""
-        return list(self._study.notes.get(MARKED, ()))
-
     def _headline(self) -> str:
         files, anchors = self._files, anchor_proposals(self._files.space, self._files.recipe)
         done = sum(record.state not in ("waiting", "running") for record in self._study.records)
@@ -409,10 +406,8 @@ class _Drive:
         yield f"best: {what}, {figure}, in {best.directory}; no trial of the search has finished"
 
     def _hand_over(self, result: SweepResult, *, pictures: bool) -> SweepResult:
-        announce(
-            self._tracker, self._files, self._folder, self._study
-        )  # again: the first trial has told what the data are
-        self._study.note(MARKED, mirror_choice(self._tracker, result.trials, result.standing, self._marked))
+        self._announce()  # again: the first trial has told what the data are
+        self._conductor.mirror.compare(last=True)
         if result.state == "finished":
             self._study.note(COMPLETE, len(result.trials))
             self._end_population(result.trials)
@@ -426,6 +421,8 @@ class _Drive:
         for record in result.trials:
             if (folder := TrialFolder(record.directory).pictures).is_dir():
                 self._tracker.log_artifacts(record.number, folder, folder.name)
+        for file in files_of(self._files, self._folder):
+            self._tracker.log_artifacts(None, file)
         with contextlib.suppress(IkdError):
             self._tracker.end_sweep("stopped" if result.state == "interrupted" else result.state, result.reason)
         if received:
@@ -469,32 +466,3 @@ class _Drive:
             return TrialFolder(self._store.fetch(number, TrialFolder.BEST))
 
         return [one.number for one in without_pictures(wanted(result.trials, result.best), folder)]
-
-
-def announce(tracker: Tracker, files: SweepFiles, folder: SweepFolder, study: SweepStudy) -> None:
-    """Tell a tracker about the sweep as a whole."""
-    tags = {**environment_tags(), "recipe": files.recipe.as_dict(), "recipe_name": files.recipe.name}
-    tags |= {"directory": str(folder.path), "metric": files.space.objective.metric}
-    tags |= {"trials": str(files.space.budget.trials)}  # no parameter, whose first value stays: a sweep may be extended
-    if (data := study.notes.get(FINGERPRINT)) is not None:
-        tags["data_fingerprint"] = data
-    if study.records:
-        tags |= {"ledger": ledger(study.records).render(files.runner.trial.gpus)}
-        known = standing(files.space, files.recipe, study.records, earlier=study.earlier)
-        tags |= _tags_of_choice(files.space, study.records, known) if known is not None else {}
-    params: dict[str, object] = {"epochs": files.recipe.total_epochs, "seed": files.space.seed}
-    params |= {f"space.{name}": _domain_text(files.space, name) for name in files.space.parameters}
-    tracker.start_sweep(folder.name, tags=tags, params=params)
-
-
-def _tags_of_choice(space: SearchSpace, records: Sequence[TrialRecord], known: Standing) -> dict[str, str]:
-    """Return the three lines as tags, and the number of the training that is exported."""
-    lines = choice_lines(space, records, known)
-    return dict(zip(("chosen", "gain", "best_seen"), lines, strict=True)) | {"exported": str(known.training.number)}
-
-
-def _domain_text(space: SearchSpace, name: str) -> str:
-    domain = space.parameters[name].model_dump(mode="json", by_alias=True)
-    if domain["choice"]:
-        domain["choice"] = f"[{', '.join(readable(value, name) for value in domain['choice'])}]"
-    return ", ".join(f"{key} {value}" for key, value in domain.items() if value)

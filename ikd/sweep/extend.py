@@ -10,7 +10,7 @@ from typing import Any
 from ikd.config import Anchor, Chosen, Confirm, Recipe, SearchSpace, SweepFiles, room_fault, shares_of
 from ikd.errors import BadInput
 from ikd.sweep.status import sweep_status
-from ikd.sweep.study.folder import BEFORE, COMPLETE, SweepFolder, read_files
+from ikd.sweep.study.folder import BEFORE, COMPLETE, SweepFolder, read_files, with_experiment
 from ikd.sweep.study.study import SweepStudy
 from ikd.sweep.study.warm import carried, shared_parameters
 from ikd.sweep.view.space import values_text
@@ -79,15 +79,15 @@ def as_it_began(files: SweepFiles, folder: SweepFolder) -> tuple[SweepFiles, str
     be others than those that it would have had. So does one that counts trials by their best epochs, as all did once,
     unless its file says otherwise, which is refused like any other change; one whose sampler is
     effects now, in whose place TPE was, by default and in the shipped spaces; and one whose scheduler is left to us:
-    with what it began with. One whose data set lies elsewhere now goes on under the place where it lay; whether the
-    content is the same is asked by `check_same_data`.
+    with what it began with. Its runs go on in the MLflow experiment where they began. One whose data set lies elsewhere
+    now goes on under the place where it lay; whether the content is the same is asked by `check_same_data`.
     """
     if not folder.exists:
-        return files, ""
+        return with_experiment(files), ""
     try:
         began = read_files(folder)
     except BadInput:  # told by whoever needs the file
-        return files, ""
+        return with_experiment(files), ""
     said = []
     space, recipe = files.space, files.recipe
     kept = tuple(anchor for anchor in space.anchors if anchor != LATE)
@@ -116,7 +116,7 @@ def as_it_began(files: SweepFiles, folder: SweepFolder) -> tuple[SweepFiles, str
     recipe = recipe.going_on(began.recipe)
     if recipe.data.root != began.recipe.data.root:
         said.append(f"the data set lies in {recipe.data.root} now, and lay in {began.recipe.data.root}")
-    return SweepFiles(space, recipe, files.runner), "; ".join(said)
+    return with_experiment(SweepFiles(space, recipe, files.runner), began), "; ".join(said)
 
 
 def warm_up(study: SweepStudy, space: SearchSpace, names: str | Sequence[str], home: Path) -> str:

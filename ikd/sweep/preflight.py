@@ -23,7 +23,7 @@ from ikd.sweep.records.text import readable
 from ikd.sweep.storage.keeping import most_checkpoints
 from ikd.sweep.storage.objects import any_below, is_address, open_address, shown
 from ikd.sweep.stores import stores_of
-from ikd.sweep.study.folder import SweepFolder
+from ikd.sweep.study.folder import SweepFolder, experiment_of
 from ikd.sweep.study.postgres import check_reachable
 from ikd.sweep.training import training_of
 from ikd.tracking import check_tracking
@@ -72,7 +72,7 @@ def check_start(
         if begun:
             return ""
         where = files.runner.tracking
-        said = check_tracking(where.uri, home=folder.home, experiment=where.experiment)
+        said = check_tracking(where.uri, home=folder.home, experiment=experiment_of(files))
     check_training(training, files, home)
     return said
 

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ikd.errors import BadInput, JobError
-from ikd.sweep.confirm.standing import standing
-from ikd.sweep.driver import announce
-from ikd.sweep.mirror import MARKED, mirror_choice, mirror_end, mirror_trial
+from ikd.sweep.mirror.announce import announce, files_of
+from ikd.sweep.mirror.mirror import Mirror
+from ikd.sweep.same_data import FINGERPRINT, noted_data
 from ikd.sweep.study.database import open_study
-from ikd.sweep.study.folder import COMPLETE, driving, existing_folder, read_files
+from ikd.sweep.study.folder import COMPLETE, driving, existing_folder, experiment_of, read_files
 from ikd.sweep.study.postgres import held
 from ikd.tracking import open_tracker
-from ikd.trial import OPEN
 
 DELIVERY_SECONDS = 600.0
 
@@ -55,18 +54,18 @@ def rebuild_tracking(name: str, *, home: Path | None = None, fresh: bool = False
         raise BadInput(f"{folder.files}: runner.tracking.uri: must name a tracker to write to, but got 'none'")
     with driving(folder), held(files.runner.study, folder.name):
         study = open_study(folder, files)
-        experiment = files.runner.tracking.experiment
-        with open_tracker(uri, home=folder.home, folder=folder.path, experiment=experiment) as tracker:
-            announce(tracker, files, folder, study)
+        with open_tracker(uri, home=folder.home, folder=folder.path, experiment=experiment_of(files)) as tracker:
+            fingerprint = study.notes.get(FINGERPRINT)
+            announce(tracker, files, folder, study, fingerprint)
             if fresh:
                 tracker.delete_sweep()
-                announce(tracker, files, folder, study)
-            for record in study.records:
-                mirror_trial(tracker, record)
-                if record.state not in OPEN:
-                    mirror_end(tracker, record)
-            known = standing(files.space, files.recipe, study.records, earlier=study.earlier)
-            study.note(MARKED, mirror_choice(tracker, study.records, known, study.notes.get(MARKED, ())))
+                announce(tracker, files, folder, study, fingerprint)
+            mirror = Mirror(tracker, files, study, noted_data(study.notes, files.recipe))
+            mirror.sweep_data()
+            mirror.everything(opened=True)
+            mirror.compare(last=True)
+            for file in files_of(files, folder):
+                tracker.log_artifacts(None, file)
             complete = study.notes.get(COMPLETE) == len(study.records)
             tracker.end_sweep("finished" if complete else "stopped", "" if complete else "not complete")
             if not tracker.flush(DELIVERY_SECONDS):

@@ -8,11 +8,15 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-Kind = Literal["start_sweep", "start_trial", "log", "end_trial", "artifacts", "end_sweep", "delete_sweep"]
+Kind = Literal[
+    "start_sweep", "start_trial", "log", "compare", "data", "end_trial", "artifacts", "end_sweep", "delete_sweep"
+]
 SAID: dict[Kind, str] = {
     "start_sweep": "the description",
     "start_trial": "the beginning",
     "log": "an epoch",
+    "compare": "the rank",
+    "data": "the data",
     "end_trial": "the end",
     "artifacts": "a file",
     "end_sweep": "the end",

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import json
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +22,54 @@ from ikd.tracking.mlflow_client import (
     plain_reason,
 )
 from ikd.tracking.mlflow_project import link_project
-from ikd.tracking.names import MAX_PARAM_LENGTH, MAX_TAG_LENGTH, clean_keys, value_text
-from ikd.tracking.writer import Rejected
+from ikd.tracking.mlflow_view import view_tag
+from ikd.tracking.names import MAX_PARAM_LENGTH, MAX_TAG_LENGTH, clean_keys, same_text, value_text
+from ikd.tracking.writer import Refused, Rejected
 
 RUN_STATUS = {
     "finished": "FINISHED",
-    "stopped": "KILLED",  # as MLflow's own Optuna storage shows a pruned trial
+    "stopped": "FINISHED",  # on purpose, and so no failure: MLflow draws a red cross beside all that is killed
     "diverged": "FAILED",
     "failed": "FAILED",
     "killed": "KILLED",
 }
+SWEEP_STATUS = {"finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
+_WHO = ("mlflow.user", "mlflow.source.name", "mlflow.source.type", "mlflow.source.git.commit")
+"""Tags of a sweep that its trials have, too: columns of MLflow's lists."""
+_REFUSING = ("PERMISSION_DENIED", "UNAUTHENTICATED")
+"""Codes of MLflow's errors where the server knows what is asked, and does not let this user."""
 _MAX_METRICS, _MAX_PARAMS = 900, 100  # MLflow takes 1000 entities and 100 parameters a batch
+
+
+@dataclass
+class Facts:
+    """What a run says that may change, so that nothing is written twice.
+
+    Attributes:
+        metrics: the latest values.
+        tags: of the run.
+        name: of the run.
+        digest: of the data that it learns from; empty where none are noted.
+    """
+
+    metrics: dict[str, float]
+    tags: dict[str, str]
+    name: str
+    digest: str
+
+    @classmethod
+    def of(cls, run: Any) -> Facts:
+        """Read them from MLflow's run."""
+        inputs = getattr(run.inputs, "dataset_inputs", None) or []
+        digest = inputs[0].dataset.digest if inputs else ""
+        return cls(dict(run.data.metrics), dict(run.data.tags), run.info.run_name or "", digest)
+
+    def changed(self, name: str, value: float | None) -> float | None:
+        """Return what is to be written of a metric, None for nothing; what is taken back becomes NaN, as none goes."""
+        known = self.metrics.get(name, math.nan)
+        if value is None:
+            return None if math.isnan(known) else math.nan
+        return None if known == value else value
 
 
 class MlflowSink:
@@ -55,6 +94,8 @@ class MlflowSink:
         self._experiment_id = ""
         self._runs: dict[int | None, str] = {}
         self._epochs: dict[int, set[int]] = {}
+        self._facts: dict[int | None, Facts] = {}
+        self._who: dict[str, Any] = {}
         self._earlier: dict[str, Any] | None = None  # runs of earlier starts, asked for once
         self._ended: dict[int | None, Any] = {}  # of these, those of ended trials
 
@@ -69,13 +110,15 @@ class MlflowSink:
 
     def deliver(self, event: Event) -> None:
         """Write one event; see `Sink`."""
-        self._connect()
         errors = importlib.import_module("mlflow.exceptions")
         try:
+            self._connect()
             getattr(self, f"_on_{event.kind}")(event)
         except errors.MlflowException as error:
             self._runs.pop(event.number, None)  # look it up again: it may have been deleted by hand
             self._ended.pop(event.number, None)
+            if error.error_code in _REFUSING:
+                raise Refused(f"{self.place} does not let this user {self._writing()}") from error
             if error.error_code in ("INVALID_PARAMETER_VALUE", "INVALID_STATE"):
                 raise Rejected(error.message) from error
             raise
@@ -89,6 +132,9 @@ class MlflowSink:
             return f"{self.place} cannot be written to: {plain_reason(error)}"
         return None
 
+    def _writing(self) -> str:
+        return f"write into experiment {self._experiment!r}"
+
     def _connect(self) -> None:
         if self._client is None:
             client = make_client(self.uri, self._artifact_root)
@@ -96,11 +142,20 @@ class MlflowSink:
             self._client = client
 
     def _on_start_sweep(self, event: Event) -> None:
-        run_id = self._run(event)
-        fault = link_project(self._client, self.uri, self._experiment_id, run_id, event.sweep)
+        run_id, page = self._run(event), event.data.get("page")
+        self._who = {name: text for name, text in event.data["tags"].items() if name in _WHO}
         self._open(event, run_id)
+        fault = link_project(self._client, self.uri, self._experiment_id, run_id, event.sweep)
+        if page is not None:
+            self._show(run_id, page)
         if fault:
             raise Rejected(fault)
+
+    def _show(self, run_id: str, page: Mapping[str, Any]) -> None:
+        self._batch(run_id, tags={"mlflow.note.content": page["description"]})
+        name, view = view_tag(page, self._sweep_id)
+        if self._client.get_experiment(self._experiment_id).tags.get(name) != view:
+            self._client.set_experiment_tag(self._experiment_id, name, view)
 
     def _on_start_trial(self, event: Event) -> None:
         run_id, ended = self._run(event), self._ended.get(event.number)
@@ -115,9 +170,9 @@ class MlflowSink:
         wanted = {
             name: value_text(value, MAX_PARAM_LENGTH, name) for name, value in clean_keys(event.data["params"]).items()
         }
-        changed = [name for name, text in wanted.items() if run.data.params.get(name, text) != text]
+        changed = [name for name, text in wanted.items() if not same_text(run.data.params.get(name, text), text)]
         new = [(name, text) for name, text in wanted.items() if name not in run.data.params]
-        tags = {**event.data["tags"], "ikd.state": "running", "ikd.reason": ""}
+        tags = {**self._who, **event.data["tags"], "ikd.state": "running", "ikd.reason": ""}
         self._batch(run_id, tags=tags)
         for start in range(0, len(new), _MAX_PARAMS):
             self._batch(run_id, params=new[start : start + _MAX_PARAMS])
@@ -145,6 +200,35 @@ class MlflowSink:
         self._batch(run_id, metrics=metrics[:_MAX_METRICS], tags=tags)  # last: the tag says that the epoch is complete
         known.add(epoch)
 
+    def _on_compare(self, event: Event) -> None:
+        run_id = self._run(event)
+        facts, entities = self._facts[event.number], importlib.import_module("mlflow.entities")
+        told = clean_keys(event.data["metrics"])
+        if event.number is not None:  # the sweep's own are points of curves, of which equal ones are points, too
+            told = {name: facts.changed(name, value) for name, value in told.items()}
+        new = {name: float(value) for name, value in told.items() if value is not None}
+        points = [entities.Metric(name, value, event.time_ms, event.data["step"]) for name, value in new.items()]
+        tags = {k: text for k, text in event.data["tags"].items() if facts.tags.get(k, "") != text}
+        if points or tags:
+            self._batch(run_id, metrics=points, tags=tags)
+        if event.data["name"] and facts.name != event.data["name"]:
+            self._client.update_run(run_id, name=event.data["name"])
+            facts.name = event.data["name"]
+        facts.metrics |= new
+        facts.tags |= tags
+
+    def _on_data(self, event: Event) -> None:
+        run_id, entities = self._run(event), importlib.import_module("mlflow.entities")
+        facts, data = self._facts[event.number], event.data
+        if data["digest"] == facts.digest:
+            return
+        source = json.dumps({"uri": data["source"]})
+        profile = json.dumps(data["profile"], ensure_ascii=False)
+        found = entities.Dataset(data["name"][:500], data["digest"][:36], "local", source, profile=profile)
+        used = entities.DatasetInput(found, [entities.InputTag("mlflow.data.context", "training")])
+        self._client.log_inputs(run_id, datasets=[used])
+        facts.digest = data["digest"]
+
     def _on_end_trial(self, event: Event) -> None:
         run_id, ended = self._run(event), self._ended.get(event.number)
         if ended is None or not _has(ended, {}, {"ikd.state": event.data["state"], "ikd.reason": event.data["reason"]}):
@@ -170,14 +254,15 @@ class MlflowSink:
         while runs := self._client.search_runs([self._experiment_id], mine, max_results=1000):
             for run in runs:
                 self._client.delete_run(run.info.run_id)
-        for known in (self._runs, self._epochs, self._ended):
+        for known in (self._runs, self._epochs, self._ended, self._facts):
             known.clear()
         self._earlier = {}
 
     def _end(self, run_id: str, event: Event) -> None:
         state = event.data["state"]
         self._batch(run_id, tags={"ikd.state": state, "ikd.reason": event.data["reason"]})
-        self._client.set_terminated(run_id, RUN_STATUS[state], event.time_ms)
+        status = SWEEP_STATUS if event.kind == "end_sweep" else RUN_STATUS
+        self._client.set_terminated(run_id, status[state], event.time_ms)
 
     def _run(self, event: Event) -> str:
         """Return the id of the run that the event belongs to, made where there is none."""
@@ -188,6 +273,7 @@ class MlflowSink:
             run = self._earlier.pop("sweep" if number is None else str(number), None)
             run = run or find_run(self._client, self._experiment_id, self._sweep_id, number) or self._create(event)
             self._runs[number] = run.info.run_id
+            self._facts[number] = Facts.of(run)
             if number is not None:
                 self._epochs[number] = read_epochs(run.data.tags.get("ikd.epochs", ""))
                 state = run.data.tags.get("ikd.state", "")
@@ -198,7 +284,7 @@ class MlflowSink:
     def _create(self, event: Event) -> Any:
         trial = "sweep" if event.number is None else str(event.number)
         tags = {"ikd.sweep": event.sweep, "ikd.sweep_id": self._sweep_id, "ikd.trial": trial}
-        name = event.sweep if event.number is None else str(event.data.get("name", trial))
+        name = event.sweep if event.number is None else str(event.data.get("name") or trial)
         if event.number is not None:
             tags["mlflow.parentRunId"] = self._run(Event("start_sweep", event.sweep, None, event.time_ms))
         return self._client.create_run(self._experiment_id, event.time_ms, tags, name)
@@ -224,4 +310,5 @@ def _has(run: Any, params: Mapping[str, Any], tags: Mapping[str, Any]) -> bool:
     """Tell whether a run says all this already."""
     wanted = {name: value_text(value, MAX_PARAM_LENGTH, name) for name, value in clean_keys(params).items()}
     told = {name: value_text(value, MAX_TAG_LENGTH) for name, value in clean_keys(tags).items()}
-    return wanted.items() <= run.data.params.items() and told.items() <= run.data.tags.items()
+    there = all(name in run.data.params and same_text(run.data.params[name], text) for name, text in wanted.items())
+    return there and told.items() <= run.data.tags.items()

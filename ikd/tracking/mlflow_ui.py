@@ -13,15 +13,16 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+import webbrowser
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from ikd.errors import BadInput, JobError
 from ikd.files import remove_left_over
 from ikd.progress import working
-from ikd.tracking.mlflow_client import ARTIFACTS, load_mlflow, local_uri, make_client
+from ikd.tracking.mlflow_client import ARTIFACTS, hide_password, load_mlflow, local_uri, make_client
+from ikd.tracking.mlflow_pages import SweepPages, newest_page
 from ikd.world import import_path
 
 EMPTY = "ikd-ui"
@@ -34,13 +35,25 @@ _SETTINGS = {
 }
 
 
-def serve_ui(home: Path, *, port: int = 5000, host: str = "127.0.0.1", announce: Callable[[str], None] = print) -> int:
+def serve_ui(
+    home: Path,
+    *,
+    port: int = 5000,
+    host: str = "127.0.0.1",
+    pages: Callable[[], SweepPages] | None = None,
+    store: str | None = None,
+    browser: bool = False,
+    announce: Callable[[str], None] = print,
+) -> int:
     """Serve the MLflow UI over the home directory's database until interrupted; returns the exit status.
 
     Args:
         home: ikd's home directory; the database is made if there is none.
         port: TCP port, 1 to 65535.
         host: address to listen on. Anything but this machine's own lets others read and write without a password.
+        pages: finds the pages of the sweep to show; None shows the newest.
+        store: URI of another database than the home's.
+        browser: open the page in the person's browser, too.
         announce: takes the lines for the person: the address, once it answers.
 
     Raises:
@@ -49,13 +62,20 @@ def serve_ui(home: Path, *, port: int = 5000, host: str = "127.0.0.1", announce:
     """
     check_port(host, port)
     load_mlflow()
-    announce(f"starting the MLflow UI over {home / 'mlflow.db'} ...")
-    page = f"http://{host}:{port}/{_page(make_client(local_uri(home), home / ARTIFACTS))}"
-    with _server(ui_command(home, port=port, host=host)) as server, _terminated_with(server):
+    store = store or local_uri(home)
+    announce(f"starting the MLflow UI over {hide_password(store.removeprefix('sqlite:///'))} ...")
+    shown = pages() if pages is not None else None
+    address = f"http://{host}:{port}"
+    page = f"{address}/{newest_page(make_client(store, home / ARTIFACTS)) if shown is None else shown.runs}"
+    with _server(ui_command(home, port=port, host=host, store=store)) as server, _terminated_with(server):
         try:
             with working("waiting for its answer"):
                 _wait_until_ready(server, f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}")
             announce(f"MLflow UI: {page}  (Ctrl-C stops it)")
+            for line in [] if shown is None else shown.lines(address)[1:]:
+                announce(line)
+            if browser:
+                webbrowser.open(page)
             return _status(server.wait())
         except KeyboardInterrupt:
             return _status(server.wait())  # it got the same signal
@@ -73,18 +93,10 @@ def _server(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
         yield server
 
 
-def _page(client: Any) -> str:
-    """Return the page to open: the runs of the experiment last written to; MLflow's own is about chat traces."""
-    experiments = [experiment for experiment in client.search_experiments() if experiment.name != "Default"]
-    newest = max(experiments, key=lambda experiment: experiment.last_update_time or 0, default=None)
-    place = "experiments" if newest is None else f"experiments/{newest.experiment_id}/runs"
-    return f"#/{place}?workflowType=machine_learning"
-
-
-def ui_command(home: Path, *, port: int, host: str) -> list[str]:
+def ui_command(home: Path, *, port: int, host: str, store: str | None = None) -> list[str]:
     """Return the command line of the server: one worker, artifacts in the home directory."""
     options = {
-        "--backend-store-uri": local_uri(home),
+        "--backend-store-uri": store or local_uri(home),
         "--artifacts-destination": (home.resolve() / ARTIFACTS).as_uri(),
         "--host": host,
         "--port": str(port),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import posixpath
 import re
 import zlib
@@ -18,6 +19,8 @@ MAX_KEY_LENGTH = 250  # MLflow's limits, in characters
 MAX_PARAM_LENGTH = 6000
 MAX_TAG_LENGTH = 8000
 MAX_TRIAL_NAME_LENGTH = 60
+MAX_NUMBER_LENGTH = 8
+"""MLflow writes ten characters beside an axis."""
 
 _REFUSED = re.compile(r"[^\w.\-:/ ]")  # MLflow: letters, digits, _ - . : / and space
 _GREEK = {
@@ -81,6 +84,8 @@ def value_text(value: object, limit: int, field: str = "") -> str:
     elif isinstance(value, (list, tuple)):
         items = (value_text(item, limit, field) for item in value)
         text = f"[{', '.join(items)}]"  # not JSON: the UI would break it into lines
+    elif isinstance(value, float):
+        text = _in_few_digits(value)
     elif value is None or isinstance(value, (bool, dict)):
         text = json.dumps(value, default=str, ensure_ascii=False)
     else:
@@ -89,6 +94,22 @@ def value_text(value: object, limit: int, field: str = "") -> str:
         return text
     note = f" ... [cut from {len(text)} characters]"
     return text[: limit - len(note)] + note
+
+
+def same_text(one: str, other: str) -> bool:
+    """Tell whether two values of a parameter are one, the digits that `value_text` leaves out aside."""
+    if one == other:
+        return True
+    try:
+        return math.isclose(float(one), float(other), rel_tol=1e-3)
+    except ValueError:
+        return False
+
+
+def _in_few_digits(value: float) -> str:
+    """Write a float with four digits where it has more: lists cut a longer one, and the recipe has it in full."""
+    text = repr(value)
+    return text if len(text) <= MAX_NUMBER_LENGTH else f"{value:.4g}"
 
 
 def trial_name(number: int, values: Mapping[str, object], longest: int = MAX_TRIAL_NAME_LENGTH) -> str:

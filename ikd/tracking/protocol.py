@@ -3,15 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from ikd.trial import EndState
 
 TrialState = Literal[EndState, "killed"]
 """killed: the sweep ended before the trial did."""
 SweepState = Literal["finished", "stopped", "failed"]
+
+
+@dataclass(frozen=True)
+class Page:
+    """How a sweep is shown, where a tracker has pages for people.
+
+    Attributes:
+        description: Markdown.
+        order_by: the metric that trials are ranked by.
+        rising: the largest of it is the best.
+        objective: the metric of every epoch that is sought.
+        metrics: columns of the list of trials, in their order.
+        params: the same, behind them.
+        tags: the same, last.
+        axes: parameters that every trial has, for pictures of all trials together.
+    """
+
+    description: str
+    order_by: str
+    rising: bool
+    objective: str
+    metrics: tuple[str, ...] = ()
+    params: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    axes: tuple[str, ...] = ()
 
 
 class Tracker(Protocol):
@@ -21,14 +47,24 @@ class Tracker(Protocol):
     away or unwilling. Everything may be said again after a restart: known runs are found, known epochs are skipped.
     """
 
-    def start_sweep(self, name: str, *, tags: Mapping[str, object], params: Mapping[str, object]) -> None:
-        """Open the sweep's run, or find it again; must be the first call.
+    @property
+    def writes(self) -> bool:
+        """Whether anything that is said arrives anywhere."""
+
+    def start_sweep(
+        self, name: str, *, tags: Mapping[str, object], params: Mapping[str, object], page: Page | None = None
+    ) -> None:
+        """Open the sweep's run, or find it again; must be the first call, or `attach`.
 
         Args:
             name: the sweep's name, shown as the name of its run.
             tags: facts about the sweep (data fingerprint, versions, ...).
             params: settings that all trials share, by dotted name.
+            page: how it is shown; None leaves that.
         """
+
+    def attach(self, name: str) -> None:
+        """Go on with a sweep that has ended, to add files to its run, whose state stays; in place of `start_sweep`."""
 
     def start_trial(
         self,
@@ -62,6 +98,35 @@ class Tracker(Protocol):
     def end_trial(self, number: int, state: TrialState, reason: str = "", *, time: float | None = None) -> None:
         """Close a trial's run, saying why it ended and, in seconds since 1970, when (None is now)."""
 
+    def compare(
+        self,
+        number: int | None,
+        metrics: Mapping[str, float | None],
+        *,
+        step: int,
+        tags: Mapping[str, str] | None = None,
+        name: str = "",
+        time: float | None = None,
+    ) -> None:
+        """Note what a trial is worth among the others, which changes with them; its state stays.
+
+        Args:
+            number: the trial, or None for the sweep's own run.
+            metrics: by name; None takes back what was said. What has not changed is skipped, but for the sweep's run.
+            step: epochs trained, or whatever a curve of the sweep is over.
+            tags: facts about the trial that change; an empty one takes back what was said.
+            name: of the run from here on; empty leaves it.
+            time: of the change, seconds since 1970; None is now.
+        """
+
+    def log_data(self, number: int | None, data: Mapping[str, Any]) -> None:
+        """Note what a run learns from.
+
+        Args:
+            number: the trial, or None for the sweep's own run.
+            data: `name`, `digest` (a fingerprint), `source` (a path), `profile` (counts, JSON types only).
+        """
+
     def log_artifacts(self, number: int | None, path: Path, folder: str = "") -> None:
         """Copy a file or the content of a directory to a run.
 
@@ -93,7 +158,14 @@ class Tracker(Protocol):
 class NullTracker:
     """Writes nothing, anywhere."""
 
-    def start_sweep(self, name: str, *, tags: Mapping[str, object], params: Mapping[str, object]) -> None:
+    writes = False
+
+    def start_sweep(
+        self, name: str, *, tags: Mapping[str, object], params: Mapping[str, object], page: Page | None = None
+    ) -> None:
+        """Do nothing."""
+
+    def attach(self, name: str) -> None:
         """Do nothing."""
 
     def start_trial(
@@ -111,6 +183,21 @@ class NullTracker:
         """Do nothing."""
 
     def end_trial(self, number: int, state: TrialState, reason: str = "", *, time: float | None = None) -> None:
+        """Do nothing."""
+
+    def compare(
+        self,
+        number: int | None,
+        metrics: Mapping[str, float | None],
+        *,
+        step: int,
+        tags: Mapping[str, str] | None = None,
+        name: str = "",
+        time: float | None = None,
+    ) -> None:
+        """Do nothing."""
+
+    def log_data(self, number: int | None, data: Mapping[str, Any]) -> None:
         """Do nothing."""
 
     def log_artifacts(self, number: int | None, path: Path, folder: str = "") -> None:

@@ -6,6 +6,7 @@ import json
 import logging
 import uuid
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from time import time_ns
 from types import TracebackType
@@ -13,7 +14,7 @@ from typing import Any, cast
 
 from ikd.files import write_text
 from ikd.tracking.events import Event, Kind
-from ikd.tracking.protocol import NullTracker, SweepState, TrialState
+from ikd.tracking.protocol import NullTracker, Page, SweepState, TrialState
 from ikd.tracking.writer import Sink, Writer
 
 _log = logging.getLogger("ikd.tracking")
@@ -38,8 +39,18 @@ class SpooledTracker:
         self._writer: Writer | None = None
         self._sweep = ""
 
-    def start_sweep(self, name: str, *, tags: Mapping[str, object], params: Mapping[str, object]) -> None:
-        """Open the sweep's run, or find it again; must be the first call."""
+    writes = True
+
+    def start_sweep(
+        self, name: str, *, tags: Mapping[str, object], params: Mapping[str, object], page: Page | None = None
+    ) -> None:
+        """Open the sweep's run, or find it again; must be the first call, or `attach`."""
+        self.attach(name)
+        shown = {"page": asdict(page)} if page is not None else {}
+        self._put("start_sweep", None, {"tags": _plain(tags), "params": _plain(params), **shown})
+
+    def attach(self, name: str) -> None:
+        """Go on with a sweep that has ended, and leave its state."""
         if self._writer is None:
             if self._folder is None:
                 self._sink.open(name.replace("'", "_"))
@@ -48,7 +59,6 @@ class SpooledTracker:
                 self._sink.open(sweep_identity(self._folder, create=True))
                 self._writer = Writer(self._sink, self._folder / SPOOL)
         self._sweep = name
-        self._put("start_sweep", None, {"tags": _plain(tags), "params": _plain(params)})
 
     def start_trial(
         self,
@@ -70,6 +80,25 @@ class SpooledTracker:
     def end_trial(self, number: int, state: TrialState, reason: str = "", *, time: float | None = None) -> None:
         """Close a trial's run, saying why it ended."""
         self._put("end_trial", number, {"state": state, "reason": reason}, time)
+
+    def compare(
+        self,
+        number: int | None,
+        metrics: Mapping[str, float | None],
+        *,
+        step: int,
+        tags: Mapping[str, str] | None = None,
+        name: str = "",
+        time: float | None = None,
+    ) -> None:
+        """Note what a trial is worth among the others; its state stays."""
+        values = {key: None if value is None else float(value) for key, value in metrics.items()}
+        data = {"metrics": values, "step": int(step), "tags": _plain(tags or {}), "name": name}
+        self._put("compare", number, data, time)
+
+    def log_data(self, number: int | None, data: Mapping[str, Any]) -> None:
+        """Note what a run learns from."""
+        self._put("data", number, _plain(data))
 
     def log_artifacts(self, number: int | None, path: Path, folder: str = "") -> None:
         """Copy a file or the content of a directory to a run."""

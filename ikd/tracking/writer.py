@@ -24,6 +24,10 @@ class Rejected(Exception):
     """The server answered and will never take this event."""
 
 
+class Refused(Exception):
+    """The server answered, and does not let this user write; it may when somebody grants it."""
+
+
 class Sink(Protocol):
     """The other side of a tracker, for instance MLflow."""
 
@@ -38,7 +42,13 @@ class Sink(Protocol):
         """Undo what `open` did; called once nothing more is delivered."""
 
     def deliver(self, event: Event) -> None:
-        """Write one event; raise `Rejected` when trying again is useless, anything else when it may help."""
+        """Write one event.
+
+        Raises:
+            Rejected: trying again is useless.
+            Refused: nothing is let through before somebody grants it.
+            Exception: trying again may help.
+        """
 
     def fault(self) -> str | None:
         """Say why nothing at all can be written now, or None when something can."""
@@ -132,11 +142,10 @@ class Writer:
         try:
             self._sink.deliver(event)
         except Exception as error:  # whatever it is, it must not end the sweep
-            fault = None if isinstance(error, Rejected) else self._sink.fault()
-            if fault is not None:
+            fault = self._fault(error)
+            if fault:
                 if self._down_since is None:
-                    kept = f"kept in {self._spool}" if self._spool else "kept in memory"
-                    _log.warning("tracking: %s; the sweep goes on, its results are %s and sent later", fault, kept)
+                    _log.warning("tracking: %s; the sweep goes on, its results are %s", fault, self._kept(event, error))
                     self._down_since = time.monotonic()
                 return "down"
             if not isinstance(error, Rejected) and attempts + 1 < ATTEMPTS:
@@ -147,6 +156,18 @@ class Writer:
             _log.info("tracking: the server answers again")
             self._down_since = None
         return "done"
+
+    def _fault(self, error: Exception) -> str:
+        """Say why nothing at all can be written now; empty where this event alone cannot."""
+        if isinstance(error, Refused):
+            return str(error)
+        return "" if isinstance(error, Rejected) else self._sink.fault() or ""
+
+    def _kept(self, event: Event, error: Exception) -> str:
+        kept = f"kept in {self._spool}" if self._spool else "kept in memory"
+        if isinstance(error, Refused):
+            return f"{kept}; when it is granted they are sent, or afterwards by `ikd track rebuild {event.sweep}`"
+        return f"{kept} and sent later"
 
     def _drop_first(self) -> None:
         if self._num_spooled == 1 and self._spool is not None:  # the last one in the file

@@ -44,6 +44,7 @@ ONLY_UNDER = {"ray": ("sweep/tune/",), "optuna": ("sweep/samplers/", "sweep/stud
 IN_SWEEP = (
     *(
         "rebuild",
+        "pages",
         "planning",
         "driver",
         "tune",

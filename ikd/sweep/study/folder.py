@@ -18,7 +18,7 @@ import pydantic
 import yaml
 from filelock import FileLock, Timeout
 
-from ikd.config import ABSENT, Recipe, Runner, SearchSpace, SweepFiles, changes, dotted
+from ikd.config import ABSENT, DRAWN, Recipe, Runner, SearchSpace, SweepFiles, changes, dotted
 from ikd.errors import LONGEST_VALUE, BadInput, first_line
 from ikd.files import sweep_partials, write_text
 from ikd.home import home as usual_home
@@ -219,6 +219,28 @@ def _as_meant(space: dict[str, Any]) -> dict[str, Any]:
     """Return a written space with what the ikd that wrote it did where it wrote nothing."""
     meant = {section: {**before, **space[section]} for section, before in WITHIN.items()}
     return {**UNWRITTEN, **space, **meant}
+
+
+def dataset_name(recipe: Recipe) -> str:
+    """Return what people call the data of a recipe: the name of its folder."""
+    return "drawn" if recipe.data.root == DRAWN else Path(recipe.data.root).name or "data"
+
+
+def experiment_of(files: SweepFiles, began: SweepFiles | None = None) -> str:
+    """Return the MLflow experiment of a sweep: the runner's; that in which it began; one of its data set and recipe.
+
+    Args:
+        files: of the sweep.
+        began: the same of its last start, None where there was none.
+    """
+    before = began.runner.tracking.experiment if began is not None else None
+    return files.runner.tracking.experiment or before or f"{dataset_name(files.recipe)} {files.recipe.name}"
+
+
+def with_experiment(files: SweepFiles, began: SweepFiles | None = None) -> SweepFiles:
+    """Return the files of a sweep with its experiment written into the runner; see `experiment_of`."""
+    tracking = files.runner.tracking.model_copy(update={"experiment": experiment_of(files, began)})
+    return SweepFiles(files.space, files.recipe, files.runner.model_copy(update={"tracking": tracking}))
 
 
 def identity(files: SweepFiles) -> dict[str, Any]:

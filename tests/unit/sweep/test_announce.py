@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ikd.config import Recipe, SweepFiles
-from ikd.sweep.driver import announce
+from ikd.sweep.mirror.announce import announce
 from ikd.sweep.study.folder import sweep_folder
-from ikd.tracking import NullTracker
+from ikd.tracking import NullTracker, Page
 from tests.unit.sweep.conftest import OpenStudy, make_runner, make_space
 
 
 class Told(NullTracker):
     """Remembers the description of the sweep."""
 
-    def start_sweep(self, name: str, *, tags: Mapping[str, object], params: Mapping[str, object]) -> None:
-        self.tags, self.params = tags, params
+    def start_sweep(
+        self, name: str, *, tags: Mapping[str, object], params: Mapping[str, object], page: Page | None = None
+    ) -> None:
+        self.tags, self.params, self.page = tags, params, page
 
 
 def test_a_sweep_that_is_extended_changes_no_parameter(recipe: Recipe, open_study: OpenStudy) -> None:

@@ -36,7 +36,7 @@ def records(open_study: OpenStudy, recipe: Recipe, ikd_home: Path) -> list[Trial
 
 def runs_of(home: Path) -> dict[str, Any]:
     client = make_client(local_uri(home))
-    experiment = client.get_experiment_by_name("ikd")
+    experiment = client.get_experiment_by_name("drawn drawn_r18")
     runs = client.search_runs([experiment.experiment_id])
     assert len({run.data.tags["ikd.trial"] for run in runs}) == len(runs), "one run each"
     for run in runs:
@@ -52,9 +52,9 @@ def check(runs: dict[str, Any], records: list[TrialRecord]) -> None:
         run = runs[str(record.number)]
         told = [(one.epoch, one.metrics["bbox_mAP"], round(1000 * one.time)) for one in record.reports]
         assert run.history == told
-        assert run.info.run_name == record.name
+        assert run.info.run_name.removeprefix("★ ").removeprefix("▲ ") == record.name
         assert run.info.start_time == round(1000 * record.began)
-        wanted = {"finished": "FINISHED", "stopped": "KILLED", "waiting": "KILLED"}[record.state]
+        wanted = {"finished": "FINISHED", "stopped": "FINISHED", "waiting": "KILLED"}[record.state]
         assert run.info.status == wanted
         if record.ended:
             assert run.info.end_time == round(1000 * record.ended)

@@ -12,7 +12,8 @@ import pytest
 
 from ikd.errors import BadInput
 from ikd.tracking import serve_ui
-from ikd.tracking.mlflow_ui import _page, ui_command
+from ikd.tracking.mlflow_pages import newest_page
+from ikd.tracking.mlflow_ui import ui_command
 from ikd.world import python_code
 from tests.unit.tracking.tell import make_tracker, tell_trial
 
@@ -58,10 +59,10 @@ def test_the_command_has_options_that_mlflow_knows(tmp_path: Path) -> None:
 
 
 def test_the_page_is_that_of_the_experiment_written_last(client: Any) -> None:
-    assert _page(client) == "#/experiments?workflowType=machine_learning"
+    assert newest_page(client) == "#/experiments?workflowType=machine_learning"
     client.create_experiment("old")
     client.set_experiment_tag(client.create_experiment("ikd"), "a", "b")
-    assert _page(client) == "#/experiments/2/runs?workflowType=machine_learning"
+    assert newest_page(client) == "#/experiments/2/runs?workflowType=machine_learning"
 
 
 @pytest.mark.slow

@@ -13,9 +13,9 @@ from typing import Any, get_args
 import pytest
 
 from ikd.errors import BadInput
-from ikd.tracking import NullTracker, SpooledTracker, Tracker, TrialState, open_tracker
+from ikd.tracking import NullTracker, SpooledTracker, SweepState, Tracker, TrialState, open_tracker
 from ikd.tracking.events import Event
-from ikd.tracking.mlflow_sink import RUN_STATUS, MlflowSink
+from ikd.tracking.mlflow_sink import RUN_STATUS, SWEEP_STATUS, MlflowSink
 from ikd.tracking.open import TRACKERS, make_sink
 from tests.unit.tracking.tell import METRICS, make_tracker, runs_by_trial, steps, tell_trial
 
@@ -63,7 +63,7 @@ def test_parent_children_names_params_metrics_tags(home: Path, client: Any) -> N
     ("state", "status"),
     [
         ("finished", "FINISHED"),
-        ("stopped", "KILLED"),
+        ("stopped", "FINISHED"),
         ("diverged", "FAILED"),
         ("failed", "FAILED"),
         ("killed", "KILLED"),
@@ -108,7 +108,7 @@ def test_telling_everything_again_changes_nothing(home: Path, client: Any) -> No
     runs = runs_by_trial(client)
     assert sorted(runs) == ["0", "sweep"]
     assert steps(client, runs["0"]) == [1, 2, 3, 4, 5]
-    assert runs["0"].info.status == "KILLED"
+    assert (runs["0"].info.status, runs["0"].data.tags["ikd.state"]) == ("FINISHED", "stopped")
     assert runs["sweep"].info.status == "FINISHED"
 
 
@@ -272,3 +272,4 @@ def test_a_tracker_of_ones_own_is_a_sink_and_a_row(tmp_path: Path, monkeypatch: 
 
 def test_every_state_of_a_trial_is_one_of_mlflows() -> None:
     assert set(RUN_STATUS) == set(get_args(TrialState))
+    assert set(SWEEP_STATUS) == set(get_args(SweepState))

@@ -21,14 +21,14 @@ from ikd.export import export_sweep
 from ikd.export import sweep as exporting
 from ikd.export.card import _search
 from ikd.sweep import Standing, best_trial, ranking, sweep_status
-from ikd.sweep.driver import announce
-from ikd.sweep.mirror import mirror_all, mirror_choice
+from ikd.sweep.mirror.announce import announce
+from ikd.sweep.mirror.mirror import Mirror
 from ikd.sweep.records.trials import Proposal, Role, TrialRecord
 from ikd.sweep.storage.keeping import without_place
 from ikd.sweep.study.folder import COMPLETE, sweep_folder, write_files
 from ikd.sweep.study.study import SweepStudy
 from ikd.sweep.view.live import SweepView
-from ikd.tracking import NullTracker, open_tracker
+from ikd.tracking import NullTracker, Page, open_tracker
 from ikd.tracking.mlflow_client import make_client
 from tests.unit.sweep.conftest import OpenStudy, make_runner, make_space
 
@@ -245,19 +245,24 @@ class Tracked(NullTracker):
     def __init__(self) -> None:
         self.tags: dict[int | None, dict[str, object]] = {}
 
-    def start_sweep(self, name: str, *, tags: Mapping[str, object], params: Mapping[str, object]) -> None:
+    def start_sweep(
+        self, name: str, *, tags: Mapping[str, object], params: Mapping[str, object], page: Page | None = None
+    ) -> None:
         self.tags[None] = dict(tags)
 
     def start_trial(self, number: int, *, tags: Mapping[str, object], **others: Any) -> None:
         self.tags.setdefault(number, {}).update(tags)
 
+    def compare(self, number: int | None, *others: Any, tags: Mapping[str, str] | None = None, **more: Any) -> None:
+        self.tags.setdefault(number, {}).update(tags or {})
+
 
 def test_the_tracker_is_told_the_same(known: Standing, study: SweepStudy, space: SearchSpace, recipe: Recipe) -> None:
-    tracker, chosen = Tracked(), known.chosen.number
-    announce(tracker, SweepFiles(space, recipe, make_runner()), sweep_folder("s"), study)
-    mirror_all(tracker, study.records)
-    stale = 3 if chosen != 3 else 4
-    marked = mirror_choice(tracker, study.records, known, before=[stale])
+    tracker, chosen, files = Tracked(), known.chosen.number, SweepFiles(space, recipe, make_runner())
+    announce(tracker, files, sweep_folder("s"), study)
+    mirror = Mirror(tracker, files, study)
+    mirror.everything()
+    mirror.compare(last=True)
     sweep = tracker.tags[None]
     assert str(sweep["chosen"]).startswith(f"chosen: trial {chosen} (")
     assert str(sweep["gain"]).startswith("better than the student alone with probability")
@@ -265,32 +270,38 @@ def test_the_tracker_is_told_the_same(known: Standing, study: SweepStudy, space:
     assert sweep["exported"] == str(known.training.number)
     assert (tracker.tags[17]["role"], tracker.tags[17]["of"]) == ("repeat", str(chosen))
     assert (tracker.tags[20]["role"], tracker.tags[20]["of"]) == ("apart", str(ALONE))
-    assert "role" not in tracker.tags[1]
+    assert (tracker.tags[ALONE]["role"], tracker.tags[chosen]["role"]) == ("anchor", "search")
     words = {number: str(tags.get("choice", "-")) for number, tags in tracker.tags.items() if number is not None}
     assert {number for number, text in words.items() if "chosen" in text} == {chosen, 17, 18}
     assert [number for number, text in words.items() if "exported" in text] == [known.training.number]
     assert words[LUCKY] == "best seen"
-    assert words[stale] == "", "another choice takes its mark"
-    assert marked == sorted([chosen, LUCKY, 17, 18])
 
 
-def test_mlflow_has_the_marks_of_the_last_choice(known: Standing, study: SweepStudy, tmp_path: Path) -> None:
+def test_mlflow_has_the_marks_of_the_last_choice(
+    known: Standing, study: SweepStudy, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Runs that have ended take another mark, and lose theirs; they stay ended."""
     stale = 3 if known.chosen.number != 3 else 4
     before = replace(known, configurations=tuple(one for one in known.configurations if one.number == stale))
-    with open_tracker("local", home=tmp_path, folder=tmp_path / "sweeps" / "s") as tracker:
-        tracker.start_sweep("s", tags={}, params={})
-        mirror_all(tracker, study.records)
-        marked = mirror_choice(tracker, study.records, before)
-        mirror_choice(tracker, study.records, known, before=marked)
-        assert tracker.flush(60)
+    files = SweepFiles(known.space, recipe, make_runner())
+    for belief in (before, known):  # each by a start of its own
+        with open_tracker("local", home=tmp_path, folder=tmp_path / "sweeps" / "s") as tracker:
+            tracker.start_sweep("s", tags={}, params={})
+            mirror = Mirror(tracker, files, study)
+            mirror.everything()
+            monkeypatch.setattr("ikd.sweep.mirror.mirror.standing", lambda *given, belief=belief, **more: belief)
+            mirror.compare(last=True)
+            assert tracker.flush(60)
     client = make_client(f"sqlite:///{tmp_path / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("ikd")
     runs = {run.data.tags.get("ikd.trial", ""): run for run in client.search_runs([experiment.experiment_id])}
-    assert marked == [stale]
+    chosen = runs[str(known.chosen.number)]
     assert runs[str(stale)].data.tags["choice"] == ""
-    assert "chosen" in runs[str(known.chosen.number)].data.tags["choice"]
+    assert runs[str(stale)].info.run_name == study.records[stale].name, "the star has gone on"
+    assert "chosen" in chosen.data.tags["choice"]
+    assert chosen.info.run_name.startswith("★ ")
     assert runs[str(LUCKY)].data.tags["choice"] == "best seen"
+    assert runs[str(LUCKY)].info.run_name.startswith("▲ ")
     assert (runs["19"].data.tags["role"], runs["19"].data.tags["of"]) == ("apart", str(known.chosen.number))
     assert {runs[str(number)].info.status for number in (stale, known.chosen.number, LUCKY)} == {"FINISHED"}
 
