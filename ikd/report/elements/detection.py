@@ -1,0 +1,150 @@
+"""What the student detects: AP by size and class, the teacher's gap, pictures, size and speed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+from ikd.report.charts import BLUE, GREY, ORANGE, figure, plain, shortened
+from ikd.report.parts import Chart, Element, Lines, Part, Table
+from ikd.report.pictures import Pictures, pictures_of
+from ikd.report.source import Source
+from ikd.sweep import TrialRecord
+
+SIZES = {"mAP": "all", "AP50": "IoU 0.50", "APs": "small", "APm": "medium", "APl": "large"}
+CLASSES = 25
+"""Classes in the chart, those with the largest gap first."""
+
+
+def by_class(source: Source) -> Element:
+    """Show AP by size and class beside the teacher, and the share of the teacher's gap that is closed."""
+    key, title = "classes", "AP by size and class, and the teacher's gap"
+    best = source.status.best
+    if best is None or not best.reports:
+        return Element(key, title, "No trial has a result yet.")
+    own, teacher = _measured(source, best)
+    alone = source.anchors.get("student_alone")
+    base = _metrics(alone) if alone is not None else {}
+    rows = [
+        (label, *[_cell(one.get(name)) for one in (own, base, teacher)]) for name, label in SIZES.items() if name in own
+    ]
+    parts: list[Part] = [Table("sizes", ("boxes", f"trial {best.number}", "student alone", "teacher"), tuple(rows))]
+    classes = [name for name in own if name.startswith("AP/")]
+    if classes:
+        parts += _class_parts(own, base, teacher, sorted(classes, key=lambda one: _number(own.get(one))), best.number)
+    lead = f"x100, of the exported training (trial {best.number}) at its last validation. {_gap(source)}"
+    if not teacher:
+        more = f"The teacher's AP by class is not known: ikd show {source.status.name} {best.number} --pictures measures it."
+        parts.append(Lines((more,)))
+    return Element(key, title, lead, parts)
+
+
+def _class_parts(
+    own: Mapping[str, float], base: Mapping[str, float], teacher: Mapping[str, float], names: Sequence[str], number: int
+) -> list[Part]:
+    rows = tuple((name.removeprefix("AP/"), *[_cell(one.get(name)) for one in (own, base, teacher)]) for name in names)
+    heads = ("class", f"trial {number}", "student alone", "teacher")
+    shown = [name for name in names if math.isfinite(_number(own.get(name)))][:CLASSES]
+    ys = [plain(shortened(name.removeprefix("AP/"), 24)) for name in shown]
+    traces = [
+        go.Scatter(x=[100 * _number(values.get(name)) for name in shown], y=ys, mode="markers", name=label,
+                   marker={"size": 10, "color": colour, "symbol": symbol}, hovertemplate="%{y}: %{x:.1f}<extra></extra>")
+        for values, label, colour, symbol in ((base, "student alone", GREY, "circle-open"), (own, f"trial {number}", BLUE, "circle"), (teacher, "teacher", ORANGE, "diamond-open"))
+        if values
+    ]  # fmt: skip
+    made = figure(traces, x="AP x100 (IoU 0.50 to 0.95)")
+    made.update_yaxes(type="category", autorange="reversed")
+    chart = Chart(made, "AP of each class", 140 + 24 * len(shown))
+    return [*([chart] if shown else []), Table("classes", heads, rows, open=15)]
+
+
+def _gap(source: Source) -> str:
+    """Return how much of the distance from the student alone to its teacher is closed."""
+    alone, known = source.anchors.get("student_alone"), source.known
+    start = None if alone is None else source.value(alone)
+    if known is None or start is None or not source.teachers:
+        return "The share of the teacher's gap that is closed is told once the student alone has finished and the teacher's AP is known."
+    name, top = max(source.teachers.items(), key=lambda item: item[1])
+    gain = source.sign * (source.shown(known.chosen.mean) - start)
+    gap = source.sign * (top - start)
+    if source.metric != "bbox_mAP":
+        return f"The gap to the teacher is told of bbox_mAP alone; here {source.metric} is optimised."
+    if gap <= 0:
+        return f"The teacher {name} ({top:.1f}) is no better than the student alone ({start:.1f}): there is no gap to close."
+    return f"Of the {gap:.1f} points between the student alone ({start:.1f}) and the teacher {name} ({top:.1f}) {100 * gain / gap:.0f} % are closed."
+
+
+def _measured(source: Source, best: TrialRecord) -> tuple[dict[str, float], dict[str, float]]:
+    """Return AP (0..1) of the student and of its teacher by name; of the pictures' measures where they are there."""
+    measures = pictures_of(source.status.name, best).measures
+    return {**_metrics(best), **_plain(measures.get("student"))}, _plain(measures.get("teacher"))
+
+
+def _metrics(record: TrialRecord) -> dict[str, float]:
+    """Return the AP of the last validation, as `mAP`, `APs`, `AP/class`."""
+    last = record.reports[-1].metrics if record.reports else {}
+    return {name.removeprefix("bbox_"): value for name, value in last.items() if name.startswith("bbox_")}
+
+
+def _plain(measures: Any) -> dict[str, float]:
+    """Return the measures of one detector by the names of metrics; nothing of what is not as expected."""
+    if not isinstance(measures, Mapping):
+        return {}
+    found = {"mAP": measures.get("ap")}
+    found |= {f"AP{name}": value for name, value in (measures.get("ap_by_size") or {}).items()}
+    found |= {f"AP/{name}": value for name, value in (measures.get("ap_by_class") or {}).items()}
+    return {name: float(value) for name, value in found.items() if isinstance(value, (int, float))}
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def _cell(value: float | None) -> str:
+    return "-" if value is None or not math.isfinite(value) else f"{100 * value:.1f}"
+
+
+def detections(source: Source) -> Element:
+    """Show truth, teacher and student side by side on images."""
+    key, title = "detections", "Detections side by side"
+    best = source.status.best
+    if best is None:
+        return Element(key, title, "No trial has a result yet.")
+    found: Pictures = pictures_of(source.status.name, best)
+    shown = found.embedded(source.room)
+    if not shown:
+        return Element(key, title, f"There are no pictures of trial {best.number}; this makes them: {found.command}")
+    lead = f"Trial {best.number}: truth, teacher and student, the worst images first."
+    parts: list[Part] = [*shown]
+    if found.lacking:
+        parts.append(Lines((f"Not there: {', '.join(found.lacking)}; this makes them: {found.command}",)))
+    return Element(key, title, lead, parts)
+
+
+def size(source: Source) -> Element:
+    """Show how large and fast the student is."""
+    key, title = "size", "Size, FLOPs and latency"
+    best = source.status.best
+    last = best.reports[-1].metrics if best is not None and best.reports else {}
+    names = {
+        "cost/mparameters": "million parameters",
+        "cost/gflops": "GFLOPs (multiply-adds, one image)",
+        "cost/latency_ms": "latency in ms, one image, here",
+    }
+    rows = [(label, f"{last[name]:.4g}") for name, label in names.items() if math.isfinite(last.get(name, math.nan))]
+    if best is None:
+        return Element(key, title, "No trial has a result yet.")
+    export = f"ikd export {source.status.name} --to FOLDER counts parameters and FLOPs into its card"
+    if not rows:
+        return Element(
+            key,
+            title,
+            f"Not measured in this sweep: {export}; `costs: [gflops, latency_ms]` of a search space measures each trial.",
+        )
+    lead = (
+        f"Of trial {best.number}, at the input size of the recipe ({' x '.join(map(str, source.recipe.input.scale))})."
+    )
+    return Element(key, title, lead, [Table("size", ("", "value"), tuple(rows)), Lines((f"{export}.",))])
