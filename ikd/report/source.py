@@ -36,10 +36,12 @@ class Source:
 
     Attributes:
         status: of the sweep.
+        asked: the trial whose detections, AP and size are shown, where a person asks for one.
         room: bytes that pictures may take in the page.
     """
 
     status: SweepStatus
+    asked: TrialRecord | None = None
     room: int = 2_500_000
 
     @property
@@ -61,6 +63,11 @@ class Source:
     def known(self) -> Standing | None:
         """What is believed of the configurations."""
         return self.status.standing
+
+    @property
+    def subject(self) -> TrialRecord | None:
+        """The trial whose detections, AP and size are shown: the exported one, unless another is asked for."""
+        return self.asked or self.status.best
 
     @property
     def metric(self) -> str:

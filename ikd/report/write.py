@@ -3,36 +3,75 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Sequence
 from pathlib import Path
 
+from ikd.errors import refuse
 from ikd.files import write_text
 from ikd.report.build import elements_of
 from ikd.report.page import Head, rendered
 from ikd.report.source import Source
-from ikd.sweep import SweepStatus, sweep_status
+from ikd.report.tables import tables_as, write_tables
+from ikd.sweep import SweepStatus, sweep_status, trial_of
 
 PAGE = "report.html"
 
 
-def write_report(name: str, to: Path | None = None, *, home: Path | None = None) -> Path:
-    """Write the report of a sweep, running or not.
+def write_report(
+    name: str,
+    to: Path | None = None,
+    *,
+    home: Path | None = None,
+    tables: Sequence[str] = (),
+    trial: int | None = None,
+) -> list[Path]:
+    """Write the report of a sweep: running, interrupted, failed or complete.
 
     Args:
         name: of the sweep.
-        to: file of the page; None is report.html in the sweep's folder.
+        to: file of the page, or a folder for report.html; None is the sweep's own folder.
         home: folder that holds `sweeps`; None is the ikd home.
+        tables: formats in which its tables are written beside it: `markdown`, `latex`, `csv`.
+        trial: whose detections, AP and size are shown; None is the trial that is exported.
 
     Returns:
-        The file.
+        What was written, the page first.
 
     Raises:
-        BadInput: there is no such sweep, or its folder is broken.
+        BadInput: there is no such sweep, trial or format, its folder is broken, or `to` cannot be written.
     """
+    forms = tables_as(tables)
     status = sweep_status(name, home=home)
-    source = Source(status)
-    file = to or status.directory / PAGE
-    write_text(file, rendered(head_of(status), elements_of(source)))
+    source = Source(status, None if trial is None else trial_of(status, trial))
+    file = page_file(to, status.directory / PAGE)
+    head, elements = head_of(status), elements_of(source)
+    write_page(file, rendered(head, elements))
+    return [file, *(written for form in forms for written in write_tables(form, head, elements, file))]
+
+
+def page_file(to: Path | None, usual: Path) -> Path:
+    """Return the file of a page: a folder holds one of the usual name.
+
+    Raises:
+        BadInput: its folder cannot be made, or it would not be a page.
+    """
+    file = usual if to is None else to / usual.name if to.is_dir() or not to.suffix else to
+    if file.suffix not in (".html", ".htm"):
+        refuse("--to", "must end in .html, or be a folder", str(to))
     return file
+
+
+def write_page(file: Path, text: str) -> None:
+    """Write a page, and the folder that it lies in; what cannot be said in UTF-8 is written by its codes.
+
+    Raises:
+        BadInput: it cannot be written there.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_text(file, text.encode("utf-8", "backslashreplace").decode())
+    except OSError as error:
+        refuse("--to", f"must be a file that can be written ({error.strerror or error})", str(file))
 
 
 def head_of(status: SweepStatus) -> Head:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ikd.progress import wide_console
-    from ikd.sweep.confirm.apart import Gain, gain_of, gains_of, objectives_apart, strongest_anchor
+    from ikd.sweep.confirm.apart import Gain, gain_between, gain_of, gains_of, objectives_apart, strongest_anchor
     from ikd.sweep.confirm.facts import facts_of, measured, plain_gain
     from ikd.sweep.confirm.front import knee, losses, pareto_front
     from ikd.sweep.confirm.said import points, said_of_gain
@@ -75,6 +75,7 @@ _HOMES = {
     "ended_trial": "ikd.sweep.students",
     "existing_folder": "ikd.sweep.study.folder",
     "facts_of": "ikd.sweep.confirm.facts",
+    "gain_between": "ikd.sweep.confirm.apart",
     "gain_of": "ikd.sweep.confirm.apart",
     "gains_of": "ikd.sweep.confirm.apart",
     "knee": "ikd.sweep.confirm.front",
@@ -157,6 +158,7 @@ __all__ = [
     "ended_trial",
     "existing_folder",
     "facts_of",
+    "gain_between",
     "gain_of",
     "gains_of",
     "knee",

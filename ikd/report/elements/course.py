@@ -8,26 +8,36 @@ from dataclasses import fields
 
 import plotly.graph_objects as go
 
-from ikd.report.charts import BLUE, GREEN, GREY, ORANGE, ORDER, RED, STATES, figure, plain, shaded
+from ikd.report.charts import BLUE, GREY, ORANGE, ORDER, RED, STATES, figure, plain, shaded
 from ikd.report.parts import Chart, Element, Lines, Part, Table
 from ikd.report.source import Source
 from ikd.sweep import ANCHOR_NAMES, Ledger, Rung, TrialRecord, curve_of, duration, ended_how, ledger, rungs_of
 from ikd.sweep import said_of_stopping as stopping_lines
 
-MOST_HOURS = 3600.0
+LEAST_SHOWN = 3
+"""Finished trials from which on the axis of the objective is theirs alone."""
 
 
-def _hours(source: Source) -> tuple[dict[int, float], str]:
-    """Return by the number of a trial what had been spent when it ended, and the title of that axis."""
-    gpus = source.status.files.runner.trial.gpus
+def spent_by(source: Source) -> dict[int, float]:
+    """Return by the number of a trial the seconds that all trials had held places when it reported last."""
     ended = sorted(source.records, key=lambda one: (one.reports[-1].order if one.reports else -1, one.number))
-    total, found = 0.0, {}
+    total, found = 0.0, dict[int, float]()
     for record in ended:
         total += max(record.held, record.seconds)
         found[record.number] = total
-    unit, name = (3600.0, "hours") if total >= 2 * 3600 else (60.0, "minutes")
-    what = f"GPU-{name} spent" if gpus else f"{name} of trials"
-    return {number: seconds * (gpus or 1) / unit for number, seconds in found.items()}, what
+    return found
+
+
+def best_so_far(source: Source) -> list[tuple[float, float]]:
+    """Return where the best single value of the search rose: seconds spent and the value; the last point is the end."""
+    spent, found = spent_by(source), list[tuple[float, float]]()
+    own = [one for one in source.finished if one.role == "search" and one.in_space]
+    for record in sorted(own, key=lambda one: spent[one.number]):
+        value = source.value(record)
+        assert value is not None
+        if not found or source.sign * value > source.sign * found[-1][1]:
+            found.append((spent[record.number], value))
+    return [*found, (max(spent.values()), found[-1][1])] if found else []
 
 
 def history(source: Source) -> Element:
@@ -36,29 +46,38 @@ def history(source: Source) -> Element:
     ended = [one for one in source.records if one.role == "search" and source.value(one) is not None and one.ended]
     if not ended:
         return Element(key, title, "No trial has ended with a result yet.")
-    cost, axis = _hours(source)
-    finished = [one for one in ended if one.state == "finished" and one.in_space]
-    traces = [_points(source, [one for one in ended if one.state == state], state, cost) for state in STATES]
-    traces = [trace for trace in traces if trace is not None]
-    best: list[tuple[float, float]] = []
-    for record in sorted(finished, key=lambda one: cost[one.number]):
-        value = source.value(record)
-        assert value is not None
-        if not best or source.sign * value > source.sign * best[-1][1]:
-            best.append((cost[record.number], value))
+    gpus, spent = source.status.files.runner.trial.gpus, spent_by(source)
+    unit, name = (3600.0, "hours") if max(spent.values()) >= 2 * 3600 else (60.0, "minutes")
+    axis, factor = (f"GPU-{name} spent", gpus / unit) if gpus else (f"{name} of trials spent", 1 / unit)
+    cost = {number: seconds * factor for number, seconds in spent.items()}
+    points = [_points(source, [one for one in ended if one.state == state], state, cost) for state in STATES]
+    traces = [trace for trace in points if trace is not None]
+    best = [(seconds * factor, value) for seconds, value in best_so_far(source)]
     if best:
-        best.append((max(cost.values()), best[-1][1]))
         line = {"shape": "hv", "width": 2, "color": ORANGE}
         xs, ys = zip(*best, strict=True)
         traces.append(go.Scatter(x=xs, y=ys, mode="lines", name="best seen so far", line=line, hoverinfo="skip"))
     made = figure(traces, x=axis, y=source.title)
     _anchor_lines(source, made)
-    lead = _history_said(source, best, max(cost.values()), axis)
+    hidden = _near(source, ended, made)
+    lead = _history_said(best, max(cost.values()), axis)
+    lead += f" {hidden} that ended early lie below the axis; a double click shows them." if hidden else ""
     return Element(key, title, lead, [Chart(made, "objective of each trial by the cost spent when it ended", 420)])
 
 
-def _history_said(source: Source, best: Sequence[tuple[float, float]], total: float, axis: str) -> str:
-    if len(best) < 2:
+def _near(source: Source, ended: Sequence[TrialRecord], made: go.Figure) -> int:
+    """Let the axis show what finished, and return how many trials lie outside."""
+    values = [value for one in source.finished if (value := source.value(one)) is not None]
+    if len(values) < LEAST_SHOWN or max(values) == min(values):
+        return 0
+    room = 0.12 * (max(values) - min(values))
+    low, high = min(values) - room, max(values) + room
+    made.update_yaxes(range=[low, high])
+    return sum(not low <= (source.value(one) or 0.0) <= high for one in ended)
+
+
+def _history_said(best: Sequence[tuple[float, float]], total: float, axis: str) -> str:
+    if not best:
         return f"{total:.1f} {axis}; no trial of the search has finished."
     when = best[-2][0]
     share = 100 * when / total if total else 0.0
@@ -71,17 +90,13 @@ def _history_said(source: Source, best: Sequence[tuple[float, float]], total: fl
 def _points(source: Source, own: Sequence[TrialRecord], state: str, cost: dict[int, float]) -> go.Scatter | None:
     if not own:
         return None
+    symbol = "circle" if state == "finished" else "x-thin-open"
     return go.Scatter(
         x=[cost[one.number] for one in own],
         y=[source.value(one) for one in own],
         mode="markers",
         name="finished" if state == "finished" else f"{state} (what it had then)",
-        marker={
-            "size": 7,
-            "color": STATES[state],
-            "opacity": 0.85,
-            "symbol": "circle" if state == "finished" else "x-thin-open",
-        },
+        marker={"size": 7, "color": STATES[state], "opacity": 0.85, "symbol": symbol},
         text=[plain(f"{source.called(one)}: {source.described(one)}") for one in own],
         hovertemplate="%{text}<br>%{y:.2f}<extra></extra>",
     )
@@ -91,11 +106,7 @@ def _anchor_lines(source: Source, made: go.Figure) -> None:
     for record in source.finished:
         if record.anchors:
             name = " = ".join(ANCHOR_NAMES[one] for one in record.anchors)
-            label = {
-                "text": plain(name),
-                "textposition": "start" if "paper" in record.anchors else "end",
-                "font": {"size": 11},
-            }
+            label = {"text": plain(name), "textposition": "start", "font": {"size": 11}}
             made.add_hline(y=source.value(record), line={"color": GREY, "width": 1, "dash": "dash"}, label=label)
 
 
@@ -113,7 +124,7 @@ def curves(source: Source) -> Element:
     names = {"stopped": "stopped early", "finished": "finished", "other": "running, interrupted, failed or diverged"}
     colours = {"stopped": GREY, "finished": BLUE, "other": RED}
     traces = [
-        _curves(source, own, names[state], shaded(colours[state], 0.4 if len(own) > 5 else 0.8))
+        _curves(source, own, names[state], shaded(colours[state], 0.55 if len(own) > 5 else 0.8))
         for state, own in groups.items()
         if own
     ]
@@ -189,7 +200,7 @@ def rungs(source: Source) -> Element:
     heads = ("epoch", "came", "stopped there", "finished trials compared", "rank correlation with the end")
     note = "Spearman's, over finished trials alone: those that were stopped have no end, so that it is rather too low."
     said = stopping_lines(source.space, source.recipe, source.records)
-    lead = said[0].removeprefix("stopping: ").capitalize() + "." if said else "Too few trials have finished to tell."
+    lead = f"S{said[0][1:]}." if said else "Too few trials have finished to tell."
     parts: list[Part] = [Table("rungs", heads, rows, note, words=())]
     chart = _rung_chart(source, [rung for rung in told if rung.correlation is not None][:4])
     return Element(key, title, lead, [*([chart] if chart else []), *parts])
@@ -235,11 +246,14 @@ def spent(source: Source) -> Element:
     parts = [(name, seconds) for name, seconds in parts if seconds >= 0.5]
     total = sum(seconds for _, seconds in parts)
     rows = tuple((name, duration(seconds), f"{100 * seconds / total:.0f} %") for name, seconds in parts)
-    traces = [
-        go.Bar(x=[100 * seconds / total], y=[""], orientation="h", name=name, marker={"color": colour},
-               hovertemplate=f"{name}: {duration(seconds)}<extra></extra>")
-        for (name, seconds), colour in zip(parts, ORDER, strict=False)
-    ]  # fmt: skip
+    bar = go.Bar(
+        x=[100 * seconds / total for _, seconds in parts],
+        y=[name for name, _ in parts],
+        orientation="h",
+        marker={"color": BLUE},
+        text=[duration(seconds) for _, seconds in parts],
+        hovertemplate="%{y}: %{text}<extra></extra>",
+    )
     saved, epochs, hours = _saved(source)
     what = "GPU time" if gpus else "time of trials"
     lead = f"{duration(total)} of {what} in {len(source.records)} trials. "
@@ -252,9 +266,10 @@ def spent(source: Source) -> Element:
     if saved:
         heads = ("trial", "had", "stopped at", "of epochs", "saved", "why")
         tables.append(Table("stops", heads, tuple(saved), words=(5,), open=10))
-    made = figure(traces, x="% of the time", barmode="stack")
-    made.update_yaxes(showticklabels=False)
-    return Element(key, title, lead, [Chart(made, "where the time went", 170), *tables] if parts else tables)
+    made = figure([bar], x="% of the time")
+    made.update_yaxes(autorange="reversed", type="category")
+    chart = Chart(made, "where the time went", 90 + 32 * len(parts))
+    return Element(key, title, lead, [chart, *tables] if parts else tables)
 
 
 def _saved(source: Source) -> tuple[list[tuple[str, ...]], int, float]:
@@ -300,6 +315,3 @@ def failures(source: Source) -> Element:
     )
     parts: list[Part] = [Table("failures", heads, rows, words=(1, 2, 3, 4, 5, 6), open=10)]
     return Element(key, title, lead, [*parts, *([Lines((again,))] if count else [])])
-
-
-__all__ = ["GREEN", "curves", "failures", "history", "rungs", "spent"]

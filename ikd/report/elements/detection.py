@@ -22,7 +22,7 @@ CLASSES = 25
 def by_class(source: Source) -> Element:
     """Show AP by size and class beside the teacher, and the share of the teacher's gap that is closed."""
     key, title = "classes", "AP by size and class, and the teacher's gap"
-    best = source.status.best
+    best = source.subject
     if best is None or not best.reports:
         return Element(key, title, "No trial has a result yet.")
     own, teacher = _measured(source, best)
@@ -35,11 +35,16 @@ def by_class(source: Source) -> Element:
     classes = [name for name in own if name.startswith("AP/")]
     if classes:
         parts += _class_parts(own, base, teacher, sorted(classes, key=lambda one: _number(own.get(one))), best.number)
-    lead = f"x100, of the exported training (trial {best.number}) at its last validation. {_gap(source)}"
+    lead = f"x100, of {which(source, best)} at its last validation. {_gap(source)}"
     if not teacher:
         more = f"The teacher's AP by class is not known: ikd show {source.status.name} {best.number} --pictures measures it."
         parts.append(Lines((more,)))
     return Element(key, title, lead, parts)
+
+
+def which(source: Source, best: TrialRecord) -> str:
+    """Return which trial it is that is shown."""
+    return f"trial {best.number}" + (", the exported one," if source.asked is None else "")
 
 
 def _class_parts(
@@ -110,7 +115,7 @@ def _cell(value: float | None) -> str:
 def detections(source: Source) -> Element:
     """Show truth, teacher and student side by side on images."""
     key, title = "detections", "Detections side by side"
-    best = source.status.best
+    best = source.subject
     if best is None:
         return Element(key, title, "No trial has a result yet.")
     found: Pictures = pictures_of(source.status.name, best)
@@ -127,7 +132,7 @@ def detections(source: Source) -> Element:
 def size(source: Source) -> Element:
     """Show how large and fast the student is."""
     key, title = "size", "Size, FLOPs and latency"
-    best = source.status.best
+    best = source.subject
     last = best.reports[-1].metrics if best is not None and best.reports else {}
     names = {
         "cost/mparameters": "million parameters",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Mapping
+from typing import Any
 
 from ikd.report.parts import Element, Table
 from ikd.report.source import Source
@@ -41,9 +43,13 @@ def provenance(source: Source) -> Element:
     return Element("provenance", "Provenance", lead, [table])
 
 
-def _start(one: dict[str, str]) -> str:
-    versions = ", ".join(f"{name.removeprefix('version.')} {text}" for name, text in one.get("versions", {}).items())  # type: ignore[attr-defined]
-    return f"{one.get('time', '')}: {one.get('command', '')} ({versions})"
+def _start(one: Mapping[str, Any]) -> str:
+    return f"{one['time']}: {one['command']} ({_versions(one['versions'])})"
+
+
+def _versions(tags: Mapping[str, str]) -> str:
+    own = {name.removeprefix("version."): text for name, text in tags.items() if not name.startswith("mlflow.")}
+    return ", ".join(f"{name} {text}" for name, text in sorted(own.items()))
 
 
 def _when(time: float | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,8 @@ from ikd.report.source import Source
 from ikd.sweep import MainEffect, Pair, Step, ped_anova
 
 NONE = "No trial of the search has finished yet, so nothing is known of the parameters."
+MOST_TICKS = 6
+"""Values of a range that all stand on its axis."""
 MOST_CHARTS = 12
 """Parameters with a chart of their own."""
 
@@ -140,18 +143,29 @@ def _dependence(source: Source, one: MainEffect) -> go.Figure:
             ),
         ]
     made = figure(traces, x=axis, y=source.title, showlegend=False)
-    if domain.log_uniform is not None or domain.log_int is not None:
-        made.update_xaxes(type="log", dtick="D2" if _decades(one) < 1.5 else 1, exponentformat="power")
-    elif domain.choice is not None:
+    if domain.choice is not None:
         made.update_xaxes(type="category")
+    else:
+        ticks = _ticks(source, one)
+        logarithmic = domain.log_uniform is not None or domain.log_int is not None
+        made.update_xaxes(
+            type="log" if logarithmic else "linear", tickvals=ticks, ticktext=[f"{one:.3g}" for one in ticks]
+        )
     _marked(source, one, xs, mean, made)
     return made
 
 
-def _decades(one: MainEffect) -> float:
-    import math
-
-    return math.log10(max(one.values) / min(one.values))
+def _ticks(source: Source, one: MainEffect) -> list[float]:
+    """Return values to stand on the axis of a range: powers of ten, or what divides it evenly."""
+    domain, values = source.space.parameters[one.name], [float(value) for value in one.values]
+    low, high = min(values), max(values)
+    if len(values) <= MOST_TICKS:
+        return values
+    if domain.log_uniform is None and domain.log_int is None:
+        return [low + (high - low) * part / 4 for part in range(5)]
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    powers = [10.0**power for power in range(first, last + 1) if low <= 1.1 * 10.0**power and 10.0**power <= 1.1 * high]
+    return powers if len(powers) > 1 else [low, math.sqrt(low * high), high]
 
 
 def _marked(source: Source, one: MainEffect, xs: list[Any], mean: list[float], made: go.Figure) -> None:
@@ -205,11 +219,12 @@ def interactions(source: Source) -> Element:
     return Element(key, title, lead, [*charts, Table("interactions", heads, rows, words=(0, 1))])
 
 
+def _brief(source: Source, value: Any, name: str) -> str:
+    return f"{value:.2g}" if isinstance(value, float) else shortened(source.written(value, name), 14)
+
+
 def _heat(source: Source, pair: Pair) -> go.Figure:
-    names = [
-        [plain(shortened(source.written(v, name), 14)) for v in own]
-        for name, own in zip(pair.names, pair.values, strict=True)
-    ]
+    names = [[plain(_brief(source, v, name)) for v in own] for name, own in zip(pair.names, pair.values, strict=True)]
     values = [[source.shown(float(v)) for v in row] for row in pair.mean.T]
     scale = [*SCALE] if source.sign > 0 else [(1 - place, colour) for place, colour in reversed(SCALE)]
     trace = go.Heatmap(
@@ -280,7 +295,10 @@ def path(source: Source) -> Element:
     if left_out:
         lead += f" The recipe's own {', '.join(map(source.name, left_out))} is none of the values searched; there the way begins with the choice's."
     chart = Chart(_path_chart(source, steps), "expected objective after each change", 90 + 44 * len(steps))
-    note = "At each step the change that is expected to bring most; what it makes exist comes with it."
+    note = (
+        "At each step the change that is expected to bring most; what it makes exist comes with it. Bars: 90 % of the "
+    )
+    note += "change."
     return Element(key, title, lead, [chart, Table("path", heads, rows, note, words=(0, 4))])
 
 
@@ -291,7 +309,8 @@ def _ends(source: Source) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
     paper = source.anchors.get("paper")
     start, left_out = dict[str, Any](), list[str]()
     for name, domain in source.space.parameters.items():
-        own = paper.values.get(name) if paper is not None and paper.in_space else source.recipe.value(name)
+        inside = paper is not None and paper.in_space and name in paper.values
+        own = paper.values[name] if paper is not None and inside else source.recipe.value(name)
         if domain.contains(own):
             start[name] = own
         else:
@@ -327,7 +346,7 @@ def _step_row(source: Source, step: Step, trained: Mapping[str, Any]) -> tuple[s
 
 def _path_chart(source: Source, steps: list[Step]) -> go.Figure:
     names = [
-        plain(shortened(f"{index}. {_changes(source, step)}" if index else "the recipe", 40))
+        plain(shortened(f"{index}. {_changes(source, step)}" if index else "the recipe", 32))
         for index, step in enumerate(steps)
     ]
     half = [step.interval[1] - step.gain for step in steps]
@@ -340,6 +359,6 @@ def _path_chart(source: Source, steps: list[Step]) -> go.Figure:
         error_x={"type": "data", "array": half, "color": GREY, "thickness": 1.5},
         hovertemplate="%{y}: %{x:.2f}<extra></extra>",
     )
-    made = figure([trace], x=f"{source.title} expected; bars: 90 % of the change")
+    made = figure([trace], x=f"{source.title} expected")
     made.update_yaxes(autorange="reversed", type="category")
     return made

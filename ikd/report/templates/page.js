@@ -4,11 +4,11 @@
   const colours = () => {
     const style = getComputedStyle(document.documentElement);
     const of = (name) => style.getPropertyValue(name).trim();
-    return { ink: of("--ink"), soft: of("--soft"), line: of("--line"), panel: of("--panel") };
+    return { ink: of("--ink"), line: of("--line"), panel: of("--panel"), back: of("--back") };
   };
   // What of a chart depends on light or dark.
   const themed = (layout) => {
-    const { ink, line, panel } = colours();
+    const { ink, line, panel, back } = colours();
     const changes = { "font.color": ink, "hoverlabel.bgcolor": panel, "hoverlabel.bordercolor": line, "hoverlabel.font.color": ink };
     for (const key of Object.keys(layout)) {
       if (/^[xy]axis\d*$/.test(key)) {
@@ -17,11 +17,12 @@
         changes[`${key}.tickcolor`] = line;
       }
     }
+    (layout.annotations ?? []).forEach((_, index) => { changes[`annotations[${index}].bgcolor`] = back; });
     return changes;
   };
   const merged = (layout, changes) => {
     for (const [path, value] of Object.entries(changes)) {
-      const parts = path.split(".");
+      const parts = path.replace(/\[(\d+)\]/, ".$1").split(".");
       let place = layout;
       for (const part of parts.slice(0, -1)) place = place[part] ??= {};
       place[parts.at(-1)] = value;
