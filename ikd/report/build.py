@@ -10,11 +10,27 @@ from ikd.report.parts import Element
 from ikd.report.source import Source
 
 GROUPS: dict[str, tuple[Callable[[Source], Element], ...]] = {
-    "Result": (result.chosen, result.gains, result.finalists, result.optimism, detection.by_class, detection.detections, detection.size, space.front),
-    "Why": (parameters.importance, parameters.toggles, parameters.path, parameters.dependence, parameters.interactions, space.parallel),
+    "Result": (
+        result.chosen,
+        result.gains,
+        result.finalists,
+        result.optimism,
+        detection.by_class,
+        detection.detections,
+        detection.size,
+        space.front,
+    ),
+    "Why": (
+        parameters.importance,
+        parameters.toggles,
+        parameters.path,
+        parameters.dependence,
+        parameters.interactions,
+        space.parallel,
+    ),
     "Course": (course.history, course.curves, course.rungs, course.spent, course.failures),
     "Next, and where from": (space.left, origin.provenance),
-}  # fmt: skip
+}
 """By the heading that they stand under in the table of contents."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -133,20 +133,31 @@ def _apart(source: Source) -> str:
     return f"{source.shown(float(values.mean())):.1f} (mean of {len(values)})" if len(values) else "none"
 
 
+def _choice(source: Source) -> str:
+    if source.known is None:
+        return "-"
+    chosen = source.known.chosen
+    return f"trial {chosen.number}: {source.described(chosen.trainings[0])}"
+
+
+def _chance(source: Source) -> str:
+    return "-" if source.known is None else f"{source.known.chances[source.known.chosen.number]:.2f}"
+
+
 def _second(source: Source) -> str:
     said = source.status.said_of_choice()
     return said[1] if len(said) > 1 else "-"
 
 
-_FACTS = {
+_FACTS: dict[str, Callable[[Source], str]] = {
     "state": lambda source: f"{source.status.state}, {source.status.progress} trials ended",
-    "chosen": lambda source: "-" if source.known is None else f"trial {source.known.chosen.number}: {source.described(source.known.chosen.trainings[0])}",
+    "chosen": _choice,
     "expected x100": _expected,
-    "best of all tried with probability": lambda source: "-" if source.known is None else f"{source.known.chances[source.known.chosen.number]:.2f}",
+    "best of all tried with probability": _chance,
     "kept apart": _apart,
     "gain": _second,
     "time of trials": lambda source: duration(ledger(source.records).total),
-}  # fmt: skip
+}
 
 
 def recipes(both: Both) -> Element:
@@ -183,7 +194,8 @@ def spaces(both: Both) -> Element:
             cells.append(figures if searched else f"fixed: {readable(source.recipe.value(name), name)}")
         rows.append((name, *cells))
     heads = ("parameter", *(source.status.name for source in both))
-    note = "Spread: standard deviation of the objective over the parameter, in points, by each sweep's effects model, with 90 %."
+    note = "Spread: standard deviation of the objective over the parameter, in points, by each sweep's effects model, "
+    note += "with 90 %."
     only = [
         sum(name not in other.space.parameters for name in source.space.parameters)
         for source, other in (both, both[::-1])

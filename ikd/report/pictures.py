@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import base64
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ikd.pictures import read_measures
 from ikd.report.parts import Picture
 from ikd.sweep import TrialRecord
+from ikd.trial import TrialFolder
 
-FOLDER = "pictures"
 NAMES = {
     "ap.png": "AP of student and teacher",
     "pr.png": "precision over recall",
@@ -44,18 +45,15 @@ class Pictures:
 
     @property
     def lacking(self) -> list[str]:
-        """What of all there may be is not there."""
+        """What of all there may be is not there, and why where that is known."""
         names = [name for name in NAMES if not (self.folder / name).is_file()]
-        return [*([] if self.detections else ["detections"]), *names]
+        said = [str(one) for one in self.measures.get("missing") or ()]
+        return said or [*([] if self.detections else ["detections"]), *names]
 
     @property
-    def measures(self) -> dict[str, Any]:
-        """What measures.json says; nothing where there is none, or none that can be read."""
-        try:
-            content = json.loads((self.folder / "measures.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return content if isinstance(content, dict) else {}
+    def measures(self) -> Mapping[str, Any]:
+        """What measures.json says; nothing where there are no whole pictures."""
+        return read_measures(self.folder) or {}
 
     def embedded(self, room: int) -> list[Picture]:
         """Return the pictures as they stand in a page.
@@ -72,7 +70,7 @@ class Pictures:
 
 def pictures_of(sweep: str, record: TrialRecord) -> Pictures:
     """Return the pictures of a trial, there or not."""
-    return Pictures(record.directory / FOLDER, f"ikd show {sweep} {record.number} --pictures")
+    return Pictures(TrialFolder(record.directory).pictures, f"ikd show {sweep} {record.number} --pictures")
 
 
 def _shrunk(path: Path, room: int) -> str | None:

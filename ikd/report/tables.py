@@ -16,7 +16,13 @@ from ikd.report.parts import Element, Table
 _TEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}"}
 _TEX |= {">": r"\textgreater{}", "|": r"\textbar{}", "±": r"$\pm$", **{sign: f"\\{sign}" for sign in "&%$#_{}"}}
 _TEX |= {"α": r"$\alpha$", "β": r"$\beta$", "γ": r"$\gamma$", "λ": r"$\lambda$", "ψ": r"$\psi$", "σ": r"$\sigma$"}
-_TEX |= {"τ": r"$\tau$", "ε": r"$\epsilon$", "×": r"$\times$", "…": r"\ldots{}", "→": r"$\rightarrow$"}
+_TEX |= {
+    "τ": r"$\tau$",
+    "ε": r"$\epsilon$",
+    "\N{MULTIPLICATION SIGN}": r"$\times$",
+    "…": r"\ldots{}",
+    "→": r"$\rightarrow$",
+}
 
 
 def tables_as(formats: Sequence[str]) -> tuple[str, ...]:

@@ -49,6 +49,19 @@ def write_report(
     return [file, *(written for form in forms for written in write_tables(form, head, elements, file))]
 
 
+def after_sweep(name: str, home: Path) -> Path:
+    """Write the report of a sweep whose driver asks for it at its end, and return the page.
+
+    Args:
+        name: of the sweep.
+        home: folder that holds `sweeps`.
+    """
+    status = sweep_status(name, home=home, driver=True)
+    file = status.directory / PAGE
+    write_page(file, rendered(head_of(status), elements_of(Source(status))))
+    return file
+
+
 def page_file(to: Path | None, usual: Path) -> Path:
     """Return the file of a page: a folder holds one of the usual name.
 

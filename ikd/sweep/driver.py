@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
+import shlex
 import signal
+import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -53,6 +57,11 @@ from ikd.tracking import Tracker, environment_tags, open_tracker
 from ikd.trial import TrialFolder, TrialOptions
 
 NO_PICTURES = "ended before all pictures were made"
+REPORT = "ikd.report"
+"""Module whose `after_sweep` writes the report of a sweep: it stands above this package, so that it is looked up."""
+STARTS = "starts"
+"""Note of the study: when, by which command and with which versions it was started, the last `MOST_STARTS`."""
+MOST_STARTS = 50
 TRACKER_SECONDS = 4.0
 """What the tracker gets to deliver after SIGTERM or SIGHUP; the rest waits on disk for the next start."""
 
@@ -252,6 +261,7 @@ class _Drive:
             self._view.say(f"trying again: trials {again}" if again else "--retry-failed: no trial has failed")
         mirror_all(self._tracker, self._study.records)
         if self._conductor.has_work():
+            self._note_start()
             self._look_up(training)
             self._course.note("begin")
             self._work(training)
@@ -263,6 +273,22 @@ class _Drive:
         if self._conductor.fault is not None:
             raise JobError(self._conductor.fault)
         return result
+
+    def _note_start(self) -> None:
+        """Note by what the sweep is run now, for whoever wants to make the same again."""
+        command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+        now = {"time": time.strftime("%Y-%m-%d %H:%M:%S"), "command": command, "versions": environment_tags()}
+        self._study.note(STARTS, [*self._study.notes.get(STARTS, ()), now][-MOST_STARTS:])
+
+    def _report(self, result: SweepResult) -> None:
+        """Write the report of a sweep that is over, and give it to the tracker; what fails there is one warning."""
+        try:
+            file = importlib.import_module(REPORT).after_sweep(result.name, self._folder.home)
+            self._tracker.log_artifacts(None, file, "report")
+            self._say(f"report: {file}")
+        except Exception as error:  # no page is worth a sweep
+            why = f"{type(error).__name__}: {first_line(error)}"
+            self._say(f"warning: the report could not be written ({why}); ikd report {result.name} writes it")
 
     def _look_up(self, training: str) -> None:
         """Note what of all that trials share is there."""
@@ -426,6 +452,8 @@ class _Drive:
         for record in result.trials:
             if (folder := TrialFolder(record.directory).pictures).is_dir():
                 self._tracker.log_artifacts(record.number, folder, folder.name)
+        if result.state != "interrupted" and not received:
+            self._report(result)
         with contextlib.suppress(IkdError):
             self._tracker.end_sweep("stopped" if result.state == "interrupted" else result.state, result.reason)
         if received:

@@ -78,7 +78,9 @@ def test_what_takes_long_in_it_is_said_in_the_line_of_the_work(capfd: pytest.Cap
         with progress.mentioned("indexing a.json"), progress.mentioned(""):
             work.beat()
             work.beat()
-    assert capfd.readouterr().err == "looking ... (indexing a.json) . 0 s\n", "what is over by the next beat is not said"
+    assert capfd.readouterr().err == "looking ... (indexing a.json) . 0 s\n", (
+        "what is over by the next beat is not said"
+    )
 
 
 def test_what_is_said_meanwhile_has_a_line_of_its_own(

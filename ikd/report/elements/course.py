@@ -274,7 +274,8 @@ def spent(source: Source) -> Element:
 
 def _saved(source: Source) -> tuple[list[tuple[str, ...]], int, float]:
     """Return a row for each stop, the epochs that all of them saved, and the seconds."""
-    rows, epochs, seconds = [], 0, 0.0
+    rows: list[tuple[str, ...]] = []
+    epochs, seconds = 0, 0.0
     for record in source.records:
         left = record.total_epochs(source.recipe.total_epochs) - record.epochs
         if record.state != "stopped" or not record.epochs or left <= 0:

@@ -16,7 +16,14 @@ from ikd.sweep import TrialRecord
 
 SIZES = {"mAP": "all", "AP50": "IoU 0.50", "APs": "small", "APm": "medium", "APl": "large"}
 CLASSES = 25
-"""Classes in the chart, those with the largest gap first."""
+"""Classes in the chart, the worst first."""
+CLASS = "AP/"
+MARKS = ((BLUE, "circle"), (GREY, "circle-open"), (ORANGE, "diamond-open"))
+COSTS = {
+    "cost/mparameters": "million parameters",
+    "cost/gflops": "GFLOPs (multiply-adds, one image)",
+    "cost/latency_ms": "latency in ms, one image, here",
+}
 
 
 def by_class(source: Source) -> Element:
@@ -27,18 +34,21 @@ def by_class(source: Source) -> Element:
         return Element(key, title, "No trial has a result yet.")
     own, teacher = _measured(source, best)
     alone = source.anchors.get("student_alone")
-    base = _metrics(alone) if alone is not None else {}
-    rows = [
-        (label, *[_cell(one.get(name)) for one in (own, base, teacher)]) for name, label in SIZES.items() if name in own
+    kinds = [
+        (f"trial {best.number}", own),
+        ("student alone", _metrics(alone) if alone is not None else {}),
+        ("teacher", teacher),
     ]
-    parts: list[Part] = [Table("sizes", ("boxes", f"trial {best.number}", "student alone", "teacher"), tuple(rows))]
-    classes = [name for name in own if name.startswith("AP/")]
+    found = [(name, label) for name, label in SIZES.items() if name in own]
+    rows = tuple((label, *[_cell(values.get(name)) for _, values in kinds]) for name, label in found)
+    parts: list[Part] = [Table("sizes", ("boxes", *(label for label, _ in kinds)), rows)]
+    classes = [name for name in own if name.startswith(CLASS)]
     if classes:
-        parts += _class_parts(own, base, teacher, sorted(classes, key=lambda one: _number(own.get(one))), best.number)
+        parts += _class_parts(kinds, sorted(classes, key=lambda one: (math.isnan(own[one]), own[one], one)))
     lead = f"x100, of {which(source, best)} at its last validation. {_gap(source)}"
     if not teacher:
-        more = f"The teacher's AP by class is not known: ikd show {source.status.name} {best.number} --pictures measures it."
-        parts.append(Lines((more,)))
+        command = pictures_of(source.status.name, best).command
+        parts.append(Lines((f"The teacher's AP by class is not known; this measures it: {command}",)))
     return Element(key, title, lead, parts)
 
 
@@ -47,23 +57,33 @@ def which(source: Source, best: TrialRecord) -> str:
     return f"trial {best.number}" + (", the exported one," if source.asked is None else "")
 
 
-def _class_parts(
-    own: Mapping[str, float], base: Mapping[str, float], teacher: Mapping[str, float], names: Sequence[str], number: int
-) -> list[Part]:
-    rows = tuple((name.removeprefix("AP/"), *[_cell(one.get(name)) for one in (own, base, teacher)]) for name in names)
-    heads = ("class", f"trial {number}", "student alone", "teacher")
-    shown = [name for name in names if math.isfinite(_number(own.get(name)))][:CLASSES]
-    ys = [plain(shortened(name.removeprefix("AP/"), 24)) for name in shown]
+Kinds = Sequence[tuple[str, Mapping[str, float]]]
+"""The trial, the student alone, the teacher: how each is called, and its metrics."""
+
+
+def _class_parts(kinds: Kinds, names: Sequence[str]) -> list[Part]:
+    own = kinds[0][1]
+    rows = tuple((name.removeprefix(CLASS), *[_cell(values.get(name)) for _, values in kinds]) for name in names)
+    table = Table("classes", ("class", *(label for label, _ in kinds)), rows, open=15)
+    shown = [name for name in names if math.isfinite(own.get(name, math.nan))][:CLASSES]
+    if not shown:
+        return [table]
+    ys = [plain(shortened(name.removeprefix(CLASS), 24)) for name in shown]
     traces = [
-        go.Scatter(x=[100 * _number(values.get(name)) for name in shown], y=ys, mode="markers", name=label,
-                   marker={"size": 10, "color": colour, "symbol": symbol}, hovertemplate="%{y}: %{x:.1f}<extra></extra>")
-        for values, label, colour, symbol in ((base, "student alone", GREY, "circle-open"), (own, f"trial {number}", BLUE, "circle"), (teacher, "teacher", ORANGE, "diamond-open"))
+        go.Scatter(
+            x=[100 * values.get(name, math.nan) for name in shown],
+            y=ys,
+            mode="markers",
+            name=label,
+            marker={"size": 10, "color": colour, "symbol": symbol},
+            hovertemplate="%{y}: %{x:.1f}<extra></extra>",
+        )
+        for (label, values), (colour, symbol) in zip(kinds, MARKS, strict=True)
         if values
-    ]  # fmt: skip
+    ]
     made = figure(traces, x="AP x100 (IoU 0.50 to 0.95)")
     made.update_yaxes(type="category", autorange="reversed")
-    chart = Chart(made, "AP of each class", 140 + 24 * len(shown))
-    return [*([chart] if shown else []), Table("classes", heads, rows, open=15)]
+    return [Chart(made, "AP of each class", 140 + 24 * len(shown)), table]
 
 
 def _gap(source: Source) -> str:
@@ -71,15 +91,17 @@ def _gap(source: Source) -> str:
     alone, known = source.anchors.get("student_alone"), source.known
     start = None if alone is None else source.value(alone)
     if known is None or start is None or not source.teachers:
-        return "The share of the teacher's gap that is closed is told once the student alone has finished and the teacher's AP is known."
-    name, top = max(source.teachers.items(), key=lambda item: item[1])
-    gain = source.sign * (source.shown(known.chosen.mean) - start)
-    gap = source.sign * (top - start)
+        return "What is closed of the teacher's gap needs a finished student alone, and the teacher's AP."
     if source.metric != "bbox_mAP":
         return f"The gap to the teacher is told of bbox_mAP alone; here {source.metric} is optimised."
+    name, top = max(source.teachers.items(), key=lambda item: item[1])
+    gain, gap = source.shown(known.chosen.mean) - start, top - start
     if gap <= 0:
-        return f"The teacher {name} ({top:.1f}) is no better than the student alone ({start:.1f}): there is no gap to close."
-    return f"Of the {gap:.1f} points between the student alone ({start:.1f}) and the teacher {name} ({top:.1f}) {100 * gain / gap:.0f} % are closed."
+        return f"The teacher {name} ({top:.1f}) is no better than the student alone ({start:.1f}): no gap to close."
+    ends = f"the student alone ({start:.1f}) and the teacher {name} ({top:.1f})"
+    return (
+        f"Of the {gap:.1f} points between {ends} {100 * gain / gap:.0f} % are closed by what is expected of the choice."
+    )
 
 
 def _measured(source: Source, best: TrialRecord) -> tuple[dict[str, float], dict[str, float]]:
@@ -102,10 +124,6 @@ def _plain(measures: Any) -> dict[str, float]:
     found |= {f"AP{name}": value for name, value in (measures.get("ap_by_size") or {}).items()}
     found |= {f"AP/{name}": value for name, value in (measures.get("ap_by_class") or {}).items()}
     return {name: float(value) for name, value in found.items() if isinstance(value, (int, float))}
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else value
 
 
 def _cell(value: float | None) -> str:
@@ -133,23 +151,14 @@ def size(source: Source) -> Element:
     """Show how large and fast the student is."""
     key, title = "size", "Size, FLOPs and latency"
     best = source.subject
-    last = best.reports[-1].metrics if best is not None and best.reports else {}
-    names = {
-        "cost/mparameters": "million parameters",
-        "cost/gflops": "GFLOPs (multiply-adds, one image)",
-        "cost/latency_ms": "latency in ms, one image, here",
-    }
-    rows = [(label, f"{last[name]:.4g}") for name, label in names.items() if math.isfinite(last.get(name, math.nan))]
     if best is None:
         return Element(key, title, "No trial has a result yet.")
+    last = best.reports[-1].metrics if best.reports else {}
+    rows = [(label, f"{last[name]:.4g}") for name, label in COSTS.items() if math.isfinite(last.get(name, math.nan))]
     export = f"ikd export {source.status.name} --to FOLDER counts parameters and FLOPs into its card"
     if not rows:
-        return Element(
-            key,
-            title,
-            f"Not measured in this sweep: {export}; `costs: [gflops, latency_ms]` of a search space measures each trial.",
-        )
-    lead = (
-        f"Of trial {best.number}, at the input size of the recipe ({' x '.join(map(str, source.recipe.input.scale))})."
-    )
+        measures = "`costs: [gflops, latency_ms]` of a search space measures each trial"
+        return Element(key, title, f"Not measured in this sweep: {export}; {measures}.")
+    pixels = " x ".join(map(str, source.recipe.input.scale))
+    lead = f"Of trial {best.number}, at the input size of the recipe ({pixels})."
     return Element(key, title, lead, [Table("size", ("", "value"), tuple(rows)), Lines((f"{export}.",))])

@@ -42,7 +42,10 @@ def importance(source: Source) -> Element:
     )
     heads = ("parameter", "spread, points", "90 %", "PED-ANOVA", "90 %")
     first = source.effects[0]
-    lead = f"{source.name(first.name)} moves {source.title} most: by {first.spread:.1f} points (standard deviation over its range). "
+    lead = (
+        f"{source.name(first.name)} moves {source.title} most: by {first.spread:.1f} points (standard deviation over "
+    )
+    lead += "its range, the others averaged). "
     lead += (
         "The other view, PED-ANOVA, is the share of what decides on being among the best quarter of the trials."
         if shares is not None
@@ -249,12 +252,7 @@ def toggles(source: Source) -> Element:
     note = (
         "By the effects model, the other parameters averaged over the space; trials: with the one and with the other."
     )
-    clear = sum(not row[4].startswith("-") or row[4].endswith("-") for row in rows)
-    del clear
-    lead = (
-        "What another value brings in place of the recipe's own, where the interval does not hold 0 in bold on paper."
-    )
-    lead = "What another value brings in place of the recipe's own (of the first value, where the recipe's is not searched)."
+    lead = "What another value brings in place of the recipe's own, or of the first where the recipe's is not searched."
     return Element(key, title, lead, [Table("toggles", heads, tuple(rows), note, words=(0, 1, 2))])
 
 
@@ -291,9 +289,11 @@ def path(source: Source) -> Element:
     heads = ("change", "expected", "gain", "90 %", "trained as")
     total = steps[-1].mean - steps[0].mean
     best = max(steps[1:], key=lambda one: one.gain)
-    lead = f"{len(steps) - 1} changes bring {total:+.1f} points by the effects model, most of all {_changes(source, best)} ({best.gain:+.1f})."
+    most = f"{_changes(source, best)} ({best.gain:+.1f})"
+    lead = f"{len(steps) - 1} changes bring {total:+.1f} points by the effects model, most of all {most}."
     if left_out:
-        lead += f" The recipe's own {', '.join(map(source.name, left_out))} is none of the values searched; there the way begins with the choice's."
+        names = ", ".join(map(source.name, left_out))
+        lead += f" The recipe's own {names} is none of the values searched; there the way begins with the choice's."
     chart = Chart(_path_chart(source, steps), "expected objective after each change", 90 + 44 * len(steps))
     note = (
         "At each step the change that is expected to bring most; what it makes exist comes with it. Bars: 90 % of the "

@@ -54,7 +54,7 @@ def gains(source: Source) -> Element:
     note = "Confirmed: by trainings that neither the search nor the choice has seen. Believed: by those that took part "
     note += "in the choice, together with the effects model; optimistic where little was trained."
     confirmed = sum(gain.confirmed for gain in source.gains)
-    lead = f"{source.title}, positive for better; {confirmed} of {len(source.gains)} are confirmed by trainings kept apart."
+    lead = f"{source.title}, positive for better; {confirmed} of {len(source.gains)} by trainings kept apart."
     chart = Chart(_gain_chart(source), "gain over each anchor with intervals of 90 %", 110 + 46 * len(rows))
     return Element(key, title, lead, [chart, Table("gains", heads, rows, note, words=(0, 5))])
 

@@ -95,7 +95,8 @@ def believed_gain(space: SearchSpace, standing: Standing, anchor: TrialRecord) -
     chosen, own = standing.chosen, standing.of(anchor)
     mean, variance = (objective(space, anchor), standing.pooled) if own is None else (own.mean, own.variance)
     trainings = len(chosen.trainings), len(own.trainings) if own is not None else 1
-    return Gain(anchor, *trainings, *_normal(chosen.mean - mean, chosen.variance + variance), confirmed=False)
+    belief = _normal(chosen.mean - mean, chosen.variance + variance)
+    return Gain(anchor, trainings[0], trainings[1], *belief, confirmed=False)
 
 
 def _confirmed(
@@ -136,7 +137,7 @@ def gain_between(one: tuple[Sequence[TrialRecord], Standing], other: tuple[Seque
         return Gain(anchor, len(own), len(others), *_student(own, others, max(known.noise, theirs.noise)))
     trainings = len(known.chosen.trainings), len(theirs.chosen.trainings)
     belief = _normal(known.chosen.mean - theirs.chosen.mean, known.chosen.variance + theirs.chosen.variance)
-    return Gain(anchor, *trainings, *belief, confirmed=False)
+    return Gain(anchor, trainings[0], trainings[1], *belief, confirmed=False)
 
 
 def _normal(difference: float, variance: float) -> tuple[float, tuple[float, float], float]:

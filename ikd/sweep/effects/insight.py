@@ -179,7 +179,8 @@ class Insight:
         Returns:
             The start first; the last has the values of `end`.
         """
-        ways, now = [(dict(start), {})], self.axes.active(start)
+        now = self.axes.active(start)
+        ways: list[tuple[dict[str, Any], dict[str, Any]]] = [(now, {})]
         while True:
             left = [name for name in end if name not in now or now[name] != end[name]]
             open_ = [name for name in left if name in now] or left

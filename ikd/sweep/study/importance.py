@@ -25,8 +25,8 @@ TOP = 0.25
 def ped_anova(space: SearchSpace, records: Sequence[TrialRecord]) -> dict[str, tuple[float, float, float]] | None:
     """Return the importance of each parameter, largest first: its share of all, and 90 % of it by the bootstrap.
 
-    Conditional PED-ANOVA (Watanabe, Bansal and Hutter 2023, for spaces with conditions as Optuna has it), of being among the best quarter of the trials; parameters
-    that do not always exist count where they exist.
+    PED-ANOVA (Watanabe, Bansal and Hutter 2023; with conditions, as Optuna has it) of being among the best quarter of
+    the trials; parameters that do not always exist count where they exist.
 
     Returns:
         None with fewer than `LEAST_TRIALS` finished trials of the search, or none that varies.
