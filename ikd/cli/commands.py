@@ -160,6 +160,7 @@ app.command("status")(look.status)
 app.command("list")(look.list_sweeps)
 app.command("show")(look.show)
 app.command("compare")(look.compare)
+app.command("report")(look.report)
 
 
 @app.command()

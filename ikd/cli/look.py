@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ikd.cli.arguments import Json, Name, numbers_of_trials, print_json
+from ikd.cli.arguments import Json, Name, expanded, names_of_sweeps, numbers_of_trials, print_json
 
 Trial = Annotated[int, typer.Argument(help="Number of a trial.", autocompletion=numbers_of_trials)]
 
@@ -126,3 +127,43 @@ def compare(name: Name, one: Trial, other: Trial, as_json: Json = False) -> None
         print_json(plain_comparison(*pair, found))
     else:
         wide_console().print(Comparison(found, *pair))
+
+
+def report(
+    name: Name,
+    other: Annotated[
+        str | None, typer.Argument(help="Another sweep to compare it with.", autocompletion=names_of_sweeps)
+    ] = None,
+    to: Annotated[
+        Path | None,
+        typer.Option(callback=expanded, help="Page (.html) or folder; without it, report.html in the sweep's folder."),
+    ] = None,
+    tables: Annotated[
+        list[str] | None,
+        typer.Option(help="Write its tables beside it, too: markdown, latex or csv. Repeatable."),
+    ] = None,
+    trial: Annotated[
+        int | None, typer.Option(help="Show detections and AP of this trial instead of the exported one.")
+    ] = None,
+) -> None:
+    """Write a page with what a sweep has found.
+
+    Charts and tables in one file that needs no network; of a running sweep too. Two sweeps are compared.
+
+    Example: ikd report mine
+    Example: ikd report mine other --to compared.html --tables latex
+    """
+    from ikd.errors import BadInput
+    from ikd.progress import working
+
+    if other is not None and trial is not None:
+        raise BadInput("--trial: must come with one sweep, but two are compared")
+    with working("writing the report"):
+        from ikd.report import write_comparison, write_report
+
+        if other is None:
+            files = write_report(name, to, tables=tables or (), trial=trial)
+        else:
+            files = write_comparison(name, other, to, tables=tables or ())
+    for file in files:
+        typer.echo(str(file))

@@ -6,15 +6,20 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ikd.report.compare import write_comparison
     from ikd.report.notebook import Believed, Chosen, Sweep
+    from ikd.report.write import after_sweep, write_report
 
 _HOMES = {
     "Believed": "ikd.report.notebook",
     "Chosen": "ikd.report.notebook",
     "Sweep": "ikd.report.notebook",
+    "after_sweep": "ikd.report.write",
+    "write_comparison": "ikd.report.compare",
+    "write_report": "ikd.report.write",
 }
 
-__all__ = ["Believed", "Chosen", "Sweep"]
+__all__ = ["Believed", "Chosen", "Sweep", "after_sweep", "write_comparison", "write_report"]
 
 
 def __getattr__(name: str) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -222,6 +222,22 @@ class Sweep:
         ]
         names = dict.fromkeys(name for row in rows for name in row)
         return pandas.DataFrame(rows, columns=list(names) or ["trial", "epoch", "seconds"])
+
+    def report(self, to: str | Path | None = None, *, tables: Sequence[str] = (), trial: int | None = None) -> Path:
+        """Write the report of the sweep as it stands now, and return the page; see `ikd report`.
+
+        Args:
+            to: file of the page, or a folder for report.html; None is the sweep's own folder.
+            tables: formats in which its tables are written beside it: `markdown`, `latex`, `csv`.
+            trial: whose detections, AP and size are shown; None is the trial that is exported.
+
+        Raises:
+            BadInput: there is no such trial or format, or `to` cannot be written.
+        """
+        from ikd.report.write import write_report
+
+        file = None if to is None else Path(to).expanduser()
+        return write_report(self.name, file, home=self._home, tables=tables, trial=trial)[0]
 
 
 def _flat(trial: dict[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
+import shlex
 import signal
+import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -48,10 +52,15 @@ from ikd.sweep.tune.environment import prepare_environment
 from ikd.sweep.tune.worker import Job
 from ikd.sweep.view.live import SweepView
 from ikd.sweep.view.ranking import choice_lines, described, figure_of, ranking
-from ikd.tracking import Tracker, open_tracker
+from ikd.tracking import Tracker, environment_tags, open_tracker
 from ikd.trial import TrialFolder, TrialOptions
 
 NO_PICTURES = "ended before all pictures were made"
+REPORT = "ikd.report"
+"""Module whose `after_sweep` writes the report of a sweep: it stands above this package, so that it is looked up."""
+STARTS = "starts"
+"""Note of the study: when, by which command and with which versions it was started, the last `MOST_STARTS`."""
+MOST_STARTS = 50
 TRACKER_SECONDS = 4.0
 """What the tracker gets to deliver after SIGTERM or SIGHUP; the rest waits on disk for the next start."""
 
@@ -254,6 +263,7 @@ class _Drive:
             self._view.say(f"trying again: trials {again}" if again else "--retry-failed: no trial has failed")
         self._conductor.mirror.everything()
         if self._conductor.has_work():
+            self._note_start()
             self._look_up(training)
             self._course.note("begin")
             self._work(training)
@@ -265,6 +275,21 @@ class _Drive:
         if self._conductor.fault is not None:
             raise JobError(self._conductor.fault)
         return result
+
+    def _note_start(self) -> None:
+        """Note by what the sweep is run now, for whoever wants to make the same again."""
+        command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+        now = {"time": time.strftime("%Y-%m-%d %H:%M:%S"), "command": command, "versions": environment_tags()}
+        self._study.note(STARTS, [*self._study.notes.get(STARTS, ()), now][-MOST_STARTS:])
+
+    def _report(self, result: SweepResult) -> None:
+        """Write the report of a sweep that is over; what fails there is one warning."""
+        try:
+            file = importlib.import_module(REPORT).after_sweep(result.name, self._folder.home)
+            self._say(f"report: {file}")
+        except Exception as error:  # no page is worth a sweep
+            why = f"{type(error).__name__}: {first_line(error)}"
+            self._say(f"warning: the report could not be written ({why}); ikd report {result.name} writes it")
 
     def _look_up(self, training: str) -> None:
         """Note what of all that trials share is there."""
@@ -406,23 +431,17 @@ class _Drive:
         yield f"best: {what}, {figure}, in {best.directory}; no trial of the search has finished"
 
     def _hand_over(self, result: SweepResult, *, pictures: bool) -> SweepResult:
+        """Tell the tracker what a sweep that ends has found, with pictures and report where it is over."""
         self._announce()  # again: the first trial has told what the data are
         self._conductor.mirror.compare(last=True)
         if result.state == "finished":
             self._study.note(COMPLETE, len(result.trials))
             self._end_population(result.trials)
-        if result.best is not None and result.state == "finished":
-            names = (TrialFolder.BEST, TrialFolder.RECIPE)
-            directory = self._store.fetch(result.best.number, *names)
-            for file in (directory / name for name in names):
-                if file.is_file():
-                    self._tracker.log_artifacts(result.best.number, file, "best")
+            self._give_best(result)
         received = self._make_pictures(result) if pictures and result.state == "finished" else 0
-        for record in result.trials:
-            if (folder := TrialFolder(record.directory).pictures).is_dir():
-                self._tracker.log_artifacts(record.number, folder, folder.name)
-        for file in files_of(self._files, self._folder):
-            self._tracker.log_artifacts(None, file)
+        if result.state != "interrupted" and not received:
+            self._report(result)
+        self._give_files(result)
         with contextlib.suppress(IkdError):
             self._tracker.end_sweep("stopped" if result.state == "interrupted" else result.state, result.reason)
         if received:
@@ -430,6 +449,24 @@ class _Drive:
         if result.signal in ENDING:
             self._tracker.close(TRACKER_SECONDS)
         return result
+
+    def _give_best(self, result: SweepResult) -> None:
+        """Give the tracker the student that is exported."""
+        if result.best is None:
+            return
+        names = (TrialFolder.BEST, TrialFolder.RECIPE)
+        directory = self._store.fetch(result.best.number, *names)
+        for file in (directory / name for name in names):
+            if file.is_file():
+                self._tracker.log_artifacts(result.best.number, file, "best")
+
+    def _give_files(self, result: SweepResult) -> None:
+        """Give the tracker the pictures of trials, and the files of the sweep."""
+        for record in result.trials:
+            if (folder := TrialFolder(record.directory).pictures).is_dir():
+                self._tracker.log_artifacts(record.number, folder, folder.name)
+        for file in files_of(self._files, self._folder):
+            self._tracker.log_artifacts(None, file)
 
     def _make_pictures(self, result: SweepResult) -> int:
         """Make the pictures of anchors and of the chosen training; return the signal that ended it, 0 for none.

@@ -174,12 +174,13 @@ def remarks(files: SweepFiles, records: Sequence[TrialRecord], earlier: Sequence
     return [*said, ledger(records).render(files.runner.trial.gpus)]
 
 
-def sweep_status(name: str, *, home: Path | None = None) -> SweepStatus:
+def sweep_status(name: str, *, home: Path | None = None, driver: bool = False) -> SweepStatus:
     """Return how far a sweep is; reads only.
 
     Args:
         name: of the sweep.
         home: folder that holds `sweeps`; None is the ikd home.
+        driver: it is its driver that asks, and has nothing left to do: the sweep does not run any more.
 
     Raises:
         BadInput: there is no such sweep, or its folder is broken.
@@ -187,7 +188,7 @@ def sweep_status(name: str, *, home: Path | None = None) -> SweepStatus:
     folder = existing_folder(name, home)
     files = read_files(folder)
     study = open_study(folder, files)
-    running, notes, left = is_driven(folder), study.notes, ""
+    running, notes, left = not driver and is_driven(folder), study.notes, ""
     # A killed driver has told nobody: what it left as running goes on with the next start, as what it saved does.
     trials = [replace(one, state="waiting") if one.state == "running" and not running else one for one in study.records]
     ended = sum(trial.state not in OPEN for trial in trials)

@@ -94,13 +94,9 @@ def believed_gain(space: SearchSpace, standing: Standing, anchor: TrialRecord) -
     """
     chosen, own = standing.chosen, standing.of(anchor)
     mean, variance = (objective(space, anchor), standing.pooled) if own is None else (own.mean, own.variance)
-    scale = math.sqrt(chosen.variance + variance)
-    difference = chosen.mean - mean
-    half = WITHIN * scale
-    probability = float(ndtr(difference / scale)) if scale else float(difference > 0)
     trainings = len(chosen.trainings), len(own.trainings) if own is not None else 1
-    interval = (difference - half, difference + half)
-    return Gain(anchor, *trainings, difference, interval, probability, confirmed=False)
+    belief = _normal(chosen.mean - mean, chosen.variance + variance)
+    return Gain(anchor, trainings[0], trainings[1], *belief, confirmed=False)
 
 
 def _confirmed(
@@ -110,14 +106,45 @@ def _confirmed(
     others = _objectives(space, [one for one in records if one.of == anchor.number])
     if min(len(own), len(others)) < LEAST:
         return None
+    return Gain(anchor, len(own), len(others), *_student(own, others, standing.noise))
+
+
+def _student(own: Vector, others: Vector, noise: float) -> tuple[float, tuple[float, float], float]:
+    """Return the difference of two means, its interval and the probability that it is above 0; see `gain_of`."""
     freedom = PRIOR_TRAININGS + len(own) - 1 + len(others) - 1
     squares = sum(float(((one - one.mean()) ** 2).sum()) for one in (own, others))
-    variance = (PRIOR_TRAININGS * standing.noise + squares) / freedom
+    variance = (PRIOR_TRAININGS * noise + squares) / freedom
     scale = math.sqrt(variance * (1 / len(own) + 1 / len(others)))
     difference = float(own.mean() - others.mean())
     half = float(stdtrit(freedom, (1 + CONFIDENCE) / 2)) * scale
-    probability = float(stdtr(freedom, difference / scale))
-    return Gain(anchor, len(own), len(others), difference, (difference - half, difference + half), probability)
+    return difference, (difference - half, difference + half), float(stdtr(freedom, difference / scale))
+
+
+def gain_between(one: tuple[Sequence[TrialRecord], Standing], other: tuple[Sequence[TrialRecord], Standing]) -> Gain:
+    """Return how much better what one sweep has chosen is than what another one has, both of one metric.
+
+    By trainings kept apart where each has two, with the larger noise of both; else by what is believed of each.
+
+    Args:
+        one: every trial of a sweep, and its standing.
+        other: of the sweep that takes the place of the anchor.
+    """
+    (records, known), (their_records, theirs) = one, other
+    own = objectives_apart(known.space, records, known.chosen)
+    others = objectives_apart(theirs.space, their_records, theirs.chosen)
+    anchor = theirs.chosen.trainings[0]
+    if min(len(own), len(others)) >= LEAST:
+        return Gain(anchor, len(own), len(others), *_student(own, others, max(known.noise, theirs.noise)))
+    trainings = len(known.chosen.trainings), len(theirs.chosen.trainings)
+    belief = _normal(known.chosen.mean - theirs.chosen.mean, known.chosen.variance + theirs.chosen.variance)
+    return Gain(anchor, trainings[0], trainings[1], *belief, confirmed=False)
+
+
+def _normal(difference: float, variance: float) -> tuple[float, tuple[float, float], float]:
+    """Return a difference, its interval and the probability that it is above 0, by a normal distribution."""
+    scale = math.sqrt(variance)
+    probability = float(ndtr(difference / scale)) if scale else float(difference > 0)
+    return difference, (difference - WITHIN * scale, difference + WITHIN * scale), probability
 
 
 def objectives_apart(space: SearchSpace, records: Sequence[TrialRecord], one: Configuration) -> Vector:

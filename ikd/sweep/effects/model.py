@@ -101,8 +101,22 @@ class Effects:
         explained = solve_triangular(self._factor, across.T, lower=True, check_finite=False)
         return self._mean + across @ self._solved, np.maximum(own - (explained**2).sum(0), 0.0)
 
+    def joint(self, points: Coordinates) -> tuple[Vector, Matrix]:
+        """Return mean [M] and covariance [M, M] of the noise-free objective of some configurations."""
+        a, b, _ = self.weights
+        main, rest = self._parts(points)
+        across = self._scale * (1 + a * main + b * rest)  # [M, N]
+        own = self._scale * (1 + a * points.effects @ points.effects.T / self._trace + b * _matern(points, points))
+        explained = solve_triangular(self._factor, across.T, lower=True, check_finite=False)
+        return self._mean + across @ self._solved, own - explained.T @ explained
+
     def _parts(self, points: Coordinates) -> tuple[Matrix, Matrix]:
         """Return the main effects' and the product kernel's correlation [M, N] with the told results."""
         main = points.effects @ self._points.effects.T / self._trace
-        far = math.sqrt(5) * cdist(points.places, self._points.places) / LENGTH
-        return main, (1 + far + far**2 / 3) * np.exp(-far)
+        return main, _matern(points, self._points)
+
+
+def _matern(one: Coordinates, other: Coordinates) -> Matrix:
+    """Return Matern52(|e_i - e_j| / 0.6) [M, N]."""
+    far = math.sqrt(5) * cdist(one.places, other.places) / LENGTH
+    return (1 + far + far**2 / 3) * np.exp(-far)

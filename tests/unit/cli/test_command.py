@@ -36,6 +36,7 @@ COMMANDS = [
         ["list"],
         ["show"],
         ["compare"],
+        ["report"],
         ["stop"],
         ["train"],
         ["attack"],
