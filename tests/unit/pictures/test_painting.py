@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from ikd.config import Recipe
 from ikd.data import DataFiles, data_of, indexed
 from ikd.errors import BadInput, CheckpointError
 from ikd.pictures import Painter, Pictured, files_of, read_measures, shows
+from ikd.pictures.judged import judged
 from ikd.trial import NEAR_ZERO
 from tests.unit.pictures.conftest import Trained
 
@@ -104,8 +106,6 @@ def test_a_teacher_that_cannot_be_loaded_is_left_out_with_a_line(
     assert measures is not None
     assert measures["teacher"] is None
     assert any(line.startswith("without the teacher: ") for line in made.missing)
-    import re
-
     assert any(re.search(says, line) for line in made.missing), made.missing
     assert (made.folder / "detections" / "00.jpg").is_file()
 
@@ -113,25 +113,20 @@ def test_a_teacher_that_cannot_be_loaded_is_left_out_with_a_line(
 def test_a_teacher_is_looked_at_once_for_all_trials(
     trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ikd.pictures import making
-
     looked = list[str]()
-    judged = making.judged
 
     def counted(detector: object, recipe: Recipe, *rest: object) -> object:
         looked.append(type(detector).__name__)
         return judged(detector, recipe, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(making, "judged", counted)
+    monkeypatch.setattr("ikd.pictures.making.judged", counted)
     painter = Painter()
     for number in range(2):
         painter.paint(trained.taught(), trained.copied(tmp_path / str(number)))
     assert len(looked) == 3, "two students, one teacher"
 
 
-def test_data_that_have_gone_or_changed_are_refused_and_the_old_pictures_stay(
-    trained: Trained, tmp_path: Path
-) -> None:
+def test_data_that_have_gone_or_changed_are_refused_and_the_old_pictures_stay(trained: Trained, tmp_path: Path) -> None:
     best = trained.copied(tmp_path / "0")
     folder = Painter().paint(trained.recipe, best).folder
     before = (folder / "ap.png").read_bytes()
