@@ -25,7 +25,7 @@ from ikd.pictures.panel import Marks, fitted, panel
 from ikd.pictures.style import INK, TEACHER, TRUTH, plain
 from ikd.training import PreparedStage, crafts_online, device_of, load_teacher, phases, stage_there, train_loader
 
-ROWS = 6
+ROWS = 4
 """Images that are shown."""
 SIDE = 300
 _GREY = 128
@@ -41,7 +41,8 @@ class Sample:
         clean: flipped, cropped and resized like what was trained on, but without noise.
         trained: what the student's own loss saw.
         boxes: [n, 4], its targets, px of `trained`.
-        altered: `noise`, `crop` or nothing.
+        said: what was done to it: `noise σ 0.08, flipped`.
+        comparable: the perturbed copy has the geometry of the clean one.
         adversarial: the perturbed copy; None without one.
         enhanced: the copy of masking enhancement; None without one.
     """
@@ -49,7 +50,8 @@ class Sample:
     clean: NDArray[np.uint8]
     trained: NDArray[np.uint8]
     boxes: NDArray[np.float64]
-    altered: str
+    said: str
+    comparable: bool
     adversarial: NDArray[np.uint8] | None
     enhanced: NDArray[np.uint8] | None
 
@@ -106,7 +108,7 @@ def _samples(recipe: Recipe, plan: StagePlan, files: DataFiles, made: PreparedSt
     pairs = [(dataset[i], twin[i]) for i in wanted]
     if crafts_online(plan.recipe) and any(UNALTERED in one for one, _ in pairs):
         _craft(recipe, plan, files, made, [one for one, _ in pairs])
-    return [_sample(one, clean) for one, clean in pairs]
+    return [_sample(one, clean, plan) for one, clean in pairs]
 
 
 def _dataset(plan: StagePlan, files: DataFiles, made: PreparedStage) -> tuple[Any, list[int]]:
@@ -132,14 +134,15 @@ def _craft(recipe: Recipe, plan: StagePlan, files: DataFiles, made: PreparedStag
         one["adversarial"] = copy
 
 
-def _sample(one: Mapping[str, Any], clean: Mapping[str, Any]) -> Sample:
+def _sample(one: Mapping[str, Any], clean: Mapping[str, Any], plan: StagePlan) -> Sample:
     boxes = one["data_samples"].gt_instances.bboxes
     boxes = boxes.tensor if hasattr(boxes, "tensor") else boxes
     return Sample(
         _rgb(clean["inputs"]),
         _rgb(one["inputs"]),
         np.asarray(boxes, dtype=np.float64).reshape(-1, 4),
-        one["data_samples"].metainfo.get("altered") or "",
+        _said(one["data_samples"].metainfo, plan),
+        not (plan.recipe.augment.published and one["data_samples"].metainfo.get("altered") == "crop"),
         _rgb(one["adversarial"]) if "adversarial" in one else None,
         _rgb(one["enhanced"]) if "enhanced" in one else None,
     )
@@ -163,13 +166,15 @@ def _cell(column: str, sample: Sample, plan: StagePlan) -> Cell:
         return Cell(fitted(sample.clean, SIDE), "clean")
     if column == "trained":
         marks = [Marks(sample.boxes, [""] * len(sample.boxes), TRUTH)]
-        return Cell(panel(sample.trained, marks, SIDE), f"trained on: {_said(sample.altered, plan)}", TRUTH)
+        return Cell(panel(sample.trained, marks, SIDE), f"trained on: {sample.said}", TRUTH)
     if column == "enhanced":
         return Cell(None if sample.enhanced is None else fitted(sample.enhanced, SIDE), "enhanced copy")
     if sample.adversarial is None:
         return Cell(None, "")
     if column == "perturbed":
         return Cell(fitted(sample.adversarial, SIDE), f"perturbed against {plain(plan.teacher or '')}", TEACHER)
+    if not sample.comparable:
+        return Cell(None, "cropped apart from it")
     delta = sample.adversarial.astype(np.int16) - sample.clean.astype(np.int16)
     largest = max(1, int(np.abs(delta).max()))
     times = max(1, _LEVELS // largest)
@@ -177,6 +182,10 @@ def _cell(column: str, sample: Sample, plan: StagePlan) -> Cell:
     return Cell(fitted(shown, SIDE), f"its change x{times}, ±{largest} levels", INK)
 
 
-def _said(altered: str, plan: StagePlan) -> str:
-    augment = plan.recipe.augment
-    return {"noise": f"noise σ {augment.noise.sigma:.2g}", "crop": "cropped"}.get(altered, "as it is")
+def _said(facts: Mapping[str, Any], plan: StagePlan) -> str:
+    """Say what was done to an image, by the facts that its sample has."""
+    sigma = plan.recipe.augment.noise.sigma
+    altered = {"noise": f"noise σ {sigma:.2g}", "crop": "cropped"}.get(facts.get("altered") or "", "")
+    if altered and not facts.get("enhanced", True):
+        altered = f"its copy: {altered}" if plan.recipe.distill.me.enabled else altered
+    return ", ".join(filter(None, (altered, "flipped" if facts.get("flip") else ""))) or "as it is"

@@ -164,5 +164,5 @@ def mean_curve(precision: NDArray[np.float64]) -> NDArray[np.float64] | None:
     return curve
 
 
-def _recall(curve: NDArray[np.float64]) -> NDArray[np.float64]:
+def _recall(curve: NDArray[np.float64]) -> NDArray[Any]:
     return np.linspace(0, 100, len(curve))

@@ -114,7 +114,7 @@ def write_confusion(
     """
     shown = _shown(counts)
     names = [plain(classes[label]) for label in shown]
-    rows, columns = [*names, "nothing there"], [*names, "not found"]
+    rows, columns = [*names, "nothing"], [*names, "not found"]
     places = [*shown, len(classes)]
     part = counts[np.ix_(places, places)]
     share = part / np.maximum(counts[places].sum(axis=1, keepdims=True), 1)

@@ -60,10 +60,8 @@ def _draw(figure: Figure, cell: Cell, place: tuple[int, int], whole: tuple[int, 
     figure.text(left / width, (top - 3) / height, cell.caption, **style)
     if cell.picture is None:
         return
-    tall, wide = cell.picture.shape[:2]
-    axes = figure.add_axes((left / width, (top - _CAPTION - tall) / height, wide / width, tall / height))
-    axes.imshow(cell.picture, interpolation="nearest", aspect="auto")
-    axes.set_axis_off()
+    tall = cell.picture.shape[0]
+    figure.figimage(cell.picture, left, top - _CAPTION - tall, origin="upper")
 
 
 def _size(cell: Cell) -> tuple[int, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import cv2
@@ -74,7 +75,7 @@ def panel(photograph: Pixels, marks: Sequence[Marks], side: int = SIDE) -> Pixel
     image = fitted(photograph, side)
     height, width = image.shape[:2]
     factors = np.tile([width / photograph.shape[1], height / photograph.shape[0]], 2)
-    visualizer: Any = DetLocalVisualizer()
+    visualizer = _visualizer()
     visualizer.set_image(image)
     placed: list[tuple[float, float, float, float]] = []
     texts = []
@@ -104,6 +105,12 @@ def panel(photograph: Pixels, marks: Sequence[Marks], side: int = SIDE) -> Pixel
         )
     drawn: Pixels = np.ascontiguousarray(visualizer.get_image()[..., :3])
     return drawn
+
+
+@cache
+def _visualizer() -> Any:
+    """Return the one visualizer of this process: making one takes as long as drawing a panel."""
+    return DetLocalVisualizer()
 
 
 def _place(

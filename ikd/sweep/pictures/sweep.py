@@ -87,9 +87,11 @@ def picture_trials(folder: SweepFolder, numbers: Sequence[int], beat: Callable[[
             _take(line, painted, steps)
         code = process.wait()
         if code:
-            left = ", ".join(str(one) for one in numbers if one not in (*painted.made, *painted.failed))
+            left = [number for number in numbers if number not in (*painted.made, *painted.failed)]
             how = f"the process that makes them ended with {code}{complaint()}"
-            painted.warnings.append(f"pictures of trial {left}: none: {how}")
+            painted.warnings.append(
+                f"pictures of trial{'s' * (len(left) > 1)} {', '.join(map(str, left))}: none: {how}"
+            )
     return painted
 
 
