@@ -23,6 +23,7 @@ from ikd.cli.arguments import (
 from ikd.errors import BadInput, IkdError
 from ikd.progress import Loudness, set_loudness
 from ikd.signals import Ended, advising, ended_by_signals, tell
+from ikd.trust import trust_code
 
 app = typer.Typer(
     help="Search for the recipe that distils a big detector into a small one best.",
@@ -55,6 +56,9 @@ def _version(wanted: bool) -> None:
 def options(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors only, no progress.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print what mmdet and Ray say, too.")] = False,
+    trusted: Annotated[
+        bool, typer.Option("--trust-code", help="Let detector configs run code: you know who wrote them.")
+    ] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
     ] = False,
@@ -63,6 +67,8 @@ def options(
     if quiet and verbose:
         raise BadInput("ikd: --quiet: must not come with --verbose")
     set_loudness(Loudness.QUIET if quiet else Loudness.VERBOSE if verbose else Loudness.USUAL)
+    if trusted:
+        trust_code()
 
 
 def main() -> None:

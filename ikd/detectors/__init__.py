@@ -9,6 +9,8 @@ from ikd.detectors.mode import LATE, loss_mode, training_position
 from ikd.detectors.pretrained import without_pretrained
 from ikd.detectors.pyramid import SharedLevels, Taps, shared_levels, tap_channels, tap_names, tap_strides
 from ikd.detectors.reach import reached_levels
+from ikd.detectors.source import read_source
+from ikd.detectors.untrusted import harmless, refuse_harm
 from ikd.detectors.weights import inherit, load_weights
 
 __all__ = [
@@ -26,6 +28,7 @@ __all__ = [
     "detector_config",
     "fetch",
     "freeze",
+    "harmless",
     "head_row",
     "inherit",
     "latency_ms",
@@ -35,6 +38,8 @@ __all__ = [
     "quiet",
     "reached_levels",
     "read_checkpoint",
+    "read_source",
+    "refuse_harm",
     "shared_levels",
     "tap_channels",
     "tap_names",

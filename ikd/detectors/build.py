@@ -13,6 +13,7 @@ import torch
 from mmengine.config import ConfigDict
 from torch import nn
 
+from ikd.detectors.untrusted import harmless, refuse_harm
 from ikd.errors import BadInput, IkdError, refuse
 from ikd.ops import install
 from ikd.progress import library_level
@@ -24,15 +25,16 @@ def build_detector(model_config: Mapping[str, Any]) -> nn.Module:
     A module that holds the detector must not call its `init_weights` again.
 
     Raises:
-        BadInput: mmdet refuses the config.
+        BadInput: mmdet refuses the config, or it would run code that nobody trusts.
     """
+    refuse_harm(model_config)
     install()
     _mend_point_assigner()
     from mmdet.registry import MODELS
     from mmengine.registry import DefaultScope
 
     try:
-        with quiet(), DefaultScope.overwrite_default_scope("mmdet"):
+        with quiet(), harmless(), DefaultScope.overwrite_default_scope("mmdet"):
             detector = MODELS.build(ConfigDict(model_config))
             detector.init_weights()
     except IkdError:

@@ -93,6 +93,17 @@ def _harmless() -> list[Any]:
     return entries
 
 
+def load_weights_only(file: Any, map_location: Any = None, weights_only: bool | None = None) -> Any:
+    """Stand for mmengine's loader, which unpickles anything where a file holds more than weights.
+
+    Raises:
+        pickle.UnpicklingError: it holds a class that is not on the list of harmless ones.
+    """
+    del weights_only
+    with torch.serialization.safe_globals(_harmless()):
+        return torch.load(file, map_location=map_location, weights_only=True)
+
+
 def _load(path: Path, source: str) -> Any:
     try:
         with torch.serialization.safe_globals(_harmless()), warnings.catch_warnings():

@@ -11,11 +11,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config, ConfigDict
+from mmengine.config import ConfigDict
 from pydantic import ValidationError, validate_call
 
 from ikd.detectors.families import known
 from ikd.detectors.pretrained import drop_remote_weights, refuse_remote_weights
+from ikd.detectors.source import read_source
 from ikd.errors import BadInput, refuse
 
 MMDET_PREFIX = "mmdet::"
@@ -46,7 +47,8 @@ def detector_config(
         pretrained_backbone: keep `init_cfg` weights that need a download.
 
     Raises:
-        BadInput: unknown name, argument or key, unreadable file, or a model in which no head has classes.
+        BadInput: unknown name, argument or key, unreadable file, a file that would run code (see `ikd.trust`), or a
+            model in which no head has classes.
     """
     if isinstance(config, str) and config.startswith(PREFIX):
         model = ConfigDict(copy.deepcopy(dict(zoo_config(config, arguments or {}))))
@@ -123,7 +125,9 @@ def _read(config: str) -> ConfigDict:
             f"no detector config at {config!r}; give {MMDET_PREFIX}FOLDER/NAME.py, {PREFIX}NAME, or the path of a file"
         )
     try:
-        content = Config.fromfile(path, lazy_import=False if path.suffix == ".py" else None)
+        content = read_source(path, lazy=False if path.suffix == ".py" else None)
+    except BadInput:
+        raise
     except Exception as error:  # a config file is a program: it can fail in any way
         if "mmpretrain" in str(error):
             rule = "needs the package mmpretrain, which is not installed"

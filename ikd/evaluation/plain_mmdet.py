@@ -15,7 +15,15 @@ from mmengine.runner import Runner
 
 from ikd.data import IouType, categories
 from ikd.data.reader import dataset as _indexed  # noqa: F401, registers the data set
-from ikd.detectors import build_detector, load_weights, read_checkpoint, without_pretrained
+from ikd.detectors import (
+    build_detector,
+    harmless,
+    load_weights,
+    read_checkpoint,
+    read_source,
+    refuse_harm,
+    without_pretrained,
+)
 from ikd.errors import BadInput, refuse
 from ikd.evaluation.coco import CocoEvaluator
 from ikd.trial import Notify
@@ -63,12 +71,14 @@ def read_config(path: Path) -> Config:
     """Read a mmdet config file.
 
     Raises:
-        BadInput: missing, broken, or without a model or a test pipeline.
+        BadInput: missing, broken, without a model or a test pipeline, or a program (see `ikd.trust`).
     """
     if not path.is_file():
         raise BadInput(f"{path}: must be a mmdet config file, but nothing like that is there")
     try:
-        settings = Config.fromfile(path)
+        settings = read_source(path)
+    except BadInput:
+        raise
     except Exception as error:  # a config file is a program: it can fail in any way
         raise BadInput(f"{path}: must be a mmdet config file, but {type(error).__name__}: {error}") from error
     if "model" not in settings or _dataset(settings) is None:
@@ -114,6 +124,7 @@ def _device(name: str) -> torch.device:
 def val_loader(settings: Config, annotations: Path, images: Path, classes: tuple[str, ...]) -> Any:
     """Return the loader of a config's test data, pointed at these files."""
     given = settings.test_dataloader
+    refuse_harm(_dataset(settings).pipeline, "pipeline")
     dataset = {
         "type": "IndexedCocoDataset",
         "ann_file": str(annotations),
@@ -122,7 +133,8 @@ def val_loader(settings: Config, annotations: Path, images: Path, classes: tuple
         "test_mode": True,
         "pipeline": _dataset(settings).pipeline,
     }
-    with DefaultScope.overwrite_default_scope("mmdet"), contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints
+    scope = DefaultScope.overwrite_default_scope("mmdet")
+    with scope, harmless(), contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints
         return Runner.build_dataloader(
             {
                 "dataset": dataset,

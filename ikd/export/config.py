@@ -7,11 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config
-
 from ikd.augment import test_pipeline_of
 from ikd.config import Recipe
-from ikd.detectors import without_pretrained
+from ikd.detectors import read_source, without_pretrained
 from ikd.errors import JobError
 from ikd.export.python_text import assignment
 from ikd.training import DataFiles, model_config
@@ -106,7 +104,7 @@ def write_config(recipe: Recipe, files: DataFiles, path: Path, *, title: str) ->
 
 def _check(path: Path, meant: Mapping[str, Any]) -> None:
     try:
-        found = Config.fromfile(path)
+        found = read_source(path)
     except Exception as error:  # a config file is a program: it can fail in any way
         raise JobError(f"{path.name}: mmengine cannot read the config that was written: {error}") from error
     for name, value in meant.items():

@@ -29,7 +29,21 @@ ORDER = (
         "augment",
         "detectors",
     ),
-    *("data", "config", "ops", "trial", "files", "home", "plugins", "progress", "world", "logs", "signals", "errors"),
+    *(
+        "data",
+        "config",
+        "ops",
+        "trial",
+        "files",
+        "home",
+        "plugins",
+        "progress",
+        "world",
+        "logs",
+        "signals",
+        "trust",
+        "errors",
+    ),
 )
 """Highest first. `ikd/__init__.py` stands above them all; a package may import those after it."""
 

@@ -22,7 +22,7 @@ from ikd.config import Runner
 from ikd.errors import BadInput, JobError, first_line
 from ikd.files import remove_left_over
 from ikd.progress import Loudness, library_level, loudness
-from ikd.sweep.tune.environment import QUIET
+from ikd.sweep.tune.environment import workers_environment
 from ikd.sweep.tune.processes import shut_down, unsignalled
 from ikd.world import import_path
 
@@ -116,7 +116,7 @@ def _joined_ray(runner: Runner) -> Iterator[None]:
                     log_to_driver=loudness() is Loudness.VERBOSE,
                     logging_level=library_level(),
                     job_config=_same_path(),
-                    runtime_env={"env_vars": QUIET},
+                    runtime_env={"env_vars": workers_environment()},
                 )
         except (RuntimeError, ValueError, OSError, ImportError) as error:
             rule = "must be a Ray cluster that runs, reached from one of its nodes"

@@ -6,6 +6,7 @@ import os
 import secrets
 import sys
 
+from ikd.trust import VARIABLE as TRUST
 from ikd.world import reach_this_machine_directly
 
 QUIET = {
@@ -19,6 +20,11 @@ QUIET = {
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # Tune's snapshot is not used
     "TUNE_FUNCTION_THREAD_TIMEOUT_S": "120",  # a stopped trial may take this long to leave its worker
 }
+
+
+def workers_environment() -> dict[str, str]:
+    """Return what workers of a cluster must be told, which inherit nothing of this process."""
+    return {**QUIET, **{name: os.environ[name] for name in (TRUST,) if name in os.environ}}
 
 
 def prepare_environment(address: str) -> None:
