@@ -14,7 +14,7 @@ from ikd.distill import LOSSES, Scale, build_loss
 from ikd.distill.crosskd import CrossHeads
 from ikd.errors import BadInput
 
-OPTIONAL = {"level", "reduction", "scale"}
+OPTIONAL = {"anchors", "level", "levels", "reduction", "scale"}
 """Keywords that no section has; the losses alone give them a default."""
 
 
