@@ -45,12 +45,15 @@ class Targets:
         labels: per image, [n_i] class indices.
         input_size: (H_in, W_in) in pixels of the padded batch, which is what a feature map covers.
         enhanced: [N] bool, the images that masking enhancement has changed; None when it changed none.
+        importance: [N, H, W] >= 0, how much each cell of the level at hand counts by what heads predict there; None
+            where no head was asked.
     """
 
     boxes: Sequence[Tensor]
     labels: Sequence[Tensor]
     input_size: tuple[int, int]
     enhanced: Tensor | None = None
+    importance: Tensor | None = None
 
     @cached_property
     def padded_boxes(self) -> Tensor:

@@ -22,8 +22,8 @@ from ikd.detectors import (
     tap_channels,
 )
 from ikd.distill import AdaptedLoss, Anchors, PyramidSize, Scale, build_loss, canvas_divisor, rescale, takes
-from ikd.distill.crosskd import CrossHeads
 from ikd.distill.detector import DistillDetector, Terms
+from ikd.distill.response import between
 from ikd.errors import refuse
 from ikd.home import cache
 from ikd.training.levels import Levels, aligned_levels, choose_levels
@@ -67,8 +67,8 @@ def build_model(recipe: Recipe, files: DataFiles, teacher: torch.nn.Module | Non
 def _terms(recipe: Recipe, files: DataFiles, student: Any, teacher: Any) -> Terms:
     distill, host = recipe.distill, recipe.distill.host
     if host != "none" and HOSTS[host].between_heads:
-        assert distill.reduction != "variance", "a recipe refuses it"
-        heads = CrossHeads(student, teacher, **getattr(distill, host).model_dump(), reduction=distill.reduction)
+        reduction = "mean" if distill.reduction == "variance" else distill.reduction  # of maps, where it compares those
+        heads = between(host, student, teacher, **getattr(distill, host).model_dump(), reduction=reduction)
         if not compares_maps(recipe):
             return Terms(heads=heads, measured=distill.measure_gradients)
     else:
@@ -87,7 +87,7 @@ def _terms(recipe: Recipe, files: DataFiles, student: Any, teacher: Any) -> Term
     return Terms(
         levels.student,
         levels.teacher,
-        host=None if heads or host == "none" else (host, _losses(recipe, host, scale, pyramid)),
+        host=(host, _losses(recipe, host, scale, pyramid)) if host != "none" and HOSTS[host].reads_maps else None,
         standardised=frozenset(aligned if inputs else ()),
         alignment={}
         if inputs

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, create_model
 
-from ikd.config.recipe.instance_hosts import Fgfi
+from ikd.config.recipe.instance_hosts import Defeat, Fgfi, Frs, Vkd
 from ikd.config.recipe.loss_section import BUILDER_KEYWORDS, Term
 from ikd.config.section import LossWeight, NonNegative, Positive, Probability, Section, Weight
 from ikd.plugins import Plugin, plugins
@@ -128,6 +128,7 @@ class CrossKd(Term):
     """CrossKD: student tower features through the teacher's head."""
 
     between_heads = True
+    reads_maps = False
 
     position: Annotated[int, Field(ge=0)] = 3
     """Tower convolution after which the student's feature crosses over (i); 0 is the neck's output."""
@@ -152,6 +153,9 @@ _OWN: Mapping[str, type[Term]] = {
     "crosskd": CrossKd,
     "nad": Nad,
     "fgfi": Fgfi,
+    "vkd": Vkd,
+    "frs": Frs,
+    "defeat": Defeat,
 }
 
 

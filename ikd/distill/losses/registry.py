@@ -23,10 +23,13 @@ from ikd.distill.losses.dfmsd import DFMSD, dmkd
 from ikd.distill.losses.fbkd import FBKD
 from ikd.distill.losses.fgd import FGD
 from ikd.distill.losses.fitnet import FitNet
+from ikd.distill.losses.imitation.defeat import DeFeat
 from ikd.distill.losses.imitation.fgfi import FGFI, Anchors
+from ikd.distill.losses.imitation.frs import FRS
 from ikd.distill.losses.mgd import MGD
 from ikd.distill.losses.nad import NAD
 from ikd.distill.losses.pkd import PKD
+from ikd.distill.losses.vkd import VKD
 from ikd.distill.losses.weights import Reduction, Scale
 from ikd.errors import BadInput, refuse
 from ikd.plugins import plugins
@@ -36,15 +39,18 @@ LOSSES: Mapping[str, Callable[..., nn.Module]] = {
     "amd": AMD,
     "crosskd": CrossKD,
     "cwd": CWD,
+    "defeat": DeFeat,
     "dfmsd": DFMSD,
     "dmkd": dmkd,
     "fbkd": FBKD,
     "fgd": FGD,
     "fgfi": FGFI,
     "fitnet": FitNet,
+    "frs": FRS,
     "mgd": MGD,
     "nad": NAD,
     "pkd": PKD,
+    "vkd": VKD,
 }
 """ikd's own losses by their names in recipes and search spaces; their hyperparameters stand in `ikd.config.LOSSES`."""
 
@@ -54,6 +60,7 @@ RECONSTRUCTIONS = frozenset(name for name, section in DECLARED.items() if sectio
 _BUILDER_RULES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "anchors": ("must be Anchors", lambda value: isinstance(value, Anchors)),
     "level": ("must be a whole number, 0 or above", lambda value: type(value) is int and value >= 0),
+    "levels": ("must be whole numbers, 0 or above, rising", lambda value: _is_rising(value)),
     "reduction": (f"must be one of {', '.join(get_args(Reduction))}, variance", get_args(Reduction).__contains__),
     "scale": ("must be a Scale", lambda value: isinstance(value, Scale)),
 }
@@ -87,6 +94,12 @@ def build_loss(name: str, student_channels: int, teacher_channels: int, **hyperp
     arguments = _completed(name, hyperparameters) | {"channels": teacher_channels}
     loss = make(**{key: value for key, value in arguments.items() if takes(name, key)})
     return AdaptedLoss(loss, student_channels, teacher_channels, by_deviation=by_variance)
+
+
+def _is_rising(value: Any) -> bool:
+    if not (isinstance(value, tuple) and value and all(type(one) is int and one >= 0 for one in value)):
+        return False
+    return list(value) == sorted(set(value))
 
 
 def takes(name: str, keyword: str) -> bool:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import torch
+from torch.nn import functional
 
 from ikd.distill import Anchors, build_loss
 from ikd.distill.functional import Targets, foreground_mask
+from ikd.distill.losses.imitation.defeat import level_of
 from ikd.distill.losses.imitation.fgfi import ATSS_ANCHOR, near_objects
+from ikd.distill.losses.imitation.frs import richness_of
 from ikd.distill.losses.imitation.masked import mean_over_cells
-from tests.unit.distill.maps import EMPTY, TARGETS, boxes, maps
+from tests.unit.distill.maps import EMPTY, TARGETS, boxes, make_identity, maps
 
 
 @pytest.fixture(autouse=True)
@@ -76,3 +80,43 @@ class TestFGFI:
             values.append(build_loss("fgfi", 4, 4, reduction=reduction)(*maps(), TARGETS).item())
         assert values[0] == pytest.approx(4 * values[1])
         assert build_loss("fgfi", 4, 4)(*maps(), EMPTY).item() == 0
+
+
+class TestDeFeat:
+    def test_boxes_belong_to_the_level_of_their_side(self) -> None:
+        """Sides of 20, 112, 224, 448 and 4000 px, and what only some levels being distilled does."""
+        sides = torch.tensor([20.0, 111, 112, 224, 448, 4000])
+        rows = torch.stack([0 * sides, 0 * sides, sides, sides], dim=1)
+        assert level_of(rows, (0, 1, 2, 3)).tolist() == [0, 0, 1, 2, 3, 3]
+        assert level_of(rows, (0, 1)).tolist() == [0, 0, 1, 1, 1, 1]
+        assert level_of(rows, (1, 2)).tolist() == [1, 1, 1, 2, 2, 2]
+
+    def test_a_level_without_boxes_is_all_background(self) -> None:
+        weights = {"w_object": 1.0, "w_background": 1.0}
+        found = {}
+        for targets in (TARGETS, EMPTY):
+            torch.manual_seed(0)
+            loss = build_loss("defeat", 4, 4, level=1, levels=(0, 1), **weights)
+            found[id(targets)] = loss(*maps(), targets).item()
+        assert len(set(found.values())) == 1, "the boxes are on the finer level"
+        torch.manual_seed(0)
+        alone = build_loss("defeat", 4, 4, level=0, levels=(0,), **weights)(*maps(), EMPTY).item()
+        assert alone == pytest.approx(2 * found[id(EMPTY)]), "the mean of two levels"
+
+
+class TestFRS:
+    def test_class_scores_equal_the_published_value(self) -> None:
+        student, teacher = maps()
+        entropy = functional.binary_cross_entropy_with_logits(student, teacher.sigmoid(), reduction="none")
+        assert mean_over_cells(entropy, richness_of(teacher)).item() == pytest.approx(3.582268537, rel=1e-9)
+
+    def test_cells_count_as_much_as_they_are_told(self) -> None:
+        """All the weight on one cell leaves its error alone, summed over channels."""
+        student, teacher = maps()
+        importance = torch.zeros(2, 6, 8)
+        importance[1, 2, 3] = 0.7
+        loss = build_loss("frs", 4, 4, w_feature=1.0)
+        make_identity(loss)
+        expected = (student - teacher)[1, :, 2, 3].square().sum()
+        assert loss(student, teacher, replace(EMPTY, importance=importance)).item() == pytest.approx(expected.item())
+        assert loss(student, teacher, replace(EMPTY, importance=0 * importance)).item() == 0
