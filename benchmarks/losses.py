@@ -154,7 +154,7 @@ def rows(pyramid: Pyramid, channels: int, device: torch.device) -> dict[str, tup
 
     add("mse", [lambda student, teacher, _: F.mse_loss(student, teacher)] * len(STRIDES))
     add("fgd, loop over boxes", [LoopedFGD(channels) for _ in STRIDES])
-    for name in sorted(name for name, section in LOSSES.items() if not section.between_heads):
+    for name in sorted(name for name, section in LOSSES.items() if section.reads_maps):
         by_level = [{"level": level} if takes(name, "level") else {} for level in range(len(STRIDES))]
         levels: list[nn.Module] = [build_loss(name, channels, channels, **settings) for settings in by_level]
         add(name, levels)

@@ -1,5 +1,6 @@
 """Any mmdet detector: built from a name, a file or a dict, loaded safely, tapped and frozen."""
 
+from ikd.detectors.anchors import base_anchors
 from ikd.detectors.build import boxes_only, build_detector, freeze, quiet, weights_sha256
 from ikd.detectors.checkpoint import Checkpoint, fetch, read_checkpoint
 from ikd.detectors.config import detector_config, left_out
@@ -22,6 +23,7 @@ __all__ = [
     "Neck",
     "SharedLevels",
     "Taps",
+    "base_anchors",
     "boxes_only",
     "build_detector",
     "complexity",

@@ -3,6 +3,7 @@
 from ikd.distill.canvas import canvas_divisor
 from ikd.distill.functional import Targets
 from ikd.distill.losses.adapted import AdaptedLoss
+from ikd.distill.losses.imitation.fgfi import Anchors
 from ikd.distill.losses.registry import LOSSES, RECONSTRUCTIONS, build_loss, check_loss, takes
 from ikd.distill.losses.weights import PyramidSize, Scale, rescale
 from ikd.distill.precision import arrange, autocast_type, check_precision
@@ -13,6 +14,7 @@ __all__ = [
     "LOSSES",
     "RECONSTRUCTIONS",
     "AdaptedLoss",
+    "Anchors",
     "PyramidSize",
     "Scale",
     "Targets",

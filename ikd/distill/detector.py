@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import torch
@@ -16,10 +16,10 @@ from torch.nn import functional as F
 from ikd.detectors import Taps, boxes_only
 from ikd.distill.blame import cause_of
 from ikd.distill.canvas import Canvas, sizes_of, untouched_statistics
-from ikd.distill.crosskd.heads import CrossHeads
 from ikd.distill.functional import Targets, full_precision, standardise
 from ikd.distill.gradients import relative_pulls
 from ikd.distill.losses.adapted import AdaptedLoss
+from ikd.distill.response import Between
 from ikd.errors import NonFiniteLoss, refuse
 
 Batch = dict[str, Any]
@@ -39,7 +39,7 @@ class Terms:
         alignment: SFA's extra loss by position, on the FPN convolutions.
         adversarial: loss for each of those levels on the adversarial copies, on the neck outputs.
         statistics_follow: the student's running statistics follow the adversarial copies too.
-        heads: CrossKD between the two heads; a host too, and the only one that reads them.
+        heads: what the host compares of the two heads' predictions; None where it reads none.
         resized: levels may differ in size; the student's map is then brought to that of the teacher's.
         measured: how hard each term pulls is measured on the first batch of an epoch.
         cells_factor: what the weights of sums were multiplied by for levels that are left out; None where none acts.
@@ -53,7 +53,7 @@ class Terms:
     alignment: Mapping[int, AdaptedLoss] = field(default_factory=dict)
     adversarial: Sequence[AdaptedLoss] | None = None
     statistics_follow: bool = False
-    heads: CrossHeads | None = None
+    heads: Between | None = None
     resized: bool = False
     measured: bool = False
     cells_factor: float | None = None
@@ -179,10 +179,15 @@ class DistillDetector(BaseModel):
             if name in self._own_losses and "loss" in name:
                 own = own + value
             elif "loss" in name and name != "loss":
-                term = "crosskd" if name.startswith("loss_crosskd_") else name.removeprefix("loss_")
+                term = self._term_of(name)
                 terms[term] = terms[term] + value if term in terms else value
         scaler = getattr(optim_wrapper, "loss_scaler", None)
         self.pulls = relative_pulls(own, terms, self.student, scaler.get_scale() if scaler is not None else 1.0)
+
+    def _term_of(self, name: str) -> str:
+        """Return the term that a loss belongs to: all that heads are compared by is the host."""
+        host = self.terms.heads.name if self.terms.heads else ""
+        return host if host and name.startswith(f"loss_{host}_") else name.removeprefix("loss_")
 
     def val_step(self, data: Batch) -> list[Any]:
         """Predict with the student: boxes, and masks where they are validated."""
@@ -225,7 +230,9 @@ class DistillDetector(BaseModel):
         if self.terms.heads is not None and seen is not None:
             terms |= self.terms.heads.losses(seen, outputs)
         if theirs:
-            terms |= self._map_losses(self._shared(ours, theirs), targets_of(clean))
+            importance = seen.importance if seen is not None else []
+            told = [importance[level] for level in self.terms.teacher_levels] if importance else []
+            terms |= self._map_losses(self._shared(ours, theirs), targets_of(clean), told)
         if taken := losses.keys() & terms.keys():
             name = min(taken).removeprefix("loss_")
             whose = type(self.student).__name__
@@ -256,11 +263,11 @@ class DistillDetector(BaseModel):
             outputs = self._teach(batch, sizes)
         return tapped, outputs
 
-    def _map_losses(self, maps: Maps, targets: Targets) -> dict[str, Tensor]:
+    def _map_losses(self, maps: Maps, targets: Targets, importance: Sequence[Tensor]) -> dict[str, Tensor]:
         losses: dict[str, Tensor] = {}
         if self.host is not None and self.terms.host is not None:
             name = self.terms.host[0]
-            losses[f"loss_{name}"] = self._term(name, self.host, self._standardised(maps), targets)
+            losses[f"loss_{name}"] = self._term(name, self.host, self._standardised(maps), targets, importance)
         if self.alignment is not None:
             chosen = [[side[level] for level in self.terms.alignment] for side in maps]
             losses["loss_sfa"] = self._term("sfa", self.alignment, (chosen[0], chosen[1]), targets)
@@ -318,20 +325,23 @@ class DistillDetector(BaseModel):
         targets = Targets(nothing, [boxes.new_zeros(0).long() for boxes in nothing], tuple(batch.shape[-2:]), enhanced)
         return _summed(self.host, self._standardised(self._shared(ours, theirs)), targets)
 
-    def _term(self, name: str, levels: nn.ModuleList, maps: Maps, targets: Targets) -> Tensor:
+    def _term(
+        self, name: str, levels: nn.ModuleList, maps: Maps, targets: Targets, importance: Sequence[Tensor] = ()
+    ) -> Tensor:
         """Sum a loss over levels, and note its effective weight where it has one."""
         losses: list[Any] = [level.loss for level in levels]
         if hasattr(losses[0], "effective_weight"):
             sizes = [feature[0].numel() for feature in maps[1]]
             weights = [loss.effective_weight(size) for loss, size in zip(losses, sizes, strict=True)]
             self.effective_weights |= _by_term(name, weights)
-        return _summed(levels, maps, targets)
+        return _summed(levels, maps, targets, importance)
 
 
-def _summed(levels: nn.ModuleList, maps: Maps, targets: Targets) -> Tensor:
-    """Sum a loss over levels."""
-    pairs = zip(levels, *maps, strict=True)
-    return torch.stack([loss(student, teacher, targets) for loss, student, teacher in pairs]).sum()
+def _summed(levels: nn.ModuleList, maps: Maps, targets: Targets, importance: Sequence[Tensor] = ()) -> Tensor:
+    """Sum a loss over levels, each told the importance of its cells where heads say it."""
+    told = [replace(targets, importance=one) for one in importance] or [targets] * len(levels)
+    rows = zip(levels, *maps, told, strict=True)
+    return torch.stack([loss(student, teacher, known) for loss, student, teacher, known in rows]).sum()
 
 
 def _broken(values: Mapping[str, Tensor]) -> dict[str, float]:

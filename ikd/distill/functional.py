@@ -21,6 +21,7 @@ __all__ = [
     "Targets",
     "attention",
     "background_mask",
+    "box_spans",
     "channel_attention",
     "foreground_mask",
     "full_precision",
@@ -44,12 +45,15 @@ class Targets:
         labels: per image, [n_i] class indices.
         input_size: (H_in, W_in) in pixels of the padded batch, which is what a feature map covers.
         enhanced: [N] bool, the images that masking enhancement has changed; None when it changed none.
+        importance: [N, H, W] >= 0, how much each cell of the level at hand counts by what heads predict there; None
+            where no head was asked.
     """
 
     boxes: Sequence[Tensor]
     labels: Sequence[Tensor]
     input_size: tuple[int, int]
     enhanced: Tensor | None = None
+    importance: Tensor | None = None
 
     @cached_property
     def padded_boxes(self) -> Tensor:
@@ -114,15 +118,29 @@ def foreground_mask(targets: Targets, size: tuple[int, int]) -> Tensor:
     References:
         FGD, Eqs. 2-4.
     """
+    in_rows, in_columns, cells = box_spans(targets, size)
+    return ((in_rows / cells)[..., :, None] * in_columns[..., None, :]).amax(dim=1)
+
+
+def box_spans(targets: Targets, size: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
+    """Return which rows and columns of a map each box covers, and how many cells that are before clipping to the map.
+
+    A box covers the rows floor(y1 H / H_in) .. ceil(y2 H / H_in) and the like columns, all included.
+
+    Args:
+        targets: boxes in input pixels.
+        size: (H, W) of the feature map.
+
+    Returns:
+        1 or 0 for rows [N, n, H] and columns [N, n, W] of `targets.padded_boxes`, and cells [N, n, 1]. A row that
+        stands for no box covers nothing.
+    """
     height, width = size
     boxes = targets.padded_boxes  # [N, n, 4]
     across, down = width / targets.input_size[1], height / targets.input_size[0]
     left, right = (boxes[..., :1] * across).floor(), (boxes[..., 2:3] * across).ceil()  # [N, n, 1]
     top, bottom = (boxes[..., 1:2] * down).floor(), (boxes[..., 3:] * down).ceil()
-    weight = 1 / ((right - left + 1) * (bottom - top + 1))
-    in_columns = _within(left, right, width)  # [N, n, W]
-    in_rows = _within(top, bottom, height) * weight  # [N, n, H]
-    return (in_rows[..., :, None] * in_columns[..., None, :]).amax(dim=1)
+    return _within(top, bottom, height), _within(left, right, width), (right - left + 1) * (bottom - top + 1)
 
 
 def _within(first: Tensor, last: Tensor, count: int) -> Tensor:

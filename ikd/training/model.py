@@ -12,6 +12,7 @@ import torch
 from ikd.config import HOSTS, Detector, Recipe, compares_maps
 from ikd.data import DataFiles
 from ikd.detectors import (
+    base_anchors,
     build_detector,
     detector_config,
     freeze,
@@ -20,9 +21,10 @@ from ikd.detectors import (
     read_checkpoint,
     tap_channels,
 )
-from ikd.distill import AdaptedLoss, PyramidSize, Scale, build_loss, canvas_divisor, rescale, takes
-from ikd.distill.crosskd import CrossHeads
+from ikd.distill import AdaptedLoss, Anchors, PyramidSize, Scale, build_loss, canvas_divisor, rescale, takes
 from ikd.distill.detector import DistillDetector, Terms
+from ikd.distill.response import between
+from ikd.errors import refuse
 from ikd.home import cache
 from ikd.training.levels import Levels, aligned_levels, choose_levels
 from ikd.training.loaders import typical_size
@@ -30,11 +32,12 @@ from ikd.training.loaders import typical_size
 
 @dataclass(frozen=True)
 class Pyramid:
-    """Channels on both sides of the levels that are distilled, and which these are."""
+    """Channels on both sides of the levels that are distilled, which these are, and the student's anchors there."""
 
     student: Sequence[int]
     teacher: Sequence[int]
     levels: Levels
+    anchors: Sequence[Anchors] | None
 
 
 def build_model(recipe: Recipe, files: DataFiles, teacher: torch.nn.Module | None) -> DistillDetector:
@@ -64,8 +67,8 @@ def build_model(recipe: Recipe, files: DataFiles, teacher: torch.nn.Module | Non
 def _terms(recipe: Recipe, files: DataFiles, student: Any, teacher: Any) -> Terms:
     distill, host = recipe.distill, recipe.distill.host
     if host != "none" and HOSTS[host].between_heads:
-        assert distill.reduction != "variance", "a recipe refuses it"
-        heads = CrossHeads(student, teacher, **getattr(distill, host).model_dump(), reduction=distill.reduction)
+        reduction = "mean" if distill.reduction == "variance" else distill.reduction  # of maps, where it compares those
+        heads = between(host, student, teacher, **getattr(distill, host).model_dump(), reduction=reduction)
         if not compares_maps(recipe):
             return Terms(heads=heads, measured=distill.measure_gradients)
     else:
@@ -76,6 +79,7 @@ def _terms(recipe: Recipe, files: DataFiles, student: Any, teacher: Any) -> Term
         [channels[0][level] for level in levels.student],
         [channels[1][level] for level in levels.teacher],
         levels,
+        _anchors(student, levels),
     )
     scale = _scale(recipe, files, pyramid, canvas_divisor(student, teacher))
     aligned = aligned_levels(recipe, levels)
@@ -83,7 +87,7 @@ def _terms(recipe: Recipe, files: DataFiles, student: Any, teacher: Any) -> Term
     return Terms(
         levels.student,
         levels.teacher,
-        host=None if heads or host == "none" else (host, _losses(recipe, host, scale, pyramid)),
+        host=(host, _losses(recipe, host, scale, pyramid)) if host != "none" and HOSTS[host].reads_maps else None,
         standardised=frozenset(aligned if inputs else ()),
         alignment={}
         if inputs
@@ -144,19 +148,40 @@ def _scale(recipe: Recipe, files: DataFiles, pyramid: Pyramid, divisor: int) -> 
     return rescale(before, now, strides, whole=whole if keeps else strides)
 
 
+def _anchors(student: Any, levels: Levels) -> list[Anchors] | None:
+    """Return the student's anchors on the levels that are distilled; None where it has none."""
+    found = base_anchors(student)
+    pairs = zip(levels.student, levels.strides, strict=True)
+    return None if found is None else [Anchors(found[level], float(stride)) for level, stride in pairs]
+
+
 def _losses(recipe: Recipe, name: str, scale: Scale, pyramid: Pyramid) -> list[AdaptedLoss]:
     section = recipe.adversarial if name == "adversarial" else getattr(recipe.distill, name)
     arguments = section.model_dump(include=set(section.hyperparameters()))
+    arguments = {key: value for key, value in arguments.items() if takes(name, key)}
     reduction = recipe.distill.reduction
     if takes(name, "reduction") or reduction == "variance":
         arguments |= {"reduction": reduction}
-    if takes(name, "scale"):
-        arguments |= {"scale": scale}
-    sides = zip(pyramid.levels.positions, pyramid.student, pyramid.teacher, strict=True)
+    sides = zip(pyramid.student, pyramid.teacher, strict=True)
     return [
-        build_loss(name, ours, theirs, **arguments, **({"level": level} if takes(name, "level") else {}))
-        for level, ours, theirs in sides
+        build_loss(name, ours, theirs, **arguments, **_placed(recipe, name, scale, pyramid, place))
+        for place, (ours, theirs) in enumerate(sides)
     ]
+
+
+def _placed(recipe: Recipe, name: str, scale: Scale, pyramid: Pyramid, place: int) -> dict[str, Any]:
+    """Return what the loss of one of the distilled levels asks of where it stands.
+
+    Raises:
+        BadInput: it asks for anchors, and the student has none.
+    """
+    given = {"level": pyramid.levels.positions[place], "levels": pyramid.levels.positions, "scale": scale}
+    if takes(name, "anchors"):
+        if pyramid.anchors is None:
+            rule = "must be a loss that needs no anchors where the student predicts from points"
+            refuse(f"recipe {recipe.name}: distill.host", rule, name, "take a student with anchors, or another loss")
+        given["anchors"] = pyramid.anchors[place]
+    return {key: value for key, value in given.items() if takes(name, key)}
 
 
 def _acts(recipe: Recipe) -> bool:

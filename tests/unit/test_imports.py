@@ -47,7 +47,10 @@ ORDER = (
 )
 """Highest first. `ikd/__init__.py` stands above them all; a package may import those after it."""
 
-PUBLIC = {("distill", "functional"), ("distill", "detector"), ("distill", "crosskd"), ("data", "reader", "dataset")}
+PUBLIC = {
+    *(("distill", name) for name in ("functional", "detector", "crosskd", "response")),
+    ("data", "reader", "dataset"),
+}
 """Modules below a facade that others may import too; everything else there is private."""
 MOST_FILES = 20
 """Python files of a folder; more are a warehouse."""

@@ -129,7 +129,7 @@ def _augment(raw: dict[str, Any], *, enhanced: bool) -> dict[str, Any]:
 def compares_maps(recipe: RecipeSections) -> bool:
     """Tell whether a stage compares maps, so that its choice of levels acts; predictions are compared on all."""
     host = recipe.distill.host
-    of_maps = host != "none" and not HOSTS[host].between_heads
+    of_maps = host != "none" and HOSTS[host].reads_maps
     return recipe.adversarial.enabled or recipe.distill.sfa.enabled or of_maps
 
 

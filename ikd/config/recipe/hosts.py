@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, create_model
 
+from ikd.config.recipe.instance_hosts import Defeat, Fgfi, Frs, Vkd
 from ikd.config.recipe.loss_section import BUILDER_KEYWORDS, Term
 from ikd.config.section import LossWeight, NonNegative, Positive, Probability, Section, Weight
 from ikd.plugins import Plugin, plugins
@@ -127,6 +128,7 @@ class CrossKd(Term):
     """CrossKD: student tower features through the teacher's head."""
 
     between_heads = True
+    reads_maps = False
 
     position: Annotated[int, Field(ge=0)] = 3
     """Tower convolution after which the student's feature crosses over (i); 0 is the neck's output."""
@@ -150,6 +152,10 @@ _OWN: Mapping[str, type[Term]] = {
     "dfmsd": Dfmsd,
     "crosskd": CrossKd,
     "nad": Nad,
+    "fgfi": Fgfi,
+    "vkd": Vkd,
+    "frs": Frs,
+    "defeat": Defeat,
 }
 
 
@@ -175,7 +181,7 @@ def checked_host(plugin: Plugin) -> type[Term]:
         plugin.refuse("must set implementation without a type: implementation = 'module:Class'")
     if not section.implementation.partition(":")[2]:
         plugin.refuse("must say where its loss is (implementation = 'module:Class')", section.implementation)
-    if section.between_heads:
+    if section.between_heads or not section.reads_maps:
         plugin.refuse("must compare maps: between_heads is for ikd's own")
     _check_fields(plugin, section)
     return section

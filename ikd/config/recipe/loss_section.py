@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from ikd.config.section import Section
 
-BUILDER_KEYWORDS = ("channels", "level", "reduction", "scale")
+BUILDER_KEYWORDS = ("anchors", "channels", "level", "levels", "reduction", "scale")
 """Keywords of a loss that the builder gives it; no hyperparameter has one of these names."""
 
 
@@ -24,7 +24,9 @@ class Term(Section):
     summed: ClassVar[bool] = False
     """Its weights multiply sums over a map, so that they mean another strength at another input size."""
     between_heads: ClassVar[bool] = False
-    """It compares what two heads predict: some hyperparameters act where those meet, not in the loss of one level."""
+    """It reads what two heads predict: some hyperparameters act where those meet, not in the loss of one level."""
+    reads_maps: ClassVar[bool] = True
+    """It compares maps of the pyramids, level by level, by the loss of one level."""
     beside: ClassVar[tuple[str, ...]] = ("enabled",)
     """Fields that are no hyperparameters of the loss: the switch, and what says how its maps are made."""
     implementation: ClassVar[str] = ""

@@ -127,7 +127,7 @@ def _level_faults(recipe: RecipeSections) -> Iterator[Fault]:
             yield place, list(distill.levels), "must list at least one level, rising, and none twice"
         elif distill.sfa.enabled and not set(distill.levels) & set(distill.sfa.levels):
             yield place, list(distill.levels), f"must hold one of distill.sfa.levels {list(distill.sfa.levels)}"
-    if distill.reduction == "variance" and distill.host != "none" and HOSTS[distill.host].between_heads:
+    if distill.reduction == "variance" and distill.host != "none" and not HOSTS[distill.host].reads_maps:
         rule = f"must be published or mean where the host compares predictions (host {distill.host})"
         yield ("distill", "reduction"), distill.reduction, rule
 
@@ -145,6 +145,6 @@ def _alignment_faults(recipe: RecipeSections) -> Iterator[Fault]:
         yield ("distill", "me", "form"), me.form, f"must be replaced where no beta weighs the second pass (host {host})"
     if sfa.enabled and (not sfa.levels or len(set(sfa.levels)) < len(sfa.levels)):
         yield ("distill", "sfa", "levels"), list(sfa.levels), "must list at least one level, and none twice"
-    if sfa.enabled and sfa.mode == "standardise_inputs" and (host == "none" or HOSTS[host].between_heads):
+    if sfa.enabled and sfa.mode == "standardise_inputs" and (host == "none" or not HOSTS[host].reads_maps):
         rule = "must be extra_loss where the host reads no feature maps"
         yield ("distill", "sfa", "mode"), sfa.mode, f"{rule} (host {host})"

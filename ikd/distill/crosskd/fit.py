@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
 from ikd.distill.crosskd.families import FAMILIES, HeadFamily
 from ikd.errors import BadInput
+
+Row = tuple[str, Callable[[Any], Any], str]
+"""What must agree, how to read it, and what to do about it; later rows presuppose the earlier ones."""
 
 # what places and shapes the anchors of a prior generator, as far as it has it
 _PRIORS = ("base_sizes", "scales", "ratios", "scale_major", "centers", "center_offset", "offset")
@@ -38,10 +41,7 @@ def check_heads(student: nn.Module, teacher: nn.Module, *, position: int) -> Hea
                 f"distill.crosskd.position: must be 0..{head.stacked_convs}, because the towers of the {role}'s "
                 f"{_name(head)} have {head.stacked_convs} convolutions, but got {position}"
             )
-    for what, read, advice in _AGREE:
-        ours, theirs = (read(head) for head in heads.values())
-        if ours != theirs:
-            raise BadInput(f"crosskd: {what} must be equal, but the student has {ours}, the teacher {theirs}; {advice}")
+    check_alike("crosskd", heads["student"], heads["teacher"], (*SAME_PLACES, *SAME_BOXES))
     widths = [
         head.in_channels if position == 0 else head.cls_convs[position - 1].out_channels for head in heads.values()
     ]
@@ -51,6 +51,26 @@ def check_heads(student: nn.Module, teacher: nn.Module, *, position: int) -> Hea
             f"student's have {widths[0]}; change {'the neck' if position == 0 else 'feat_channels'} of the student"
         )
     return FAMILIES[_name(heads["teacher"])]
+
+
+def check_alike(method: str, student: Any, teacher: Any, rows: Sequence[Row]) -> None:
+    """Check that two heads are equal in some respects.
+
+    Args:
+        method: what a person is told compares them.
+        student: head.
+        teacher: head.
+        rows: what must be equal, how it is read of a head, and what to do about it.
+
+    Raises:
+        BadInput: names the first respect in which they differ, and how.
+    """
+    for what, read, advice in rows:
+        ours, theirs = read(student), read(teacher)
+        if ours != theirs:
+            raise BadInput(
+                f"{method}: {what} must be equal, but the student has {ours}, the teacher {theirs}; {advice}"
+            )
 
 
 def _head(detector: nn.Module, role: str) -> Any:
@@ -80,7 +100,7 @@ def _priors(head: Any) -> dict[str, Any]:
     return {"type": _name(generator), **values}
 
 
-_AGREE: tuple[tuple[str, Callable[[Any], Any], str], ...] = (
+SAME_PLACES: tuple[Row, ...] = (
     ("head families", _name, "pick a teacher with the student's kind of head"),
     ("numbers of classes", lambda head: head.num_classes, "train both on the same classes"),
     (
@@ -89,6 +109,9 @@ _AGREE: tuple[tuple[str, Callable[[Any], Any], str], ...] = (
         "give both the same pyramid (neck.num_outs, neck.start_level)",
     ),
     ("anchors", _priors, "give the student the teacher's anchor_generator"),
+)
+"""Two heads that predict scores of the same classes at the same places."""
+SAME_BOXES: tuple[Row, ...] = (
     (
         "box coders",
         lambda head: {"type": _name(head.bbox_coder), **vars(head.bbox_coder)},
@@ -96,4 +119,4 @@ _AGREE: tuple[tuple[str, Callable[[Any], Any], str], ...] = (
     ),
     ("reg_max", lambda head: getattr(head, "reg_max", None), "give the student the teacher's reg_max"),
 )
-"""What must agree, how to read it, and what to do about it; the later ones presuppose the first."""
+"""Two heads of the same places that write boxes alike."""

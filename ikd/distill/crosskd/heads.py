@@ -59,6 +59,8 @@ class CrossHeads:
         `jbwang1997/CrossKD:mmdet/models/detectors/crosskd_*.py`.
     """
 
+    name = "crosskd"
+
     def __init__(
         self,
         student: nn.Module,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 
@@ -19,11 +19,19 @@ class Seen:
         classification: per level, [N, C, H, W] of the classification tower where the heads cross, before the ReLU.
         regression: the same of the regression tower.
         targets: what the head's own `get_targets` returned; None until it ran.
+        importance: of cells, for losses of maps; CrossKD tells them nothing.
     """
 
     classification: list[Tensor] = field(default_factory=list)
     regression: list[Tensor] = field(default_factory=list)
     targets: tuple[Any, ...] | None = None
+    importance: Sequence[Tensor] = ()
+
+
+class HasTargets(Protocol):
+    """What keeps what a head's `get_targets` returned."""
+
+    targets: tuple[Any, ...] | None
 
 
 @contextlib.contextmanager
@@ -55,7 +63,7 @@ def tower_features(head: Any, position: int) -> Iterator[Seen]:
 
 
 @contextlib.contextmanager
-def own_targets(head: Any, seen: Seen) -> Iterator[None]:
+def own_targets(head: Any, seen: HasTargets) -> Iterator[None]:
     """Record what `head.get_targets` returns while the block lasts: mmdet hands it to nobody."""
     compute = head.get_targets
 

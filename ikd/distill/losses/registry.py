@@ -23,9 +23,13 @@ from ikd.distill.losses.dfmsd import DFMSD, dmkd
 from ikd.distill.losses.fbkd import FBKD
 from ikd.distill.losses.fgd import FGD
 from ikd.distill.losses.fitnet import FitNet
+from ikd.distill.losses.imitation.defeat import DeFeat
+from ikd.distill.losses.imitation.fgfi import FGFI, Anchors
+from ikd.distill.losses.imitation.frs import FRS
 from ikd.distill.losses.mgd import MGD
 from ikd.distill.losses.nad import NAD
 from ikd.distill.losses.pkd import PKD
+from ikd.distill.losses.vkd import VKD
 from ikd.distill.losses.weights import Reduction, Scale
 from ikd.errors import BadInput, refuse
 from ikd.plugins import plugins
@@ -35,14 +39,18 @@ LOSSES: Mapping[str, Callable[..., nn.Module]] = {
     "amd": AMD,
     "crosskd": CrossKD,
     "cwd": CWD,
+    "defeat": DeFeat,
     "dfmsd": DFMSD,
     "dmkd": dmkd,
     "fbkd": FBKD,
     "fgd": FGD,
+    "fgfi": FGFI,
     "fitnet": FitNet,
+    "frs": FRS,
     "mgd": MGD,
     "nad": NAD,
     "pkd": PKD,
+    "vkd": VKD,
 }
 """ikd's own losses by their names in recipes and search spaces; their hyperparameters stand in `ikd.config.LOSSES`."""
 
@@ -50,7 +58,9 @@ RECONSTRUCTIONS = frozenset(name for name, section in DECLARED.items() if sectio
 """Losses built from a paper without public code: their results must not be reported as the authors' own."""
 
 _BUILDER_RULES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
+    "anchors": ("must be Anchors", lambda value: isinstance(value, Anchors)),
     "level": ("must be a whole number, 0 or above", lambda value: type(value) is int and value >= 0),
+    "levels": ("must be whole numbers, 0 or above, rising", lambda value: _is_rising(value)),
     "reduction": (f"must be one of {', '.join(get_args(Reduction))}, variance", get_args(Reduction).__contains__),
     "scale": ("must be a Scale", lambda value: isinstance(value, Scale)),
 }
@@ -65,7 +75,7 @@ def build_loss(name: str, student_channels: int, teacher_channels: int, **hyperp
         student_channels: Cs.
         teacher_channels: Ct; a 1x1 adapter is trained when it differs from Cs.
         **hyperparameters: of the loss, by the names in its section, whose defaults stand in for those not given;
-            `reduction`, `scale` and `level` where the loss has them. Every loss between maps takes the reduction
+            `reduction`, `scale`, `level`, `levels` and `anchors` where the loss has them. Every loss between maps takes the reduction
             `variance`: it then sees both in units of the teacher's standard deviation (see `AdaptedLoss`), and sums
             are means.
 
@@ -84,6 +94,12 @@ def build_loss(name: str, student_channels: int, teacher_channels: int, **hyperp
     arguments = _completed(name, hyperparameters) | {"channels": teacher_channels}
     loss = make(**{key: value for key, value in arguments.items() if takes(name, key)})
     return AdaptedLoss(loss, student_channels, teacher_channels, by_deviation=by_variance)
+
+
+def _is_rising(value: Any) -> bool:
+    if not (isinstance(value, tuple) and value and all(type(one) is int and one >= 0 for one in value)):
+        return False
+    return list(value) == sorted(set(value))
 
 
 def takes(name: str, keyword: str) -> bool:
@@ -105,7 +121,8 @@ def check_loss(name: str) -> None:
             def forward(self, student: Tensor, teacher: Tensor, targets: Targets) -> Tensor: ...
 
     The keywords of the module are the hyperparameters of the section, without defaults, and any of `channels` (of both
-    maps), `reduction`, `scale` and `level`. Maps are [N, C, H, W] of equal channels; the loss is a finite scalar,
+    maps), `reduction`, `scale`, `level` (among those that both detectors have, 0 the finest), `levels` (those of them
+    that are distilled) and `anchors` (the student's there). Maps are [N, C, H, W] of equal channels; the loss is a finite scalar,
     weight applied, with a gradient to the student. What breaks this is refused when the loss is first built, and here.
 
     Raises:

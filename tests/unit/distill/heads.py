@@ -15,6 +15,8 @@ from ikd.detectors import build_detector, detector_config, freeze
 Boxes = list[list[list[float]]]
 
 FAMILIES = ("RetinaHead", "FCOSHead", "GFLHead", "ATSSHead")
+KINDS = (*FAMILIES, "FasterRCNN")
+"""Detectors of one stage by their head, and one of two stages."""
 SIDE = 96
 BOXES: Boxes = [[[10.0, 12, 60, 70], [40, 40, 56, 60]], [[0.0, 0, 90, 95]]]
 
@@ -50,9 +52,23 @@ def tiny(family: str, seed: int = 0, **changes: Any) -> Any:
     return detector
 
 
+def two_stages(name: str = "faster_rcnn_r18", seed: int = 0, **changes: Any) -> Any:
+    """Build a detector with a region head whose weights are large enough for varied scores."""
+    classes = [str(index) for index in range(changes.pop("num_classes", 3))]
+    arguments = {"base_channels": 8, "neck_channels": 16, **changes}
+    torch.manual_seed(seed)
+    detector: Any = build_detector(detector_config(f"ikd::{name}", arguments=arguments, classes=classes))
+    heads = detector.roi_head.bbox_head
+    for head in (detector.rpn_head, *(heads if isinstance(heads, torch.nn.ModuleList) else [heads])):
+        for parameter in head.parameters():
+            if parameter.dim() > 1:
+                torch.nn.init.normal_(parameter, std=0.08)
+    return detector
+
+
 @functools.cache
 def built(family: str, seed: int) -> Any:
-    return tiny(family, seed)
+    return two_stages(seed=seed) if family == "FasterRCNN" else tiny(family, seed)
 
 
 def pair(family: str) -> tuple[Any, Any]:

@@ -11,15 +11,20 @@ import pytest
 from ikd.config import HOSTS
 from ikd.config import LOSSES as DECLARED
 from ikd.distill import LOSSES, Scale, build_loss
-from ikd.distill.crosskd import CrossHeads
+from ikd.distill.response.hosts import HEADS
 from ikd.errors import BadInput
 
-OPTIONAL = {"level", "reduction", "scale"}
+OPTIONAL = {"anchors", "level", "levels", "reduction", "scale"}
 """Keywords that no section has; the losses alone give them a default."""
 
 
 def keywords(made: Any) -> dict[str, inspect.Parameter]:
     return dict(inspect.signature(made).parameters)
+
+
+def test_every_host_between_heads_has_what_compares_them() -> None:
+    assert set(HEADS) == {name for name, section in DECLARED.items() if section.between_heads}
+    assert {name: made.name for name, made in HEADS.items()} == {name: name for name in HEADS}
 
 
 def test_every_declared_loss_is_there() -> None:
@@ -31,7 +36,7 @@ def test_every_declared_loss_is_there() -> None:
 @pytest.mark.parametrize("name", LOSSES)
 def test_every_hyperparameter_is_a_keyword_and_has_its_default_in_its_section_alone(name: str) -> None:
     section, taken = DECLARED[name], keywords(LOSSES[name])
-    known = {**taken, **(keywords(CrossHeads) if section.between_heads else {})}
+    known = {**taken, **(keywords(HEADS[name]) if section.between_heads else {})}
     assert set(section.hyperparameters()) <= set(known)
     assert set(taken) <= {*section.hyperparameters(), "channels", *OPTIONAL}
     assert {key for key, one in taken.items() if one.default is not one.empty} == set(taken) & OPTIONAL

@@ -91,6 +91,47 @@ def test_crosskd_trains_between_equal_heads(pair: Build, tmp_path: Path, family:
     assert found[0]["loss/crosskd_cls"] != found[1]["loss/crosskd_cls"]
 
 
+PREDICTED = {"vkd": {"vkd"}, "frs": {"frs", "frs_cls"}, "defeat": {"defeat", "defeat_head"}}
+"""The losses that hosts which read predictions log, beside those of maps."""
+
+
+@pytest.mark.parametrize("family", ["retinanet_r18", "fcos_r18", "gfl_r18", "atss_r18", "faster_rcnn_r18"])
+@pytest.mark.parametrize("host", ["fgfi", *PREDICTED])
+def test_imitation_trains_between_equal_detectors(pair: Build, tmp_path: Path, host: str, family: str) -> None:
+    """Every term is logged, with its weight, and pulls on the student's backbone."""
+    recipe = pair(shipped(family), shipped(family), distill__host=host)
+    if (host, family) == ("fgfi", "fcos_r18"):
+        with pytest.raises(
+            BadInput, match=r"distill\.host: must be a loss that needs no anchors .* but got 'fgfi'; take"
+        ):
+            prepare(recipe)
+        return
+    result = run_trial(recipe, directory=tmp_path)
+    own = {name: value for name, value in result.metrics.items() if name.removeprefix("loss/").startswith(host)}
+    assert own.keys() == {f"loss/{name}" for name in PREDICTED.get(host, {host})}
+    assert all(value > 0 for value in own.values())
+    assert result.metrics[f"grad/{host}"] > 0
+
+
+@pytest.mark.parametrize(
+    ("student", "teacher", "message"),
+    [
+        ("retinanet_r18", "fcos_r18", "distill.host vkd: head families must be equal"),
+        ("retinanet_r18", "cascade_rcnn_r18", "distill.host vkd: must be between two one-stage or two two-stage"),
+        (
+            "faster_rcnn_r18",
+            "cascade_rcnn_r18",
+            "distill.host vkd: the teacher, a CascadeRCNN, scores regions in 3 steps",
+        ),
+    ],
+)
+def test_scores_of_other_places_are_refused_before_training(
+    pair: Build, student: str, teacher: str, message: str
+) -> None:
+    with pytest.raises(BadInput, match=message):
+        prepare(pair(shipped(student), shipped(teacher), distill__host="vkd"))
+
+
 @pytest.mark.parametrize(
     ("student", "teacher", "position", "message"),
     [

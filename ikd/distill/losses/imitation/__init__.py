@@ -1,0 +1,1 @@
+"""Losses that imitate chosen cells and instances rather than whole maps."""

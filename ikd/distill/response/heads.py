@@ -1,0 +1,185 @@
+"""The losses between heads, other than CrossKD."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ikd.distill.losses.imitation.frs import richness_of
+from ikd.distill.losses.imitation.masked import mean_over_cells
+from ikd.distill.losses.vkd import ClassReduction
+from ikd.distill.losses.weights import Reduction
+from ikd.distill.response.pairing import dense_head, dense_pair
+from ikd.distill.response.places import SeenHead, dense_logits, places_of, taught_logits
+
+
+class ScoreHeads:
+    r"""Vanilla KD: the student's class scores follow the teacher's at the same places.
+
+    .. math:: L = w \tfrac1B \sum T^2 KL(p_T \| p_S)
+
+    One stage: p are the sigmoids of each class at every anchor or point that the student's loss counts, B the
+    positives of its own assignment. Two stages: p is the softmax over classes and background of the regions that the
+    student's RoI head samples, which the teacher's RoI head scores on the teacher's features, and B is their number.
+
+    Holds both heads without being a module, so that neither enters the parameters of what holds it.
+
+    Args:
+        student: mmdet detector.
+        teacher: mmdet detector, frozen.
+        temperature: T > 0.
+        weight: w.
+        class_reduction: `sum` over classes, or `mean`.
+        reduction: `published`, or `mean` over the places that count.
+
+    Raises:
+        BadInput: the two do not score the same places; see `ikd.distill.response.pairing`.
+
+    References:
+        Hinton et al., Distilling the Knowledge in a Neural Network, 2015; two stages as in Tang et al., ECCV 2022.
+    """
+
+    name = "vkd"
+
+    def __init__(
+        self,
+        student: nn.Module,
+        teacher: nn.Module,
+        *,
+        temperature: float,
+        weight: float,
+        class_reduction: ClassReduction,
+        reduction: Reduction = "published",
+    ) -> None:
+        self._places = places_of("distill.host vkd", student, teacher)
+        self.temperature, self.weight = temperature, weight
+        self.class_reduction, self.mean = class_reduction, reduction == "mean"
+
+    def capture(self) -> contextlib.AbstractContextManager[SeenHead]:
+        """Collect one `student.loss(...)`, so that the student's heads need not run twice."""
+        return self._places.capture()
+
+    def losses(self, seen: SeenHead, teacher_features: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Return `loss_vkd`, weighted, a float32 scalar.
+
+        Args:
+            seen: of a `capture`.
+            teacher_features: outputs of the teacher's neck on the same images, [N, C, H, W] a level.
+        """
+        found = self._places.divergences(seen, teacher_features, self.temperature, self.class_reduction)
+        divisor = found.counted.sum().clamp(min=1) if self.mean else found.divisor
+        return {"loss_vkd": self.weight * (found.values * found.counted).sum() / divisor}
+
+
+class DecoupledHeads:
+    r"""DeFeat's loss of the class scores: places with an object and those of background are averaged apart.
+
+    .. math:: L = w_h T^2 \Big[ \tfrac{1}{|P|} \sum_P KL(p_T \| p_S) + \tfrac{1}{|B|} \sum_B KL(p_T \| p_S) \Big]
+
+    The places and scores are those of `ScoreHeads`; P and B are the student's own positives and the rest. The authors
+    have it for regions; between heads of one stage it is the same with sigmoids. At `w_head` 0 no heads are compared.
+
+    Args:
+        student: mmdet detector.
+        teacher: mmdet detector, frozen.
+        w_head: w_h.
+        temperature: T > 0.
+
+    Raises:
+        BadInput: the two do not score the same places, and w_head is above 0.
+
+    References:
+        Guo et al., CVPR 2021, Eq. 6; `ggjy/DeFeat.pytorch`.
+    """
+
+    name = "defeat"
+
+    def __init__(self, student: nn.Module, teacher: nn.Module, *, w_head: float, temperature: float) -> None:
+        self._places = places_of(_asked(self.name, "w_head"), student, teacher) if w_head else None
+        self.w_head, self.temperature = w_head, temperature
+
+    def capture(self) -> contextlib.AbstractContextManager[SeenHead]:
+        """Collect one `student.loss(...)`, so that the student's heads need not run twice."""
+        return contextlib.nullcontext(SeenHead()) if self._places is None else self._places.capture()
+
+    def losses(self, seen: SeenHead, teacher_features: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Return `loss_defeat_head`, weighted, a float32 scalar; nothing where its weight is 0."""
+        if self._places is None:
+            return {}
+        found = self._places.divergences(seen, teacher_features, self.temperature, "sum")
+        parts = [
+            (found.values * chosen).sum() / chosen.sum().clamp(min=1)
+            for chosen in (found.positive, found.counted & ~found.positive)
+        ]
+        return {"loss_defeat_head": self.w_head * torch.stack(parts).sum()}
+
+
+class ScoredHeads:
+    r"""FRS between heads: how rich each cell is, for the loss of maps, and the loss of the class scores.
+
+    .. math:: L = w_c \sum_l \frac{\sum m \, \mathrm{BCE}(\sigma(z_S), \sigma(z_T))}{\sum m}, \quad
+        m = \max_c \sigma(z_T)
+
+    z are the class logits of the dense heads (of two stages, the RPNs'), m the highest of a cell, over anchors and
+    classes, and the cross-entropy sums over both. At `w_cls` 0 the student's head is not asked, and may be any.
+
+    Args:
+        student: mmdet detector.
+        teacher: mmdet detector, frozen.
+        w_cls: w_c.
+        reduction: `published` sum over anchors and classes, or `mean`.
+
+    Raises:
+        BadInput: the teacher's dense head does not score with sigmoids; or the two heads do not score the same places,
+            and w_cls is above 0.
+
+    References:
+        Du et al., NeurIPS 2021, Eqs. 7-8; `duzhixing/FRS`.
+    """
+
+    name = "frs"
+
+    def __init__(
+        self, student: nn.Module, teacher: nn.Module, *, w_cls: float, reduction: Reduction = "published"
+    ) -> None:
+        self._teacher = dense_head("distill.host frs", teacher, "teacher")
+        self._student = dense_pair(_asked(self.name, "w_cls"), student, teacher)[0] if w_cls else None
+        self.w_cls, self.mean = w_cls, reduction == "mean"
+
+    @contextlib.contextmanager
+    def capture(self) -> Iterator[SeenHead]:
+        """Collect one `student.loss(...)`, so that the student's head need not run twice.
+
+        Raises:
+            RuntimeError: no loss was computed inside the block, or more than one.
+        """
+        seen = SeenHead()
+        if self._student is None:
+            yield seen
+            return
+        with dense_logits(self._student, seen.logits):
+            yield seen
+        if len(seen.logits) != len(self._student.prior_generator.strides):
+            raise RuntimeError("a capture takes exactly one student.loss(...)")
+
+    def losses(self, seen: SeenHead, teacher_features: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Return `loss_frs_cls`, weighted, a float32 scalar, and leave the importance of cells in `seen`."""
+        taught = taught_logits(self._teacher, teacher_features)
+        seen.importance = [richness_of(level) for level in taught]
+        if self._student is None:
+            return {}
+        parts = []
+        with torch.autocast(taught[0].device.type, enabled=False):
+            for ours, theirs, richness in zip(seen.logits, taught, seen.importance, strict=True):
+                entropy = F.binary_cross_entropy_with_logits(ours.float(), theirs.sigmoid(), reduction="none")
+                parts.append(mean_over_cells(entropy, richness) / (theirs.shape[1] if self.mean else 1))
+        return {"loss_frs_cls": self.w_cls * torch.stack(parts).sum()}
+
+
+def _asked(name: str, weight: str) -> str:
+    """Name the weight that asks for two heads that fit, for a person whose heads do not."""
+    return f"distill.host {name} (distill.{name}.{weight} above 0)"

@@ -1,0 +1,192 @@
+"""Class logits of student and teacher at the same places, and what the student's own assignment says of these."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from ikd.distill.crosskd.families import FAMILIES
+from ikd.distill.crosskd.towers import own_targets
+from ikd.distill.losses.vkd import ClassReduction, over_classes, sigmoid_divergence, softmax_divergence
+from ikd.distill.response.pairing import dense_pair, has_two_stages, region_pair
+
+
+@dataclass
+class SeenHead:
+    """What one loss of the student left behind.
+
+    Attributes:
+        logits: of a dense head one map a level, [N, A K, H, W]; of an RoI head [R, K + 1], once.
+        targets: what the head's own `get_targets` returned; None until it ran.
+        regions: of an RoI head, [R, 5]: index of the image and corners in input pixels.
+        importance: per level of the teacher's dense head, [N, H, W]; what the map losses are told, where they ask.
+    """
+
+    logits: list[Tensor] = field(default_factory=list)
+    targets: tuple[Any, ...] | None = None
+    regions: Tensor | None = None
+    importance: list[Tensor] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Divergences:
+    """How far the student's scores are from the teacher's, place by place.
+
+    Attributes:
+        values: [M], T^2 KL over the classes.
+        counted: [M], whether the student's own loss counts the place.
+        positive: [M], whether it has an object there.
+        divisor: of a sum over places: positives of a dense head, averaged over devices, at least 1; regions otherwise.
+    """
+
+    values: Tensor
+    counted: Tensor
+    positive: Tensor
+    divisor: Tensor
+
+
+class Places(Protocol):
+    """Where two detectors score the same classes."""
+
+    def capture(self) -> contextlib.AbstractContextManager[SeenHead]: ...  # noqa: D102
+
+    def divergences(  # noqa: D102
+        self, seen: SeenHead, features: Sequence[Tensor], temperature: float, class_reduction: ClassReduction
+    ) -> Divergences: ...
+
+
+def places_of(method: str, student: nn.Module, teacher: nn.Module) -> Places:
+    """Return where two detectors are compared: anchors or points of one stage, the student's regions of two.
+
+    Raises:
+        BadInput: the two cannot be; see `ikd.distill.response.pairing`.
+    """
+    if has_two_stages(student) and has_two_stages(teacher):
+        return Regions(*region_pair(method, student, teacher))
+    return Cells(*dense_pair(method, student, teacher))
+
+
+class Cells:
+    """Anchors or points of two dense heads of one kind, all of which the student's own loss labels.
+
+    Args:
+        student: head.
+        teacher: head, frozen.
+    """
+
+    def __init__(self, student: Any, teacher: Any) -> None:
+        self._student, self._teacher = student, teacher
+
+    @contextlib.contextmanager
+    def capture(self) -> Iterator[SeenHead]:
+        """Collect one `student.loss(...)`, so that the student's head need not run twice.
+
+        Raises:
+            RuntimeError: no loss was computed inside the block, or more than one.
+        """
+        seen = SeenHead()
+        with dense_logits(self._student, seen.logits), own_targets(self._student, seen):
+            yield seen
+        if seen.targets is None or len(seen.logits) != len(self._student.prior_generator.strides):
+            raise RuntimeError("a capture takes exactly one student.loss(...)")
+
+    def divergences(
+        self, seen: SeenHead, features: Sequence[Tensor], temperature: float, class_reduction: ClassReduction
+    ) -> Divergences:
+        """Compare sigmoids class by class; see `Divergences`."""
+        assert seen.targets is not None
+        taught = taught_logits(self._teacher, features)
+        with torch.autocast(taught[0].device.type, enabled=False):
+            assigned = FAMILIES[type(self._student).__name__].assigned(self._student, seen.targets)
+            values = []
+            for ours, theirs in zip(seen.logits, taught, strict=True):
+                found = sigmoid_divergence(ours.float(), theirs, temperature)
+                num_images, _, height, width = found.shape
+                by_class = found.view(num_images, -1, self._teacher.num_classes, height, width)
+                by_anchor = over_classes(by_class, 2, class_reduction)  # [N, A, H, W]
+                values.append(by_anchor.permute(0, 2, 3, 1).flatten())
+            counted = torch.cat(assigned.weights) != 0
+            return Divergences(torch.cat(values), counted, torch.cat(assigned.positive) & counted, assigned.count)
+
+
+class Regions:
+    """The student's proposals, as its RoI head samples them, scored by both RoI heads on the features of their own.
+
+    Args:
+        student: RoI head.
+        teacher: RoI head, frozen.
+    """
+
+    def __init__(self, student: Any, teacher: Any) -> None:
+        self._student, self._teacher = student, teacher
+
+    @contextlib.contextmanager
+    def capture(self) -> Iterator[SeenHead]:
+        """Collect one `student.loss(...)`.
+
+        Raises:
+            RuntimeError: no loss was computed inside the block, or more than one.
+        """
+        seen = SeenHead()
+
+        def keep_regions(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+            if not seen.logits:  # where masks share the extractor they come after
+                seen.regions = inputs[1].detach()
+
+        def keep_logits(module: nn.Module, inputs: tuple[Any, ...], outputs: tuple[Any, ...]) -> None:
+            seen.logits.append(outputs[0])
+
+        hooks = [
+            self._student.bbox_roi_extractor.register_forward_pre_hook(keep_regions),
+            self._student.bbox_head.register_forward_hook(keep_logits),
+        ]
+        try:
+            with own_targets(self._student.bbox_head, seen):
+                yield seen
+        finally:
+            for hook in hooks:
+                hook.remove()
+        if seen.targets is None or len(seen.logits) != 1:
+            raise RuntimeError("a capture takes exactly one student.loss(...)")
+
+    def divergences(
+        self, seen: SeenHead, features: Sequence[Tensor], temperature: float, class_reduction: ClassReduction
+    ) -> Divergences:
+        """Compare softmaxes over the classes and the background; see `Divergences`."""
+        assert seen.targets is not None
+        assert seen.regions is not None
+        with torch.no_grad():
+            given = tuple(feature.float() for feature in features)
+            taught = self._teacher._bbox_forward(given, seen.regions)["cls_score"].float()
+        ours, labels, weights = seen.logits[0].float(), *seen.targets[:2]
+        with torch.autocast(ours.device.type, enabled=False):
+            values = over_classes(softmax_divergence(ours, taught, temperature), 1, class_reduction)
+        counted = weights != 0
+        positive = (labels >= 0) & (labels < self._student.bbox_head.num_classes)
+        return Divergences(values, counted, positive & counted, counted.sum().clamp(min=1))
+
+
+@contextlib.contextmanager
+def dense_logits(head: nn.Module, into: list[Tensor]) -> Iterator[None]:
+    """Collect the class logits of a dense head, level by level, while the block lasts."""
+
+    def keep(module: nn.Module, inputs: tuple[Any, ...], outputs: tuple[Any, ...]) -> None:
+        into.extend(outputs[0])
+
+    hook = head.register_forward_hook(keep)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+@torch.no_grad()
+def taught_logits(head: Any, features: Sequence[Tensor]) -> list[Tensor]:
+    """Return the class logits of a frozen dense head for the outputs of its neck: float32 [N, A K, H, W] a level."""
+    levels = len(head.prior_generator.strides)
+    return [level.float() for level in head(tuple(feature.float() for feature in features[:levels]))[0]]

@@ -1,0 +1,310 @@
+"""Class scores of two detectors at the same places: vanilla KD, and what the other hosts read of heads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ikd.config import HOSTS
+from ikd.detectors import freeze, weights_sha256
+from ikd.distill.losses.vkd import sigmoid_divergence, softmax_divergence
+from ikd.distill.response import between
+from ikd.errors import BadInput
+from tests.unit.distill.heads import BOXES, FAMILIES, KINDS, Boxes, batch, pair, tiny, twins, two_stages
+from tests.unit.distill.maps import maps
+
+
+def found(host: str, student: Any, teacher: Any, boxes: Boxes = BOXES, **settings: Any) -> dict[str, Tensor]:
+    """Return what a host says of one batch; the regions are the same in every call."""
+    reduction = settings.pop("reduction", "published")
+    section = HOSTS[host](**settings)
+    heads = between(host, student, teacher, **section.model_dump(), reduction=reduction)
+    images, samples = batch(boxes)
+    torch.manual_seed(3)
+    with heads.capture() as seen:
+        student.loss(images, samples)
+    with torch.no_grad():
+        features = teacher.extract_feat(images)
+    return heads.losses(seen, features)
+
+
+class TestDivergences:
+    @pytest.mark.parametrize(("temperature", "expected"), [(1.0, 0.003579633985), (2.0, 0.003578340886)])
+    def test_softmax_equals_the_reference(self, temperature: float, expected: float) -> None:
+        torch.set_default_dtype(torch.float64)
+        student, teacher = (side.mean(dim=(2, 3)) for side in maps())
+        torch.set_default_dtype(torch.float32)
+        divergence = softmax_divergence(student, teacher, temperature).sum(dim=1).mean()
+        assert divergence.item() == pytest.approx(expected, rel=1e-9)
+
+    def test_sigmoid_by_hand(self) -> None:
+        """Scores 1/2 and 3/4: 3/4 log(3/2) + 1/4 log(1/2), also of logits twice as large at temperature 2."""
+        expected = 0.75 * torch.log(torch.tensor(1.5)) + 0.25 * torch.log(torch.tensor(0.5))
+        ours, theirs = torch.zeros(1), torch.log(torch.tensor([3.0]))
+        assert sigmoid_divergence(ours, theirs, 1.0).item() == pytest.approx(expected.item(), rel=1e-5)
+        assert sigmoid_divergence(ours, 2 * theirs, 2.0).item() == pytest.approx(4 * expected.item(), rel=1e-5)
+
+    def test_extreme_logits_stay_finite(self) -> None:
+        ours = torch.tensor([[200.0, -200.0, 0.0]], requires_grad=True)
+        theirs = torch.tensor([[-200.0, 200.0, 0.0]])
+        for divergence in (softmax_divergence, sigmoid_divergence):
+            total = divergence(ours, theirs, 1.0).sum()
+            (gradient,) = torch.autograd.grad(total, ours)
+            assert total.isfinite()
+            assert gradient.isfinite().all()
+
+
+def labelled(student: Any, shapes: list[torch.Size]) -> tuple[Tensor, Tensor, int]:
+    """Return labels and weights of every anchor, by mmdet's own assignment, and the head's count of positives."""
+    _, samples = batch(BOXES)
+    head, objects = student.bbox_head, [sample.gt_instances for sample in samples]
+    if type(head).__name__ == "FCOSHead":
+        points = head.prior_generator.grid_priors(shapes, device="cpu")
+        labels = torch.cat(head.get_targets(points, objects)[0])
+        return labels, torch.ones(len(labels)), max(int((labels < 3).sum()), 1)
+    metas = [sample.metainfo for sample in samples]
+    anchors, flags = head.get_anchors(shapes, metas, device="cpu")
+    targets = head.get_targets(anchors, flags, objects, metas)
+    labels, weights = (torch.cat([part.flatten() for part in kind]) for kind in targets[-5:-3])
+    return labels, weights, int(targets[-1])
+
+
+def rows(levels: list[Tensor]) -> Tensor:
+    return torch.cat([level.permute(0, 2, 3, 1).reshape(-1, 3) for level in levels])
+
+
+class TestScores:
+    @pytest.mark.parametrize("family", FAMILIES)
+    @pytest.mark.parametrize("reduction", ["published", "mean"])
+    def test_one_stage_equals_the_straightforward_computation(self, family: str, reduction: str) -> None:
+        student, teacher = pair(family)
+        student.eval()
+        images, _ = batch(BOXES)
+        ours, theirs = (one.bbox_head(one.extract_feat(images))[0] for one in (student, teacher))
+        _, weights, count = labelled(student, [level.shape[2:] for level in ours])
+        p, q = (rows(side).double().div(2).sigmoid() for side in (theirs, ours))
+        divergence = 4 * (p * (p / q).log() + (1 - p) * ((1 - p) / (1 - q)).log()).sum(dim=1)
+        divisor = count if reduction == "published" else int((weights > 0).sum())
+        expected = (divergence * (weights > 0)).sum() / divisor
+        result = found("vkd", student, teacher, reduction=reduction)
+        assert result.keys() == {"loss_vkd"}
+        assert result["loss_vkd"].item() == pytest.approx(expected.item(), rel=1e-4)
+        halved = found("vkd", student, teacher, reduction=reduction, weight=0.5, class_reduction="mean")
+        assert halved["loss_vkd"].item() == pytest.approx(expected.item() / 6, rel=1e-4)
+
+    def test_two_stages_compare_the_same_regions(self) -> None:
+        student, teacher = pair("FasterRCNN")
+        student.eval()
+        regions: list[Tensor] = []
+        hook = student.roi_head.bbox_roi_extractor.register_forward_pre_hook(lambda _, given: regions.append(given[1]))
+        result = found("vkd", student, teacher, temperature=2.0)["loss_vkd"]
+        hook.remove()
+        images, _ = batch(BOXES)
+        scores = [
+            one.roi_head._bbox_forward(one.extract_feat(images), regions[0])["cls_score"] for one in (student, teacher)
+        ]
+        log_q, log_p = ((side / 2).log_softmax(dim=1) for side in scores)
+        expected = 4 * (log_p.exp() * (log_p - log_q)).sum(dim=1).mean()
+        assert scores[0].shape[1] == 4, "three classes and the background"
+        assert result.item() == pytest.approx(expected.item(), rel=1e-4)
+        assert result.item() > 1e-3
+        by_class = found("vkd", student, teacher, temperature=2.0, class_reduction="mean")["loss_vkd"]
+        assert by_class.item() == pytest.approx(expected.item() / 4, rel=1e-4)
+
+    def test_masks_are_no_obstacle(self) -> None:
+        """A Mask R-CNN scores regions as a Faster R-CNN does; its mask branch plays no part."""
+        student, teacher = two_stages(seed=1).train(), freeze(two_stages("mask_rcnn_r18", seed=2))
+        assert found("vkd", student, teacher)["loss_vkd"].item() > 1e-3
+
+
+TERMS = {"defeat": {"loss_defeat_head"}, "frs": {"loss_frs_cls"}, "vkd": {"loss_vkd"}}
+"""What each host says of heads."""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("host", TERMS)
+class TestEveryHost:
+    def test_every_term_is_there(self, host: str, kind: str) -> None:
+        assert found(host, *pair(kind)).keys() == TERMS[host]
+
+    def test_is_zero_for_equal_weights(self, host: str, kind: str) -> None:
+        if host == "frs":
+            pytest.skip("a cross-entropy keeps the teacher's own entropy")
+        values = found(host, *twins(kind))
+        assert all(value.item() == pytest.approx(0, abs=1e-5) for value in values.values())
+        assert all(value.item() > 1e-4 for value in found(host, *pair(kind)).values())
+
+    def test_gradient_reaches_the_student_alone(self, host: str, kind: str) -> None:
+        student, teacher = pair(kind)
+        before = weights_sha256(teacher)
+        for name, value in found(host, student, teacher).items():
+            student.zero_grad()
+            value.backward(retain_graph=True)
+            gradients = [one.grad for one in student.parameters() if one.grad is not None]
+            assert gradients, name
+            assert all(one.isfinite().all() for one in gradients)
+            assert student.backbone.conv1.weight.grad.abs().sum() > 0, name
+        assert all(one.grad is None for one in teacher.parameters())
+        assert weights_sha256(teacher) == before
+
+    def test_without_boxes_it_stays_finite(self, host: str, kind: str) -> None:
+        student, teacher = pair(kind)
+        values = found(host, student, teacher, [[], []])
+        sum(values.values(), torch.zeros(())).backward()
+        assert all(value.isfinite() for value in values.values())
+        gradients = [one.grad for one in student.parameters() if one.grad is not None]
+        assert all(one.isfinite().all() for one in gradients)
+
+    def test_half_precision_agrees(self, host: str, kind: str) -> None:
+        student, teacher = pair(kind)
+        exact = found(host, student, teacher)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            values = found(host, student, teacher)
+        assert all(value.dtype == torch.float32 for value in values.values())
+        expected = {name: value.item() for name, value in exact.items()}
+        assert {name: value.item() for name, value in values.items()} == pytest.approx(expected, rel=0.2)
+
+    def test_the_heads_are_left_as_they_were(self, host: str, kind: str) -> None:
+        student, teacher = pair(kind)
+        found(host, student, teacher)
+        for detector in (student, teacher):
+            modules = list(detector.modules())
+            assert not any(one._forward_pre_hooks or one._forward_hooks for one in modules)
+            assert not any("get_targets" in vars(one) for one in modules)
+
+    def test_a_capture_takes_one_loss(self, host: str, kind: str) -> None:
+        student, teacher = pair(kind)
+        heads = between(host, student, teacher, **HOSTS[host]().model_dump(), reduction="published")
+        images, samples = batch(BOXES)
+        with pytest.raises(RuntimeError, match=r"exactly one student\.loss"), heads.capture():
+            student.extract_feat(images)
+        with pytest.raises(RuntimeError, match=r"exactly one student\.loss"), heads.capture():
+            _ = [student.loss(images, samples) for _ in range(2)]
+
+
+class TestDecoupled:
+    def test_objects_and_background_are_averaged_apart(self) -> None:
+        """Two stages, whose labels mmdet puts first in each image's sample."""
+        student, teacher = pair("FasterRCNN")
+        student.eval()
+        kept: dict[str, Any] = {}
+        hooks = [
+            student.roi_head.bbox_roi_extractor.register_forward_pre_hook(lambda _, given: kept.update(r=given[1]))
+        ]
+        original = student.roi_head.bbox_head.get_targets
+        student.roi_head.bbox_head.get_targets = lambda *args, **kw: kept.setdefault("t", original(*args, **kw))
+        result = found("defeat", student, teacher, temperature=2.0, w_head=3.0)["loss_defeat_head"]
+        for hook in hooks:
+            hook.remove()
+        images, _ = batch(BOXES)
+        scores = [
+            one.roi_head._bbox_forward(one.extract_feat(images), kept["r"])["cls_score"] for one in (student, teacher)
+        ]
+        divergence = softmax_divergence(scores[0], scores[1], 2.0).sum(dim=1)
+        object_ = kept["t"][0] < 3
+        assert 0 < object_.sum() < len(object_)
+        expected = 3 * (divergence[object_].mean() + divergence[~object_].mean())
+        assert result.item() == pytest.approx(expected.item(), rel=1e-4)
+
+    def test_without_a_weight_any_two_heads_go(self) -> None:
+        student, teacher = tiny("RetinaHead", seed=1), freeze(two_stages(seed=2))
+        assert found("defeat", student, teacher, w_head=0.0) == {}
+
+
+class TestRichness:
+    @pytest.mark.parametrize("reduction", ["published", "mean"])
+    @pytest.mark.parametrize("kind", ["RetinaHead", "FasterRCNN"])
+    def test_equals_the_straightforward_computation(self, kind: str, reduction: str) -> None:
+        student, teacher = pair(kind)
+        student.eval()
+        images, _ = batch(BOXES)
+        heads = [one.rpn_head if kind == "FasterRCNN" else one.bbox_head for one in (student, teacher)]
+        ours, theirs = (head(one.extract_feat(images))[0] for head, one in zip(heads, (student, teacher), strict=True))
+        expected = 0.0
+        for z, wanted in zip(ours, theirs, strict=True):
+            entropy = -(wanted.sigmoid() * z.sigmoid().log() + (1 - wanted.sigmoid()) * (1 - z.sigmoid()).log())
+            m = wanted.sigmoid().amax(dim=1, keepdim=True)
+            channels = 1 if reduction == "published" else z.shape[1]
+            expected += (m * entropy).sum().item() / m.sum().item() / channels
+        result = found("frs", student, teacher, w_cls=2.0, reduction=reduction)["loss_frs_cls"]
+        assert result.item() == pytest.approx(2 * expected, rel=1e-4)
+
+    def test_maps_are_told_how_rich_their_cells_are(self) -> None:
+        """Also by a teacher of another kind, where no class scores are compared."""
+        student, teacher = tiny("RetinaHead", seed=1), freeze(tiny("GFLHead", seed=2))
+        heads = between("frs", student, teacher, w_cls=0.0, w_feature=1.0, reduction="published")
+        images, _ = batch(BOXES)
+        with torch.no_grad(), heads.capture() as seen:
+            features = teacher.extract_feat(images)
+        assert heads.losses(seen, features) == {}
+        wanted = [level.sigmoid().amax(dim=1) for level in teacher.bbox_head(features)[0]]
+        torch.testing.assert_close(list(seen.importance), wanted)
+
+
+REFUSED: dict[str, tuple[Any, Any, str]] = {
+    "stages": (
+        lambda: tiny("RetinaHead"),
+        two_stages,
+        "must be between two one-stage or two two-stage detectors.* the student is a RetinaNet and the teacher a FasterR",
+    ),
+    "stages, the other way": (
+        two_stages,
+        lambda: tiny("FCOSHead"),
+        "the student is a FasterRCNN and the teacher a FCOS",
+    ),
+    "families": (
+        lambda: tiny("GFLHead"),
+        lambda: tiny("FCOSHead"),
+        "head families must be equal, but the student has GFLHead, the teacher FCOSHead; pick a teacher",
+    ),
+    "classes": (
+        lambda: tiny("RetinaHead", num_classes=2),
+        lambda: tiny("RetinaHead"),
+        "numbers of classes must be equal, but the student has 2, the teacher 3",
+    ),
+    "classes of regions": (
+        lambda: two_stages(num_classes=2),
+        two_stages,
+        "numbers of classes must be equal, but the student has 2, the teacher 3; train both on the same classes",
+    ),
+    "anchors": (lambda: tiny("RetinaHead", anchor_scale=8.0), lambda: tiny("RetinaHead"), "anchors must be equal"),
+    "levels": (lambda: tiny("RetinaHead", levels=4), lambda: tiny("RetinaHead"), "strides of the levels must be equal"),
+    "softmax": (
+        lambda: tiny(
+            "RetinaHead", overrides={"bbox_head.loss_cls": {"type": "CrossEntropyLoss", "use_sigmoid": False}}
+        ),
+        lambda: tiny("RetinaHead"),
+        "the student, a RetinaNet, has a RetinaHead with a softmax; class scores are read from one of ATSSHead, FCOS",
+    ),
+    "other head": (
+        lambda: tiny("ATSSHead", overrides={"bbox_head.type": "PAAHead"}),
+        lambda: tiny("ATSSHead"),
+        "has a PAAHead; class scores are read from one of ATSSHead",
+    ),
+    "cascade": (
+        two_stages,
+        lambda: two_stages("cascade_rcnn_r18"),
+        "the teacher, a CascadeRCNN, scores regions in 3 steps that move them; .*take one as teacher, or a loss between",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+@pytest.mark.parametrize("host", TERMS)
+def test_unfit_heads_are_refused(host: str, case: str) -> None:
+    student, teacher, message = REFUSED[case]
+    if host == "frs" and case in ("cascade", "classes of regions"):
+        pytest.skip("it compares the scores of proposals")
+    with pytest.raises(BadInput, match=rf"^distill\.host {host}( \(distill\..* above 0\))?: .*{message}") as caught:
+        between(host, student(), freeze(teacher()), **HOSTS[host]().model_dump(), reduction="published")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_divergence_of_one_place_is_kl_div() -> None:
+    student, teacher = torch.randn(2, 5, generator=torch.Generator().manual_seed(0)).split(1)
+    expected = F.kl_div(student.log_softmax(1), teacher.softmax(1), reduction="sum")
+    assert softmax_divergence(student, teacher, 1.0).sum().item() == pytest.approx(expected.item(), rel=1e-5)
