@@ -43,7 +43,7 @@ def density(features: Tensor, bandwidth: float) -> Tensor:
         bandwidth: above 0, in units of 1 - cosine.
     """
     rows = unit(features)
-    parts = [torch.exp(-(((1 - part @ rows.T) / bandwidth) ** 2)).sum(dim=1) for part in rows.split(ROWS)]
+    parts = [torch.exp(-(((1 - part @ rows.T) / bandwidth) ** 2)).sum(dim=1) for part in torch.split(rows, ROWS)]
     return torch.cat(parts) if parts else rows.new_zeros(0)
 
 

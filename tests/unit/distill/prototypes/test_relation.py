@@ -60,7 +60,7 @@ def test_nothing_to_compare_costs_nothing_and_breaks_nothing(count: int, known: 
     prototypes = Prototypes(teacher[:known], student[:known].detach(), labels[:known])
     found = relations(teacher[:count], student[:count], labels[:count], prototypes)
     loss = global_loss(found)
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     assert loss.item() == 0
     assert found.reliability.tolist() == [1] * count
 
@@ -76,7 +76,7 @@ def test_the_student_alone_has_a_gradient_and_reliability_has_none() -> None:
         Prototypes(prototypes.teacher.detach(), prototypes.student.detach(), prototypes.labels),
     )
     assert not found.reliability.requires_grad
-    global_loss(found).backward()
+    global_loss(found).backward()  # type: ignore[no-untyped-call]
     assert teacher.grad is None
     assert student.grad is not None
     assert float(student.grad.abs().sum()) > 0
@@ -125,7 +125,7 @@ def test_the_feature_loss_by_hand() -> None:
 def test_a_map_without_boxes_or_without_background_is_finite(value: float) -> None:
     student = torch.randn(1, 2, 3, 3).requires_grad_()
     loss = feature_loss(student, torch.zeros(1, 2, 3, 3), torch.full((1, 3, 3), value))
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     assert torch.isfinite(loss)
     assert student.grad is not None
     assert float(student.grad.abs().sum()) > 0
