@@ -35,12 +35,12 @@ class Choice:
         seed: for what is drawn.
     """
 
-    method: Method = "greedy"
-    count: int = 10
-    strength: float = 10.0
-    bandwidth: float = 0.1
-    quantile: float = 0.4
-    space: Space = "teacher"
+    method: Method
+    count: int
+    strength: float
+    bandwidth: float
+    quantile: float
+    space: Space
     seed: int = 0
 
 

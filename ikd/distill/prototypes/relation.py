@@ -55,8 +55,8 @@ def relations(
     labels: Tensor,
     prototypes: Prototypes,
     *,
-    coefficients: Coefficients = "cosine",
-    strength: float = 10.0,
+    coefficients: Coefficients,
+    strength: float,
 ) -> Relations:
     """Compare instances with prototypes.
 
@@ -114,28 +114,24 @@ def painted(reliability: Tensor, targets: Targets, size: tuple[int, int]) -> Ten
     return omega
 
 
-def feature_loss(
-    student: Tensor, teacher: Tensor, omega: Tensor, *, foreground: float = 1.0, background: float = 4.0
-) -> Tensor:
+def feature_loss(student: Tensor, teacher: Tensor, omega: Tensor, *, background: float) -> Tensor:
     """Return L_feat of one level: squared differences in boxes by their reliability, and outside of them.
 
-    foreground sum(Omega d^2) / (2 sum Omega) + background sum_outside d^2 / (2 count), channels counted; a part without
+    sum(Omega d^2) / (2 sum Omega) + background sum_outside d^2 / (2 count), channels counted; a part without
     a cell is 0.
 
     Args:
         student: adapted map, [N, C, H, W].
         teacher: map, [N, C, H, W].
         omega: `painted`, [N, H, W].
-        foreground: c_fg.
-        background: c_bg.
+        background: c_bg; c_fg is 1.
     """
     squares = (student - teacher.detach()).square().sum(dim=1)
     outside = (omega == 0).to(squares.dtype)
-    parts = [
-        weight * (mask * squares).sum() / (2 * student.shape[1] * mask.sum()).clamp(min=1e-12)
-        for weight, mask in ((foreground, omega), (background, outside))
-    ]
-    return parts[0] + parts[1]
+    inside, beyond = (
+        (mask * squares).sum() / (2 * student.shape[1] * mask.sum()).clamp(min=1e-12) for mask in (omega, outside)
+    )
+    return inside + background * beyond
 
 
 def pooled(features: Tensor, targets: Targets) -> Tensor:

@@ -47,7 +47,7 @@ def density(features: Tensor, bandwidth: float) -> Tensor:
     return torch.cat(parts) if parts else rows.new_zeros(0)
 
 
-def dense(teacher: Tensor, student: Tensor, *, bandwidth: float = 0.1, quantile: float = 0.4) -> Tensor:
+def dense(teacher: Tensor, student: Tensor, *, bandwidth: float, quantile: float) -> Tensor:
     """Return the instances that lie among others in both spaces: the candidates, ascending, [c] (long).
 
     Their density is above the int(quantile n)-th smallest (from 0). Where no instance is, all are candidates: two

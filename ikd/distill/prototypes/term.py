@@ -53,12 +53,12 @@ class PrototypeTerm(nn.Module):
         *,
         classes: int,
         count: int,
-        global_weight: float = 5.0,
-        feature_weight: float = 1.0,
-        background_weight: float = 4.0,
-        coefficients: Coefficients = "cosine",
-        strength: float = 10.0,
-        over_levels: Literal["sum", "mean"] = "sum",
+        global_weight: float,
+        feature_weight: float,
+        background_weight: float,
+        coefficients: Coefficients,
+        strength: float,
+        over_levels: Literal["sum", "mean"],
     ) -> None:
         super().__init__()
         self.global_weight, self.feature_weight, self.background = global_weight, feature_weight, background_weight

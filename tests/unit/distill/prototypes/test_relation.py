@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 
 from ikd.distill.functional import Targets
-from ikd.distill.prototypes.relation import Prototypes, feature_loss, global_loss, painted, pooled, relations
+from ikd.distill.prototypes.relation import (
+    Coefficients,
+    Prototypes,
+    Relations,
+    feature_loss,
+    global_loss,
+    painted,
+    pooled,
+)
+from ikd.distill.prototypes.relation import relations as compared
 from tests.unit.distill.prototypes.test_selection import drawn, instances
+
+
+def relations(*instances: Any, coefficients: Coefficients = "cosine", strength: float = 10) -> Relations:
+    return compared(*instances, coefficients=coefficients, strength=strength)
+
 
 CHOSEN = [8, 1, 2, 9]
 NOT_LABELLED = torch.zeros(12, dtype=torch.long)
@@ -117,14 +133,14 @@ def test_the_feature_loss_by_hand() -> None:
     omega = torch.tensor([[[0.5, 0.25, 0.0]]])
     inside = (0.5 * 2 + 0.25 * 4) / (2 * 2 * 0.75)
     outside = 4 * 10 / (2 * 2 * 1)
-    assert float(feature_loss(student, teacher, omega)) == pytest.approx(inside + outside)
-    assert float(feature_loss(student, teacher, omega, foreground=2, background=0)) == pytest.approx(2 * inside)
+    assert float(feature_loss(student, teacher, omega, background=4)) == pytest.approx(inside + outside)
+    assert float(feature_loss(student, teacher, omega, background=0)) == pytest.approx(inside)
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0])
 def test_a_map_without_boxes_or_without_background_is_finite(value: float) -> None:
     student = torch.randn(1, 2, 3, 3).requires_grad_()
-    loss = feature_loss(student, torch.zeros(1, 2, 3, 3), torch.full((1, 3, 3), value))
+    loss = feature_loss(student, torch.zeros(1, 2, 3, 3), torch.full((1, 3, 3), value), background=4)
     loss.backward()  # type: ignore[no-untyped-call]
     assert torch.isfinite(loss)
     assert student.grad is not None

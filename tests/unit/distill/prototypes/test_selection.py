@@ -8,6 +8,8 @@ from torch import Tensor
 
 from ikd.distill.prototypes.selection import dense, density, greedy, ridge, unit
 
+PUBLISHED = {"bandwidth": 0.1, "quantile": 0.4}
+
 
 def instances(count: int = 12) -> tuple[Tensor, Tensor]:
     i = torch.arange(count, dtype=torch.float64)[:, None]
@@ -23,7 +25,8 @@ def drawn(seed: int, count: int, width: int = 6) -> tuple[Tensor, Tensor]:
 
 
 def test_the_dense_ones_are_the_reference() -> None:
-    assert dense(*instances()).tolist() == [1, 2, 8, 9]
+    teacher, student = instances()
+    assert dense(teacher, student, **PUBLISHED).tolist() == [1, 2, 8, 9]
 
 
 @pytest.mark.parametrize(
@@ -38,20 +41,20 @@ def test_the_dense_ones_are_the_reference() -> None:
 )
 def test_the_choices_are_the_reference(strength: float, tested: bool, chosen: list[int]) -> None:
     teacher, student = instances()
-    candidates = dense(teacher, student) if tested else torch.arange(12)
+    candidates = dense(teacher, student, **PUBLISHED) if tested else torch.arange(12)
     assert greedy(teacher, student, candidates, count=4, strength=strength).indices.tolist() == chosen
 
 
 def test_the_objective_is_the_reference() -> None:
     teacher, student = instances()
-    found = greedy(teacher, student, dense(teacher, student), count=4, strength=10)
+    found = greedy(teacher, student, dense(teacher, student, **PUBLISHED), count=4, strength=10)
     expected = [24, 17.218246, 12.837333, 10.604241, 8.646871]
     assert found.objective.tolist() == pytest.approx(expected, abs=1e-6)
 
 
 def test_none_is_chosen_twice_and_fewer_candidates_give_fewer() -> None:
     teacher, student = instances()
-    found = greedy(teacher, student, dense(teacher, student), count=8, strength=10)
+    found = greedy(teacher, student, dense(teacher, student, **PUBLISHED), count=8, strength=10)
     assert sorted(found.indices.tolist()) == [1, 2, 8, 9]
     assert len(found.objective) == 5
 
@@ -109,7 +112,7 @@ def test_rows_are_looked_at_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("count", [0, 1, 2, 3])
 def test_few_instances_are_no_fault(count: int) -> None:
     teacher, student = instances(count) if count else (torch.zeros(0, 5), torch.zeros(0, 5))
-    candidates = dense(teacher, student)
+    candidates = dense(teacher, student, **PUBLISHED)
     found = greedy(teacher, student, candidates, count=10, strength=10)
     assert 0 < len(found.indices) <= count or count == 0
     assert torch.isfinite(found.objective).all()

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from ikd.config import Distill
 from ikd.distill.functional import Targets
 from ikd.distill.prototypes.relation import Prototypes
 from ikd.distill.prototypes.term import PrototypeTerm
@@ -20,9 +21,17 @@ TARGETS = Targets(
 NO_BOXES = Targets([torch.zeros(0, 4)] * 2, [torch.zeros(0, dtype=torch.long)] * 2, (64, 64))
 
 
-def term(**options: Any) -> PrototypeTerm:
+NAMES = ("global_weight", "feature_weight", "background_weight", "coefficients", "strength")
+PUBLISHED = {name: getattr(Distill().prototypes, name) for name in NAMES} | {"over_levels": "sum"}
+
+
+def empty(**options: Any) -> PrototypeTerm:
     torch.manual_seed(0)
-    made = PrototypeTerm([4, 4], [6, 6], classes=3, count=2, **options)
+    return PrototypeTerm([4, 4], [6, 6], classes=3, count=2, **(PUBLISHED | options))
+
+
+def term(**options: Any) -> PrototypeTerm:
+    made = empty(**options)
     for level in range(2):
         made.hold(level, Prototypes(torch.randn(3, 6), torch.randn(3, 4), torch.tensor([0, 0, 1])))
     return made
@@ -77,7 +86,7 @@ def test_weights_attenuation_and_levels_are_factors() -> None:
 
 def test_equal_maps_cost_nothing_but_through_the_adapter() -> None:
     torch.manual_seed(0)
-    made = PrototypeTerm([4], [4], classes=1, count=2, feature_weight=0.0)
+    made = PrototypeTerm([4], [4], classes=1, count=2, **(PUBLISHED | {"feature_weight": 0.0}))
     same = torch.randn(1, 4, 8, 8)
     rows = torch.randn(2, 4)
     made.hold(0, Prototypes(rows, rows, torch.tensor([0, 0])))
@@ -86,8 +95,7 @@ def test_equal_maps_cost_nothing_but_through_the_adapter() -> None:
 
 
 def test_no_boxes_and_no_prototypes_are_finite_and_pull_by_the_background() -> None:
-    empty = PrototypeTerm([4, 4], [6, 6], classes=3, count=2)
-    for made, targets in ((empty, TARGETS), (term(), NO_BOXES)):
+    for made, targets in ((empty(), TARGETS), (term(), NO_BOXES)):
         student, teacher = maps()
         losses = made(student, teacher, targets)
         assert losses["prototypes_global"].item() == 0
@@ -97,7 +105,7 @@ def test_no_boxes_and_no_prototypes_are_finite_and_pull_by_the_background() -> N
 
 
 def test_a_checkpoint_holds_the_prototypes() -> None:
-    made, other = term(), PrototypeTerm([4, 4], [6, 6], classes=3, count=2)
+    made, other = term(), empty()
     assert len(other.held(0).labels) == 0
     other.load_state_dict(made.state_dict())
     assert values(other) == values(made)
@@ -108,6 +116,6 @@ def test_fewer_prototypes_take_the_place_of_more() -> None:
     made = term()
     made.hold(0, Prototypes(torch.ones(1, 6), torch.ones(1, 4), torch.tensor([2])))
     assert made.held(0).labels.tolist() == [2]
-    again = PrototypeTerm([4, 4], [6, 6], classes=3, count=2)
+    again = empty()
     again.load_state_dict(made.state_dict())
     assert again.held(0).labels.tolist() == [2]
