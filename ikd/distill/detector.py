@@ -19,6 +19,7 @@ from ikd.distill.canvas import Canvas, sizes_of, untouched_statistics
 from ikd.distill.functional import Targets, full_precision, standardise
 from ikd.distill.gradients import relative_pulls
 from ikd.distill.losses.adapted import AdaptedLoss
+from ikd.distill.prototypes.term import PrototypeTerm
 from ikd.distill.response import Between
 from ikd.errors import NonFiniteLoss, refuse
 
@@ -40,6 +41,7 @@ class Terms:
         adversarial: loss for each of those levels on the adversarial copies, on the neck outputs.
         statistics_follow: the student's running statistics follow the adversarial copies too.
         heads: what the host compares of the two heads' predictions; None where it reads none.
+        prototypes: what is distilled by prototypes, on the FPN convolutions of those levels.
         resized: levels may differ in size; the student's map is then brought to that of the teacher's.
         measured: how hard each term pulls is measured on the first batch of an epoch.
         cells_factor: what the weights of sums were multiplied by for levels that are left out; None where none acts.
@@ -54,6 +56,7 @@ class Terms:
     adversarial: Sequence[AdaptedLoss] | None = None
     statistics_follow: bool = False
     heads: Between | None = None
+    prototypes: PrototypeTerm | None = None
     resized: bool = False
     measured: bool = False
     cells_factor: float | None = None
@@ -102,7 +105,8 @@ class DistillDetector(BaseModel):
         self.host = nn.ModuleList(terms.host[1]) if terms.host else None
         self.alignment = nn.ModuleList(terms.alignment.values()) if terms.alignment else None
         self.adversarial = nn.ModuleList(terms.adversarial) if terms.adversarial is not None else None
-        reads_maps = bool(terms.host or terms.alignment)
+        self.prototypes = terms.prototypes
+        reads_maps = bool(terms.host or terms.alignment or terms.prototypes)
         self.student_taps = Taps(student) if reads_maps else None
         self.teacher_taps = Taps(teacher) if reads_maps and teacher is not None else None
         self.teacher_type: torch.dtype | None = None  # that the teacher computes in; None is the student's
@@ -263,6 +267,22 @@ class DistillDetector(BaseModel):
             outputs = self._teach(batch, sizes)
         return tapped, outputs
 
+    @torch.no_grad()
+    def look(self, data: Batch, *, with_teacher: bool = True) -> tuple[list[Tensor], list[Tensor], Targets]:
+        """Return the maps of the levels that are distilled, of images as training sees them.
+
+        Args:
+            data: `inputs` and `data_samples`, on the device.
+            with_teacher: look through the teacher too; else its maps are an empty list.
+        """
+        assert self.student_taps is not None
+        batch = self.canvas({"inputs": data["inputs"], "data_samples": data["data_samples"]})
+        with self.student_taps.capture() as ours:
+            self.student.extract_feat(batch["inputs"])
+        theirs = self._teacher_features(batch["inputs"], sizes_of(data["inputs"]))[0] if with_teacher else []
+        chosen = [theirs[level] for level in self.terms.teacher_levels] if with_teacher else []
+        return [ours[level] for level in self.terms.student_levels], chosen, targets_of(batch)
+
     def _map_losses(self, maps: Maps, targets: Targets, importance: Sequence[Tensor]) -> dict[str, Tensor]:
         losses: dict[str, Tensor] = {}
         if self.host is not None and self.terms.host is not None:
@@ -271,6 +291,8 @@ class DistillDetector(BaseModel):
         if self.alignment is not None:
             chosen = [[side[level] for level in self.terms.alignment] for side in maps]
             losses["loss_sfa"] = self._term("sfa", self.alignment, (chosen[0], chosen[1]), targets)
+        if self.prototypes is not None:
+            losses |= {f"loss_{name}": loss for name, loss in self.prototypes(*maps, targets).items()}
         return losses
 
     def _standardised(self, maps: Maps) -> Maps:

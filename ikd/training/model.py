@@ -23,6 +23,7 @@ from ikd.detectors import (
 )
 from ikd.distill import AdaptedLoss, Anchors, PyramidSize, Scale, build_loss, canvas_divisor, rescale, takes
 from ikd.distill.detector import DistillDetector, Terms
+from ikd.distill.prototypes.term import PrototypeTerm
 from ikd.distill.response import between
 from ikd.errors import refuse
 from ikd.home import cache
@@ -59,7 +60,7 @@ def build_model(recipe: Recipe, files: DataFiles, teacher: torch.nn.Module | Non
     if recipe.student.inherit:
         inherit(student, teacher)
     distill = recipe.distill
-    if distill.host == "none" and not (recipe.adversarial.enabled or distill.sfa.enabled):
+    if not (distill.host != "none" or compares_maps(recipe)):
         return DistillDetector(student)
     return DistillDetector(student, teacher, _terms(recipe, files, student, teacher))
 
@@ -98,6 +99,7 @@ def _terms(recipe: Recipe, files: DataFiles, student: Any, teacher: Any) -> Term
         adversarial=_losses(recipe, "adversarial", scale, pyramid) if recipe.adversarial.enabled else None,
         statistics_follow=recipe.adversarial.updates_statistics,
         heads=heads,
+        prototypes=_prototypes(recipe, files, student, pyramid) if distill.prototypes.enabled else None,
         resized=distill.match == "index",
         measured=distill.measure_gradients,
         cells_factor=scale.kept if _acts(recipe) else None,
@@ -182,6 +184,18 @@ def _placed(recipe: Recipe, name: str, scale: Scale, pyramid: Pyramid, place: in
             refuse(f"recipe {recipe.name}: distill.host", rule, name, "take a student with anchors, or another loss")
         given["anchors"] = pyramid.anchors[place]
     return {key: value for key, value in given.items() if takes(name, key)}
+
+
+def _prototypes(recipe: Recipe, files: DataFiles, student: Any, pyramid: Pyramid) -> PrototypeTerm:
+    section = recipe.distill.prototypes
+    names = ("count", "global_weight", "feature_weight", "background_weight", "coefficients", "strength")
+    return PrototypeTerm(
+        pyramid.student,
+        pyramid.teacher,
+        classes=len(files.classes),
+        over_levels="mean" if getattr(student, "with_roi_head", False) else "sum",
+        **{name: getattr(section, name) for name in names},
+    )
 
 
 def _acts(recipe: Recipe) -> bool:

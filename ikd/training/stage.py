@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from mmengine.dist import get_rank
+from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 
@@ -24,6 +25,7 @@ from ikd.training.model import build_model, load_teacher
 from ikd.training.optim import optim_wrapper, param_schedulers
 from ikd.training.prepared import Prepared, PreparedStage, device_of
 from ikd.training.progress import Progress
+from ikd.training.prototypes import PrototypeHook
 from ikd.training.runner import Carries, TrialRunner
 from ikd.trial import Report
 
@@ -66,6 +68,13 @@ def _model_of(stage: StageRun) -> DistillDetector:
     return arrange(model, in_force)
 
 
+def _prototype_hooks(stage: StageRun) -> list[Hook]:
+    in_force, first = stage.plan.recipe, stage.plan.first - 1
+    if not in_force.distill.prototypes.enabled or in_force.teacher is None:
+        return []
+    return [PrototypeHook(in_force, stage.prepared.files, first=first, epochs=stage.recipe.total_epochs)]
+
+
 def build_runner(stage: StageRun, progress: Progress, *, scratch: Path, report: Report | None) -> TrialRunner:
     """Build model, data, optimiser and hooks of a stage.
 
@@ -104,6 +113,7 @@ def build_runner(stage: StageRun, progress: Progress, *, scratch: Path, report: 
             EpochHook(recipe.seed),
             HoldHook(stage.stores),
             *([CraftHook(plan.recipe)] if crafts_online(plan.recipe) else []),
+            *_prototype_hooks(stage),
             ReportHook(recipe, progress, report, stage=stage.index),
         ],
         visualizer={"type": "Visualizer", "vis_backends": []},

@@ -130,7 +130,7 @@ def compares_maps(recipe: RecipeSections) -> bool:
     """Tell whether a stage compares maps, so that its choice of levels acts; predictions are compared on all."""
     host = recipe.distill.host
     of_maps = host != "none" and HOSTS[host].reads_maps
-    return recipe.adversarial.enabled or recipe.distill.sfa.enabled or of_maps
+    return recipe.adversarial.enabled or recipe.distill.sfa.enabled or recipe.distill.prototypes.enabled or of_maps
 
 
 def _distill(distill: dict[str, Any], *, adversarial: bool, on_maps: bool) -> dict[str, Any]:
@@ -150,8 +150,24 @@ def _distill(distill: dict[str, Any], *, adversarial: bool, on_maps: bool) -> di
         distill["me"].pop("stages")  # said by which stages have it
     if distill.get("sfa", {}).get("mode") == "standardise_inputs":
         distill["sfa"].pop("weight")
-    acts = host != "none" or adversarial or "sfa" in distill or "me" in distill
+    if "prototypes" in distill:
+        distill["prototypes"] = _prototypes(distill["prototypes"])
+    acts = host != "none" or adversarial or any(name in distill for name in ("sfa", "me", "prototypes"))
     return distill if acts else {}
+
+
+def _prototypes(section: dict[str, Any]) -> dict[str, Any]:
+    """Return what acts of the prototypes: each way to choose them has fields of its own."""
+    method, idle = section["method"], set()
+    if method != "greedy":
+        idle |= {"quantile"} | ({"strength"} if section["coefficients"] == "cosine" else set())
+    if method not in ("greedy", "dbscan"):
+        idle.add("bandwidth")
+    if method not in ("kmeans", "dbscan"):
+        idle.add("space")
+    if not section["feature_weight"]:
+        idle.add("background_weight")
+    return {key: value for key, value in section.items() if key not in idle}
 
 
 def _without_idle(section: dict[str, Any]) -> dict[str, Any]:

@@ -83,6 +83,7 @@ def _detector_faults(recipe: RecipeSections) -> Iterator[Fault]:
 
 def _other_faults(recipe: RecipeSections) -> Iterator[Fault]:
     yield from _alignment_faults(recipe)
+    yield from _prototype_faults(recipe)
     yield from _level_faults(recipe)
     if "bbox" not in recipe.validate or len(set(recipe.validate)) < len(recipe.validate):
         yield ("validate",), list(recipe.validate), "must hold bbox, and nothing twice"
@@ -130,6 +131,13 @@ def _level_faults(recipe: RecipeSections) -> Iterator[Fault]:
     if distill.reduction == "variance" and distill.host != "none" and not HOSTS[distill.host].reads_maps:
         rule = f"must be published or mean where the host compares predictions (host {distill.host})"
         yield ("distill", "reduction"), distill.reduction, rule
+
+
+def _prototype_faults(recipe: RecipeSections) -> Iterator[Fault]:
+    section = recipe.distill.prototypes
+    if section.enabled and not (section.global_weight or section.feature_weight):
+        rule = "must be above 0, or distill.prototypes.feature_weight must be, for prototypes to act"
+        yield ("distill", "prototypes", "global_weight"), section.global_weight, rule
 
 
 def _alignment_faults(recipe: RecipeSections) -> Iterator[Fault]:

@@ -154,6 +154,45 @@ class SemanticAlignment(Section):
     """Weight of the extra term; PKD's own are 10, and 6 for a two-stage teacher."""
 
 
+class PrototypeSection(Section):
+    """Global Knowledge (PGM and RDM; Tang et al., ECCV 2022): instances of each class that stand for all.
+
+    They are chosen in both detectors' features, and student and teacher are compared by them on each box.
+    """
+
+    enabled: bool = False
+    """Switch."""
+    method: Literal["greedy", "kmeans", "dbscan", "random", "ambiguous"] = "greedy"
+    """How prototypes are chosen: PGM's greedy steps, or what its Table 6 compares them with."""
+    space: Literal["teacher", "student"] = "teacher"
+    """Whose features kmeans and dbscan look at."""
+    count: Count = 10
+    """K, largest number of prototypes of a class on a level; a class with fewer candidates has fewer."""
+    strength: NonNegative = 10.0
+    """lambda, how much a prototype must mean the same in both spaces."""
+    bandwidth: Positive = 0.1
+    """Of the density by which greedy takes candidates, and the reach of a neighbour for dbscan, in 1 - cosine."""
+    quantile: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.4
+    """Share of the instances, the least dense in either space, that are no candidates of greedy."""
+    images_per_class: Count = 800
+    """Largest number of training images, drawn by the seed, in which a class's instances are looked for."""
+    min_side: NonNegative = 30.0
+    """Instances are wider and higher than this, in pixels of the original image."""
+    every: Positive = 1.0
+    """T_p, epochs after which prototypes are chosen anew by the student as it is then."""
+    coefficients: Literal["cosine", "ridge"] = "cosine"
+    """What is compared: cosines with the prototypes, as the authors' code, or the coefficients u and v of Eq. 2, whose
+    difference is (1 + 2 lambda) times smaller."""
+    global_weight: Weight = 5.0
+    """Of the difference between coefficients on all prototypes."""
+    feature_weight: NonNegative = 1.0
+    """Of squared differences between maps, in boxes by their reliability; above 0 it has adapters that learn."""
+    background_weight: Weight = 4.0
+    """Of cells outside of boxes, within the feature loss."""
+    attenuate: bool = True
+    """Both losses fade to 0 over the training, by 1 - epoch / epochs."""
+
+
 class Reference(Section):
     """Padded input and channels at which the weights were tuned."""
 
@@ -172,6 +211,8 @@ class Distill(Hosts):
     """Masking enhancement."""
     sfa: SemanticAlignment = SemanticAlignment()
     """Semantic feature alignment."""
+    prototypes: PrototypeSection = PrototypeSection()
+    """Global Knowledge."""
     levels: Levels = "auto"
     """Which of the levels that both detectors have are distilled, by host, sfa and adversarial term alike: all of
     them, those listed (0 the finest), or all but the coarsest whose anchors or ranges no training box reaches at this
@@ -198,6 +239,7 @@ WITHOUT_TEACHER: Mapping[str, Any] = {
     "distill.host": "none",
     "distill.me.enabled": False,
     "distill.sfa.enabled": False,
+    "distill.prototypes.enabled": False,
     "adversarial.enabled": False,
     "student.inherit": False,
 }

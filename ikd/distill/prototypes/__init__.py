@@ -1,0 +1,1 @@
+"""Global Knowledge: prototypes that both spaces share, and what is distilled by them."""
