@@ -267,6 +267,12 @@ def export(
         str, typer.Option(help="best, knee (of the Pareto front, with costs), or a trial's number.")
     ] = "best",
     register: Annotated[str | None, typer.Option(help="Also register as a version of this MLflow model.")] = None,
+    alias: Annotated[
+        str | None, typer.Option(help="With --register: this alias leads to the version, unless it is at a better one.")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="With --alias: move it though the student is worse, or not comparable.")
+    ] = False,
     onnx: Annotated[bool, typer.Option("--onnx", help="Also write student.onnx; needs pip install ikd[onnx].")] = False,
     data_root: Annotated[
         Path | None,
@@ -278,6 +284,7 @@ def export(
     A config and a checkpoint, evaluated again, with a card.
 
     Example: ikd export mine --to student
+    Example: ikd export mine --to student --register fish --alias champion
     """
     from ikd.progress import Steps
 
@@ -287,7 +294,15 @@ def export(
 
         chosen = parse_pick(pick)
         exported = export_sweep(
-            name, to, pick=chosen, register=register, onnx=onnx, data_root=data_root, progress=steps.count
+            name,
+            to,
+            pick=chosen,
+            register=register,
+            alias=alias,
+            force=force,
+            onnx=onnx,
+            data_root=data_root,
+            progress=steps.count,
         )
     typer.echo(exported.summary())
 

@@ -54,6 +54,7 @@ class Exported:
         onnx: the network for onnxruntime, when asked for.
         test: `test/bbox_mAP` and so on, of the recipe's test part, by which nothing was chosen; empty without one.
         registered: URI of the registered model's version, when asked for.
+        alias: of the registered model that leads to it now, when asked for.
     """
 
     directory: Path
@@ -68,6 +69,7 @@ class Exported:
     sha256: str
     onnx: Path | None = None
     registered: str | None = None
+    alias: str | None = None
     test: Mapping[str, float] = field(default_factory=dict)
 
     def summary(self) -> str:
@@ -81,5 +83,6 @@ class Exported:
         ]
         lines += [f"  mAP {100 * self.test[TEST_MAP]:.1f} on the test part, which chose nothing"] if self.test else []
         lines += [f"  {self.onnx.name}: the network for onnxruntime"] if self.onnx else []
-        lines += [f"  registered as {self.registered}"] if self.registered else []
+        also = f", alias {self.alias}" if self.alias else ""
+        lines += [f"  registered as {self.registered}{also}"] if self.registered else []
         return "\n".join([*lines, f"  {self.card.name}: data, recipe, metrics, how to load it"])

@@ -10,21 +10,20 @@ from typing import Any, Literal
 from ikd.errors import BadInput
 from ikd.export.export import export_student
 from ikd.export.exported import Exported, SearchContext
+from ikd.export.registering import check_register, register_student
 from ikd.sweep import (
     SweepFolder,
     SweepStatus,
     TrialRecord,
     checkpoint_of,
     ended_trial,
-    existing_folder,
-    experiment_of,
     facts_of,
+    is_tracked,
     knee,
     noted_data,
-    read_files,
     sweep_status,
+    track_files,
 )
-from ikd.tracking import register_best
 from ikd.trial import NotifyOf
 
 Pick = int | Literal["best", "knee"]
@@ -37,6 +36,8 @@ def export_sweep(  # noqa: PLR0913 - one keyword for each option of `ikd export`
     pick: Pick = "best",
     home: Path | None = None,
     register: str | None = None,
+    alias: str | None = None,
+    force: bool = False,
     onnx: bool = False,
     data_root: Path | None = None,
     progress: NotifyOf | None = None,
@@ -51,19 +52,23 @@ def export_sweep(  # noqa: PLR0913 - one keyword for each option of `ikd export`
             never the luckiest. Or a trial's number.
         home: ikd's home; None is the usual one.
         register: name of a model in MLflow's registry that gets the student as its newest version.
+        alias: of that model, which shall lead to this version; it stays where it is at a better one.
+        force: move the alias though the student is worse than the version that has it, or cannot be compared.
         onnx: write student.onnx too.
         data_root: where the data set lies now, when that is not where the sweep found it at its last start.
         progress: told how many images the student was evaluated on.
 
     Raises:
-        BadInput: no such sweep or trial, a trial without a result; names those that have one. No MLflow to register in.
+        BadInput: no such sweep or trial, a trial without a result; names those that have one. No MLflow to register in,
+            an alias without a model, or one that is at a better version.
         JobError: plain mmdet does not give the mAP recorded during training, or MLflow does not answer.
     """
     status = sweep_status(name, home=home)
+    folder = SweepFolder(name, status.directory)
+    check_register(folder, register, alias, force=force)
     records = list(status.trials)
     record = _picked(status, pick)
     best = checkpoint_of(status, record)
-    folder = _folder_to_register(name, home) if register is not None else None
     values = dict(record.values)
     context = SearchContext(
         name, record.number, record.name, values, record.state, len(records), _facts(status, record)
@@ -80,19 +85,12 @@ def export_sweep(  # noqa: PLR0913 - one keyword for each option of `ikd export`
         onnx=onnx,
         progress=progress,
     )
-    if folder is None or register is None:
-        return exported
-    files = read_files(folder)
-    made = register_best(
-        exported.directory,
-        uri=files.runner.tracking.uri,
-        home=folder.home,
-        sweep=folder.path,
-        number=record.number,
-        model=register,
-        experiment=experiment_of(files),
-    )
-    return replace(exported, registered=made.uri)
+    if register is not None:
+        made = register_student(exported, context, folder=folder, model=register, alias=alias, force=force)
+        exported = replace(exported, registered=made.uri, alias=made.alias)
+    if is_tracked(folder):
+        track_files(folder, [exported.card, exported.card.with_suffix(".json")], "export")
+    return exported
 
 
 def parse_pick(text: str) -> Pick:
@@ -132,16 +130,3 @@ def _facts(status: SweepStatus, record: TrialRecord) -> dict[str, Any] | None:
         return None
     facts = facts_of(status.files.space, status.trials, known, own)
     return facts | {"said": status.said_of_choice() if facts["chosen"] else []}
-
-
-def _folder_to_register(name: str, home: Path | None) -> SweepFolder:
-    """Return the sweep's folder; refused before the export when it has no MLflow.
-
-    Raises:
-        BadInput: the sweep ran without a tracker.
-    """
-    folder = existing_folder(name, home)
-    if read_files(folder).runner.tracking.uri == "none":
-        rule = "must name an MLflow server to register in, but got 'none'"
-        raise BadInput(f"{folder.files}: runner.tracking.uri: {rule}")
-    return folder

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ikd.sweep.effects.insight import Insight, MainEffect, Pair, Step
     from ikd.sweep.effects.posterior import posterior
     from ikd.sweep.effects.told import objective
+    from ikd.sweep.handover import is_tracked, track_files
     from ikd.sweep.look.changes import curve_of
     from ikd.sweep.look.plain import (
         plain_comparison,
@@ -80,6 +81,7 @@ _HOMES = {
     "gain_between": "ikd.sweep.confirm.apart",
     "gain_of": "ikd.sweep.confirm.apart",
     "gains_of": "ikd.sweep.confirm.apart",
+    "is_tracked": "ikd.sweep.handover",
     "knee": "ikd.sweep.confirm.front",
     "label": "ikd.sweep.students",
     "ledger": "ikd.sweep.records.ledger",
@@ -122,6 +124,7 @@ _HOMES = {
     "sweep_status": "ikd.sweep.status",
     "sweep_statuses": "ikd.sweep.status",
     "sweeps_table": "ikd.sweep.look.sheets",
+    "track_files": "ikd.sweep.handover",
     "trial_folder": "ikd.sweep.status",
     "trial_of": "ikd.sweep.look.sheets",
     "trials_of": "ikd.sweep.status",
@@ -165,6 +168,7 @@ __all__ = [
     "gain_between",
     "gain_of",
     "gains_of",
+    "is_tracked",
     "knee",
     "label",
     "ledger",
@@ -207,6 +211,7 @@ __all__ = [
     "sweep_status",
     "sweep_statuses",
     "sweeps_table",
+    "track_files",
     "trial_folder",
     "trial_of",
     "trials_of",

@@ -11,25 +11,29 @@ from ikd.tracking.markdown import table as markdown_table
 from ikd.tracking.mlflow_check import check_tracking
 from ikd.tracking.mlflow_client import ARTIFACTS, hide_password, local_uri
 from ikd.tracking.mlflow_pages import SweepPages, sweep_pages
-from ikd.tracking.mlflow_registry import RegisteredStudent, register_best
+from ikd.tracking.mlflow_registry import RegisteredStudent, StudentFacts, Worth, check_names, register_best
 from ikd.tracking.mlflow_ui import serve_ui
 from ikd.tracking.names import trial_name
 from ikd.tracking.open import open_tracker
 from ikd.tracking.protocol import NullTracker, Page, SweepState, Tracker, TrialState
-from ikd.tracking.tracker import SpooledTracker
+from ikd.tracking.tracker import IDENTITY, SpooledTracker
 from ikd.tracking.writer import Sink
 
 __all__ = [
     "ARTIFACTS",
+    "IDENTITY",
     "NullTracker",
     "Page",
     "RegisteredStudent",
     "Sink",
     "SpooledTracker",
+    "StudentFacts",
     "SweepPages",
     "SweepState",
     "Tracker",
     "TrialState",
+    "Worth",
+    "check_names",
     "check_tracking",
     "code",
     "environment_tags",

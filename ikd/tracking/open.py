@@ -39,7 +39,9 @@ TRACKERS: dict[str, Make] = {
 """What makes the sink, by `tracking.uri`: all of it, or how it begins where a name here ends in a slash."""
 
 
-def open_tracker(uri: str, *, home: Path, folder: Path | None = None, experiment: str = "ikd") -> Tracker:
+def open_tracker(
+    uri: str, *, home: Path, folder: Path | None = None, experiment: str = "ikd", spool: bool = True
+) -> Tracker:
     """Make the tracker that a runner file asks for; nothing is written or contacted yet.
 
     Args:
@@ -47,12 +49,13 @@ def open_tracker(uri: str, *, home: Path, folder: Path | None = None, experiment
         home: ikd's home directory.
         folder: the sweep's folder; see `SpooledTracker`.
         experiment: name of the MLflow experiment.
+        spool: keep what cannot be delivered in that folder; one tracker at a time may.
 
     Raises:
         BadInput: any other `uri`.
     """
     sink = make_sink(uri, home, experiment)
-    return NullTracker() if sink is None else SpooledTracker(sink, folder=folder)
+    return NullTracker() if sink is None else SpooledTracker(sink, folder=folder, spool=spool)
 
 
 def make_sink(uri: str, home: Path, experiment: str) -> Sink | None:

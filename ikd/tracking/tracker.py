@@ -31,11 +31,13 @@ class SpooledTracker:
         folder: the sweep's folder. It holds the sweep's identity, so that a sweep of the same name in another folder
             is another one to the sink, and what could not be delivered. None: the name is the identity, the rest is in
             memory.
+        spool: keep what could not be delivered in that folder; without it, in memory.
     """
 
-    def __init__(self, sink: Sink, *, folder: Path | None = None) -> None:
+    def __init__(self, sink: Sink, *, folder: Path | None = None, spool: bool = True) -> None:
         self._sink = sink
         self._folder = folder
+        self._spool = folder / SPOOL if folder is not None and spool else None
         self._writer: Writer | None = None
         self._sweep = ""
 
@@ -57,7 +59,7 @@ class SpooledTracker:
                 self._writer = Writer(self._sink)
             else:
                 self._sink.open(sweep_identity(self._folder, create=True))
-                self._writer = Writer(self._sink, self._folder / SPOOL)
+                self._writer = Writer(self._sink, self._spool)
         self._sweep = name
 
     def start_trial(
@@ -121,11 +123,11 @@ class SpooledTracker:
         left = 0 if self._writer is None else self._writer.close(timeout)
         self._writer = None
         self._sink.close()
-        if left and self._folder is None:
+        if left and self._spool is None:
             _log.warning("tracking: %d results of sweep %s never reached %s", left, self._sweep, self._sink.place)
-        elif left and self._folder is not None:
+        elif left:
             text = "tracking: %d results of sweep %s did not reach %s; they wait in %s and go out when the same sweep "
-            _log.warning(text + "is started again", left, self._sweep, self._sink.place, self._folder / SPOOL)
+            _log.warning(text + "is started again", left, self._sweep, self._sink.place, self._spool)
 
     def _put(self, kind: Kind, number: int | None, data: dict[str, Any], time: float | None = None) -> None:
         assert self._writer is not None, "start_sweep comes first, close last"

@@ -62,6 +62,7 @@ IN_SWEEP = (
     *(
         "rebuild",
         "pages",
+        "handover",
         "planning",
         "driver",
         "tune",

@@ -13,6 +13,7 @@ import pytest
 from ikd.config import Runner, SearchSpace, SweepFiles, load_recipe
 from ikd.errors import BadInput
 from ikd.export import export_sweep, parse_pick
+from ikd.export import registering
 from ikd.export import sweep as _sweep
 from ikd.sweep import Report, SweepFolder, SweepStatus, TrialRecord
 from ikd.sweep.study.folder import write_files
@@ -142,12 +143,20 @@ def test_the_registry_gets_the_folder_and_the_sweeps_own_settings(
 
     def register(directory: Path, **arguments: Any) -> RegisteredStudent:
         calls.append({"files": sorted(path.name for path in directory.iterdir()), **arguments})
-        return RegisteredStudent("bench-student", "3", "models:/bench-student/3")
+        return RegisteredStudent("bench-student", "3", "models:/bench-student/3", arguments["alias"])
 
-    monkeypatch.setattr(_sweep, "register_best", register)
-    exported = export_sweep("night", tmp_path / "out", home=tmp_path / "home", register="bench-student")
+    monkeypatch.setattr(registering, "register_best", register)
+    asked = {"register": "bench-student", "alias": "champion", "force": True}
+    exported = export_sweep("night", tmp_path / "out", home=tmp_path / "home", **asked)
     assert exported.registered == "models:/bench-student/3"
-    assert "registered as models:/bench-student/3" in exported.summary()
+    assert "registered as models:/bench-student/3, alias champion" in exported.summary()
+    facts = calls[0].pop("facts")
+    assert facts.worth.metric == "bbox_mAP"
+    assert facts.worth.value == exported.metrics["bbox_mAP"]
+    assert facts.worth.data == json.loads((tmp_path / "out" / "card.json").read_text())["data"]["fingerprint"]
+    assert facts.metrics == dict(exported.metrics)
+    assert "Trial 0 \\(mgd\\) of the sweep `night`" in facts.description
+    assert "models:/bench-student/VERSION" in facts.description
     assert calls == [
         {
             "files": ["card.json", "card.md", "recipe.yaml", "student.pth", "student.py", "val.json"],
@@ -157,6 +166,8 @@ def test_the_registry_gets_the_folder_and_the_sweeps_own_settings(
             "number": 0,
             "model": "bench-student",
             "experiment": "bench",
+            "alias": "champion",
+            "force": True,
         }
     ]
 
@@ -165,6 +176,25 @@ def test_registering_a_sweep_without_tracking_is_refused_before_the_export(sweep
     sweep("finished", uri="none")
     with pytest.raises(BadInput, match=r"sweep\.yaml: runner\.tracking\.uri: must name an MLflow server"):
         export_sweep("night", tmp_path / "out", home=tmp_path / "home", register="model")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ({"alias": "champion"}, "--alias: must come with --register, .* but got 'champion'"),
+        ({"force": True}, "--force: must come with --register and --alias"),
+        ({"register": "fish", "force": True}, "--force: must come with --alias"),
+        ({"register": "fish", "alias": "a b"}, "--alias: must be letters, .* but got 'a b'"),
+        ({"register": "a/b"}, "a registered model's name has none of"),
+    ],
+)
+def test_what_cannot_be_registered_is_refused_before_the_export(
+    asked: dict[str, Any], says: str, sweep: Make, tmp_path: Path
+) -> None:
+    sweep("finished")
+    with pytest.raises(BadInput, match=says):
+        export_sweep("night", tmp_path / "out", home=tmp_path / "home", **asked)
     assert not (tmp_path / "out").exists()
 
 

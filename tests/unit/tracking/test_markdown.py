@@ -1,0 +1,39 @@
+"""What names hold is shown as it is, whatever they hold."""
+
+from __future__ import annotations
+
+import pytest
+
+from ikd.tracking import code, markdown_table, plain
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("cat", "cat"),
+        ("a_b*c", "a\\_b\\*c"),
+        ("<img src=x>", "&lt;img src=x&gt;"),
+        ("[x](http://y)", "\\[x\\]\\(http://y\\)"),
+        ("a|b", "a\\|b"),
+        ("a\n# b\r\nc", "a \\# b c"),
+        ("- item", "\\- item"),
+        ("1. item", "\\1. item"),
+        ("`x`", "\\`x\\`"),
+        ("a & b", "a &amp; b"),
+        ("$x$ ~y~ !z", "\\$x\\$ \\~y\\~ \\!z"),
+    ],
+)
+def test_plain(text: str, shown: str) -> None:
+    assert plain(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("/a/b", "`/a/b`"), ("a`b", "``a`b``"), ("`", "`` ` ``"), ("a|b", "`a\\|b`"), ("a\nb", "`a b`"), ("", "`  `")],
+)
+def test_code(text: str, shown: str) -> None:
+    assert code(text) == shown
+
+
+def test_a_table() -> None:
+    assert markdown_table(["a", "b"], [["1", "2"]], right=[1]) == "| a | b |\n| --- | ---: |\n| 1 | 2 |\n"
