@@ -22,6 +22,7 @@ from ikd.sweep import (
     gains_of,
     measured,
     objective,
+    readable,
     short_names,
     short_value,
 )
@@ -101,7 +102,7 @@ class Source:
         """Return a value of a parameter as people read it."""
         domain = self.space.parameters.get(field_)
         alias = domain.alias(value) if domain is not None else None
-        return alias or short_value(value, field_)
+        return alias or (readable(value, field_) if isinstance(value, float) else short_value(value, field_))
 
     def called(self, record: TrialRecord) -> str:
         """Return what a trial is, briefly: its number, and which anchor."""

@@ -34,6 +34,8 @@ def by_class(source: Source) -> Element:
         return Element(key, title, "No trial has a result yet.")
     own, teacher = _measured(source, best)
     alone = source.anchors.get("student_alone")
+    if source.teachers:
+        teacher = {"mAP": max(source.teachers.values()) / 100, **teacher}
     kinds = [
         (f"trial {best.number}", own),
         ("student alone", _metrics(alone) if alone is not None else {}),
@@ -46,7 +48,7 @@ def by_class(source: Source) -> Element:
     if classes:
         parts += _class_parts(kinds, sorted(classes, key=lambda one: (math.isnan(own[one]), own[one], one)))
     lead = f"x100, of {which(source, best)} at its last validation. {_gap(source)}"
-    if not teacher:
+    if not any(name.startswith(CLASS) for name in teacher):
         command = pictures_of(source.status.name, best).command
         parts.append(Lines((f"The teacher's AP by class is not known; this measures it: {command}",)))
     return Element(key, title, lead, parts)

@@ -149,23 +149,22 @@ def _dependence(source: Source, one: MainEffect) -> go.Figure:
     if domain.choice is not None:
         made.update_xaxes(type="category")
     else:
-        ticks = _ticks(source, one)
         logarithmic = domain.log_uniform is not None or domain.log_int is not None
-        made.update_xaxes(
-            type="log" if logarithmic else "linear", tickvals=ticks, ticktext=[f"{one:.3g}" for one in ticks]
-        )
+        made.update_xaxes(type="log" if logarithmic else "linear", nticks=6)
+        if ticks := _ticks(one, logarithmic=logarithmic):
+            made.update_xaxes(tickvals=ticks, ticktext=[f"{tick:.4g}" for tick in ticks])
     _marked(source, one, xs, mean, made)
     return made
 
 
-def _ticks(source: Source, one: MainEffect) -> list[float]:
-    """Return values to stand on the axis of a range: powers of ten, or what divides it evenly."""
-    domain, values = source.space.parameters[one.name], [float(value) for value in one.values]
-    low, high = min(values), max(values)
+def _ticks(one: MainEffect, *, logarithmic: bool) -> list[float]:
+    """Return values to stand on the axis of a range: all of a few, powers of ten; none leaves it to plotly."""
+    values = [float(value) for value in one.values]
     if len(values) <= MOST_TICKS:
         return values
-    if domain.log_uniform is None and domain.log_int is None:
-        return [low + (high - low) * part / 4 for part in range(5)]
+    if not logarithmic:
+        return []
+    low, high = min(values), max(values)
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     powers = [10.0**power for power in range(first, last + 1) if low <= 1.1 * 10.0**power and 10.0**power <= 1.1 * high]
     return powers if len(powers) > 1 else [low, math.sqrt(low * high), high]
@@ -332,6 +331,11 @@ def _changes(source: Source, step: Step) -> str:
     return ", ".join(parts) or "the recipe"
 
 
+def _first_change(source: Source, step: Step) -> str:
+    first, *more = _changes(source, step).split(", ")
+    return first + (", …" if more else "")
+
+
 def _step_row(source: Source, step: Step, trained: Mapping[str, Any]) -> tuple[str, ...]:
     low, high = step.interval
     own = trained.get(_point(source, step.values))
@@ -346,7 +350,7 @@ def _step_row(source: Source, step: Step, trained: Mapping[str, Any]) -> tuple[s
 
 def _path_chart(source: Source, steps: list[Step]) -> go.Figure:
     names = [
-        plain(shortened(f"{index}. {_changes(source, step)}" if index else "the recipe", 32))
+        plain(shortened(f"{index}. {_first_change(source, step)}" if index else "the recipe", 32))
         for index, step in enumerate(steps)
     ]
     half = [step.interval[1] - step.gain for step in steps]

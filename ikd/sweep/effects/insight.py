@@ -219,7 +219,7 @@ class Insight:
         domain, scale = self._space.parameters[name], self.axes.scales[name]
         if domain.choice is not None:
             return tuple(domain.choice)
-        places = [(index + 0.5) / most for index in range(most)]
+        places = [index / (most - 1) if most > 1 else 0.5 for index in range(most)]
         return tuple(dict.fromkeys(scale.at(place) for place in places))
 
     def _steps(self, ways: Sequence[tuple[dict[str, Any], dict[str, Any]]]) -> Iterator[Step]:
