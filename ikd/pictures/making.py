@@ -74,11 +74,8 @@ class Painter:
         """
         files = _files(recipe, known)
         _remove_abandoned(checkpoint.parent)
-        with (
-            told_when_lost(recipe),
-            drawing(),
-            whole_folder(TrialFolder(checkpoint.parent).pictures, replace=True) as folder,
-        ):
+        target = TrialFolder(checkpoint.parent).pictures
+        with told_when_lost(recipe), drawing(), whole_folder(target, replace=True) as folder:
             missing = self._paint(folder, recipe, checkpoint, base=base or recipe, files=files, progress=progress)
         return Pictured(target, tuple(missing))
 

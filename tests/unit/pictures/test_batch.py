@@ -114,7 +114,8 @@ def test_perturbations_that_have_gone_are_left_out_with_a_line(
 def test_masking_enhancement_has_a_column_where_it_makes_copies(
     form: str, expected: bool, drawn: Callable[[Recipe], tuple[Rows, list[str]]], tiny_recipe: Callable[..., Any]
 ) -> None:
-    recipe = tiny_recipe(distill__me__enabled=True, distill__me__form=form, adversarial__enabled=False)
+    enhanced = {"distill__me__enabled": True, "distill__me__form": form, "distill__host": "dfmsd"}
+    recipe = tiny_recipe(adversarial__enabled=False, **enhanced)
     prepare(recipe)
     rows, said = drawn(recipe)
     assert said == []
