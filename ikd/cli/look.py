@@ -87,16 +87,15 @@ def _show_pictures(name: str, trial: int | None, *, as_json: bool) -> None:
     from ikd.errors import BadInput
     from ikd.pictures import files_of, read_measures, shows
     from ikd.progress import Steps
-    from ikd.sweep import checkpoint_of, ended_trial, sweep_status
+    from ikd.sweep import ended_trial, sweep_status
     from ikd.trial import TrialFolder
 
     if trial is None:
         raise BadInput(f"ikd show {name} --pictures: needs the number of a trial, as in ikd show {name} 0 --pictures")
     status = sweep_status(name)
-    checkpoint = checkpoint_of(status, ended_trial(status, trial))
-    folder = TrialFolder(checkpoint.parent).pictures
-    known = read_measures(folder)
-    if known is None or known["missing"] or not shows(folder, checkpoint):
+    own = TrialFolder(ended_trial(status, trial).directory)
+    folder, known = own.pictures, read_measures(own.pictures)
+    if known is None or known["missing"] or (own.best.is_file() and not shows(folder, own.best)):
         with Steps() as steps:
             steps.next("loading what makes pictures")
             from ikd.sweep import picture_trial

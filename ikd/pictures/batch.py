@@ -81,7 +81,7 @@ def write_batch(path: Path, recipe: Recipe, files: DataFiles) -> list[str]:
     if plan.boxes_from is not None and made.boxes is None:
         said.append("batch.jpg: is without masking enhancement: the teacher's boxes are no longer there")
         plan = _without(plan, {"distill.me.enabled": False})
-    samples = _samples(recipe, plan, files, made)
+    samples = samples_of(recipe, plan, files, made)
     columns = _columns(plan, samples)
     rows = [[_cell(name, sample, plan) for name in columns] for sample in samples]
     title = f"the first {len(samples)} training images of epoch {plan.first}, as the student saw them"
@@ -99,7 +99,15 @@ def _without(plan: StagePlan, values: Mapping[str, Any]) -> StagePlan:
     return dataclasses.replace(plan, recipe=plan.recipe.with_values(values))
 
 
-def _samples(recipe: Recipe, plan: StagePlan, files: DataFiles, made: PreparedStage) -> list[Sample]:
+def samples_of(recipe: Recipe, plan: StagePlan, files: DataFiles, made: PreparedStage) -> list[Sample]:
+    """Return the first images of a stage as it trains on them.
+
+    Args:
+        recipe: of the trial.
+        plan: the stage.
+        files: of its data.
+        made: what the stage starts from.
+    """
     dataset, order = _dataset(plan, files, made)
     alters = plan.recipe.augment.enabled or plan.recipe.distill.me.enabled
     noiseless = _without(plan, {"augment.noise.sigma": 0.0}) if alters else plan

@@ -150,7 +150,7 @@ def _draw_classes(axes: Any, classes: Sequence[str], counts: Sequence[int], stud
         curve = mean_curve(student.precision[:1, :, label : label + 1])
         if curve is not None:
             name = f"{plain(classes[label])}: AP50 {100 * float(np.mean(curve)):.1f}"
-            axes.plot(_recall(curve), 100 * curve, label=name.lstrip("_"))
+            axes.plot(_recall(curve), 100 * curve, label=f" {name}")
     some = f" ({len(shown)} of {len(classes)}: the most objects)" if len(shown) < len(classes) else ""
     axes.set_title(f"the student's classes{some}, IoU 0.50", loc="left")
 

@@ -16,6 +16,7 @@ from ikd.data import DataFiles, image_loader, indexed, on_disk
 from ikd.errors import BadInput
 from ikd.pictures.grid import Cell, write_grid
 from ikd.pictures.judged import FALSE, IOU, Boxes, Judged, Truths
+from ikd.pictures.masks import MaskReader, Masks, truth_masks
 from ikd.pictures.panel import Marks, panel
 from ikd.pictures.style import FAINT, LONGEST_FILE, STUDENT, TEACHER, TRUTH, WRONG, plain
 
@@ -40,7 +41,12 @@ def worst(student: Judged, truths: Sequence[Truths], count: int = COUNT) -> list
 
 
 def write_detections(
-    folder: Path, recipe: Recipe, files: DataFiles, student: Judged, teacher: tuple[str, Judged] | None
+    folder: Path,
+    recipe: Recipe,
+    files: DataFiles,
+    student: Judged,
+    teacher: tuple[str, Judged] | None,
+    masks: MaskReader | None = None,
 ) -> list[str]:
     """Write the photographs with the student's most errors as 00.jpg, 01.jpg, ...
 
@@ -50,6 +56,7 @@ def write_detections(
         files: of its data.
         student: on the validation part.
         teacher: its name and how it does there; None leaves it out.
+        masks: reads those of the student; None where only boxes are shown.
 
     Returns:
         File names of the photographs, as the annotations have them, in the order of the pictures.
@@ -67,9 +74,13 @@ def write_detections(
         name = str(index.image(place)["file_name"])
         pixels = read_photograph(recipe, files.val_images / on_disk(name))
         own, classes = truths[place], index.classes
-        cells = [Cell(panel(pixels, _truth_marks(own, classes)), _truth_caption(own), TRUTH)]
-        cells += [_seen(pixels, seer, seer.judged.images[place], own, classes) for seer in seers]
-        title = f"{plain(name, LONGEST_FILE)}: {rank + 1}. of the most errors of the student"
+        there = (truth_masks(index, place), TRUTH) if masks is not None else None
+        cells = [Cell(panel(pixels, _truth_marks(own, classes), masks=there), _truth_caption(own), TRUTH)]
+        for seer in seers:
+            seen = (masks(place, student.least), STUDENT) if masks is not None and seer.judged is student else None
+            cells.append(_seen(pixels, seer, seer.judged.images[place], own, classes, seen))
+        errors = student.images[place].errors(own, student.least)
+        title = f"{rank + 1}. {plain(name, LONGEST_FILE)}: {errors} errors of the student"
         write_grid(folder / f"{rank:02d}.jpg", [cells], title=title, foot=_foot())
         names.append(name)
     return names
@@ -77,8 +88,8 @@ def write_detections(
 
 def _foot() -> str:
     return (
-        f"box and score x100: found (IoU {IOU:g} or more, right class)   red: false   dashed: missed   "
-        "grey: crowd, counts for nothing   scores are shown from those of the best F1"
+        f"in its colour: found (IoU {IOU:g} or more, right class)   red: false   dashed green: missed   "
+        "dotted grey: crowd, counts for nothing   numbers: score x100, shown from the one of the best F1"
     )
 
 
@@ -109,7 +120,14 @@ def _truth_caption(truths: Truths) -> str:
     return f"truth: {int((~truths.crowds).sum())} objects"
 
 
-def _seen(pixels: NDArray[np.uint8], seer: Seer, found: Boxes, truths: Truths, classes: Sequence[str]) -> Cell:
+def _seen(
+    pixels: NDArray[np.uint8],
+    seer: Seer,
+    found: Boxes,
+    truths: Truths,
+    classes: Sequence[str],
+    masks: tuple[Masks, str] | None,
+) -> Cell:
     least = seer.judged.least
     sure, false, missed = found.sure(least), found.false(least), found.missed(truths, least)
     right = sure & (found.verdicts != FALSE)
@@ -123,7 +141,7 @@ def _seen(pixels: NDArray[np.uint8], seer: Seer, found: Boxes, truths: Truths, c
         Marks(found.boxes[right], _chosen(labels, right), seer.colour),
     ]
     caption = f"{seer.name}: {int(missed.sum())} missed, {int(false.sum())} false, score {100 * least:.0f} or more"
-    return Cell(panel(pixels, marks), caption, seer.colour)
+    return Cell(panel(pixels, marks, masks=masks), caption, seer.colour)
 
 
 def _chosen(texts: Sequence[str], which: NDArray[np.bool_]) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ikd.config import Recipe, Teacher
-from ikd.data import DataFiles, DataRecord, indexed
+from ikd.data import DataFiles, DataRecord, indexed, told_when_lost
 from ikd.errors import IkdError, first_line, refuse
 from ikd.files import sha256, whole_folder
 from ikd.pictures.batch import write_batch
@@ -22,6 +22,7 @@ from ikd.pictures.confusion import confusion, of_detector, of_truth, write_confu
 from ikd.pictures.detections import write_detections
 from ikd.pictures.folder import DETECTIONS, FORMAT, MEASURES
 from ikd.pictures.judged import Judged, Truths, judged
+from ikd.pictures.masks import mask_reader
 from ikd.pictures.style import drawing, plain
 from ikd.training import device_of, load_teacher, weights_there
 from ikd.trial import NotifyOf, TrialFolder
@@ -68,13 +69,15 @@ class Painter:
 
         Raises:
             BadInput: data or weights that are not there or do not fit; nothing has changed then.
+            DataGone: the data set has vanished meanwhile; likewise.
             DiskFull: likewise.
         """
         files = _files(recipe, known)
         _remove_abandoned(checkpoint.parent)
-        with drawing(), whole_folder(TrialFolder(checkpoint.parent).pictures, replace=True) as folder:
+        target = TrialFolder(checkpoint.parent).pictures
+        with told_when_lost(recipe), drawing(), whole_folder(target, replace=True) as folder:
             missing = self._paint(folder, recipe, checkpoint, base=base or recipe, files=files, progress=progress)
-        return Pictured(TrialFolder(checkpoint.parent).pictures, tuple(missing))
+        return Pictured(target, tuple(missing))
 
     def _paint(
         self,
@@ -89,12 +92,13 @@ class Painter:
         told = partial(progress, "student on the validation part") if progress else None
         detector = load_teacher(recipe.student, checkpoint, files.classes).to(device_of(_anywhere(recipe)))
         student = judged(detector, recipe, files, told)
+        masks = mask_reader(detector, recipe, files)
         del detector
         teacher, missing = self._teacher(recipe if recipe.teachers.sequence else base, files, progress)
         if progress is not None:
             progress("drawing", 0, 1)
-        names = write_detections(folder / DETECTIONS, recipe, files, student, teacher)
-        _write_charts(folder, files, student, teacher)
+        names = write_detections(folder / DETECTIONS, recipe, files, student, teacher, masks)
+        write_charts(folder, files, student, teacher)
         try:
             missing += write_batch(folder / "batch.jpg", _anywhere(recipe), files)
         except (IkdError, OSError) as error:
@@ -138,7 +142,15 @@ class Painter:
         return self._teachers[key]
 
 
-def _write_charts(folder: Path, files: DataFiles, student: Judged, teacher: tuple[str, Judged] | None) -> None:
+def write_charts(folder: Path, files: DataFiles, student: Judged, teacher: tuple[str, Judged] | None) -> None:
+    """Draw ap.png, pr.png and the confusions of a student, against the truth and against its teacher.
+
+    Args:
+        folder: where to.
+        files: of the data.
+        student: on the validation part.
+        teacher: its name and how it does there; None leaves it out.
+    """
     index = indexed(files.val)
     classes = index.classes
     counts = np.bincount(index.labels[~np.asarray(index.crowds)], minlength=len(classes)).tolist()

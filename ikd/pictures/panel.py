@@ -35,14 +35,12 @@ class Marks:
         labels: [n], a text for each.
         colour: of lines, and behind the labels.
         style: of lines, as matplotlib has it.
-        masks: [n, H, W] bool, of the photograph; None draws none.
     """
 
     boxes: NDArray[Any]
     labels: Sequence[str]
     colour: str
     style: str = "-"
-    masks: NDArray[np.bool_] | None = None
 
 
 def scale_of(height: int, width: int, side: int = SIDE) -> float:
@@ -60,7 +58,12 @@ def fitted(photograph: Pixels, side: int = SIDE) -> Pixels:
     return resized
 
 
-def panel(photograph: Pixels, marks: Sequence[Marks], side: int = SIDE) -> Pixels:
+def panel(
+    photograph: Pixels,
+    marks: Sequence[Marks],
+    side: int = SIDE,
+    masks: tuple[NDArray[np.bool_], str] | None = None,
+) -> Pixels:
     """Draw boxes on a photograph.
 
     Args:
@@ -68,6 +71,7 @@ def panel(photograph: Pixels, marks: Sequence[Marks], side: int = SIDE) -> Pixel
         marks: what is drawn on it; the labels of the first are placed first, and where one would lie on another, it
             is left out.
         side: pixels of the longer side of what comes out.
+        masks: [n, H, W] of the photograph, laid over it in this colour; None lays none.
 
     Returns:
         [H', W', 3] RGB.
@@ -77,6 +81,9 @@ def panel(photograph: Pixels, marks: Sequence[Marks], side: int = SIDE) -> Pixel
     factors = np.tile([width / photograph.shape[1], height / photograph.shape[0]], 2)
     visualizer = _visualizer()
     visualizer.set_image(image)
+    if masks is not None and len(masks[0]):
+        fitting = np.stack([cv2.resize(one.astype(np.uint8), (width, height)) > 0 for one in masks[0]])
+        visualizer.draw_binary_masks(fitting, colors=_rgb(masks[1]), alphas=_MASK_ALPHA)
     placed: list[tuple[float, float, float, float]] = []
     texts = []
     for one in marks:
@@ -86,9 +93,6 @@ def panel(photograph: Pixels, marks: Sequence[Marks], side: int = SIDE) -> Pixel
         boxes[:, 2:] = np.maximum(boxes[:, :2], boxes[:, 2:])
         if not len(boxes):
             continue
-        if one.masks is not None and len(one.masks):
-            masks = np.stack([cv2.resize(mask.astype(np.uint8), (width, height)) > 0 for mask in one.masks])
-            visualizer.draw_binary_masks(masks, colors=_rgb(one.colour), alphas=_MASK_ALPHA)
         thick = 2.0 if len(boxes) <= 40 else 1.2
         visualizer.draw_bboxes(boxes, edge_colors=one.colour, line_styles=one.style, line_widths=thick, alpha=1.0)
         for box, label in zip(boxes, one.labels, strict=True):

@@ -54,7 +54,7 @@ def drawing() -> Iterator[None]:
         with matplotlib.rc_context(), warnings.catch_warnings():
             matplotlib.rcdefaults()
             settings: Any = matplotlib.rcParams
-            settings.update(_SETTINGS | {"font.family": fonts})
+            settings.update(_SETTINGS | {"font.family": fonts, "font.sans-serif": fonts})
             warnings.filterwarnings("ignore", message="Glyph")  # a script that no font here has is drawn as boxes
             yield
     finally:

@@ -17,6 +17,7 @@ from typing import IO, Any
 from ikd.pictures import shows
 from ikd.progress import Steps
 from ikd.sweep.records.trials import TrialRecord
+from ikd.sweep.students import ENDED
 from ikd.sweep.study.folder import SweepFolder
 from ikd.trial import TrialFolder
 from ikd.world import python_module
@@ -26,9 +27,9 @@ _END_SECONDS = 5.0
 
 
 def wanted(records: Sequence[TrialRecord], best: TrialRecord | None) -> list[TrialRecord]:
-    """Return the trials of which a sweep makes pictures, by number: anchors, and the training of the chosen one."""
+    """Return the trials of which a sweep makes pictures: anchors with a result, and the training that is exported."""
     chosen = [] if best is None else [best.number]
-    return [one for one in records if (one.anchors or one.number in chosen) and one.reports]
+    return [one for one in records if (one.anchors or one.number in chosen) and one.state in ENDED]
 
 
 def without_pictures(records: Sequence[TrialRecord], best_of: Callable[[int], TrialFolder]) -> list[TrialRecord]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,11 @@ from PIL import Image
 
 from ikd.config import Recipe
 from ikd.data import DataFiles, data_of, indexed
-from ikd.errors import BadInput, CheckpointError
+from ikd.errors import BadInput, CheckpointError, DataGone
 from ikd.pictures import Painter, Pictured, files_of, read_measures, shows
 from ikd.pictures.judged import judged
 from ikd.trial import NEAR_ZERO
-from tests.unit.pictures.conftest import Trained
+from tests.unit.pictures.conftest import Change, Trained
 
 NAMES = [*(f"detections/{rank:02d}.jpg" for rank in range(8))]
 NAMES += ["ap.png", "batch.jpg", "confusion.png", "confusion_teacher.png", "measures.json", "pr.png"]
@@ -136,6 +137,17 @@ def test_data_that_have_gone_or_changed_are_refused_and_the_old_pictures_stay(tr
     with pytest.raises(BadInput, match="must be the data set that the student was trained and validated on"):
         Painter().paint(trained.recipe, best, known=other)
     assert (folder / "ap.png").read_bytes() == before
+
+
+def test_an_image_that_has_gone_is_named_in_one_line(
+    trained: Trained, other_data: Callable[[Change], Recipe], tmp_path: Path
+) -> None:
+    recipe = other_data(lambda content: None)
+    gone = next(Path(recipe.data.root, "images").glob("train_*"))
+    gone.unlink()
+    with pytest.raises(DataGone, match=f"the data set is no longer there: .*{gone.name} cannot be read") as told:
+        Painter().paint(recipe, trained.copied(tmp_path / "0"))
+    assert "\n" not in str(told.value)
 
 
 def test_a_checkpoint_that_is_none_is_refused_and_leaves_nothing(trained: Trained, tmp_path: Path) -> None:
