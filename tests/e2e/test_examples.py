@@ -10,6 +10,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+
 from benchmarks.report.played import play, played_space
 
 if sys.version_info >= (3, 11):
