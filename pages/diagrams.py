@@ -36,7 +36,7 @@ def effects() -> Figure:
     trained, everywhere = np.sort(random.uniform(-7, -4, 10)), np.linspace(-7, -4, 200)
     values = 34 - 1.2 * (trained + 5.3) ** 2 + random.normal(0, 0.45, 10)
 
-    def points(at: NDArray[np.float64]) -> Coordinates:
+    def points(at: NDArray[np.floating[Any]]) -> Coordinates:
         return Coordinates.of(space, [{FIELD: float(10**one)} for one in at])
 
     model = Effects(Told.plain(points(trained), values))
@@ -46,13 +46,15 @@ def effects() -> Figure:
     axes.fill_between(everywhere, mean - band, mean + band, color=TEACHER, alpha=0.15, lw=0)
     axes.plot(everywhere, mean, color=TEACHER, lw=2, label="believed")
     for draw in range(3):
-        axes.plot(everywhere, _draw(model, points(everywhere), random), color=FAINT, lw=0.8, label="draws" * (draw == 0))
+        axes.plot(
+            everywhere, _draw(model, points(everywhere), random), color=FAINT, lw=0.8, label="draws" * (draw == 0)
+        )
     axes.plot(trained, values, "x", color=INK, ms=7, mew=1.6, label="trainings")
     axes.legend(loc="lower left")
     return figure
 
 
-def _draw(model: Effects, points: Coordinates, random: np.random.Generator) -> NDArray[np.float64]:
+def _draw(model: Effects, points: Coordinates, random: np.random.Generator) -> NDArray[Any]:
     """Draw a function: the model told of noise-free values at places far apart, one after the other."""
     chosen = np.linspace(0, len(points.effects) - 1, 9).round().astype(int)
     at = Coordinates(points.effects[chosen], points.places[chosen])
@@ -64,7 +66,7 @@ def _draw(model: Effects, points: Coordinates, random: np.random.Generator) -> N
     return whole + np.convolve(np.pad(shift, 20, mode="edge"), kernel, mode="valid")
 
 
-def _smooth(random: np.random.Generator, count: int) -> NDArray[np.float64]:
+def _smooth(random: np.random.Generator, count: int) -> NDArray[Any]:
     """Return normal values of which neighbours are alike."""
     whites = random.standard_normal(count + 2)
     return (whites[:-2] + whites[1:-1] + whites[2:]) / np.sqrt(3)

@@ -24,7 +24,8 @@ def made() -> dict[str, str]:
 
 def on_files(files: Files, config: MkDocsConfig, **_: Any) -> Files:
     """Add the made pages and drawings."""
-    for path, text in {**made(), **diagrams.drawn()}.items():
+    contents: dict[str, str | bytes] = {**made(), **diagrams.drawn()}
+    for path, text in contents.items():
         files.append(File.generated(config, path, content=text))
     return files
 

@@ -54,7 +54,9 @@ class Photographs:
 
     def pixels(self, number: int) -> Pixels:
         """Return a photograph [H, W, 3] RGB."""
-        return np.asarray(cv2.imread(str(self._files[number][1]))[..., ::-1], dtype=np.uint8)
+        read = cv2.imread(str(self._files[number][1]))
+        assert read is not None, self._files[number][1]
+        return np.asarray(read[..., ::-1], dtype=np.uint8)
 
     def boxes(self, number: int) -> tuple[NDArray[np.float64], list[int]]:
         """Return the corners [n, 4] of its boxes, and their classes."""
@@ -89,7 +91,12 @@ def write_detections(photographs: Photographs, detector: Any, numbers: list[int]
         seen = panel(pixels, [Marks(sure.bboxes.numpy(), labels, STUDENT)], SIDE)
         truth = panel(pixels, [photographs.marks(number)], SIDE)
         rows.append([Cell(truth, "drawn by people", TRUTH), Cell(seen, "found by the student", STUDENT)])
-    write_grid(path, [rows[0] + rows[1]], title="Blood cells (BCCD)", foot=f"validation photographs; scores of {SCORE} and above")
+    write_grid(
+        path,
+        [rows[0] + rows[1]],
+        title="Blood cells (BCCD)",
+        foot=f"validation photographs; scores of {SCORE} and above",
+    )
 
 
 def write_ikd(photographs: Photographs, detector: Any, number: int, path: Path) -> None:
