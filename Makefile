@@ -65,7 +65,7 @@ lint: $(DONE)
 docs: $(DONE)
 	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet
 	$(PY) -m pages.check build/site
-	@echo "The pages are in $(CURDIR)/build/site/index.html"
+	@echo "The pages are in $(CURDIR)/build/site/index.html; with search: $(PY) -m http.server --directory build/site"
 
 clean:
 	rm -rf .venv .demo .mypy_cache .ruff_cache .hypothesis build dist

@@ -12,9 +12,8 @@ import argparse
 from pathlib import Path
 from tempfile import gettempdir
 
-from ikd import Runner, SearchSpace, load_recipe, run_sweep
+from ikd import Runner, SearchSpace, export_sweep, load_recipe, run_sweep
 from ikd.data import draw_dataset
-from ikd.export import export_sweep
 
 WORK = Path(gettempdir()) / "ikd-example"
 PARAMETERS = {

@@ -10,7 +10,7 @@ from latex2mathml.converter import convert
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
-from pages import commands, fields, losses, recipes
+from pages import commands, diagrams, fields, losses, recipes
 
 LOSSES = "<!-- made: losses -->"
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.S)
@@ -23,8 +23,9 @@ def made() -> dict[str, str]:
 
 
 def on_files(files: Files, config: MkDocsConfig, **_: Any) -> Files:
-    """Add the made pages."""
-    for path, text in made().items():
+    """Add the made pages and drawings."""
+    contents: dict[str, str | bytes] = {**made(), **diagrams.drawn()}
+    for path, text in contents.items():
         files.append(File.generated(config, path, content=text))
     return files
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+
 from benchmarks.report.played import play, played_space
 
 if sys.version_info >= (3, 11):
@@ -84,7 +85,7 @@ def test_the_notebook_reads_a_sweep(played_home: Path, monkeypatch: pytest.Monke
         "IPYTHONDIR": str(played_home / "ipython"), "PYDEVD_DISABLE_FILE_VALIDATION": "1",
     }.items():  # fmt: skip
         monkeypatch.setenv(name, value)
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    notebook = nbformat.read(NOTEBOOK, as_version=4)  # type: ignore[no-untyped-call]
     client = NotebookClient(
         notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(played_home)}}
     )
@@ -98,7 +99,7 @@ def test_the_notebook_reads_a_sweep(played_home: Path, monkeypatch: pytest.Monke
 
 
 def test_the_notebook_is_stored_without_results() -> None:
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    notebook = nbformat.read(NOTEBOOK, as_version=4)  # type: ignore[no-untyped-call]
     assert all(not cell["outputs"] and cell["execution_count"] is None for cell in notebook.cells if "outputs" in cell)
 
 
