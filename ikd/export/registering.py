@@ -36,9 +36,7 @@ def check_register(folder: SweepFolder, register: str | None, alias: str | None,
     """
     if register is None:
         if alias is not None:
-            raise BadInput(
-                f"--alias: must come with --register, the model that it belongs to, but got {alias!r}"
-            )
+            raise BadInput(f"--alias: must come with --register, the model that it belongs to, but got {alias!r}")
         if force:
             raise BadInput("--force: must come with --register and --alias: it moves an alias to a worse version")
         return

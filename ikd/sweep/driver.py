@@ -31,7 +31,7 @@ from ikd.sweep.forecast.course import FILE, Course
 from ikd.sweep.forecast.kept import keep
 from ikd.sweep.forecast.wants import look_up, sampled_recipes
 from ikd.sweep.hopeless import without_result
-from ikd.sweep.mirror.announce import announce, files_of
+from ikd.sweep.mirror.announce import announce, give_files
 from ikd.sweep.pictures.sweep import picture_trials, wanted, without_pictures
 from ikd.sweep.preflight import check_start
 from ikd.sweep.proposals.anchors import anchor_proposals
@@ -441,7 +441,7 @@ class _Drive:
         received = self._make_pictures(result) if pictures and result.state == "finished" else 0
         if result.state != "interrupted" and not received:
             self._report(result)
-        self._give_files(result)
+        give_files(self._tracker, self._files, self._folder, result.trials)
         with contextlib.suppress(IkdError):
             self._tracker.end_sweep("stopped" if result.state == "interrupted" else result.state, result.reason)
         if received:
@@ -459,14 +459,6 @@ class _Drive:
         for file in (directory / name for name in names):
             if file.is_file():
                 self._tracker.log_artifacts(result.best.number, file, "best")
-
-    def _give_files(self, result: SweepResult) -> None:
-        """Give the tracker the pictures of trials, and the files of the sweep."""
-        for record in result.trials:
-            if (folder := TrialFolder(record.directory).pictures).is_dir():
-                self._tracker.log_artifacts(record.number, folder, folder.name)
-        for file in files_of(self._files, self._folder):
-            self._tracker.log_artifacts(None, file)
 
     def _make_pictures(self, result: SweepResult) -> int:
         """Make the pictures of anchors and of the chosen training; return the signal that ended it, 0 for none.

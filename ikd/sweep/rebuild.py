@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ikd.errors import BadInput, JobError
-from ikd.sweep.mirror.announce import announce, files_of
+from ikd.sweep.mirror.announce import announce, give_files
 from ikd.sweep.mirror.mirror import Mirror
 from ikd.sweep.same_data import FINGERPRINT, noted_data
 from ikd.sweep.study.database import open_study
@@ -64,8 +64,7 @@ def rebuild_tracking(name: str, *, home: Path | None = None, fresh: bool = False
             mirror.sweep_data()
             mirror.everything(opened=True)
             mirror.compare(last=True)
-            for file in files_of(files, folder):
-                tracker.log_artifacts(None, file)
+            give_files(tracker, files, folder, study.records)
             complete = study.notes.get(COMPLETE) == len(study.records)
             tracker.end_sweep("finished" if complete else "stopped", "" if complete else "not complete")
             if not tracker.flush(DELIVERY_SECONDS):

@@ -19,7 +19,7 @@ KERNELS = "student_kernels"
 COLUMNS = ("image", "label", "score", "x1", "y1", "x2", "y2")
 
 
-class Student(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+class Student(mlflow.pyfunc.PythonModel):
     """A detector.
 
     Input: a frame with a column `image` of PNG or JPEG files as bytes (base64 in JSON). Output: a row a box, with

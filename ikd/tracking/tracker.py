@@ -39,6 +39,7 @@ class SpooledTracker:
         self._folder = folder
         self._spool = folder / SPOOL if folder is not None and spool else None
         self._writer: Writer | None = None
+        self._compared = 0  # when worth was told last, in milliseconds since 1970
         self._sweep = ""
 
     writes = True
@@ -96,6 +97,9 @@ class SpooledTracker:
         """Note what a trial is worth among the others; its state stays."""
         values = {key: None if value is None else float(value) for key, value in metrics.items()}
         data = {"metrics": values, "step": int(step), "tags": _plain(tags or {}), "name": name}
+        if time is None:  # of two values of one step the later counts, and both may be told within a millisecond
+            self._compared = max(self._compared + 1, time_ns() // 1_000_000)
+            time = self._compared / 1000
         self._put("compare", number, data, time)
 
     def log_data(self, number: int | None, data: Mapping[str, Any]) -> None:

@@ -22,6 +22,7 @@ from ikd.sweep.study.folder import SweepFolder
 from ikd.sweep.study.study import SweepStudy
 from ikd.sweep.view.ranking import choice_lines
 from ikd.tracking import Page, Tracker, environment_tags, hide_password
+from ikd.trial import TrialFolder
 
 FILES = "tracked"
 """Folder in the sweep's: what its run gets beside figures, without passwords."""
@@ -113,6 +114,15 @@ def files_of(files: SweepFiles, folder: SweepFolder) -> list[Path]:
         write_text(made[-1], hide_password(yaml.safe_dump(content, sort_keys=False, allow_unicode=True)))
     report = folder.path / REPORT
     return [*made, *([report] if report.is_file() else [])]
+
+
+def give_files(tracker: Tracker, files: SweepFiles, folder: SweepFolder, records: Sequence[TrialRecord]) -> None:
+    """Give a tracker the pictures of trials, and the files of the sweep; see `files_of`."""
+    for record in records:
+        if (pictures := TrialFolder(record.directory).pictures).is_dir():
+            tracker.log_artifacts(record.number, pictures, pictures.name)
+    for file in files_of(files, folder):
+        tracker.log_artifacts(None, file)
 
 
 def _tags_of_choice(space: SearchSpace, records: Sequence[TrialRecord], known: Standing) -> dict[str, str]:

@@ -14,7 +14,7 @@ import pytest
 from ikd.export import Exported
 from ikd.tracking import StudentFacts, Worth, local_uri, open_tracker, register_best
 
-LOAD = '''
+LOAD = """
 import json, sys, warnings
 
 class NoIkd:
@@ -39,7 +39,7 @@ try:
 except ValueError as error:
     refused = str(error)
 print(json.dumps({"found": found.to_dict("list"), "columns": list(example.columns), "refused": refused}))
-'''
+"""
 
 
 @pytest.fixture

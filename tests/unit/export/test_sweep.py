@@ -12,8 +12,7 @@ import pytest
 
 from ikd.config import Runner, SearchSpace, SweepFiles, load_recipe
 from ikd.errors import BadInput
-from ikd.export import export_sweep, parse_pick
-from ikd.export import registering
+from ikd.export import export_sweep, parse_pick, registering
 from ikd.export import sweep as _sweep
 from ikd.sweep import Report, SweepFolder, SweepStatus, TrialRecord
 from ikd.sweep.study.folder import write_files

@@ -20,7 +20,8 @@ from ikd.tracking.mlflow_view import LONGEST, VIEW, view_key, view_tag
 from ikd.tracking.tracker import SPOOL, sweep_identity
 from tests.unit.tracking.tell import make_tracker, runs_by_trial, steps, tell_trial
 
-PAGE = Page("# what", "value", True, "bbox_mAP", ("value", "best/bbox_mAP"), ("distill.host",), ("role",), ("distill.host",))
+HOST = ("distill.host",)
+PAGE = Page("# what", "value", True, "bbox_mAP", ("value", "best/bbox_mAP"), HOST, ("role",), HOST)
 DATA = {"name": "fish", "digest": "9c1f", "source": "/data/fish", "profile": {"classes": ["a|b"], "train_images": 3}}
 
 
@@ -100,7 +101,7 @@ def test_a_page_is_a_description_and_a_view(home: Path, client: Any, uri: str) -
     pages = sweep_pages(uri, folder=folder, experiment="ikd", page=PAGE)
     assert pages.runs == newest_page(client)
     assert parse_qs(pages.runs.partition("?")[2])["viewStateShareKey"] == [view_key(identity)]
-    with pytest.raises(BadInput, match="sweep other: is not in MLflow at .*; ikd track rebuild other writes it"):
+    with pytest.raises(BadInput, match=r"sweep other: is not in MLflow at .*; ikd track rebuild other writes it"):
         sweep_pages(uri, folder=home / "sweeps" / "other", experiment="ikd", page=PAGE)
 
 

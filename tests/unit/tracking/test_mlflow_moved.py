@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from ikd.tracking import local_uri, register_best
+from ikd.tracking import StudentFacts, Worth, local_uri, register_best
 from ikd.tracking.mlflow_client import ARTIFACTS, make_client
 from tests.unit.tracking.tell import make_tracker, runs_by_trial, tell_trial
 
@@ -22,6 +22,9 @@ def old(template: Path, tmp_path: Path) -> Path:
     shutil.copy(template, home / "mlflow.db")
     track(home, 0, 1)
     return home
+
+
+FACTS = StudentFacts(Worth("bbox_mAP", True, 0.25, None, "9c1f"))
 
 
 def track(home: Path, *numbers: int) -> None:
@@ -38,7 +41,7 @@ def register(home: Path) -> None:
     (home / "student").mkdir(exist_ok=True)
     (home / "student" / "card.md").write_text("of trial 0")
     sweep = home / "sweeps" / "demo"
-    register_best(home / "student", uri="local", home=home, sweep=sweep, number=0, model="fish")
+    register_best(home / "student", uri="local", home=home, sweep=sweep, number=0, model="fish", facts=FACTS)
 
 
 def artifacts(home: Path) -> dict[str, Path]:

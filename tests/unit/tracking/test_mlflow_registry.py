@@ -152,5 +152,13 @@ def test_no_tracking_is_refused(student: Path, home: Path, sweep: Path) -> None:
 
 def test_a_dead_server_is_told(student: Path, home: Path, sweep: Path) -> None:
     with pytest.raises(JobError, match="did not register the student: nothing answers"):
-        register_best(student, uri="http://127.0.0.1:1", home=home, sweep=sweep, number=3, model="cells", facts=StudentFacts(WORTH))
+        register_best(
+            student,
+            uri="http://127.0.0.1:1",
+            home=home,
+            sweep=sweep,
+            number=3,
+            model="cells",
+            facts=StudentFacts(WORTH),
+        )
     assert "MLFLOW_HTTP_REQUEST_MAX_RETRIES" not in os.environ

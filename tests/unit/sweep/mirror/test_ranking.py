@@ -61,7 +61,7 @@ def _answers(uri: str) -> bool:
 
 
 def noisy(recipe: Recipe, epoch: int) -> dict[str, float]:
-    """Return the fake training's metrics with noise, so that the best epoch is not the last, nor the luckiest expected."""
+    """Return the fake training's metrics with noise, so that the last epoch is not the best, nor what is expected."""
     metrics = epoch_metrics(recipe, epoch)
     draw = random.Random(f"{recipe.fingerprint()} {epoch}").random()
     return {**metrics, "bbox_mAP": metrics["bbox_mAP"] * (0.9 + 0.2 * draw)}

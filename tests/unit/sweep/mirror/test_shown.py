@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -99,7 +97,8 @@ def test_a_description_says_objective_table_and_what_to_do(records: list[TrialRe
 
 def test_names_in_a_description_are_no_markdown(records: list[TrialRecord], recipe: Recipe) -> None:
     odd = recipe.with_values({"data.root": "/data/a`b|c<script>"})
-    text = story("s", SweepFiles(SPACE.model_copy(update={"description": "*all* [x](y) | <b>"}), odd, make_runner()), [], None)
+    space = SPACE.model_copy(update={"description": "*all* [x](y) | <b>"})
+    text = story("s", SweepFiles(space, odd, make_runner()), [], None)
     assert "``/data/a`b\\|c<script>``" in text
     assert "\\*all\\* \\[x\\]\\(y\\) \\| &lt;b&gt;" in text
 
