@@ -51,7 +51,7 @@ def test_the_page_is_written_and_handed_to_the_tracker(over: Over, monkeypatch: 
     drive, result, tracker, text = over
     drive._hand_over(result, pictures=False)
     page = result.directory / "report.html"
-    assert (None, page, "report") in tracker.told
+    assert (None, page, "") in tracker.told
     assert f"report: {page}" in text.getvalue()
     content = page.read_text()
     assert "complete: 4 of 4 trials ended" in content, "its driver still holds the sweep, which does not run any more"
@@ -72,7 +72,7 @@ def test_a_report_that_fails_is_one_warning(over: Over, monkeypatch: pytest.Monk
     assert again.state == "finished"
     lines = [line for line in text.getvalue().splitlines() if "report" in line]
     assert lines == [f"warning: the report could not be written ({_said(error)}); ikd report s writes it"]
-    assert "report" not in [folder for _, _, folder in tracker.told]
+    assert "report.html" not in [path.name for _, path, _ in tracker.told]
 
 
 def _said(error: Exception) -> str:
