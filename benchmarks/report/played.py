@@ -107,6 +107,7 @@ def play(
     values: Mapping[str, Any] | None = None,
     misbehave: Callable[[int], str | None] = lambda number: None,
     most: int | None = None,
+    more: Mapping[str, float] | None = None,
 ) -> Path:
     """Play a sweep, one trial at a time, and leave its folder as a driver would.
 
@@ -117,6 +118,7 @@ def play(
         values: of the recipe.
         misbehave: from the number of a trial to the state that it ends with after two epochs; None trains on.
         most: trials after which it is left as a killed driver leaves it, the last one in its second epoch.
+        more: metrics of every validation besides.
 
     Returns:
         Its folder.
@@ -135,21 +137,24 @@ def play(
         conductor.started(given.number, trial.fingerprint())
         clock.now += SECONDS / 4
         cut = most is not None and given.number + 1 >= most
-        _train(conductor, given.number, trial, clock, "cut" if cut else misbehave(given.number))
+        ending = "cut" if cut else misbehave(given.number)
+        _train(conductor, given.number, trial, clock, (ending, more or {}))
         if cut:
             return folder.path
     study.note(COMPLETE, len(study.records))
     return folder.path
 
 
-def _train(conductor: Conductor, number: int, recipe: Recipe, clock: _Clock, ending: str | None) -> None:
-    epochs = recipe.total_epochs
+def _train(
+    conductor: Conductor, number: int, recipe: Recipe, clock: _Clock, how: tuple[str | None, Mapping[str, float]]
+) -> None:
+    (ending, more), epochs = how, recipe.total_epochs
     for epoch in range(1, epochs + 1):
         clock.now += SECONDS
         if ending is not None and epoch == 3:
             if ending != "cut":
                 conductor.end(number, ending, f"it {ending} at epoch 3", epoch=3)  # type: ignore[arg-type]
             return
-        if conductor.report(number, epoch, metrics_of(recipe, epoch, epochs), epoch * SECONDS):
+        if conductor.report(number, epoch, {**metrics_of(recipe, epoch, epochs), **more}, epoch * SECONDS):
             return
     conductor.end(number, "finished", "")

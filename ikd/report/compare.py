@@ -22,6 +22,8 @@ from ikd.report.write import page_file, write_page
 from ikd.sweep import Gain, duration, gain_between, ledger, objectives_apart, readable, sweep_status
 
 Both = tuple[Source, Source]
+UNKNOWN = "not noted"
+"""What stands for the fingerprint of data that a sweep has not noted."""
 
 
 def write_comparison(
@@ -97,17 +99,23 @@ def comparable(both: Both) -> Element:
         "what of it counts": tuple(source.space.objective.value for source in both),  # type: ignore[dict-item]
         "epochs a trial": tuple(source.recipe.total_epochs for source in both),  # type: ignore[dict-item]
         "data": tuple(source.status.data for source in both),  # type: ignore[dict-item]
-        "content of the data": (prints[0] or "not noted", prints[1] or "not noted"),
+        "content of the data": (prints[0] or UNKNOWN, prints[1] or UNKNOWN),
     }
-    rows = tuple((name, str(a), str(b), "same" if a == b else "differs") for name, (a, b) in facts.items())
+    rows = tuple((name, str(a), str(b), _same(a, b)) for name, (a, b) in facts.items())
     apart = [row[0] for row in rows if row[3] == "differs"]
     lead = (
         f"They differ in {', '.join(apart)}: gains between them are in part gains of that."
         if apart
-        else "Metric, epochs and data are the same."
+        else "Nothing is known that makes their figures differ but their choices."
     )
     heads = ("", *(source.status.name for source in both), "")
     return Element(key, title, lead, [Table("comparable", heads, rows, words=(0, 1, 2, 3))])
+
+
+def _same(one: object, other: object) -> str:
+    if UNKNOWN in (one, other):
+        return "not known"
+    return "same" if one == other else "differs"
 
 
 def choices(both: Both) -> Element:
@@ -115,7 +123,7 @@ def choices(both: Both) -> Element:
     rows = [(label, *(make(source) for source in both)) for label, make in _FACTS.items()]
     heads = ("", *(source.status.name for source in both))
     table = Table("choices", heads, tuple(rows), words=(0, 1, 2))
-    return Element("choices", "What both have chosen", _verdict(both).capitalize() + ".", [table])
+    return Element("choices", "What both have chosen", f"{_verdict(both)}.", [table])
 
 
 def _expected(source: Source) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.stats.qmc import Halton
 
 from ikd.config import Recipe, SearchSpace
 from ikd.sweep.effects.coordinates import Axes, Matrix
@@ -249,9 +250,10 @@ class Insight:
 
     def _others(self, names: Sequence[str], count: int) -> list[dict[str, Any]]:
         """Return draws of all parameters under which these exist; none where they never do together."""
-        random, found = np.random.default_rng(self._space.seed), list[dict[str, Any]]()
-        for _ in range(50 * count):
-            values = self._draw(random)
+        even = Halton(len(self.axes.scales), rng=self._space.seed)  # averages of even draws are nearer to the truth
+        scales, found = self.axes.scales.items(), list[dict[str, Any]]()
+        for units in even.random(50 * count):
+            values = {name: scale.at(float(unit)) for (name, scale), unit in zip(scales, units, strict=True)}
             if set(names) <= set(self.axes.active(values)):
                 found.append(values)
             if len(found) == count:

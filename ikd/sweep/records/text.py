@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from ikd.config import sequence_text
 
 MOST_DECIMALS = 6
+WHOLE = 1e6
+"""Below this a whole number is written with all its digits."""
 
 
 def readable(value: object, field: str = "") -> str:
@@ -18,7 +20,7 @@ def readable(value: object, field: str = "") -> str:
         field: its dotted name; a sequence of teachers reads `r101 (0.3) -> x101`.
     """
     if isinstance(value, float):
-        return f"{value:.3g}"
+        return f"{value:.0f}" if value.is_integer() and abs(value) < WHOLE else f"{value:.3g}"
     if (sequence := sequence_text(value, field)) is not None:
         return sequence
     if isinstance(value, (list, tuple)):

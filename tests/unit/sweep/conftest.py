@@ -58,6 +58,12 @@ def ikd_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "home"
 
 
+@pytest.fixture(autouse=True)
+def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the report at the end of a sweep, which takes longer than one of these; it has tests of its own."""
+    monkeypatch.setattr("ikd.sweep.driver.REPORT", "tests.unit.sweep.no_report")
+
+
 @pytest.fixture(scope="session")
 def empty_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("study")
