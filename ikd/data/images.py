@@ -233,8 +233,8 @@ def facts_of(path: Path) -> Facts:
         content = path.read_bytes()
         with warnings.catch_warnings(), Image.open(io.BytesIO(content), formats=_formats()) as picture:
             warnings.simplefilter("ignore")  # a strange colour profile is no fault
-            if (pixels := picture.width * picture.height) > MOST_PIXELS:
-                return Facts(f"must have at most {MOST_PIXELS:,} pixels, as OpenCV reads, but has {pixels:,}")
+            if (number := picture.width * picture.height) > MOST_PIXELS:
+                return Facts(f"must have at most {MOST_PIXELS:,} pixels, as OpenCV reads, but has {number:,}")
             kind, size, mode = picture.format or "", picture.size, picture.mode
             frames = int(getattr(picture, "n_frames", 1)) if kind in _FRAMED else 1
             tag = _tag_of(picture)

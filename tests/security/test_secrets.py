@@ -162,7 +162,8 @@ class _Guarded(BaseHTTPRequestHandler):
         self.asked.append((self.path, self.headers.get("Authorization")))
         if self.path == "/moved.pth":
             self.send_response(302)
-            self.send_header("Location", f"http://127.0.0.1:{self.server.server_address[1]}/free.pth")
+            port = self.headers["Host"].rpartition(":")[2]
+            self.send_header("Location", f"http://127.0.0.1:{port}/free.pth")
             self.end_headers()
             return
         known = base64.b64encode(f"me:{PASSWORD}".encode()).decode()
