@@ -23,6 +23,7 @@ from urllib.parse import unquote, urlparse
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from rich.table import Table
+from rich.text import Text
 
 from ikd.errors import BadInput
 from ikd.home import BOUND, home, store_bound
@@ -103,7 +104,7 @@ def render(checks: Iterable[Check]) -> Table:
     colours = {"ok": "green", "warn": "yellow", "fail": "red"}
     table = Table("", "check", "found", "what to do")
     for check in checks:
-        table.add_row(f"[{colours[check.status]}]{check.status}", check.name, check.detail, check.advice)
+        table.add_row(Text(check.status, style=colours[check.status]), check.name, check.detail, check.advice)
     return table
 
 

@@ -10,14 +10,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
+from ikd.masking import masked
+
 LONGEST_VALUE = 200
 """Characters of a wrong value that a message shows."""
 
 
 class IkdError(Exception):
-    """Root of all errors raised by ikd."""
+    """Root of all errors raised by ikd; its text names no password, wherever that came from."""
 
     exit_status = 1
+
+    def __init__(self, *said: object) -> None:
+        super().__init__(*(masked(one) if isinstance(one, str) else one for one in said))
 
 
 class BadInput(IkdError, ValueError):
@@ -46,10 +51,10 @@ class Problem:
 
     def __str__(self) -> str:
         where = self.file if self.line is None else f"{self.file}:{self.line}"
-        shown = repr(self.value)
+        shown = masked(repr(self.value))  # before it is cut: half a password is no address any more
         shown = shown if len(shown) <= LONGEST_VALUE else shown[:LONGEST_VALUE] + "..."
         got = "" if self.value is None else f", but got {shown}"
-        return f"{where}: {self.field}: {self.rule}{got}"
+        return masked(f"{where}: {self.field}: {self.rule}{got}")
 
 
 class ConfigError(BadInput):
@@ -125,8 +130,8 @@ class UnsupportedKernel(IkdError, NotImplementedError):
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's text, its type where it has none."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    """Return the first line of an error's text without its secrets, its type where it has none."""
+    return masked((str(error).splitlines() or [type(error).__name__])[0])
 
 
 def refuse(field: str, rule: str, value: object, hint: str = "") -> NoReturn:

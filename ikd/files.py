@@ -6,13 +6,15 @@ import contextlib
 import errno
 import hashlib
 import io
+import json
 import os
+import secrets
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from ikd.errors import DiskFull
 
@@ -23,13 +25,16 @@ _CHUNK_BYTES = 1 << 20
 
 
 @contextlib.contextmanager
-def whole(path: Path, *, durable: bool = True, needed: Callable[[], int] | None = None) -> Iterator[Path]:
+def whole(
+    path: Path, *, durable: bool = True, private: bool = False, needed: Callable[[], int] | None = None
+) -> Iterator[Path]:
     """Give the path of a file to write, which takes the place of `path` at the end, so that nobody sees a part of it.
 
     Args:
         path: of the file; its folder exists.
         durable: hold after a power cut too, which takes some milliseconds; not worth it for many small files that can
             be made again.
+        private: nobody else may read it.
         needed: returns the bytes of the whole file, asked where the disk is full; None is what was written of it.
 
     Raises:
@@ -37,7 +42,9 @@ def whole(path: Path, *, durable: bool = True, needed: Callable[[], int] | None 
     """
     partial = _beside(path)
     try:
-        with _full_disk_named(path, needed or (lambda: partial.stat().st_size if partial.exists() else 0)):
+        written = needed or (lambda: partial.stat().st_size if partial.exists() else 0)
+        with _full_disk_named(path, written, partial):
+            _make(partial, private=private)
             yield partial
             if durable:  # before the rename: a name that lasts must not show an empty file
                 with partial.open("rb") as file:
@@ -49,25 +56,29 @@ def whole(path: Path, *, durable: bool = True, needed: Callable[[], int] | None 
         _sync_folder(path.parent)
 
 
-def write_whole(path: Path, write: Write, *, durable: bool = True) -> None:
+def write_whole(path: Path, write: Write, *, durable: bool = True, private: bool = False) -> None:
     """Write a file so that a reader sees the old or the new one.
 
     Args:
         path: of the file; its folder exists.
         write: writes all of it into the stream it is given; called once more, to measure, where the disk is full.
         durable: see `whole`.
+        private: nobody else may read it.
 
     Raises:
         DiskFull: the old file, where there was one, is intact.
     """
-    with whole(path, durable=durable, needed=lambda: _size(write)) as partial, partial.open("wb") as file:
+    with (
+        whole(path, durable=durable, private=private, needed=lambda: _size(write)) as partial,
+        partial.open("wb") as file,
+    ):
         write(file)
 
 
-def write_text(path: Path, text: str, *, durable: bool = True) -> None:
+def write_text(path: Path, text: str, *, durable: bool = True, private: bool = False) -> None:
     """Write a text in UTF-8 so that a reader sees the old or the new one; see `write_whole`."""
     content = text.encode()
-    write_whole(path, lambda file: file.write(content), durable=durable)
+    write_whole(path, lambda file: file.write(content), durable=durable, private=private)
 
 
 @contextlib.contextmanager
@@ -99,6 +110,18 @@ def whole_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
             raise
 
 
+def parsed(text: str | bytes) -> Any:
+    """Return what a json text says.
+
+    Raises:
+        ValueError: it is none, or nests deeper than Python reads.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it nests too deeply") from error
+
+
 def sha256(path: Path) -> str:
     """Return the SHA-256 of a file's content, 64 hexadecimal digits (`hashlib.file_digest` needs Python 3.11)."""
     digest = hashlib.sha256()
@@ -116,7 +139,7 @@ def link_whole(source: Path, target: Path) -> None:
     """
     partial = _beside(target)
     try:
-        with _full_disk_named(target, lambda: source.stat().st_size):
+        with _full_disk_named(target, lambda: source.stat().st_size, partial):
             try:
                 os.link(source, partial)
             except OSError as error:
@@ -154,7 +177,13 @@ def sweep_partials(folder: Path) -> None:
 
 
 def _beside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}{_PARTIAL}")
+    """Return a name beside a file that nobody can have put there before, as a link to somewhere else."""
+    return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{_PARTIAL}")
+
+
+def _make(path: Path, *, private: bool) -> None:
+    """Make an empty file that is new; a link in its place is an error."""
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600 if private else 0o666))
 
 
 def _sync_folder(folder: Path) -> None:
@@ -168,15 +197,22 @@ def _sync_folder(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _full_disk_named(path: Path, needed: Callable[[], int]) -> Iterator[None]:
-    """Turn whatever a full disk became into `DiskFull`: torch.save hides it behind a RuntimeError of its own."""
+def _full_disk_named(path: Path, needed: Callable[[], int], partial: Path | None = None) -> Iterator[None]:
+    """Turn whatever a full disk became into `DiskFull`: torch.save hides it behind a RuntimeError of its own.
+
+    Args:
+        path: of the file that is written.
+        needed: returns its bytes.
+        partial: what there is of it, which goes before the free space is looked up.
+    """
     try:
         yield
     except Exception as error:
         if not _is_full(error):
             raise
         size = needed()
-        _beside(path).unlink(missing_ok=True)  # before the free space is looked up
+        if partial is not None:
+            partial.unlink(missing_ok=True)
         raise DiskFull(str(path), size, shutil.disk_usage(path.parent).free) from error
 
 

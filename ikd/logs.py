@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
+from ikd.masking import masked
+from ikd.visible import visible
+
 MOST_BYTES = 1_000_000
 """A log that has grown beyond this becomes NAME.1 in place of the one before: at most twice as much is kept."""
 
@@ -27,9 +30,9 @@ class Log:
         self.path = path
 
     def write(self, text: str) -> None:
-        """Append lines, each with the time (local, to the second) in front."""
+        """Append lines without their secrets, each with the time (local, to the second) in front."""
         stamp = time.strftime("%Y-%m-%d %H:%M:%S")
-        lines = [f"{stamp} {line}".rstrip() + "\n" for line in text.rstrip("\n").split("\n")]
+        lines = [f"{stamp} {line}".rstrip() + "\n" for line in visible(masked(text)).rstrip("\n").split("\n")]
         with contextlib.suppress(OSError):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             if self.path.is_file() and self.path.stat().st_size > MOST_BYTES:

@@ -10,8 +10,12 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from enum import Enum
+from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+
+from ikd.visible import visible
 
 BEAT_SECONDS = 1.5
 """Nobody waits longer than this without seeing that something goes on."""
@@ -83,13 +87,14 @@ class Work:
         for other in _open:
             if other is not self:
                 other.leave()
-        sys.stderr.write(text if self._written or whole else f"{self.what} ...{text}")
+        sys.stderr.write(text if self._written or whole else f"{visible(self.what)} ...{text}")
         sys.stderr.flush()
         self._written = True
 
     def _overwrite(self) -> None:
         seconds = time.monotonic() - self._began
-        self._show(f"\r{self.what} ... {self._counted}{seconds:.0f} s{_TO_THE_END}", whole=True)
+        said = visible(f"{self.what} ... {self._counted}{seconds:.0f} s")
+        self._show(f"\r{said}{_TO_THE_END}", whole=True)
 
     def leave(self) -> None:
         """Leave the line to somebody else."""
@@ -106,7 +111,7 @@ class Work:
             if self._terminal:
                 self._overwrite()
             else:
-                self._show(f" ({self._mentioned}) " if self._mentioned else ".")
+                self._show(f" ({visible(self._mentioned)}) " if self._mentioned else ".")
                 self._mentioned = ""
 
     def count(self, done: int, total: int) -> None:
@@ -228,14 +233,30 @@ def say(text: str) -> None:
     """Write a line of progress to stdout at once, between the dots of whatever goes on."""
     if loudness() is not Loudness.QUIET:
         with line_free():
-            sys.stdout.write(text + "\n")
+            sys.stdout.write(visible(text) + "\n")
             sys.stdout.flush()
+
+
+class PlainConsole(Console):
+    """A console to which texts are nothing but texts: no markup, no emoji, no command to the terminal in them.
+
+    Args:
+        settings: of rich's console.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(markup=False, emoji=False, **settings)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Yield what is shown; what rich itself tells the terminal stays."""
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else visible(text), style, control)
 
 
 def wide_console() -> Console:
     """Return a console on standard output; a pipe has no width, so tables get room there (`COLUMNS` sets it)."""
-    console = Console()
-    return console if console.is_terminal or "COLUMNS" in os.environ else Console(width=PIPE_COLUMNS)
+    console = PlainConsole()
+    return console if console.is_terminal or "COLUMNS" in os.environ else PlainConsole(width=PIPE_COLUMNS)
 
 
 def progress_console(console: Console) -> Console:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from ikd.files import append, write_text
+from ikd.files import append, parsed, write_text
 
 State = Literal["waiting", "running", "finished", "stopped", "diverged", "failed"]
 """waiting: interrupted, goes on with the next start. stopped: ended early on purpose. diverged: NaN or infinity."""
@@ -292,7 +292,7 @@ class TrialFolder:
 def _read(line: str) -> tuple[int, Metrics] | None:
     """Return epoch and metrics of a line of the log, None for one that a crash cut short."""
     try:
-        content = json.loads(line)
+        content = parsed(line)
         return int(content["epoch"]), {name: float(value) for name, value in content["metrics"].items()}
     except (ValueError, TypeError, KeyError, AttributeError):
         return None

@@ -9,7 +9,6 @@ all times are those of the file system.
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import os
 import shutil
@@ -21,6 +20,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ikd.attack.store import SUMMARY
+from ikd.files import parsed
 from ikd.home import cache, lock_of, store_bound
 
 HELD_SECONDS = 900.0
@@ -89,7 +89,7 @@ def make_room(needed: int) -> list[Path]:
 def size_of(folder: Path) -> int:
     """Return the bytes of a store: a finished one says it, as asking for each file takes long on a network."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        return int(json.loads((folder / SUMMARY).read_text())["bytes"])
+        return int(parsed((folder / SUMMARY).read_text())["bytes"])
     return bytes_in(folder)
 
 

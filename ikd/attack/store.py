@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ikd.attack.packing import HEADER_BYTES, is_whole, pack, unpack
 from ikd.errors import DataError
-from ikd.files import write_whole
+from ikd.files import parsed, write_whole
 
 _SUFFIX = ".ikdp"
 SUMMARY, _KEY = "summary.json", "key.json"
@@ -54,7 +54,7 @@ class PerturbationStore:
         folder = Path(folder)
         if not (folder / _KEY).is_file():
             raise DataError(f"{folder} holds no perturbations; make them with `ikd attack`")
-        store = cls(folder.parent, json.loads((folder / _KEY).read_text()))
+        store = cls(folder.parent, parsed((folder / _KEY).read_text()))
         store.folder = folder  # it may have been moved
         if not store.complete:
             raise DataError(
@@ -66,7 +66,7 @@ class PerturbationStore:
     @property
     def key(self) -> dict[str, Any]:
         """Everything the perturbations depend on."""
-        key: dict[str, Any] = json.loads(self._key)
+        key: dict[str, Any] = parsed(self._key)
         return key
 
     def __len__(self) -> int:
@@ -133,7 +133,7 @@ class PerturbationStore:
         """
         if not self.complete:
             raise DataError(f"the perturbations in {self.folder} are incomplete; run the same `ikd attack` again")
-        summary: dict[str, Any] = json.loads((self.folder / SUMMARY).read_text())
+        summary: dict[str, Any] = parsed((self.folder / SUMMARY).read_text())
         return summary
 
     def line(self, teacher: str) -> str:

@@ -10,6 +10,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from ikd.visible import visible
+
 
 def names_of_sweeps(incomplete: str) -> list[str]:
     """Return the sweeps whose names begin so; for a shell, so an error is no answer."""
@@ -80,6 +82,11 @@ Sets = Annotated[
 ]
 Name = Annotated[str, typer.Argument(help="Name of a sweep.", autocompletion=names_of_sweeps)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs; docs/commands.md lists its fields.")]
+
+
+def echo(text: str, *, err: bool = False) -> None:
+    """Print lines; what data, recipes and sweeps are called is no command to the terminal."""
+    typer.echo(visible(text), err=err)
 
 
 def print_json(content: Any) -> None:

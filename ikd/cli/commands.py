@@ -8,20 +8,20 @@ from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
-from rich.console import Console
 
 from ikd.cli import look, recipes
 from ikd.cli.arguments import (
     Name,
     Sets,
     WarmStarted,
+    echo,
     expanded,
     expanded_text,
     folder_to_make,
     names_of_sweeps,
 )
 from ikd.errors import BadInput, IkdError
-from ikd.progress import Loudness, set_loudness
+from ikd.progress import Loudness, PlainConsole, set_loudness
 from ikd.signals import Ended, advising, ended_by_signals, tell
 from ikd.trust import trust_code
 
@@ -48,7 +48,7 @@ def _version(wanted: bool) -> None:
     if wanted:
         from ikd import __version__
 
-        typer.echo(f"ikd {__version__}")
+        echo(f"ikd {__version__}")
         raise typer.Exit
 
 
@@ -81,7 +81,7 @@ def main() -> None:
     except Ended as ended:
         sys.exit(tell(ended))
     except IkdError as error:
-        Console(stderr=True, soft_wrap=True, highlight=False).print(f"error: {error}", markup=False)
+        PlainConsole(stderr=True, soft_wrap=True, highlight=False).print(f"error: {error}")
         sys.exit(error.exit_status)
 
 
@@ -143,7 +143,7 @@ def sweep(
                 )
             except KeyboardInterrupt:
                 steps.done()
-                typer.echo("interrupted; what was measured is kept for the next dry run")
+                echo("interrupted; what was measured is kept for the next dry run")
                 raise typer.Exit(130) from None
         sweeps.wide_console().print(plan.render())
         return
@@ -177,7 +177,7 @@ def stop(name: Name) -> None:
     """
     from ikd.sweep import stop_sweep
 
-    typer.echo(f"{name}: saving and ending" if stop_sweep(name) else f"{name}: is not running")
+    echo(f"{name}: saving and ending" if stop_sweep(name) else f"{name}: is not running")
 
 
 @app.command()
@@ -222,8 +222,8 @@ def train(
         steps.next("training to the first validation")
         result = run_trial(loaded, show, checkpoint, directory=to, prepared=prepared)
     best, last = (100 * metrics["bbox_mAP"] for metrics in (result.metrics, result.last_metrics))
-    typer.echo(f"best mAP {best:.1f} at epoch {result.best_epoch}: {result.best}")
-    typer.echo(f"last mAP {last:.1f} at epoch {result.epochs}")
+    echo(f"best mAP {best:.1f} at epoch {result.best_epoch}: {result.best}")
+    echo(f"last mAP {last:.1f} at epoch {result.epochs}")
 
 
 @app.command()
@@ -253,8 +253,8 @@ def attack(
         steps.next("trying the recipe on two images")
         folders = perturb(loaded, steps.count)
     for teacher, folder in folders.items():
-        typer.echo(PerturbationStore.open(folder).line(teacher))
-        typer.echo(str(folder))
+        echo(PerturbationStore.open(folder).line(teacher))
+        echo(str(folder))
 
 
 @app.command()
@@ -304,7 +304,7 @@ def export(
             data_root=data_root,
             progress=steps.count,
         )
-    typer.echo(exported.summary())
+    echo(exported.summary())
 
 
 @app.command()
@@ -384,7 +384,7 @@ def space_schema(
     from ikd.config import write_schemas
 
     for path in write_schemas(to):
-        typer.echo(str(path))
+        echo(str(path))
 
 
 @track_app.command("rebuild")
@@ -403,7 +403,7 @@ def track_rebuild(
 
     with working(f"writing {name} to its tracker"):
         made = rebuild_tracking(name, fresh=fresh)
-    typer.echo(f"{name}: {made.trials} runs with {made.reports} epochs are at {made.uri}")
+    echo(f"{name}: {made.trials} runs with {made.reports} epochs are at {made.uri}")
 
 
 @data_app.command("check")
@@ -449,7 +449,7 @@ def data_check(
         from ikd.data import check_dataset, parse_images
 
         report = check_dataset(directory, **named | {"images": parse_images(named["images"])} if images else named)
-    typer.echo(str(report))
+    echo(str(report))
     raise typer.Exit(report.exit_status)
 
 
@@ -469,8 +469,8 @@ def _check_for(name: str, directory: Path | None, named: dict[str, str], sets: l
 
         report = check_recipe_data(loaded)
         found = [str(one) for one in branches_of(loaded)] if report.ok else []
-    typer.echo(str(report))
-    typer.echo("\n".join(found) if found or not report.ok else f"recipe {loaded.name} has neither noise nor crop")
+    echo(str(report))
+    echo("\n".join(found) if found or not report.ok else f"recipe {loaded.name} has neither noise nor crop")
     raise typer.Exit(report.exit_status)
 
 
@@ -488,7 +488,7 @@ def data_draw(
     """
     from ikd.data import draw_dataset
 
-    typer.echo(str(draw_dataset(directory, num_train=train_images, num_val=val_images, size_px=size, seed=seed)))
+    echo(str(draw_dataset(directory, num_train=train_images, num_val=val_images, size_px=size, seed=seed)))
 
 
 @data_app.command("split")
@@ -522,4 +522,4 @@ def data_split(
         made = split_dataset(
             directory, to, annotations=annotations, images=images, shares=parsed, seed=seed, group=group
         )
-    typer.echo(str(made))
+    echo(str(made))

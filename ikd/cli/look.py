@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ikd.cli.arguments import Json, Name, expanded, names_of_sweeps, numbers_of_trials, print_json
+from ikd.cli.arguments import Json, Name, echo, expanded, names_of_sweeps, numbers_of_trials, print_json
 
 Trial = Annotated[int, typer.Argument(help="Number of a trial.", autocompletion=numbers_of_trials)]
 
@@ -39,14 +39,14 @@ def list_sweeps(as_json: Json = False) -> None:
     if as_json:
         for one in found:
             if not isinstance(one, SweepStatus):
-                typer.echo(f"error: {one}", err=True)
+                echo(f"error: {one}", err=True)
         print_json([plain_sweep(one) for one in found if isinstance(one, SweepStatus)])
     elif found:
         wide_console().print(sweeps_table(found))
     else:
         from ikd.home import home
 
-        typer.echo(f"no sweep under {home()}; ikd sweep FILE starts one")
+        echo(f"no sweep under {home()}; ikd sweep FILE starts one")
 
 
 def show(
@@ -106,9 +106,9 @@ def _show_pictures(name: str, trial: int | None, *, as_json: bool) -> None:
         print_json({"folder": str(folder), "files": [str(one) for one in files_of(folder)], "missing": missing})
         return
     for line in missing:
-        typer.echo(f"warning: {line}", err=True)
+        echo(f"warning: {line}", err=True)
     for file in files_of(folder):
-        typer.echo(str(file))
+        echo(str(file))
 
 
 def compare(name: Name, one: Trial, other: Trial, as_json: Json = False) -> None:
@@ -165,4 +165,4 @@ def report(
         else:
             files = write_comparison(name, other, to, tables=tables or ())
     for file in files:
-        typer.echo(str(file))
+        echo(str(file))

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from ikd.cli.arguments import Sets, names_of_recipes
+from ikd.cli.arguments import Sets, echo, names_of_recipes
 
 
 def list_recipes() -> None:
@@ -46,4 +46,4 @@ def show_recipe(
     texts = [f"{field}: {value}" for field, value, _ in lines]
     room = min(60, max(map(len, texts)))
     for text, (_, _, source) in zip(texts, lines, strict=True):
-        typer.echo(f"{text:<{room}}  # {source}")
+        echo(f"{text:<{room}}  # {source}")

@@ -24,7 +24,7 @@ from ikd.data.reader import indexed
 from ikd.data.reader.stream import entries
 from ikd.data.threads import in_threads
 from ikd.errors import DataError, Problem
-from ikd.files import sha256, write_text
+from ikd.files import parsed, sha256, write_text
 from ikd.home import cache, digest
 
 Objects = dict[Any, list[tuple[Any, str]]]
@@ -268,7 +268,7 @@ def part_records(*parts: tuple[Path, Path]) -> list[PartRecord]:
 def _record_of(part: tuple[Path, Path], state: str | None) -> PartRecord:
     if state is not None:
         with contextlib.suppress(OSError, ValueError, TypeError):
-            return PartRecord(**json.loads(_kept(state).read_text()))
+            return PartRecord(**parsed(_kept(state).read_text()))
     index = indexed(part[0])
     record = PartRecord(fingerprint(*part), len(index), len(index.boxes))
     if state is not None:  # of before they were read: if a file has changed since, nobody finds this

@@ -45,6 +45,13 @@ _UNLIKE_VIEWERS = {
 _LAST_TAG = 8
 _JPEGS = ("JPEG", "MPO")
 _FRAMED = ("GIF", "WEBP", "PNG", "TIFF")  # of those that OpenCV reads; the second one of a telephone's MPO is a preview
+READ = ("JPEG", "PNG", "TIFF", "BMP", "DIB", "WEBP", "GIF", "AVIF", "JPEG2000", "PPM", "SUN")
+"""Kinds of pictures that Pillow may decode: those of OpenCV (a JPEG may be an MPO).
+
+For others it starts programs (EPS: Ghostscript).
+"""
+MOST_PIXELS = 1 << 30
+"""What OpenCV reads at most; a file of some kilobytes can say that it holds any number."""
 _REDUCED_FROM_PX = 512  # JPEGs with longer sides are decoded at an eighth, which finds the same faults
 
 Pixels = NDArray[Any]
@@ -213,12 +220,21 @@ def _any_size() -> Iterator[None]:
             Image.MAX_IMAGE_PIXELS = before
 
 
+@lru_cache(maxsize=1)
+def _formats() -> tuple[str, ...]:
+    """Return what Pillow has here of the kinds that it may decode."""
+    Image.init()
+    return tuple(kind for kind in READ if kind in Image.OPEN)
+
+
 def facts_of(path: Path) -> Facts:
     """Decode with the library that training uses, and with one that notices a truncated file."""
     try:
         content = path.read_bytes()
-        with warnings.catch_warnings(), Image.open(io.BytesIO(content)) as picture:
+        with warnings.catch_warnings(), Image.open(io.BytesIO(content), formats=_formats()) as picture:
             warnings.simplefilter("ignore")  # a strange colour profile is no fault
+            if (number := picture.width * picture.height) > MOST_PIXELS:
+                return Facts(f"must have at most {MOST_PIXELS:,} pixels, as OpenCV reads, but has {number:,}")
             kind, size, mode = picture.format or "", picture.size, picture.mode
             frames = int(getattr(picture, "n_frames", 1)) if kind in _FRAMED else 1
             tag = _tag_of(picture)

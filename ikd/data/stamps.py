@@ -14,7 +14,7 @@ import numpy as np
 from ikd.data.identity import settled_stamp
 from ikd.data.images import THUMB, Facts, look
 from ikd.data.report import DataReport
-from ikd.files import write_text, write_whole
+from ikd.files import parsed, write_text, write_whole
 from ikd.home import digest, entry
 from ikd.progress import mentioned
 
@@ -76,7 +76,7 @@ def _load(file: Path) -> dict[tuple[str, Stamp], Facts]:
     try:
         with np.load(file, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
-        texts: list[list[str]] = json.loads(arrays["texts"].tobytes())
+        texts: list[list[str]] = parsed(arrays["texts"].tobytes())
         hashes, thumbs = arrays["hashes"].tobytes(), arrays["thumbs"].tobytes()
     except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError):  # none yet, or another version's
         return {}
@@ -101,7 +101,7 @@ def kept_report(key: Any, make: Callable[[], DataReport]) -> DataReport:
     """
     with entry("checks", f"{digest(key)}.json") as file:
         try:
-            return DataReport.from_json(json.loads(file.read_text(encoding="utf-8")))
+            return DataReport.from_json(parsed(file.read_text(encoding="utf-8")))
         except (OSError, ValueError, KeyError, TypeError):  # none yet, or another version's
             pass
         report = make()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import hashlib
 import importlib
+import netrc
 import pickle
 import re
 import shutil
@@ -221,6 +224,16 @@ def fetch(url: str, cache_dir: Path | None) -> Path:
     return _download(url, cache_dir, name, note)
 
 
+def _asked(url: str) -> urllib.request.Request:
+    """Return the request for a URL, with the name and password that ~/.netrc has for its host, and for no other."""
+    request = urllib.request.Request(url)
+    with contextlib.suppress(OSError, netrc.NetrcParseError):  # none, or none that can be read: the server will say
+        if known := netrc.netrc().authenticators(urlsplit(url).hostname or ""):
+            told = base64.b64encode(f"{known[0]}:{known[2]}".encode()).decode("ascii")
+            request.add_unredirected_header("Authorization", f"Basic {told}")
+    return request
+
+
 def _download(url: str, cache_dir: Path, name: str, note: Path) -> Path:
     reach_this_machine_directly()
     try:
@@ -230,7 +243,7 @@ def _download(url: str, cache_dir: Path, name: str, note: Path) -> Path:
             with (
                 whole(copy) as partial,
                 partial.open("wb") as target,
-                urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as answer,
+                urllib.request.urlopen(_asked(url), timeout=_TIMEOUT_SECONDS) as answer,
             ):
                 shutil.copyfileobj(answer, target, _CHUNK_BYTES)
                 expected = answer.headers.get("Content-Length")

@@ -72,8 +72,8 @@ def harmless() -> Iterator[None]:
 
     Weights stay weights also where code is trusted: a checkpoint has another author.
     """
-    registry = importlib.import_module("mmengine.registry.registry")
-    checkpoint = importlib.import_module("mmengine.runner.checkpoint")
+    registry: Any = importlib.import_module("mmengine.registry.registry")
+    checkpoint: Any = importlib.import_module("mmengine.runner.checkpoint")
     usual = registry.get_object_from_string, checkpoint._safe_torch_load
     if not code_is_trusted():
         registry.get_object_from_string = _registered(usual[0])

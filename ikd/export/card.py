@@ -16,6 +16,7 @@ from ikd.detectors import Complexity, left_out
 from ikd.distill import RECONSTRUCTIONS
 from ikd.export.exported import SearchContext
 from ikd.export.folder import CARD, MAKER
+from ikd.export.markdown import block, code, plain
 from ikd.export.onnx import OnnxFile
 from ikd.export.trial_file import TrialFile
 from ikd.files import sha256
@@ -137,7 +138,7 @@ def _finite(metrics: Mapping[str, float]) -> dict[str, float | None]:
 
 def _markdown(content: Mapping[str, Any]) -> str:
     sections = [
-        f"# {content['name']}: exported student\n",
+        f"# {plain(content['name'])}: exported student\n",
         _facts(content),
         "## Metrics\n\nOn the validation data, x100; COCO's definitions. Trials are compared by these data: all of it "
         "is chosen by.\n\n" + _metrics(content["metrics"]),
@@ -146,8 +147,9 @@ def _markdown(content: Mapping[str, Any]) -> str:
         _onnx(content["onnx"]),
         _search(content["search"], tested=bool(content["test"])),
         "## Recipe\n\nWhat acted in this training; the whole recipe is recipe.yaml.\n\n"
-        f"```yaml\n{yaml.safe_dump(content['recipe_in_effect'], sort_keys=False)}```\n",
-        "## Made with\n\n" + "".join(f"* {name}: {text}\n" for name, text in sorted(content["made_with"].items())),
+        + block(yaml.safe_dump(content["recipe_in_effect"], sort_keys=False), "yaml"),
+        "## Made with\n\n"
+        + "".join(f"* {name}: {plain(text)}\n" for name, text in sorted(content["made_with"].items())),
     ]
     return "\n".join(section for section in sections if section)
 
@@ -160,25 +162,25 @@ def _facts(content: Mapping[str, Any]) -> str:
     host = recipe["distill"]["host"]
     doubt = " (a reconstruction: its paper has no public code, so results are not the authors' own)"
     rows = {
-        "Taught by": sequence_text(recipe["teachers"]["sequence"]) or "nobody: trained alone",
+        "Taught by": plain(sequence_text(recipe["teachers"]["sequence"]) or "nobody: trained alone"),
         "Distillation": host + (doubt if host in RECONSTRUCTIONS else ""),
-        **({"Left out of its config": ", ".join(content["left_out"])} if content["left_out"] else {}),
-        "Classes": ", ".join(content["classes"]),
+        **({"Left out of its config": plain(", ".join(content["left_out"]))} if content["left_out"] else {}),
+        "Classes": plain(", ".join(content["classes"])),
         "Parameters": f"{content['parameters']:,}",
         "FLOPs (multiply-adds, one image)": f"{counted} at {size['width']} x {size['height']} px",
         "Epoch": content["epoch"],
-        "Data": "the built-in drawn data set" if root == DRAWN else f"`{root}`",
+        "Data": "the built-in drawn data set" if root == DRAWN else code(root),
         "Data fingerprint": f"`{content['data']['fingerprint']}`",
         "SHA-256 of student.pth": f"`{content['sha256']}`",
     }
-    return "| | |\n|---|---|\n" + "".join(f"| {name} | {_cell(value)} |\n" for name, value in rows.items())
+    return "| | |\n|---|---|\n" + "".join(f"| {name} | {value} |\n" for name, value in rows.items())
 
 
 def _metrics(metrics: Mapping[str, Mapping[str, float | None]]) -> str:
     rows = "| metric | plain mmdet | training | best epoch | last epoch |\n|---|---:|---:|---:|---:|\n"
     for name, value in metrics["plain_mmdet"].items():
         others = [_percent(metrics[part].get(name)) for part in ("training", "best_epoch", "last_epoch")]
-        rows += f"| {_cell(name.removeprefix('bbox_'))} | {_percent(value)} | {' | '.join(others)} |\n"
+        rows += f"| {plain(name.removeprefix('bbox_'))} | {_percent(value)} | {' | '.join(others)} |\n"
     return rows
 
 
@@ -186,12 +188,12 @@ def _test(content: Mapping[str, Any]) -> str:
     if not content["test"]:
         return ""
     rows = "".join(
-        f"| {_cell(name.removeprefix(TEST).removeprefix('bbox_'))} | {_percent(value)} |\n"
+        f"| {plain(name.removeprefix(TEST).removeprefix('bbox_'))} | {_percent(value)} |\n"
         for name, value in content["test"].items()
     )
     return (
-        f"## On the test part\n\n`{content['data']['test']['annotations']}`, x100: nobody has chosen anything by these "
-        f"numbers, neither trial nor epoch.\n\n| metric | plain mmdet |\n|---|---:|\n{rows}"
+        f"## On the test part\n\n{code(content['data']['test']['annotations'])}, x100: nobody has chosen anything by "
+        f"these numbers, neither trial nor epoch.\n\n| metric | plain mmdet |\n|---|---:|\n{rows}"
     )
 
 
@@ -202,11 +204,11 @@ def _percent(value: float | None) -> str:
 def _search(search: Mapping[str, Any] | None, *, tested: bool = False) -> str:
     if search is None:
         return ""
-    text = f"## Search\n\nTrial {label(search['trial'], search['name'])} of the sweep `{search['sweep']}`"
+    text = f"## Search\n\nTrial {plain(label(search['trial'], search['name']))} of the sweep {code(search['sweep'])}"
     text += f", one of {search['trials']}" if search["trials"] else ""
     text += f"; it {search['state']}.\n" if search["state"] else ".\n"
     text += _choice(search, tested=tested)
-    rows = "".join(f"| {name} | {_cell(value)} |\n" for name, value in search["values"].items())
+    rows = "".join(f"| {plain(name)} | {plain(value)} |\n" for name, value in search["values"].items())
     return text + ("\n| field | value |\n|---|---|\n" + rows if rows else "")
 
 
@@ -221,7 +223,7 @@ def _choice(search: Mapping[str, Any], *, tested: bool) -> str:
     low, high = (_percent(value) for value in choice["interval"])
     expected = f"{_percent(choice['expected'])} [{low}, {high}] (90 %, over seeds, x100)"
     if choice["chosen"]:
-        text = "\n" + "".join(f"* {line}\n" for line in choice["said"])
+        text = "\n" + "".join(f"* {plain(line)}\n" for line in choice["said"])
     else:
         text = f"\n* Not the configuration that the sweep chose, which is that of trial {choice['choice']}.\n"
         text += f"* Expected of this one: {expected}; best of all {choice['configurations']} with probability "
@@ -264,17 +266,13 @@ def _onnx(onnx: Mapping[str, Any] | None) -> str:
         return ""
     return (
         f"## ONNX\n\n`{onnx['file']}` is backbone, neck and head; decoding and NMS are left to whoever runs it."
-        f"\n\n* Input `{onnx['input']}` [N, 3, H, W] float32: resized, {onnx['channels']} pixels of 0..255 minus "
+        f"\n\n* Input {code(onnx['input'])} [N, 3, H, W] float32: resized, {onnx['channels']} pixels of 0..255 minus "
         f"{_numbers(onnx['mean'])}, divided by {_numbers(onnx['std'])}, then padded with {onnx['pad_value']:g} at "
         f"right and bottom to sides that are multiples of {onnx['size_divisor']} px.\n"
-        f"* Outputs, finest level first: {', '.join(f'`{name}`' for name in onnx['outputs'])}.\n"
+        f"* Outputs, finest level first: {', '.join(map(code, onnx['outputs']))}.\n"
         f"* Largest difference to PyTorch: {onnx['largest_difference']:.1e}.\n"
     )
 
 
 def _numbers(values: Sequence[float]) -> str:
     return "(" + ", ".join(f"{value:g}" for value in values) + ")"
-
-
-def _cell(value: object) -> str:
-    return str(value).replace("|", "\\|").replace("\n", " ")

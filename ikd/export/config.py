@@ -11,7 +11,7 @@ from ikd.augment import test_pipeline_of
 from ikd.config import Recipe
 from ikd.detectors import read_source, without_pretrained
 from ikd.errors import JobError
-from ikd.export.python_text import assignment
+from ikd.export.python_text import assignment, python_text
 from ikd.training import DataFiles, model_config
 
 ANNOTATIONS = "val.json"
@@ -39,7 +39,7 @@ test_dataloader = dict(
         type='CocoDataset',
         data_root=data_root,
         ann_file=annotations,
-        data_prefix=dict(img={images!r}),
+        data_prefix=dict(img={images}),
         metainfo=dict(classes=classes),
         test_mode=True,
         pipeline=test_pipeline,
@@ -95,7 +95,7 @@ def write_config(recipe: Recipe, files: DataFiles, path: Path, *, title: str) ->
     text += _REST.format(
         workers=recipe.schedule.workers,
         annotations=ANNOTATIONS,
-        images=Path(os.path.relpath(os.path.abspath(files.val_images), root)).as_posix(),
+        images=python_text(Path(os.path.relpath(os.path.abspath(files.val_images), root)).as_posix()),
         kinds=list(recipe.validate),
     )
     path.write_text(text, encoding="utf-8")

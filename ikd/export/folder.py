@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from ikd.errors import BadInput
-from ikd.files import sha256, whole_folder
+from ikd.files import parsed, sha256, whole_folder
 
 CARD = "card.json"
 MAKER = "ikd.export"
@@ -60,7 +59,7 @@ def _check_replaceable(target: Path) -> None:
 def _exported(card: Path) -> dict[str, str] | None:
     """Return the SHA-256 of each file that an earlier export wrote, or None where there is no export of ours."""
     try:
-        content = json.loads(card.read_text(encoding="utf-8"))
+        content = parsed(card.read_text(encoding="utf-8"))
         return dict(content["files"]) if content["made_by"] == MAKER else None
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -26,6 +26,11 @@ def assignment(name: str, value: Any) -> str:
     return f"{name} = {_text(value, name, used=len(name) + 3, depth=0)}\n"
 
 
+def python_text(value: str) -> str:
+    """Return a text as Python writes it."""
+    return _scalar(value, "")
+
+
 def _text(value: Any, place: str, *, used: int, depth: int) -> str:
     """Return Python text; `used` characters of the line are taken, `depth` is the indentation of that line."""
     opening, parts, closing = _parts(value, place)
@@ -64,7 +69,7 @@ def _scalar(value: Any, place: str) -> str:
     if isinstance(value, float) and not math.isfinite(value):
         return f"float('{value}')"
     if value is None or type(value) in (bool, int, float, str):
-        return repr(value)
+        return repr(value).replace("{{", "{\\x7b")  # mmengine fills in what stands in {{ }}, in texts too
     where = place.replace("=", "").replace(": ", "").rstrip(".")
     raise BadInput(
         f"{where}: a plain config holds numbers, texts, lists and mappings, but got {value!r} of type "

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ikd.errors import BadInput, JobError
+from ikd.masking import masked
 from ikd.sweep.mirror.announce import announce, give_files
 from ikd.sweep.mirror.mirror import Mirror
 from ikd.sweep.same_data import FINGERPRINT, noted_data
@@ -22,7 +23,7 @@ class Rebuilt:
     """What was said to the tracker.
 
     Attributes:
-        uri: of the tracker, as the runner has it.
+        uri: of the tracker, as the runner has it, without its secrets.
         trials: number of runs.
         reports: number of epochs.
     """
@@ -69,4 +70,4 @@ def rebuild_tracking(name: str, *, home: Path | None = None, fresh: bool = False
             tracker.end_sweep("finished" if complete else "stopped", "" if complete else "not complete")
             if not tracker.flush(DELIVERY_SECONDS):
                 raise JobError(f"tracking.uri: {uri} did not take everything; run the same command when it answers")
-    return Rebuilt(uri, len(study.records), sum(len(record.reports) for record in study.records))
+    return Rebuilt(masked(uri), len(study.records), sum(len(record.reports) for record in study.records))

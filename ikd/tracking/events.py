@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from ikd.files import parsed
+
 Kind = Literal[
     "start_sweep", "start_trial", "log", "compare", "data", "end_trial", "artifacts", "end_sweep", "delete_sweep"
 ]
@@ -58,8 +60,11 @@ class Event:
             ValueError: the line is no such thing, for instance cut off by a power failure.
         """
         try:
-            event = cls(**json.loads(line))
+            event = cls(**parsed(line))
             if event.kind == "artifacts":
+                path = (folder / event.data["path"]).resolve()
+                if not path.is_relative_to(folder.resolve()):
+                    raise ValueError("it would send what is none of the sweep's")
                 return replace(event, data={**event.data, "path": str(folder / event.data["path"])})
         except (TypeError, ValueError, KeyError) as error:
             raise ValueError(f"not an event: {line[:80]!r}") from error

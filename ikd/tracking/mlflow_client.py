@@ -6,7 +6,6 @@ import contextlib
 import importlib
 import logging
 import os
-import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 from filelock import FileLock
 
 from ikd.errors import JobError
+from ikd.masking import masked
 from ikd.tracking.mlflow_moved import follow
 from ikd.world import reach_this_machine_directly
 
@@ -99,12 +99,12 @@ def plain_reason(error: Exception) -> str:
         return "the server answers with an internal error; see its own log"
     if "Max retries exceeded" in text:
         return "the server times out" if "timed out" in text else "nothing answers at this address"
-    return hide_password(text[:300]) or type(error).__name__
+    return hide_password(text)[:300] or type(error).__name__
 
 
 def hide_password(text: str) -> str:
-    """Blank the password of any URL in `text`."""
-    return re.sub(r"(\w://[^/\s:@]*):[^/\s@]*@", r"\1:***@", text)
+    """Blank the password of any URL in `text`; see `masked`."""
+    return masked(text)
 
 
 def get_experiment(client: Any, name: str, artifact_root: Path | None) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 from ikd.config import sequence_text
+from ikd.masking import masked
 
 _Value = TypeVar("_Value")
 
@@ -73,7 +74,7 @@ def clean_keys(values: Mapping[str, _Value]) -> dict[str, _Value]:
 
 
 def value_text(value: object, limit: int, field: str = "") -> str:
-    """Write a value as a person would in YAML; text above `limit` characters is cut and says so.
+    """Write a value as a person would in YAML, without secrets; text above `limit` characters is cut and says so.
 
     The sequences of the field `teachers.sequence` read `r101 -> x101`, with shares where given `r101 (0.3) -> x101`.
     """
@@ -90,6 +91,7 @@ def value_text(value: object, limit: int, field: str = "") -> str:
         text = json.dumps(value, default=str, ensure_ascii=False)
     else:
         text = str(value)
+    text = masked(text)
     if len(text) <= limit:
         return text
     note = f" ... [cut from {len(text)} characters]"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -12,7 +13,8 @@ from time import time_ns
 from types import TracebackType
 from typing import Any, cast
 
-from ikd.files import write_text
+from ikd.errors import refuse
+from ikd.files import parsed, write_text
 from ikd.tracking.events import Event, Kind
 from ikd.tracking.protocol import NullTracker, Page, SweepState, TrialState
 from ikd.tracking.writer import Sink, Writer
@@ -154,7 +156,10 @@ def sweep_identity(folder: Path, *, create: bool) -> str:
     """Return the identity of the sweep in `folder`, empty when it has none and `create` is off."""
     file = folder / IDENTITY
     if file.exists():
-        return str(json.loads(file.read_text(encoding="utf-8"))["sweep_id"])
+        identity = str(parsed(file.read_text(encoding="utf-8"))["sweep_id"])
+        if not re.fullmatch(r"[\w.-]{1,200}", identity):  # it stands in what MLflow is asked for
+            refuse(f"{file}: sweep_id", "must be letters, digits, dots, dashes and underscores", identity)
+        return identity
     if not create:
         return ""
     folder.mkdir(parents=True, exist_ok=True)

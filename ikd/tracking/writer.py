@@ -12,6 +12,7 @@ from typing import Protocol
 
 from ikd.errors import DiskFull
 from ikd.files import append, write_text
+from ikd.masking import masked
 from ikd.tracking.events import SAID, Event
 
 _log = logging.getLogger("ikd.tracking")
@@ -151,7 +152,12 @@ class Writer:
             if not isinstance(error, Rejected) and attempts + 1 < ATTEMPTS:
                 return "retry"
             owner = f"sweep {event.sweep}" if event.number is None else f"trial {event.number} of sweep {event.sweep}"
-            _log.warning("tracking: %s of %s could not be written and is left out: %s", SAID[event.kind], owner, error)
+            _log.warning(
+                "tracking: %s of %s could not be written and is left out: %s",
+                SAID[event.kind],
+                owner,
+                masked(str(error)),
+            )
         if self._down_since is not None:
             _log.info("tracking: the server answers again")
             self._down_since = None

@@ -32,7 +32,7 @@ from ikd.detectors import boxes_only, fetch, weights_sha256
 from ikd.distill import check_precision
 from ikd.errors import CheckpointError, DataError, refuse
 from ikd.evaluation import bound_boxes, find_boxes, run
-from ikd.files import sha256, write_text
+from ikd.files import parsed, sha256, write_text
 from ikd.home import cache, digest, entry
 from ikd.training.checkpoint import resumable
 from ikd.training.loaders import crafts_online, val_loader
@@ -130,7 +130,7 @@ def _score(
         with entry("scores", f"{digest(content)}.json") as file:
             if not file.is_file():
                 write_text(file, json.dumps({"bbox_mAP": _measured(recipe, teacher, weights, files, progress)}))
-            return float(json.loads(file.read_text())["bbox_mAP"])
+            return float(parsed(file.read_text())["bbox_mAP"])
     except (CheckpointError, OSError):
         return None
 

@@ -159,8 +159,8 @@ def _command(touched: Path) -> dict[str, Any]:
     return {"args": ["touch", str(touched)]}
 
 
-MODELS: dict[str, Callable[[Any, Path], None]] = {
-    "the model": lambda model, touched: (model.clear(), model.update(type="subprocess.Popen", **_command(touched))),  # type: ignore[func-returns-value]
+MODELS: dict[str, Callable[[Any, Path], object]] = {
+    "the model": lambda model, touched: (model.clear(), model.update(type="subprocess.Popen", **_command(touched))),
     "a part": lambda model, touched: model.update(backbone={"type": "subprocess.check_call", **_command(touched)}),
     "a module below mmengine": lambda model, touched: model.backbone.update(
         norm_cfg={"type": "mmengine.utils.misc.subprocess.Popen", **_command(touched)}

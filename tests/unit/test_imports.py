@@ -43,6 +43,8 @@ ORDER = (
         "signals",
         "trust",
         "errors",
+        "masking",
+        "visible",
     ),
 )
 """Highest first. `ikd/__init__.py` stands above them all; a package may import those after it."""

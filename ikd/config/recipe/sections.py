@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from typing import Annotated, Any, Literal, get_args
+from urllib.parse import urlsplit
 
 import pydantic
 from pydantic import Discriminator, Field, Tag
@@ -13,6 +14,7 @@ from ikd.config.paths import absolute, from_here, is_recipe_path
 from ikd.config.recipe.hosts import FOREIGN, HOSTS
 from ikd.config.recipe.terms import Adversarial, Attack, Augment, Distill
 from ikd.config.section import Count, NonNegative, Positive, Probability, Section, plain
+from ikd.masking import has_secret
 
 DRAWN = "ikd::drawn"
 """Data root that stands for the data set ikd draws itself."""
@@ -79,7 +81,8 @@ class Detector(Section):
     overrides: dict[str, Any] = {}
     """Dotted keys into the model config, e.g. `bbox_head.stacked_convs: 2`."""
     checkpoint: str | None = None
-    """Path of trained weights, from the file that says it, or URL; null starts from scratch."""
+    """Path of trained weights, from the file that says it, or URL; null starts from scratch. A password for its host
+    stands in ~/.netrc."""
     pretrained_backbone: bool = False
     """Keep the zoo config's ImageNet weights for the backbone (downloads them on first use)."""
 
@@ -87,6 +90,14 @@ class Detector(Section):
     @classmethod
     def _absolute(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
         return from_here(f"student.{info.field_name}", value)
+
+    @pydantic.field_validator("checkpoint")
+    @classmethod
+    def _without_password(cls, checkpoint: str | None) -> str | None:
+        address = (checkpoint or "").partition("?")[0]  # a signed address lasts for a while, and is no password
+        if "://" in address and ("@" in urlsplit(address).netloc or has_secret(address)):
+            raise ValueError("must hold no name or password, as recipes are copied: these belong in ~/.netrc")
+        return checkpoint
 
 
 class Student(Detector):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import weakref
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from ikd.data.reader.building import COLUMNS, NORMAL, NOTES, build
 from ikd.data.reader.stream import entries
 from ikd.errors import DataError, Problem
-from ikd.files import sha256, whole, whole_folder
+from ikd.files import parsed, sha256, whole, whole_folder
 from ikd.home import cache, entry
 from ikd.progress import mentioned
 
@@ -67,7 +66,7 @@ class CocoIndex:
             setattr(self, name, np.load(folder / f"{name}.npy", mmap_mode="r"))
         self._image_bytes = np.load(folder / "image_bytes.npy", mmap_mode="r")  # [I, 2]: start and end in `normal`
         self._box_bytes = np.load(folder / "box_bytes.npy", mmap_mode="r")
-        notes = json.loads((folder / NOTES).read_text(encoding="ascii"))
+        notes = parsed((folder / NOTES).read_text(encoding="ascii"))
         self.categories: list[dict[str, Any]] = notes["categories"]
         self.renumbered: bool = notes["renumbered"]
         # read at a place, not mapped: pages of half a gigabyte would count as this process's memory
@@ -116,12 +115,12 @@ class CocoIndex:
 
     def image(self, place: int) -> dict[str, Any]:
         """Return the entry of one image; `original_id` is there where the ids of the file could not be kept."""
-        found: dict[str, Any] = json.loads(self._read(self._image_bytes[place]))
+        found: dict[str, Any] = parsed(self._read(self._image_bytes[place]))
         return found
 
     def annotations(self, place: int) -> list[dict[str, Any]]:
         """Return the annotations of one image."""
-        found: list[dict[str, Any]] = json.loads(b"[" + self._read(self._box_bytes[place]) + b"]")
+        found: list[dict[str, Any]] = parsed(b"[" + self._read(self._box_bytes[place]) + b"]")
         return found
 
     def _read(self, part: NDArray[np.int64]) -> bytes:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ikd.errors import DiskFull
-from ikd.files import append
+from ikd.files import append, parsed
 
 FILE = "course.jsonl"
 """In the sweep's folder; one event a line. Without it a forecast is only rougher."""
@@ -74,5 +74,5 @@ def read_course(file: Path) -> list[Event]:
     lines: Sequence[str] = file.read_text(errors="replace").splitlines() if file.is_file() else []
     for line in lines:
         with contextlib.suppress(ValueError, TypeError):
-            found.append(Event(*json.loads(line)))
+            found.append(Event(*parsed(line)))
     return found

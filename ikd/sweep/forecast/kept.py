@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ikd.errors import DiskFull
-from ikd.files import append
+from ikd.files import append, parsed
 from ikd.home import cache
 from ikd.sweep.forecast.epochs import Features, Seen
 
@@ -73,7 +73,7 @@ def read_kept() -> Kept:
     lines = file.read_text(errors="replace").splitlines()[-ROWS:] if file.is_file() else []
     for line in lines:
         with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError):
-            found.take(json.loads(line))
+            found.take(parsed(line))
     return found
 
 

@@ -9,7 +9,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from ikd.config import differences
+from ikd.config import Runner, differences
+from ikd.masking import masked
 from ikd.sweep.confirm.facts import measured
 from ikd.sweep.records.trials import TrialRecord
 from ikd.sweep.status import SweepStatus
@@ -93,8 +94,14 @@ def plain_sheet(status: SweepStatus) -> dict[str, Any]:
     return plain_sweep(status) | {
         "space": files.space.model_dump(mode="json", by_alias=True),
         "recipe_values": files.recipe.as_dict(),
-        "runner": files.runner.model_dump(mode="json", exclude={"study", "storage"}),  # which may hold passwords
+        "runner": _runner(files.runner),
     }
+
+
+def _runner(runner: Runner) -> dict[str, Any]:
+    """Return a runner without what may hold passwords and keys."""
+    found = runner.model_dump(mode="json", exclude={"study", "storage"})
+    return found | {"tracking": found["tracking"] | {"uri": masked(runner.tracking.uri)}}
 
 
 def plain_trial_sheet(record: TrialRecord, status: SweepStatus) -> dict[str, Any]:

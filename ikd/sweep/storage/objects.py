@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ikd.errors import BadInput, first_line
+from ikd.masking import masked
 
 T = TypeVar("T")
 PAUSES_SECONDS = (0.5, 1.0, 2.0, 4.0)
@@ -27,7 +28,7 @@ def is_address(storage: str | None) -> bool:
 
 def shown(storage: str) -> str:
     """Return an address without the credentials it may hold, for people."""
-    return re.sub(r"://[^/@]*@", "://...@", storage)
+    return masked(storage)
 
 
 def open_address(storage: str) -> tuple[Any, str]:

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, final
 
-from ikd.files import remove_left_over, sha256, whole
+from ikd.files import parsed, remove_left_over, sha256, whole
 from ikd.sweep.storage.objects import (
     any_below,
     delete,
@@ -174,7 +174,7 @@ class Manifest:
     def loads(text: bytes) -> Manifest | None:
         """Read a manifest; None when it is cut short or none of ours."""
         try:
-            content = json.loads(text)
+            content = parsed(text)
             files = {str(name): Stored(**one) for name, one in content["files"].items()}
             return Manifest(int(content["serial"]), files) if content["format"] == FORMAT else None
         except (ValueError, TypeError, KeyError, AttributeError):

@@ -20,8 +20,10 @@ from filelock import FileLock, Timeout
 
 from ikd.config import ABSENT, DRAWN, Recipe, Runner, SearchSpace, SweepFiles, changes, dotted
 from ikd.errors import LONGEST_VALUE, BadInput, first_line
-from ikd.files import sweep_partials, write_text
+from ikd.files import parsed, sweep_partials, write_text
 from ikd.home import home as usual_home
+from ikd.masking import has_secret
+from ikd.sweep.study.foreign import read_plain, refuse_links
 
 FORMAT = 1
 """Of the notes in the study; a later ikd that writes another one says so."""
@@ -84,10 +86,11 @@ def existing_folder(name: str, home_folder: Path | None = None) -> SweepFolder:
     """Return the folder of a sweep that was started.
 
     Raises:
-        BadInput: there is none of this name; names the nearest.
+        BadInput: there is none of this name, naming the nearest, or it has links that lead elsewhere.
     """
     folder = sweep_folder(name, home_folder)
     if folder.exists:
+        refuse_links(folder.path, folder.home)
         return folder
     names = sweep_names(home=home_folder)
     near = difflib.get_close_matches(name, names, n=1)
@@ -119,9 +122,10 @@ def driving(folder: SweepFolder) -> Iterator[None]:
     """Hold the sweep for one driver. The lock ends with the process, however it ends.
 
     Raises:
-        BadInput: another process holds it.
+        BadInput: another process holds it, or it has links that lead elsewhere.
     """
     folder.path.mkdir(parents=True, exist_ok=True)
+    refuse_links(folder.path, folder.home)
     lock = FileLock(folder.path / "driver.lock")
     try:
         lock.acquire(timeout=0)
@@ -155,9 +159,9 @@ def is_driven(folder: SweepFolder) -> bool:
 def driver_of(folder: SweepFolder) -> str:
     """Name the process that runs, or last ran, the sweep."""
     try:
-        content = json.loads((folder.path / "driver.json").read_text())
+        content = parsed((folder.path / "driver.json").read_text())
         return f"process {content['pid']} on {content['host']}"
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return "an unknown process"
 
 
@@ -185,9 +189,8 @@ def write_files(folder: SweepFolder, files: SweepFiles) -> None:
         "runner": files.runner.model_dump(mode="json"),
     }
     head = "# The three files of this sweep as they were used at its last start. Read by people and by ikd status.\n"
-    write_text(folder.files, head + yaml.safe_dump(content, sort_keys=False))
-    if "@" in f"{files.runner.study}{files.runner.storage}":
-        folder.files.chmod(0o600)  # the database's password, or the store's secret
+    text = head + yaml.safe_dump(content, sort_keys=False)
+    write_text(folder.files, text, private=has_secret(text))  # passwords of database and tracker, keys of the store
 
 
 def read_files(folder: SweepFolder) -> SweepFiles:
@@ -197,13 +200,13 @@ def read_files(folder: SweepFolder) -> SweepFiles:
         BadInput: the file is broken.
     """
     try:
-        content = yaml.safe_load(folder.files.read_text())
+        content = read_plain(folder.files.read_text(encoding="utf-8"))
         return SweepFiles(
             SearchSpace.model_validate_json(json.dumps(_as_meant(content["space"]))),
             Recipe.model_validate_json(json.dumps(content["recipe"])),
             Runner.model_validate_json(json.dumps(content["runner"])),
         )
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         text = first_line(error)
         if isinstance(error, pydantic.ValidationError):
             faults = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:3]]

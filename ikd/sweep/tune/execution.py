@@ -18,6 +18,7 @@ from ray.tune.search import Searcher
 
 from ikd.config import Runner
 from ikd.errors import BadInput
+from ikd.masking import masked
 from ikd.sweep.conductor import Conductor
 from ikd.sweep.storage.objects import is_address
 from ikd.sweep.storage.store import open_store
@@ -190,4 +191,4 @@ def _reason(error_file: str | None) -> str:
     lines = [line.strip() for line in text.split("Failure # ")[-1].splitlines() if line.strip()]
     if any("died unexpectedly" in line or "process has died" in line for line in lines):
         return "its worker process died"
-    return lines[-1][:200] if lines else "no reason given"
+    return masked(lines[-1])[:200] if lines else "no reason given"

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from ikd.config import Recipe, SearchSpace
 from ikd.logs import Log
-from ikd.progress import BEAT_SECONDS, Steps
+from ikd.progress import BEAT_SECONDS, PlainConsole, Steps
 from ikd.sweep.confirm.standing import Standing
 from ikd.sweep.records.text import decimals_of, duration, percent
 from ikd.sweep.records.trials import TrialRecord, ranked
@@ -132,7 +132,7 @@ class SweepView:
     def show(self, what: RenderableType) -> None:
         """Show a table or the like; the log gets it without colours."""
         if self._log is not None:
-            plain = Console(file=io.StringIO(), width=140)
+            plain = PlainConsole(file=io.StringIO(), width=140)
             plain.print(what)
             self.keep(plain.file.getvalue())  # type: ignore[attr-defined]
         with contextlib.suppress(OSError):
