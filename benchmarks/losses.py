@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ikd.config import LOSSES
-from ikd.distill import Targets, build_loss, takes
+from ikd.distill import Anchors, Targets, build_loss, takes
 from ikd.distill.functional import attention
 
 STRIDES = (8, 16, 32, 64, 128)
@@ -143,6 +143,15 @@ def products(levels: list[Any]) -> list[Callable[[Tensor, Tensor, Targets], Tens
     return [of_level(level.loss) for level in levels]
 
 
+def placed(level: int) -> dict[str, Any]:
+    """Return what a loss may ask of where it stands: RetinaNet's nine anchors a cell, and every level distilled."""
+    stride = float(STRIDES[level])
+    sides = 4 * stride * 2 ** (torch.arange(3.0) / 3)
+    shapes = torch.cat([torch.stack([sides / root, sides * root], dim=1) for root in (0.5**0.5, 1.0, 2**0.5)])
+    anchors = Anchors(torch.cat([-shapes, shapes], dim=1) / 2, stride)
+    return {"level": level, "levels": tuple(range(len(STRIDES))), "anchors": anchors}
+
+
 def rows(pyramid: Pyramid, channels: int, device: torch.device) -> dict[str, tuple[Work, list[nn.Parameter]]]:
     """Return what is timed by name, with the parameters whose gradients it leaves."""
     torch.manual_seed(0)
@@ -155,7 +164,9 @@ def rows(pyramid: Pyramid, channels: int, device: torch.device) -> dict[str, tup
     add("mse", [lambda student, teacher, _: F.mse_loss(student, teacher)] * len(STRIDES))
     add("fgd, loop over boxes", [LoopedFGD(channels) for _ in STRIDES])
     for name in sorted(name for name, section in LOSSES.items() if section.reads_maps):
-        by_level = [{"level": level} if takes(name, "level") else {} for level in range(len(STRIDES))]
+        by_level = [
+            {key: value for key, value in placed(level).items() if takes(name, key)} for level in range(len(STRIDES))
+        ]
         levels: list[nn.Module] = [build_loss(name, channels, channels, **settings) for settings in by_level]
         add(name, levels)
         if generators(levels[0]):

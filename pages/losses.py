@@ -7,6 +7,7 @@ import re
 
 from ikd.config import LOSSES as DECLARED
 from ikd.distill.losses.registry import LOSSES
+from ikd.distill.response import HEADS
 
 FORMULA = re.compile(r"^\.\. math::[ \t]*(.*(?:\n[ \t]+.*)*)", re.M)
 
@@ -19,6 +20,8 @@ def sections() -> str:
         title = (DECLARED[name].__doc__ or name).strip().splitlines()[0].rstrip(".")
         module = inspect.getdoc(inspect.getmodule(made)) or ""
         parts.append(f"## {name}: {title}\n\n*{module.splitlines()[0]}*\n\n{markdown(inspect.getdoc(made) or '')}")
+        if name in HEADS:
+            parts.append(f"**Between heads.** {markdown(inspect.getdoc(HEADS[name]) or '')}")
     return "\n\n".join(parts) + "\n"
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from ikd.config import LOSSES
 from ikd.detectors import Taps, build_detector, detector_config, freeze
 from ikd.distill.crosskd.heads import CrossHeads
+from ikd.distill.response import HEADS, between
 from ikd.errors import BadInput
 from tests.unit.detectors.batches import batch, summed, total
 from tests.unit.distill.heads import hyperparameters
@@ -44,7 +45,8 @@ PAIRS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "gfl from fcos": ("gfl_r18", "fcos_r18", RESNEXT),
     "retinanet from fcos": ("retinanet_r18", "fcos_r18", RESNEXT),
 }
-FEATURE_LOSSES = sorted(name for name, section in LOSSES.items() if not section.between_heads)
+FEATURE_LOSSES = sorted(name for name, section in LOSSES.items() if section.reads_maps)
+SCORES = sorted({*HEADS} - {"crosskd"})
 
 
 def small(name: str, arguments: dict[str, Any], seed: int) -> Any:
@@ -82,7 +84,7 @@ def step(student: Any, term: Tensor, own: dict[str, Any]) -> None:
 @pytest.mark.parametrize("loss", FEATURE_LOSSES)
 def test_a_step_with_every_loss(pair: str, loss: str) -> None:
     student, teacher = pair_of(pair)
-    images, samples = batch(SIDE)
+    images, samples = batch(SIDE, count=3)  # of fewer objects there are no relations
     student.train()
     with Taps(student).capture() as ours:
         own = student.loss(images, samples)
@@ -107,6 +109,26 @@ def test_a_step_with_crosskd_between_equal_heads(pair: str) -> None:
         outputs = teacher.extract_feat(images)
     terms = heads.losses(seen, outputs)
     assert {"loss_crosskd_cls", "loss_crosskd_reg"} <= set(terms)
+    step(student, total(terms), own)
+
+
+EQUAL = ["retinanet from x", "gfl from x", "atss from r", "fcos from x", "faster_rcnn from r", "faster_rcnn from swin"]
+
+
+@pytest.mark.parametrize("pair", EQUAL)
+@pytest.mark.parametrize("host", SCORES)
+def test_a_step_with_class_scores_of_equal_heads(host: str, pair: str) -> None:
+    student, teacher = pair_of(pair)
+    heads = between(host, student, teacher, **LOSSES[host]().model_dump(), reduction="published")
+    images, samples = batch(SIDE)
+    student.train()
+    with heads.capture() as seen:
+        own = student.loss(images, samples)
+    with torch.no_grad():
+        outputs = teacher.extract_feat(images)
+    terms = heads.losses(seen, outputs)
+    assert terms
+    assert all(term > 0 for term in terms.values())
     step(student, total(terms), own)
 
 

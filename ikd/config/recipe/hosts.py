@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, create_model
 
-from ikd.config.recipe.instance_hosts import Defeat, Fgfi, Frs, Vkd
+from ikd.config.recipe.instance_hosts import Defeat, Fgfi, Frs, Rkd, Rmpfi, Vkd
 from ikd.config.recipe.loss_section import BUILDER_KEYWORDS, Term
 from ikd.config.section import LossWeight, NonNegative, Positive, Probability, Section, Weight
 from ikd.plugins import Plugin, plugins
@@ -156,6 +156,8 @@ _OWN: Mapping[str, type[Term]] = {
     "vkd": Vkd,
     "frs": Frs,
     "defeat": Defeat,
+    "rkd": Rkd,
+    "rmpfi": Rmpfi,
 }
 
 

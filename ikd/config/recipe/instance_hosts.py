@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from ikd.config.recipe.loss_section import Term
 from ikd.config.section import Positive, Probability, Weight
@@ -58,3 +60,30 @@ class Defeat(Term):
     differ."""
     temperature: Positive = 1.0
     """Temperature of the class scores (T)."""
+
+
+class Rkd(Term):
+    """Relational KD: distances and angles between the objects of a batch."""
+
+    w_distance: Weight = 25.0
+    """Weight of the distances."""
+    w_angle: Weight = 50.0
+    """Weight of the angles."""
+    normalise: bool = True
+    """Bring every object's embedding to length 1."""
+    most: Annotated[int, Field(ge=3)] = 64
+    """Objects that are compared, drawn where there are more; memory grows with their cube."""
+
+
+class Rmpfi(Term):
+    """Rank Mimicking and Prediction-guided Feature Imitation (a reconstruction: the paper has no public code)."""
+
+    reconstruction = True
+    between_heads = True
+
+    w_imitation: Weight = 1.5
+    """Weight of the maps, which count where the heads disagree."""
+    w_rank: Weight = 1.5
+    """Weight of how an object's places are ranked."""
+    squared: bool = False
+    """Square the product of disagreement and error, as one port does."""

@@ -26,6 +26,8 @@ from ikd.distill.losses.fitnet import FitNet
 from ikd.distill.losses.imitation.defeat import DeFeat
 from ikd.distill.losses.imitation.fgfi import FGFI, Anchors
 from ikd.distill.losses.imitation.frs import FRS
+from ikd.distill.losses.imitation.pfi import PFI
+from ikd.distill.losses.imitation.rkd import RKD
 from ikd.distill.losses.mgd import MGD
 from ikd.distill.losses.nad import NAD
 from ikd.distill.losses.pkd import PKD
@@ -50,6 +52,8 @@ LOSSES: Mapping[str, Callable[..., nn.Module]] = {
     "mgd": MGD,
     "nad": NAD,
     "pkd": PKD,
+    "rkd": RKD,
+    "rmpfi": PFI,
     "vkd": VKD,
 }
 """ikd's own losses by their names in recipes and search spaces; their hyperparameters stand in `ikd.config.LOSSES`."""
@@ -75,9 +79,9 @@ def build_loss(name: str, student_channels: int, teacher_channels: int, **hyperp
         student_channels: Cs.
         teacher_channels: Ct; a 1x1 adapter is trained when it differs from Cs.
         **hyperparameters: of the loss, by the names in its section, whose defaults stand in for those not given;
-            `reduction`, `scale`, `level`, `levels` and `anchors` where the loss has them. Every loss between maps takes the reduction
-            `variance`: it then sees both in units of the teacher's standard deviation (see `AdaptedLoss`), and sums
-            are means.
+            `reduction`, `scale`, `level`, `levels` and `anchors` where the loss has them. Every loss between maps takes
+            the reduction `variance`: it then sees both in units of the teacher's standard deviation (see
+            `AdaptedLoss`), and sums are means.
 
     Returns:
         A module: `forward(student, teacher, targets) -> scalar`, weight applied, reduction as published.
@@ -122,8 +126,9 @@ def check_loss(name: str) -> None:
 
     The keywords of the module are the hyperparameters of the section, without defaults, and any of `channels` (of both
     maps), `reduction`, `scale`, `level` (among those that both detectors have, 0 the finest), `levels` (those of them
-    that are distilled) and `anchors` (the student's there). Maps are [N, C, H, W] of equal channels; the loss is a finite scalar,
-    weight applied, with a gradient to the student. What breaks this is refused when the loss is first built, and here.
+    that are distilled) and `anchors` (the student's there). Maps are [N, C, H, W] of equal channels; the loss is a
+    finite scalar, weight applied, with a gradient to the student. What breaks this is refused when the loss is first
+    built, and here.
 
     Raises:
         BadInput: unknown loss, or one that breaks the contract; names the package that it is from.

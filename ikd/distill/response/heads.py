@@ -11,10 +11,12 @@ from torch.nn import functional as F
 
 from ikd.distill.losses.imitation.frs import richness_of
 from ikd.distill.losses.imitation.masked import mean_over_cells
+from ikd.distill.losses.imitation.pfi import disagreement_of
 from ikd.distill.losses.vkd import ClassReduction
 from ikd.distill.losses.weights import Reduction
+from ikd.distill.response.objects import picked, positives_of, rank_divergence
 from ikd.distill.response.pairing import dense_head, dense_pair
-from ikd.distill.response.places import SeenHead, dense_logits, places_of, taught_logits
+from ikd.distill.response.places import SeenHead, dense_capture, places_of, taught_logits
 
 
 class ScoreHeads:
@@ -157,14 +159,8 @@ class ScoredHeads:
         Raises:
             RuntimeError: no loss was computed inside the block, or more than one.
         """
-        seen = SeenHead()
-        if self._student is None:
+        with contextlib.nullcontext(SeenHead()) if self._student is None else dense_capture(self._student) as seen:
             yield seen
-            return
-        with dense_logits(self._student, seen.logits):
-            yield seen
-        if len(seen.logits) != len(self._student.prior_generator.strides):
-            raise RuntimeError("a capture takes exactly one student.loss(...)")
 
     def losses(self, seen: SeenHead, teacher_features: Sequence[Tensor]) -> dict[str, Tensor]:
         """Return `loss_frs_cls`, weighted, a float32 scalar, and leave the importance of cells in `seen`."""
@@ -178,6 +174,55 @@ class ScoredHeads:
                 entropy = F.binary_cross_entropy_with_logits(ours.float(), theirs.sigmoid(), reduction="none")
                 parts.append(mean_over_cells(entropy, richness) / (theirs.shape[1] if self.mean else 1))
         return {"loss_frs_cls": self.w_cls * torch.stack(parts).sum()}
+
+
+class RankedHeads:
+    r"""RM and PFI between heads: where they disagree, for the loss of maps, and how they rank an object's places.
+
+    .. math:: L = w_r \, \mathrm{mean}_o \, KL\big(\mathrm{softmax}_j z_T \,\|\, \mathrm{softmax}_j z_S\big)
+
+    with j the places that the student's own assignment gives to object o, and z the logits of its class. Dense heads
+    are compared; of two stages, those of the RPNs, whose one class is objectness. RECONSTRUCTION: see `PFI`.
+
+    Args:
+        student: mmdet detector.
+        teacher: mmdet detector, frozen.
+        w_rank: w_r.
+
+    Raises:
+        BadInput: the two heads do not score the same places.
+
+    References:
+        Li et al., AAAI 2022.
+    """
+
+    name = "rmpfi"
+
+    def __init__(self, student: nn.Module, teacher: nn.Module, *, w_rank: float) -> None:
+        self._student, self._teacher = dense_pair("distill.host rmpfi", student, teacher)
+        self.w_rank = w_rank
+
+    @contextlib.contextmanager
+    def capture(self) -> Iterator[SeenHead]:
+        """Collect one `student.loss(...)`, so that the student's head need not run twice.
+
+        Raises:
+            RuntimeError: no loss was computed inside the block, or more than one.
+        """
+        with dense_capture(self._student) as seen:
+            yield seen
+
+    def losses(self, seen: SeenHead, teacher_features: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Return `loss_rmpfi_rank`, weighted, a float32 scalar, and leave the importance of cells in `seen`."""
+        assert seen.targets is not None
+        taught = taught_logits(self._teacher, teacher_features)
+        ours = [level.float() for level in seen.logits]
+        seen.importance = [disagreement_of(*pair) for pair in zip(ours, taught, strict=True)]
+        positives = positives_of(self._student, seen.targets, ours)
+        scores = [picked(side, positives, self._student.num_classes) for side in (ours, taught)]
+        with torch.autocast(taught[0].device.type, enabled=False):
+            ranked = rank_divergence(scores[0], scores[1], positives.objects, positives.count)
+        return {"loss_rmpfi_rank": self.w_rank * ranked}
 
 
 def _asked(name: str, weight: str) -> str:

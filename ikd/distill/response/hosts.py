@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 from ikd.distill.crosskd.heads import CrossHeads
-from ikd.distill.response.heads import DecoupledHeads, ScoredHeads, ScoreHeads
+from ikd.distill.response.heads import DecoupledHeads, RankedHeads, ScoredHeads, ScoreHeads
 
 
 class SeenLosses(Protocol):
@@ -42,6 +42,7 @@ HEADS: Mapping[str, Callable[..., Between]] = {
     "crosskd": CrossHeads,
     "defeat": DecoupledHeads,
     "frs": ScoredHeads,
+    "rmpfi": RankedHeads,
     "vkd": ScoreHeads,
 }
 """What compares predictions, by the name of the host."""

@@ -41,7 +41,9 @@ def dense_head(method: str, detector: Any, role: str) -> Any:
     Raises:
         BadInput: it is of another kind.
     """
-    head = getattr(detector, "rpn_head", None) if has_two_stages(detector) else getattr(detector, "bbox_head", None)
+    head: Any = (
+        getattr(detector, "rpn_head", None) if has_two_stages(detector) else getattr(detector, "bbox_head", None)
+    )
     if _name(head) not in DENSE or not head.use_sigmoid_cls:
         found = "no dense head" if head is None else f"a {_name(head)}"
         softmax = " with a softmax" if _name(head) in DENSE else ""

@@ -82,18 +82,9 @@ class Cells:
     def __init__(self, student: Any, teacher: Any) -> None:
         self._student, self._teacher = student, teacher
 
-    @contextlib.contextmanager
-    def capture(self) -> Iterator[SeenHead]:
-        """Collect one `student.loss(...)`, so that the student's head need not run twice.
-
-        Raises:
-            RuntimeError: no loss was computed inside the block, or more than one.
-        """
-        seen = SeenHead()
-        with dense_logits(self._student, seen.logits), own_targets(self._student, seen):
-            yield seen
-        if seen.targets is None or len(seen.logits) != len(self._student.prior_generator.strides):
-            raise RuntimeError("a capture takes exactly one student.loss(...)")
+    def capture(self) -> contextlib.AbstractContextManager[SeenHead]:
+        """Collect one `student.loss(...)`, so that the student's head need not run twice; see `dense_capture`."""
+        return dense_capture(self._student)
 
     def divergences(
         self, seen: SeenHead, features: Sequence[Tensor], temperature: float, class_reduction: ClassReduction
@@ -172,17 +163,25 @@ class Regions:
 
 
 @contextlib.contextmanager
-def dense_logits(head: nn.Module, into: list[Tensor]) -> Iterator[None]:
-    """Collect the class logits of a dense head, level by level, while the block lasts."""
+def dense_capture(head: Any) -> Iterator[SeenHead]:
+    """Collect class logits and targets of one `student.loss(...)`, whose dense head this is.
+
+    Raises:
+        RuntimeError: no loss was computed inside the block, or more than one.
+    """
+    seen = SeenHead()
 
     def keep(module: nn.Module, inputs: tuple[Any, ...], outputs: tuple[Any, ...]) -> None:
-        into.extend(outputs[0])
+        seen.logits.extend(outputs[0])
 
     hook = head.register_forward_hook(keep)
     try:
-        yield
+        with own_targets(head, seen):
+            yield seen
     finally:
         hook.remove()
+    if seen.targets is None or len(seen.logits) != len(head.prior_generator.strides):
+        raise RuntimeError("a capture takes exactly one student.loss(...)")
 
 
 @torch.no_grad()

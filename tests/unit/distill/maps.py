@@ -29,6 +29,8 @@ def boxes(*per_image: Rows, enhanced: Tensor | None = None) -> Targets:
 
 ROWS: tuple[Rows, Rows] = ([[8.0, 8, 40, 32], [20, 10, 30, 20]], [[0.0, 0, 63, 47]])
 TARGETS = boxes(*ROWS)
+MANY = boxes(*ROWS[:1], [*ROWS[1], [30.0, 5, 60, 25]])
+"""One object more."""
 EMPTY = boxes([], [])
 
 

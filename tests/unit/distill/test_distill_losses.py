@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ikd.distill import LOSSES, RECONSTRUCTIONS, Anchors, PyramidSize, Scale, Targets, build_loss, rescale, takes
 from ikd.errors import BadInput
-from tests.unit.distill.maps import EMPTY, ROWS, TARGETS, boxes, make_identity, maps
+from tests.unit.distill.maps import EMPTY, MANY, ROWS, TARGETS, boxes, make_identity, maps
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,18 @@ CASES = {
     ),
     "nad": Case(0.001446683541, weights=("beta",), changes={"p": 1.5}),
     "pkd": Case(0.9445984906, additive=False),
+    "rkd": Case(
+        0.009004800148927804,  # distances and angles of the three boxes, written out over their cells
+        weights=("w_distance", "w_angle"),
+        changes={"normalise": False, "most": 3},
+        additive=False,
+        by_boxes=True,
+    ),
+    "rmpfi": Case(
+        0.7924732742,
+        weights=("w_imitation",),
+        changes={"squared": True, "levels": (0, 1)},
+    ),
     "vkd": Case(
         SCORED,
         changes={"temperature": 4.0, "class_reduction": "mean", "reduction": "mean"},
@@ -111,6 +123,9 @@ OUT_OF_RANGE: dict[str, tuple[object, ...]] = {
     "level": (-1, 1.5),
     "levels": ((), (1, 0), (0, 0), (0.5,)),
     "relu": (1,),
+    "squared": ("yes",),
+    "most": (2, 3.5),
+    "normalise": (1,),
     "reduction": ("sum",),
     "se": ("yes",),
     "se_side": ("teacher",),
@@ -192,7 +207,8 @@ class TestContract:
             torch.nn.init.normal_(parameter, std=0.5)
         student, teacher = (side[:, :, ::2, ::3].clone() for side in maps())
         student.requires_grad_()
-        assert torch.autograd.gradcheck(lambda side: loss(side, teacher, TARGETS), student, fast_mode=True)
+        told = replace(TARGETS, importance=torch.rand(student[:, 0].shape))  # what heads say is constant
+        assert torch.autograd.gradcheck(lambda side: loss(side, teacher, told), student, fast_mode=True)
 
     def test_every_module_is_trained(self, name: str) -> None:
         torch.manual_seed(0)
@@ -257,7 +273,7 @@ class TestContract:
         assert value(name, ones(name, 3.0)) == pytest.approx(3 * value(name, ones(name)))
 
     def test_every_hyperparameter_acts(self, name: str, case: Case) -> None:
-        half = replace(TARGETS, enhanced=torch.tensor([True, False]))
+        half = replace(MANY, enhanced=torch.tensor([True, False]))
         usual = value(name, {}, half)
         assert usual == value(name, {}, half)
         for key in case.weights:

@@ -15,6 +15,7 @@ from ikd.distill.losses.imitation.defeat import level_of
 from ikd.distill.losses.imitation.fgfi import ATSS_ANCHOR, near_objects
 from ikd.distill.losses.imitation.frs import richness_of
 from ikd.distill.losses.imitation.masked import mean_over_cells
+from ikd.distill.losses.imitation.rkd import angle_loss, distance_loss, embeddings
 from tests.unit.distill.maps import EMPTY, TARGETS, boxes, make_identity, maps
 
 
@@ -104,6 +105,51 @@ class TestDeFeat:
         assert alone == pytest.approx(2 * found[id(EMPTY)]), "the mean of two levels"
 
 
+class TestRKD:
+    def test_distances_and_angles_equal_the_authors_code(self) -> None:
+        student, teacher = (side[:, :, :, 0].reshape(8, 6)[:5] for side in maps())
+        assert distance_loss(student, teacher).item() == pytest.approx(0.01879037304, rel=1e-9)
+        assert angle_loss(student, teacher).item() == pytest.approx(0.05307116838, rel=1e-9)
+
+    def test_embeddings_are_means_over_the_cells_of_a_box(self) -> None:
+        """At a stride of 8 px: columns 1..5 and rows 1..4, 2..4 and 1..3, the whole map; one box lies outside."""
+        rows = [[*(TARGETS.boxes[0].tolist()), [900.0, 900, 950, 950]], TARGETS.boxes[1].tolist()]
+        features, _ = maps()
+        expected = [features[0, :, 1:5, 1:6], features[0, :, 1:4, 2:5], features[1]]
+        found = embeddings(features, boxes(*rows))
+        assert torch.allclose(found, torch.stack([part.mean(dim=(1, 2)) for part in expected]))
+
+    @pytest.mark.parametrize(
+        "rows",
+        [[[], []], [[[8.0, 8, 40, 32]], []], [[[8.0, 8, 40, 32]], [[0.0, 0, 20, 20]]]],
+        ids=["none", "one", "two"],
+    )
+    def test_fewer_than_three_objects_have_no_relation(self, rows: list[list[list[float]]]) -> None:
+        student, teacher = maps()
+        loss = build_loss("rkd", 4, 4)(student.requires_grad_(), teacher, boxes(*rows))
+        loss.backward()
+        assert loss.item() == 0
+        assert student.grad is not None
+        assert not student.grad.any()
+
+    def test_objects_at_one_place_are_no_division_by_zero(self) -> None:
+        student, teacher = (side[:1].clone() for side in maps())
+        twice = boxes([[8.0, 8, 40, 32]] * 3)
+        loss = build_loss("rkd", 4, 4)(student.requires_grad_(), teacher, twice)
+        loss.backward()
+        assert loss.item() == 0
+        assert student.grad is not None
+        assert student.grad.isfinite().all()
+
+    def test_more_objects_than_are_compared_are_drawn_from(self) -> None:
+        many = boxes([[8.0 * column, 0, 8.0 * column + 8, 40] for column in range(7)], [])
+        values = set()
+        for seed in range(4):
+            torch.manual_seed(seed)
+            values.add(build_loss("rkd", 4, 4, most=3)(*maps(), many).item())
+        assert len(values) > 1
+
+
 class TestFRS:
     def test_class_scores_equal_the_published_value(self) -> None:
         student, teacher = maps()
@@ -120,3 +166,15 @@ class TestFRS:
         expected = (student - teacher)[1, :, 2, 3].square().sum()
         assert loss(student, teacher, replace(EMPTY, importance=importance)).item() == pytest.approx(expected.item())
         assert loss(student, teacher, replace(EMPTY, importance=0 * importance)).item() == 0
+
+
+class TestPFI:
+    def test_only_where_heads_disagree(self) -> None:
+        """By hand: all the disagreement, of 0.6, on one of the 96 cells."""
+        student, teacher = maps()
+        importance = torch.zeros(2, 6, 8)
+        importance[1, 2, 3] = 0.6
+        error = (student - teacher)[1, :, 2, 3].square().mean().item()
+        for squared, expected in ((False, 0.6 * error / 96), (True, (0.6 * error) ** 2 / 96)):
+            loss = build_loss("rmpfi", 4, 4, w_imitation=1.0, squared=squared)
+            assert loss(student, teacher, replace(EMPTY, importance=importance)).item() == pytest.approx(expected)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from ikd.config import HOSTS
 from ikd.detectors import freeze, weights_sha256
 from ikd.distill.losses.vkd import sigmoid_divergence, softmax_divergence
 from ikd.distill.response import between
+from ikd.distill.response.objects import rank_divergence
 from ikd.errors import BadInput
 from tests.unit.distill.heads import BOXES, FAMILIES, KINDS, Boxes, batch, pair, tiny, twins, two_stages
 from tests.unit.distill.maps import maps
@@ -121,7 +123,7 @@ class TestScores:
         assert found("vkd", student, teacher)["loss_vkd"].item() > 1e-3
 
 
-TERMS = {"defeat": {"loss_defeat_head"}, "frs": {"loss_frs_cls"}, "vkd": {"loss_vkd"}}
+TERMS = {"defeat": {"loss_defeat_head"}, "frs": {"loss_frs_cls"}, "rmpfi": {"loss_rmpfi_rank"}, "vkd": {"loss_vkd"}}
 """What each host says of heads."""
 
 
@@ -143,7 +145,7 @@ class TestEveryHost:
         before = weights_sha256(teacher)
         for name, value in found(host, student, teacher).items():
             student.zero_grad()
-            value.backward(retain_graph=True)
+            value.backward(retain_graph=True)  # type: ignore[no-untyped-call]
             gradients = [one.grad for one in student.parameters() if one.grad is not None]
             assert gradients, name
             assert all(one.isfinite().all() for one in gradients)
@@ -154,7 +156,8 @@ class TestEveryHost:
     def test_without_boxes_it_stays_finite(self, host: str, kind: str) -> None:
         student, teacher = pair(kind)
         values = found(host, student, teacher, [[], []])
-        sum(values.values(), torch.zeros(())).backward()
+        total: Any = sum(values.values(), torch.zeros(()))
+        total.backward()
         assert all(value.isfinite() for value in values.values())
         gradients = [one.grad for one in student.parameters() if one.grad is not None]
         assert all(one.isfinite().all() for one in gradients)
@@ -235,7 +238,8 @@ class TestRichness:
 
     def test_maps_are_told_how_rich_their_cells_are(self) -> None:
         """Also by a teacher of another kind, where no class scores are compared."""
-        student, teacher = tiny("RetinaHead", seed=1), freeze(tiny("GFLHead", seed=2))
+        student, teacher = tiny("RetinaHead", seed=1), tiny("GFLHead", seed=2)
+        freeze(teacher)
         heads = between("frs", student, teacher, w_cls=0.0, w_feature=1.0, reduction="published")
         images, _ = batch(BOXES)
         with torch.no_grad(), heads.capture() as seen:
@@ -245,11 +249,100 @@ class TestRichness:
         torch.testing.assert_close(list(seen.importance), wanted)
 
 
+class TestRanks:
+    def test_places_of_an_object_by_hand(self) -> None:
+        """Shares 3/4, 1/4 against 1/2, 1/2 for one object; an object with one place has no ranks: mean of the two."""
+        ours, theirs = torch.zeros(3), torch.log(torch.tensor([3.0, 5.0, 1.0]))
+        expected = (0.75 * math.log(1.5) + 0.25 * math.log(0.5)) / 2
+        found = rank_divergence(ours, theirs, torch.tensor([0, 1, 0]), 2)
+        assert found.item() == pytest.approx(expected, rel=1e-5)
+        assert rank_divergence(ours[:0], ours[:0], torch.zeros(0, dtype=torch.long), 0).item() == 0
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_equals_the_computation_object_by_object(self, kind: str) -> None:
+        """Objects are told apart by mmdet's own sampling, and by the boxes that FCOS's points have to predict."""
+        student, teacher = pair(kind)
+        student.eval()
+        images, _ = batch(BOXES)
+        heads = [one.rpn_head if kind == "FasterRCNN" else one.bbox_head for one in (student, teacher)]
+        classes = heads[0].num_classes
+        ours, theirs = (head(one.extract_feat(images))[0] for head, one in zip(heads, (student, teacher), strict=True))
+        flat = [
+            torch.cat([level.permute(0, 2, 3, 1).reshape(2, -1, classes) for level in side], dim=1)
+            for side in (ours, theirs)
+        ]
+        divergences = []
+        for image, places, labels, objects in objects_of(heads[0], ours, kind):
+            for one in set(objects.tolist()):
+                mine = places[objects == one]
+                scores = [side[image, mine, labels[objects == one]] for side in flat]
+                log_q, log_p = (side.log_softmax(dim=0) for side in scores)
+                divergences.append((log_p.exp() * (log_p - log_q)).sum())
+        assert len(divergences) >= 2
+        result = found("rmpfi", student, teacher, w_rank=2.0)["loss_rmpfi_rank"]
+        assert result.item() == pytest.approx(2 * torch.stack(divergences).mean().item(), rel=1e-3)
+
+    def test_maps_are_told_where_the_heads_disagree(self) -> None:
+        student, teacher = pair("RetinaHead")
+        student.eval()
+        heads = between("rmpfi", student, teacher, w_rank=1.0)
+        images, samples = batch(BOXES)
+        with heads.capture() as seen:
+            student.loss(images, samples)
+        features = teacher.extract_feat(images)
+        heads.losses(seen, features)
+        ours, theirs = student.bbox_head(student.extract_feat(images))[0], teacher.bbox_head(features)[0]
+        for z, wanted, importance in zip(ours, theirs, seen.importance, strict=True):
+            expected = (z.sigmoid() - wanted.sigmoid()).square().mean(dim=1)
+            torch.testing.assert_close(importance, expected.detach())
+            assert not importance.requires_grad
+
+
+def objects_of(head: Any, logits: list[Tensor], kind: str) -> list[tuple[int, Tensor, Tensor, Tensor]]:
+    """Return image, places, labels and objects of the positives of each image, places in the order of its levels."""
+    _, samples = batch(BOXES)
+    shapes, metas = [level.shape[2:] for level in logits], [sample.metainfo for sample in samples]
+    objects = [sample.gt_instances for sample in samples]
+    if kind == "FCOSHead":
+        points = head.prior_generator.grid_priors(shapes, device="cpu")
+        labels, distances = head.get_targets(points, objects)
+        rows = []
+        for image, owner in enumerate(objects):
+            of_image = [level.view(2, -1, *level.shape[1:])[image] for level in labels]
+            boxes = torch.cat(
+                [
+                    head.bbox_coder.decode(at, level.view(2, -1, 4)[image] * stride)
+                    for at, level, stride in zip(points, distances, head.strides, strict=True)
+                ]
+            )
+            label = torch.cat(of_image)
+            places = (label < 3).nonzero().squeeze(1)
+            apart = (boxes[places][:, None] - owner.bboxes).abs().amax(dim=2)
+            rows.append((image, places, label[places], apart.argmin(dim=1)))
+        return rows
+    if kind == "FasterRCNN":
+        for one in objects:
+            one.labels = torch.zeros_like(one.labels)
+    anchors, flags = head.get_anchors(shapes, metas, device="cpu")
+    sampled: list[Any] = []
+    compute = head._get_targets_single
+
+    def record(*args: Any, **kwargs: Any) -> Any:
+        result = compute(*args, **kwargs)
+        sampled.append(result[-1])
+        return result
+
+    head._get_targets_single = record
+    head.get_targets(anchors, flags, objects, metas)
+    del head._get_targets_single
+    return [(image, one.pos_inds, one.pos_gt_labels, one.pos_assigned_gt_inds) for image, one in enumerate(sampled)]
+
+
 REFUSED: dict[str, tuple[Any, Any, str]] = {
     "stages": (
         lambda: tiny("RetinaHead"),
         two_stages,
-        "must be between two one-stage or two two-stage detectors.* the student is a RetinaNet and the teacher a FasterR",
+        "must be between two one-stage or two two-stage detectors.* the student is a RetinaNet and the teacher a F",
     ),
     "stages, the other way": (
         two_stages,
@@ -288,7 +381,7 @@ REFUSED: dict[str, tuple[Any, Any, str]] = {
     "cascade": (
         two_stages,
         lambda: two_stages("cascade_rcnn_r18"),
-        "the teacher, a CascadeRCNN, scores regions in 3 steps that move them; .*take one as teacher, or a loss between",
+        "the teacher, a CascadeRCNN, scores regions in 3 steps that move them; .*take one as teacher, or a loss",
     ),
 }
 
@@ -297,7 +390,7 @@ REFUSED: dict[str, tuple[Any, Any, str]] = {
 @pytest.mark.parametrize("host", TERMS)
 def test_unfit_heads_are_refused(host: str, case: str) -> None:
     student, teacher, message = REFUSED[case]
-    if host == "frs" and case in ("cascade", "classes of regions"):
+    if host in ("frs", "rmpfi") and case in ("cascade", "classes of regions"):
         pytest.skip("it compares the scores of proposals")
     with pytest.raises(BadInput, match=rf"^distill\.host {host}( \(distill\..* above 0\))?: .*{message}") as caught:
         between(host, student(), freeze(teacher()), **HOSTS[host]().model_dump(), reduction="published")
@@ -305,6 +398,6 @@ def test_unfit_heads_are_refused(host: str, case: str) -> None:
 
 
 def test_a_divergence_of_one_place_is_kl_div() -> None:
-    student, teacher = torch.randn(2, 5, generator=torch.Generator().manual_seed(0)).split(1)
+    student, teacher = (torch.randn(1, 5, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
     expected = F.kl_div(student.log_softmax(1), teacher.softmax(1), reduction="sum")
     assert softmax_divergence(student, teacher, 1.0).sum().item() == pytest.approx(expected.item(), rel=1e-5)
