@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import tempfile
+import warnings
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -51,7 +52,8 @@ def write_model(student: Path, folder: Path) -> None:
         folder: of the model; must not be there.
     """
     mlflow, models = importlib.import_module("mlflow"), importlib.import_module("mlflow.models")
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # MLflow's own, of pandas and of what it guesses
         kernels = _kernels(Path(scratch) / KERNELS)
         mlflow.pyfunc.save_model(
             str(folder),

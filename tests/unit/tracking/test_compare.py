@@ -133,8 +133,9 @@ def test_what_is_refused_is_kept_told_once_and_sent_when_it_is_granted(
     home: Path, client: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
 
-    refused = MlflowException("Permission denied", error_code=7)
+    refused = MlflowException("Permission denied", error_code=PERMISSION_DENIED)
     assert refused.error_code == "PERMISSION_DENIED"
 
     def refuse(*given: Any, **more: Any) -> None:
@@ -163,9 +164,10 @@ def test_what_is_refused_is_kept_told_once_and_sent_when_it_is_granted(
 def test_a_refused_experiment_is_no_crash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first thing that a new sweep asks for is its experiment."""
     from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
 
     def refuse(*given: Any) -> str:
-        raise MlflowException("no", error_code=7)
+        raise MlflowException("no", error_code=PERMISSION_DENIED)
 
     monkeypatch.setattr("ikd.tracking.mlflow_sink.get_experiment", refuse)
     tracker = open_tracker(f"sqlite:///{tmp_path / 'x.db'}", home=tmp_path, folder=tmp_path / "s", experiment="theirs")
