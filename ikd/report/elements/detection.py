@@ -44,9 +44,9 @@ def by_class(source: Source) -> Element:
     found = [(name, label) for name, label in SIZES.items() if name in own]
     rows = tuple((label, *[_cell(values.get(name)) for _, values in kinds]) for name, label in found)
     parts: list[Part] = [Table("sizes", ("boxes", *(label for label, _ in kinds)), rows)]
-    classes = [name for name in own if name.startswith(CLASS)]
+    classes = dict.fromkeys(name for values in (own, teacher) for name in values if name.startswith(CLASS))
     if classes:
-        parts += _class_parts(kinds, sorted(classes, key=lambda one: (math.isnan(own[one]), own[one], one)))
+        parts += _class_parts(kinds, sorted(classes, key=lambda one: _worst_first(own.get(one), one)))
     lead = f"x100, of {which(source, best)} at its last validation. {_gap(source)}"
     if not any(name.startswith(CLASS) for name in teacher):
         command = pictures_of(source.status.name, best).command
@@ -126,6 +126,11 @@ def _plain(measures: Any) -> dict[str, float]:
     found |= {f"AP{name}": value for name, value in (measures.get("ap_by_size") or {}).items()}
     found |= {f"AP/{name}": value for name, value in (measures.get("ap_by_class") or {}).items()}
     return {name: float(value) for name, value in found.items() if isinstance(value, (int, float))}
+
+
+def _worst_first(value: float | None, name: str) -> tuple[bool, float, str]:
+    known = value is not None and math.isfinite(value)
+    return not known, value or 0.0 if known else 0.0, name
 
 
 def _cell(value: float | None) -> str:

@@ -89,7 +89,7 @@ def _gain_chart(source: Source) -> go.Figure:
                     hovertemplate="%{y}: %{x:+.2f}<extra></extra>",
                 )
             )
-    made = figure(traces, x=f"gain in {source.title} (90 %)")
+    made = figure(traces, x=f"gain in {source.title} (90 %)", showlegend=True)
     made.add_vline(x=0, line={"color": GREY, "width": 1, "dash": "dot"})
     made.update_yaxes(autorange="reversed", type="category")
     return made

@@ -68,7 +68,12 @@ def open_study(folder: SweepFolder, files: SweepFiles, *, create: bool = False) 
         raise BadInput(f"{folder.path / 'study.db'}: must be the study of sweep {folder.name}, but is not there")
     objective, costs = files.space.objective, files.space.costs
     storage = open_storage(folder.path, files.runner.study)
-    study = SweepStudy(storage, folder.name, folder.path, objective=objective, costs=costs)
+    try:
+        study = SweepStudy(storage, folder.name, folder.path, objective=objective, costs=costs)
+    except (KeyError, TypeError) as error:  # another version's attributes, or somebody else's trials
+        rule = f"must be what ikd wrote of this sweep, but a trial of it cannot be read ({error})"
+        place = folder.path / "study.db" if files.runner.study == "sqlite" else "runner study"
+        raise BadInput(f"{place}: {rule}; another version of ikd may read it") from error
     if create and "identity" not in study.notes:
         study.note("identity", identity(files))
     elif create:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -181,3 +182,44 @@ def test_a_smaller_objective_can_be_the_better(tmp_path: Path) -> None:
     line = next(trace for trace in chart.figure.data if trace.name == "best seen so far")
     assert list(line.y) == sorted(line.y, reverse=True)
     assert "told of bbox_mAP alone" in found["classes"].lead
+
+
+def test_teachers_in_sequence_and_choices_that_are_lists(tmp_path: Path) -> None:
+    """Values that no dictionary takes as keys, and that may be written in two ways."""
+    shared = {"config": "ikd::retinanet_r18", "recipe": "drawn_r18_teacher"}
+    available = {name: {**shared, "arguments": {"base_channels": k}, "ap": k} for name, k in (("a", 8), ("b", 16))}
+    values = {"teachers.available": available, "teachers.sequence": ["a"], "student.inherit": False}
+    parameters = {
+        "teachers.sequence": {"sequence": {"of": ["a", "b"], "length": [1, 2]}},
+        "input.scale": {"choice": [[160, 160], [96, 96]]},
+    }
+    space = played_space(6, parameters=parameters, anchors=["paper"], scheduler={"none": {}})
+    play(tmp_path, "listed", space, values=values)
+    found = {one.key: one for one in elements_of(Source(sweep_status("listed", home=tmp_path)))}
+    assert set(rows(found["importance"], "importance")) == set(parameters)
+    assert found["parallel"].parts
+    assert found["toggles"].parts
+    words = [cell for table in found["toggles"].tables for row in table.rows for cell in row]
+    assert any("a -> b" in cell or "a, b" in cell for cell in words), words
+
+
+@pytest.mark.parametrize("scheduler", [{"pbt": {"interval_epochs": 2}}, {"median": {}}, {"hyperband": {}}])
+def test_every_scheduler_is_told_of(tmp_path: Path, scheduler: dict[str, Any]) -> None:
+    parameters = {"distill.fgd.alpha": {"log_uniform": [1e-4, 1e-2]}}
+    play(tmp_path, "s", played_space(6, parameters=parameters, anchors=["paper"], scheduler=scheduler))
+    found = {one.key: one for one in elements_of(Source(sweep_status("s", home=tmp_path)))}
+    assert found["curves"].parts
+    assert found["rungs"].lead
+
+
+def test_a_full_factorial_with_repeats(tmp_path: Path) -> None:
+    parameters = {"distill.host": {"choice": ["fgd", "mgd"]}, "adversarial.enabled": {"choice": [True, False]}}
+    space = played_space(
+        9, parameters=parameters, sampler={"grid": {"repeats": 2}}, scheduler={"none": {}}, anchors=["student_alone"]
+    )
+    play(tmp_path, "grid", space)
+    found = {one.key: one for one in elements_of(Source(sweep_status("grid", home=tmp_path)))}
+    trainings = {row[4] for row in rows(found["finalists"], "finalists").values()} | {"-"}
+    assert trainings
+    assert len(rows(found["toggles"], "toggles")) == 2
+    assert "4 configurations have finished, 4 of them with more than one seed" in found["finalists"].lead
