@@ -15,7 +15,7 @@ from ikd.config import Recipe, StagePlan
 from ikd.data import DataFiles
 from ikd.detectors import build_detector
 from ikd.evaluation import find_boxes
-from ikd.training.finding import found
+from ikd.training.kept.finding import found
 from ikd.training.model import load_teacher, model_config
 from ikd.training.prepared import Prepared, PreparedStage, check, device_of, teacher_recipe
 from ikd.training.rehearsal.stand_ins import half_boxes, zero_perturbations

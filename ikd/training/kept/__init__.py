@@ -1,0 +1,1 @@
+"""What of all that trials share is kept already."""
