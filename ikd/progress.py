@@ -72,13 +72,16 @@ class Work:
 
     Args:
         what: it is.
+        late: say nothing of it before it has gone on for a beat, and leave no line on a terminal when it is over.
     """
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, *, late: bool = False) -> None:
+        self.late = late
         self.what, self._began, self._terminal = what, time.monotonic(), sys.stderr.isatty()
         self._counted, self._mentioned, self._tenth, self._written = "", "", 0, False
-        with _lock:
-            self._show("")
+        if not late:
+            with _lock:
+                self._show("")
 
     def _show(self, text: str, *, whole: bool = False) -> None:
         """Write on the line of the work; where it begins, with the name of it unless `text` is the `whole` line."""
@@ -134,21 +137,25 @@ class Work:
     def end(self) -> None:
         """Show that it is over, and how long it took."""
         with _lock:
+            if self.late and (self._terminal or not self._written):
+                self.leave()
+                return
             if self._terminal:
                 self._overwrite()
             self._show("\n" if self._terminal else f" {time.monotonic() - self._began:.0f} s\n")
 
 
 @contextmanager
-def working(what: str) -> Iterator[Work]:
+def working(what: str, *, late: bool = False) -> Iterator[Work]:
     """Say on stderr that something is done, before it begins, and that it goes on, until it is over.
 
     A terminal shows one line with the seconds so far; elsewhere the line grows by a dot now and then.
 
     Args:
         what: is done: `evaluating the student on 32 images`.
+        late: it is quick as a rule; then nothing is said of it.
     """
-    work, over = Work(what), threading.Event()
+    work, over = Work(what, late=late), threading.Event()
 
     def beat() -> None:
         while not over.wait(BEAT_SECONDS):

@@ -175,9 +175,11 @@ def stop(name: Name) -> None:
 
     Example: ikd stop mine
     """
-    from ikd.sweep import stop_sweep
+    with look.reading(name):
+        from ikd.sweep import stop_sweep
 
-    echo(f"{name}: saving and ending" if stop_sweep(name) else f"{name}: is not running")
+        stopped = stop_sweep(name)
+    echo(f"{name}: saving and ending" if stopped else f"{name}: is not running")
 
 
 @app.command()
@@ -364,10 +366,13 @@ def space_show(
 
     Example: ikd space show search_spaces/ikd.yaml
     """
-    from ikd import sweep as sweeps
-    from ikd.config import load_sweep, parse_sets
+    from ikd.progress import working
 
-    files = load_sweep(space, None, parse_sets(sets or []))
+    with working(f"reading {space}", late=True):
+        from ikd import sweep as sweeps
+        from ikd.config import load_sweep, parse_sets
+
+        files = load_sweep(space, None, parse_sets(sets or []))
     sweeps.wide_console().print(sweeps.space_table(files.space, files.recipe))
 
 
@@ -486,9 +491,13 @@ def data_draw(
 
     Example: ikd data draw drawn --train 100
     """
-    from ikd.data import draw_dataset
+    from ikd.progress import working
 
-    echo(str(draw_dataset(directory, num_train=train_images, num_val=val_images, size_px=size, seed=seed)))
+    with working(f"drawing {train_images + val_images} images", late=True):
+        from ikd.data import draw_dataset
+
+        made = draw_dataset(directory, num_train=train_images, num_val=val_images, size_px=size, seed=seed)
+    echo(str(made))
 
 
 @data_app.command("split")

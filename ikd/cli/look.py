@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,13 @@ from ikd.cli.arguments import Json, Name, echo, expanded, names_of_sweeps, numbe
 Trial = Annotated[int, typer.Argument(help="Number of a trial.", autocompletion=numbers_of_trials)]
 
 
+def reading(what: str) -> AbstractContextManager[object]:
+    """Say that something is read, if that takes more than a moment."""
+    from ikd.progress import working
+
+    return working(f"reading {what}", late=True)
+
+
 def status(name: Name, as_json: Json = False) -> None:
     """Show the trials of a sweep, ranked against the anchors.
 
@@ -19,9 +27,10 @@ def status(name: Name, as_json: Json = False) -> None:
 
     Example: ikd status mine
     """
-    from ikd.sweep import plain_status, sweep_status, wide_console
+    with reading(name):
+        from ikd.sweep import plain_status, sweep_status, wide_console
 
-    found = sweep_status(name)
+        found = sweep_status(name)
     if as_json:
         print_json(plain_status(found))
     else:
@@ -33,9 +42,10 @@ def list_sweeps(as_json: Json = False) -> None:
 
     Example: ikd list
     """
-    from ikd.sweep import SweepStatus, plain_sweep, sweep_statuses, sweeps_table, wide_console
+    with reading("the sweeps"):
+        from ikd.sweep import SweepStatus, plain_sweep, sweep_statuses, sweeps_table, wide_console
 
-    found = sweep_statuses()
+        found = sweep_statuses()
     if as_json:
         for one in found:
             if not isinstance(one, SweepStatus):
@@ -72,10 +82,19 @@ def show(
     if pictures:
         _show_pictures(name, trial, as_json=as_json)
         return
-    from ikd.sweep import TrialSheet, plain_sheet, plain_trial_sheet, sweep_sheet, sweep_status, trial_of, wide_console
+    with reading(name):
+        from ikd.sweep import (
+            TrialSheet,
+            plain_sheet,
+            plain_trial_sheet,
+            sweep_sheet,
+            sweep_status,
+            trial_of,
+            wide_console,
+        )
 
-    found = sweep_status(name)
-    record = trial_of(found, trial) if trial is not None else None
+        found = sweep_status(name)
+        record = trial_of(found, trial) if trial is not None else None
     if as_json:
         print_json(plain_sheet(found) if record is None else plain_trial_sheet(record, found))
     else:
@@ -118,10 +137,11 @@ def compare(name: Name, one: Trial, other: Trial, as_json: Json = False) -> None
 
     Example: ikd compare mine 0 3
     """
-    from ikd.sweep import Comparison, plain_comparison, sweep_status, trial_of, wide_console
+    with reading(name):
+        from ikd.sweep import Comparison, plain_comparison, sweep_status, trial_of, wide_console
 
-    found = sweep_status(name)
-    pair = trial_of(found, one), trial_of(found, other)
+        found = sweep_status(name)
+        pair = trial_of(found, one), trial_of(found, other)
     if as_json:
         print_json(plain_comparison(*pair, found))
     else:

@@ -149,3 +149,23 @@ def test_a_forked_process_says_its_line_whatever_the_other_was_writing(capfd: py
         os.close(reader)
     seen = capfd.readouterr()
     assert (seen.out, seen.err) == ("a word\n", "training ...\ntraining ... 0 s\n")
+
+
+def test_what_is_quick_is_not_spoken_of(capfd: pytest.CaptureFixture[str]) -> None:
+    with progress.working("reading mine", late=True):
+        pass
+    assert capfd.readouterr().err == ""
+
+
+def test_what_is_quick_as_a_rule_is_said_where_it_lasts(capfd: pytest.CaptureFixture[str]) -> None:
+    with progress.working("reading mine", late=True) as work:
+        work.beat()
+        work.beat()
+    assert capfd.readouterr().err == "reading mine ..... 0 s\n"
+
+
+def test_on_a_terminal_it_leaves_no_line(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with progress.working("reading mine", late=True) as work:
+        work.beat()
+    assert capfd.readouterr().err == "\rreading mine ... 0 s\x1b[K\r\x1b[K"
