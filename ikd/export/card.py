@@ -16,12 +16,11 @@ from ikd.detectors import Complexity, left_out
 from ikd.distill import RECONSTRUCTIONS
 from ikd.export.exported import SearchContext
 from ikd.export.folder import CARD, MAKER
-from ikd.export.markdown import block, code, plain
 from ikd.export.onnx import OnnxFile
 from ikd.export.trial_file import TrialFile
 from ikd.files import sha256
 from ikd.sweep import label
-from ikd.tracking import environment_tags
+from ikd.tracking import block, code, environment_tags, plain
 from ikd.training import DataFiles
 from ikd.trial import TEST, TrialFolder
 

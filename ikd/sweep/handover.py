@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ikd.errors import BadInput
+from ikd.files import whole
+from ikd.sweep.mirror.announce import FILES
 from ikd.sweep.study.folder import SweepFolder, driving, experiment_of, read_files
 from ikd.tracking import IDENTITY, open_tracker
 
@@ -27,7 +30,8 @@ def track_files(folder: SweepFolder, files: Sequence[Path], place: str = "") -> 
 
     Args:
         folder: of the sweep.
-        files: they must stay where they are until they have been delivered.
+        files: those of other folders are copied into the sweep's: what waits for a tracker lies there, and nothing
+            else is sent.
         place: folder among the artifacts of the run; empty is their root.
 
     Returns:
@@ -45,8 +49,19 @@ def track_files(folder: SweepFolder, files: Sequence[Path], place: str = "") -> 
     ):
         tracker.attach(folder.name)
         for file in files:
-            tracker.log_artifacts(None, file, place)
+            tracker.log_artifacts(None, _within(folder, file, place), place)
         return tracker.flush(SECONDS)
+
+
+def _within(folder: SweepFolder, file: Path, place: str) -> Path:
+    """Return a file in the sweep's folder, copied where it lies elsewhere."""
+    if file.resolve().is_relative_to(folder.path.resolve()):
+        return file
+    copy = folder.path / FILES / place / file.name
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    with whole(copy) as partial:
+        shutil.copyfile(file, partial)
+    return copy
 
 
 @contextlib.contextmanager

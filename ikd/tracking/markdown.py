@@ -5,22 +5,30 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from ikd.visible import visible
+
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~$])|^([-.>]|\d+[.)])", re.MULTILINE)
 _BREAKS = re.compile(r"\s*[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+\s*")
 
 
 def plain(text: object) -> str:
     """Return text that Markdown shows as it is, on one line: no emphasis, link, heading, cell or HTML of its own."""
-    line = _BREAKS.sub(" ", str(text)).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    line = visible(_BREAKS.sub(" ", str(text))).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return _SPECIAL.sub(lambda found: f"\\{found[0]}", line)
 
 
 def code(text: object) -> str:
     """Return text between backticks, more of them than it holds in a row; good inside of a table, too."""
-    line = _BREAKS.sub(" ", str(text)).replace("|", "\\|")
+    line = visible(_BREAKS.sub(" ", str(text))).replace("|", "\\|")
     longest = max((len(run) for run in re.findall("`+", line)), default=0)
     fence, gap = "`" * (longest + 1), " " if line.startswith("`") or line.endswith("`") or not line else ""
     return f"{fence}{gap}{line}{gap}{fence}"
+
+
+def block(text: str, language: str) -> str:
+    """Return lines of code that nothing in them can end."""
+    fence = "`" * max(3, max((len(run) for run in re.findall("`+", text)), default=0) + 1)
+    return f"{fence}{language}\n{visible(text)}{fence}\n"
 
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[int] = ()) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 KERNELS = "student_kernels"
 """Package beside a model: mmcv's kernels in PyTorch, for where mmcv has none."""
-SOURCES = {"ikd.ops": KERNELS, "ikd.errors": f"{KERNELS}.errors"}
+SOURCES = {"ikd.ops": KERNELS, "ikd.errors": f"{KERNELS}.errors", "ikd.masking": f"{KERNELS}.masking"}
 """What is copied into it, and how it is called there."""
 REQUIRED = ("mlflow", "torch", "onedl-mmengine", "onedl-mmcv", "onedl-mmdetection", "numpy", "pandas")
 """Distributions that a model needs beside its files; mmdet asks for the rest."""
@@ -90,7 +90,7 @@ def _kernels(folder: Path) -> Path:
     spec = importlib.util.find_spec("ikd.ops")
     assert spec is not None and spec.origin is not None  # noqa: PT018 - it is ours
     ops = Path(spec.origin).parent
-    for file in [*sorted(ops.glob("*.py")), ops.parent / "errors.py"]:
+    for file in [*sorted(ops.glob("*.py")), ops.parent / "errors.py", ops.parent / "masking.py"]:
         text = file.read_text(encoding="utf-8")
         for ours, theirs in SOURCES.items():
             text = text.replace(ours, theirs)

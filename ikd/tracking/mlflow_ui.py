@@ -67,7 +67,7 @@ def serve_ui(
     shown = pages() if pages is not None else None
     address = f"http://{host}:{port}"
     page = f"{address}/{newest_page(make_client(store, home / ARTIFACTS)) if shown is None else shown.runs}"
-    with _server(ui_command(home, port=port, host=host, store=store)) as server, _terminated_with(server):
+    with _server(ui_command(home, port=port, host=host, store=store), store) as server, _terminated_with(server):
         try:
             with working("waiting for its answer"):
                 _wait_until_ready(server, f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}")
@@ -82,9 +82,10 @@ def serve_ui(
 
 
 @contextlib.contextmanager
-def _server(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+def _server(command: list[str], store: str) -> Iterator[subprocess.Popen[bytes]]:
     """Start MLflow in an empty folder: the Pythons that it starts take modules of their folder for real ones."""
     path = {"PYTHONPATH": os.pathsep.join(import_path())}
+    path |= {"MLFLOW_BACKEND_STORE_URI": store}  # which may hold a password; a command line is for everybody to read
     remove_left_over(Path(tempfile.gettempdir()), EMPTY)
     with (
         tempfile.TemporaryDirectory(prefix=f"{EMPTY}-{os.getpid()}-") as empty,
@@ -94,9 +95,12 @@ def _server(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def ui_command(home: Path, *, port: int, host: str, store: str | None = None) -> list[str]:
-    """Return the command line of the server: one worker, artifacts in the home directory."""
-    options = {
-        "--backend-store-uri": store or local_uri(home),
+    """Return the command line of the server: one worker, artifacts in the home directory.
+
+    Another store than the home's is for `MLFLOW_BACKEND_STORE_URI` to say.
+    """
+    options = {"--backend-store-uri": local_uri(home)} if store in (None, local_uri(home)) else {}
+    options |= {
         "--artifacts-destination": (home.resolve() / ARTIFACTS).as_uri(),
         "--host": host,
         "--port": str(port),

@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 
 from ikd.cli.arguments import echo
 from ikd.cli.commands import app
-from ikd.export.markdown import block, code, plain
 from ikd.logs import Log
 from ikd.progress import PlainConsole, say, wide_console, working
+from ikd.tracking import block, code, plain
 from ikd.visible import visible
 
 ESCAPES = ["\x1b[2J", "\x1b]0;title\x07", "\x9b31m", "a\rb", "\x08\x08", "\u202egnp", "\x00", "\u2066x", "\u2028"]

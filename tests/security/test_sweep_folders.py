@@ -17,11 +17,11 @@ import yaml
 from ikd.config import Runner, SweepFiles, load_recipe
 from ikd.errors import BadInput
 from ikd.files import parsed, write_text
-from ikd.sweep import sweep_status, sweep_statuses
+from ikd.sweep import sweep_status, sweep_statuses, track_files
 from ikd.sweep.study.database import open_study
 from ikd.sweep.study.folder import SweepFolder, driver_of, driving, read_files, stop_sweep, sweep_folder, write_files
 from ikd.tracking.events import Event
-from ikd.tracking.tracker import IDENTITY, sweep_identity
+from ikd.tracking.tracker import IDENTITY, SPOOL, sweep_identity
 from ikd.training import resumable
 from ikd.trial import TrialFolder
 from tests.unit.sweep.conftest import make_space
@@ -142,6 +142,20 @@ def test_a_spool_sends_files_of_its_sweep_alone(place: str, sent: SweepFolder, h
     with pytest.raises(ValueError, match="not an event"):
         Event.from_line(line(place), sent.path)
     assert Event.from_line(line("trials/0/own"), sent.path).data["path"] == str(sent.path / "trials/0/own")
+
+
+def test_files_of_elsewhere_wait_in_the_folder_of_the_sweep(
+    sent: SweepFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ikd.sweep.handover.SECONDS", 1.0)
+    change(sent, "runner", tracking={"uri": "http://127.0.0.1:1", "experiment": "ikd"})
+    write_text(sent.path / IDENTITY, json.dumps({"sweep_id": "a"}))
+    card = tmp_path / "card.md"
+    card.write_text("# Card")
+    assert not track_files(sent, [card], "export")
+    (event,) = [Event.from_line(line, sent.path) for line in (sent.path / SPOOL).read_text().splitlines()]
+    assert Path(event.data["path"]).is_relative_to(sent.path)
+    assert Path(event.data["path"]).read_text() == "# Card"
 
 
 def test_an_identity_is_no_part_of_a_query(sent: SweepFolder) -> None:

@@ -22,14 +22,17 @@ def test_an_event_survives_the_file() -> None:
     assert event.to_line(Path()).count("\n") == 1
 
 
-@pytest.mark.parametrize(
-    ("path", "later"), [("/a/sweep/best.pth", "/b/sweep/best.pth"), ("/c/notes.md", "/c/notes.md")]
-)
-def test_files_of_a_folder_move_along_with_it(path: str, later: str) -> None:
-    event = Event("artifacts", "demo", 3, 1234, {"path": path, "folder": "best"})
+def test_files_of_a_folder_move_along_with_it() -> None:
+    event = Event("artifacts", "demo", 3, 1234, {"path": "/a/sweep/best.pth", "folder": "best"})
     moved = Event.from_line(event.to_line(Path("/a/sweep")), Path("/b/sweep"))
-    assert moved.data == {"path": later, "folder": "best"}
-    assert event.data["path"] == path
+    assert moved.data == {"path": "/b/sweep/best.pth", "folder": "best"}
+    assert event.data["path"] == "/a/sweep/best.pth"
+
+
+def test_files_of_elsewhere_are_none_of_the_sweeps() -> None:
+    event = Event("artifacts", "demo", 3, 1234, {"path": "/c/notes.md", "folder": ""})
+    with pytest.raises(ValueError, match="not an event"):
+        Event.from_line(event.to_line(Path("/a/sweep")), Path("/b/sweep"))
 
 
 @pytest.mark.parametrize("line", ["", "{", '{"kind": "log"}', '{"other": 1}', "[1]", '{"kind": "log", "sw'])

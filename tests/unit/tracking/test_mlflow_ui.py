@@ -58,6 +58,11 @@ def test_the_command_has_options_that_mlflow_knows(tmp_path: Path) -> None:
     assert {part for part in command if part.startswith("--") and part != own} <= known
 
 
+def test_no_password_stands_on_a_command_line(tmp_path: Path) -> None:
+    store = "postgresql://user:s3cret@host/mlflow"
+    assert "s3cret" not in " ".join(ui_command(tmp_path, port=5001, host="127.0.0.1", store=store))
+
+
 def test_the_page_is_that_of_the_experiment_written_last(client: Any) -> None:
     assert newest_page(client) == "#/experiments?workflowType=machine_learning"
     client.create_experiment("old")
