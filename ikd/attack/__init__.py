@@ -4,7 +4,7 @@ from ikd.attack.asked import attack_of, attacked_at_once
 from ikd.attack.before import adopt
 from ikd.attack.crafting import generate, perturbation_key
 from ikd.attack.difgsm import DIFGSM
-from ikd.attack.images import TrainingImages
+from ikd.attack.images import TrainingImages, open_dataset
 from ikd.attack.losses import classification_loss
 from ikd.attack.online import adversarial_copies
 from ikd.attack.room import Hold, make_room, touch
@@ -22,6 +22,7 @@ __all__ = [
     "classification_loss",
     "generate",
     "make_room",
+    "open_dataset",
     "perturbation_key",
     "touch",
 ]

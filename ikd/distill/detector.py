@@ -19,7 +19,7 @@ from ikd.distill.canvas import Canvas, sizes_of, untouched_statistics
 from ikd.distill.functional import Targets, full_precision, standardise
 from ikd.distill.gradients import relative_pulls
 from ikd.distill.losses.adapted import AdaptedLoss
-from ikd.distill.prototypes.term import PrototypeTerm
+from ikd.distill.prototypes import PrototypeTerm
 from ikd.distill.response import Between
 from ikd.errors import NonFiniteLoss, refuse
 

@@ -23,7 +23,7 @@ from ikd.detectors import (
 )
 from ikd.distill import AdaptedLoss, Anchors, PyramidSize, Scale, build_loss, canvas_divisor, rescale, takes
 from ikd.distill.detector import DistillDetector, Terms
-from ikd.distill.prototypes.term import PrototypeTerm
+from ikd.distill.prototypes import PrototypeTerm
 from ikd.distill.response import between
 from ikd.errors import refuse
 from ikd.home import cache

@@ -19,13 +19,12 @@ from ikd.distill import arrange
 from ikd.distill.detector import DistillDetector
 from ikd.evaluation import CocoEvaluator
 from ikd.progress import library_level
-from ikd.training.hooks import CraftHook, EpochHook, HoldHook, PlaceHook, ReportHook
+from ikd.training.hooks import CraftHook, EpochHook, HoldHook, PlaceHook, PrototypeHook, ReportHook
 from ikd.training.loaders import crafts_online, train_loader, val_loader
 from ikd.training.model import build_model, load_teacher
 from ikd.training.optim import optim_wrapper, param_schedulers
 from ikd.training.prepared import Prepared, PreparedStage, device_of
 from ikd.training.progress import Progress
-from ikd.training.prototypes import PrototypeHook
 from ikd.training.runner import Carries, TrialRunner
 from ikd.trial import Report
 

@@ -16,6 +16,7 @@ ORDER = (
     *(
         "__main__",
         "cli",
+        "doctor_apart",
         "doctor",
         "export",
         "report",
@@ -50,7 +51,7 @@ ORDER = (
 """Highest first. `ikd/__init__.py` stands above them all; a package may import those after it."""
 
 PUBLIC = {
-    *(("distill", name) for name in ("functional", "detector", "crosskd", "response")),
+    *(("distill", name) for name in ("functional", "detector", "crosskd", "prototypes", "response")),
     ("data", "reader", "dataset"),
 }
 """Modules below a facade that others may import too; everything else there is private."""

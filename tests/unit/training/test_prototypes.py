@@ -12,10 +12,10 @@ import torch
 
 from ikd.config import Recipe
 from ikd.data import indexed
-from ikd.distill.prototypes.term import PrototypeTerm
+from ikd.distill.prototypes import PrototypeTerm
 from ikd.errors import BadInput
 from ikd.training import DataFiles, EpochReport, StopTrial, run_trial
-from ikd.training.prototypes import PrototypeHook, chosen_instances
+from ikd.training.hooks import PrototypeHook, chosen_instances
 
 Build = Callable[..., Recipe]
 Refreshed = list[tuple[int, int]]

@@ -16,14 +16,12 @@ from mmengine.runner import Runner
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ikd.attack.images import TrainingImages, open_dataset
+from ikd.attack import TrainingImages, open_dataset
 from ikd.config import Recipe
-from ikd.data import DataFiles, indexed
-from ikd.data.reader import CocoIndex
+from ikd.data import CocoIndex, DataFiles, indexed
 from ikd.distill.detector import DistillDetector
 from ikd.distill.functional import full_precision
-from ikd.distill.prototypes.choosing import choose, hyperparameters
-from ikd.distill.prototypes.relation import Prototypes, pooled
+from ikd.distill.prototypes import Prototypes, choose, hyperparameters, pooled
 from ikd.errors import refuse
 from ikd.evaluation import equal_sizes, read_ahead
 

@@ -1,0 +1,15 @@
+"""What happens in a training beside its steps: seeds, adversarial copies, prototypes, reports."""
+
+from ikd.training.hooks.prototypes import PrototypeHook, chosen_instances
+from ikd.training.hooks.trial import CraftHook, EpochHook, HoldHook, PlaceHook, ReportHook, altering_rule
+
+__all__ = [
+    "CraftHook",
+    "EpochHook",
+    "HoldHook",
+    "PlaceHook",
+    "PrototypeHook",
+    "ReportHook",
+    "altering_rule",
+    "chosen_instances",
+]
