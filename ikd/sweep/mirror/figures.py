@@ -18,6 +18,9 @@ BEST, GAIN = "best/", "gain/"
 EXPECTED, BY_TRIALS, BY_EPOCHS = "sweep/expected", "sweep/best by trials", "sweep/best by epochs"
 """Of the sweep itself: of its choice, over ended trials; the best that was seen, over ended trials, and over epochs."""
 
+DIGITS = 6
+"""Decimals: MLflow's lists cut longer ones."""
+
 Figures = dict[str, float | None]
 """By name; None where there is none, or no longer."""
 
@@ -34,10 +37,11 @@ def values_of(space: SearchSpace, records: Sequence[TrialRecord], known: Standin
         known: of them.
     """
     if known is not None:
-        return {one.number: measured(space, one.mean) for one in known.configurations}
+        return {one.number: round(measured(space, one.mean), DIGITS) for one in known.configurations}
     if any(one.state in OPEN for one in records):
         return {}
-    return {one.number: one.metric for one in ranked(records, space.objective.mode) if one.metric is not None}
+    results = ranked(records, space.objective.mode)
+    return {one.number: round(one.metric, DIGITS) for one in results if one.metric is not None}
 
 
 def figures_of(space: SearchSpace, records: Sequence[TrialRecord], known: Standing | None) -> dict[int, Figures]:
@@ -70,10 +74,10 @@ def seen_of(
     if best is None or record.state == "diverged":
         return {}
     own = counted(reports, objective)
-    found: Figures = {f"{BEST}{objective.metric}": best.metrics[objective.metric]}
+    found: Figures = {f"{BEST}{objective.metric}": round(best.metrics[objective.metric], DIGITS)}
     for anchor in records:
         if own is not None and anchor.metric is not None and anchor.number != record.number:
-            found |= {f"{GAIN}{name}": own - anchor.metric for name in anchor.anchors}
+            found |= {f"{GAIN}{name}": round(own - anchor.metric, DIGITS) for name in anchor.anchors}
     return found
 
 
