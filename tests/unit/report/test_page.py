@@ -45,7 +45,7 @@ def opened(browser: Any, page: Path, *, width: int = 1600, scheme: str = "light"
     tab = context.new_page()
     tab.on("console", lambda message: faults.append(message.text) if message.type in ("error", "warning") else None)
     tab.on("pageerror", lambda error: faults.append(str(error)))
-    tab.on("dialog", lambda dialog: (faults.append(f"dialog {dialog.message}"), dialog.dismiss()))
+    tab.on("dialog", lambda dialog: dialog.dismiss() or faults.append(f"dialog {dialog.message}"))
     local = ("file:", "data:", "blob:")
     tab.on("request", lambda asked: None if asked.url.startswith(local) else faults.append(f"asked {asked.url}"))
     tab.goto(page.as_uri())
