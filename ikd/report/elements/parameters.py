@@ -303,17 +303,19 @@ def path(source: Source) -> Element:
 
 def _ends(source: Source) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
     """Return the recipe's values, the choice's, and the parameters whose value in the recipe is not searched."""
-    assert source.known is not None
-    end = source.space.active(source.known.chosen.trainings[0].values)
+    insight, known = source.insight, source.known
+    assert insight is not None
+    assert known is not None
+    end = source.space.active(known.chosen.trainings[0].values)
     paper = source.anchors.get("paper")
+    own = paper.values if paper is not None and paper.in_space else {}
     start, left_out = dict[str, Any](), list[str]()
-    for name, domain in source.space.parameters.items():
-        inside = paper is not None and paper.in_space and name in paper.values
-        own = paper.values[name] if paper is not None and inside else source.recipe.value(name)
-        if domain.contains(own):
-            start[name] = own
+    for name, scale in insight.axes.scales.items():
+        value = own[name] if name in own else source.recipe.value(name)
+        if scale.contains(value):
+            start[name] = value
         else:
-            start[name] = end.get(name, source.insight.values_of(name, 1)[0])  # type: ignore[union-attr]
+            start[name] = end.get(name, insight.values_of(name, 1)[0])
             left_out += [name] if name in end else []
     return source.space.active(start), end, left_out
 

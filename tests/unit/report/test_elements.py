@@ -223,3 +223,15 @@ def test_a_full_factorial_with_repeats(tmp_path: Path) -> None:
     assert trainings
     assert len(rows(found["toggles"], "toggles")) == 2
     assert "4 configurations have finished, 4 of them with more than one seed" in found["finalists"].lead
+
+
+def test_a_recipe_whose_own_value_is_not_searched_says_so(tmp_path: Path) -> None:
+    """0.08 lies in the range, but on no step of it."""
+    parameters = {
+        "augment.noise.sigma": {"uniform": [0.0, 0.28], "step": 0.07},
+        "adversarial.enabled": {"choice": [True, False]},
+    }
+    play(tmp_path, "s", played_space(6, parameters=parameters, anchors=["paper"], scheduler={"none": {}}))
+    found = {one.key: one for one in elements_of(Source(sweep_status("s", home=tmp_path)))}
+    lead = found["path"].lead
+    assert "noise.sigma is none of the values searched" in lead or "no change leads to it" in lead

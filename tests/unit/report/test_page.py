@@ -41,11 +41,16 @@ def browser() -> Iterator[Any]:
 def opened(browser: Any, page: Path, *, width: int = 1600, scheme: str = "light") -> tuple[Any, list[str]]:
     """Open a page and draw all its charts; return it, and what went wrong."""
     faults: list[str] = []
+
+    def dismissed(dialog: Any) -> None:
+        faults.append(f"dialog {dialog.message}")
+        dialog.dismiss()
+
     context = browser.new_context(viewport={"width": width, "height": 1000}, color_scheme=scheme)
     tab = context.new_page()
     tab.on("console", lambda message: faults.append(message.text) if message.type in ("error", "warning") else None)
     tab.on("pageerror", lambda error: faults.append(str(error)))
-    tab.on("dialog", lambda dialog: (faults.append(f"dialog {dialog.message}"), dialog.dismiss()))
+    tab.on("dialog", dismissed)
     local = ("file:", "data:", "blob:")
     tab.on("request", lambda asked: None if asked.url.startswith(local) else faults.append(f"asked {asked.url}"))
     tab.goto(page.as_uri())
