@@ -38,6 +38,7 @@ _WHO = ("mlflow.user", "mlflow.source.name", "mlflow.source.type", "mlflow.sourc
 """Tags of a sweep that its trials have, too: columns of MLflow's lists."""
 _REFUSING = ("PERMISSION_DENIED", "UNAUTHENTICATED")
 """Codes of MLflow's errors where the server knows what is asked, and does not let this user."""
+_MAX_DIGEST = 36
 _MAX_METRICS, _MAX_PARAMS = 900, 100  # MLflow takes 1000 entities and 100 parameters a batch
 
 
@@ -220,14 +221,15 @@ class MlflowSink:
     def _on_data(self, event: Event) -> None:
         run_id, entities = self._run(event), importlib.import_module("mlflow.entities")
         facts, data = self._facts[event.number], event.data
-        if data["digest"] == facts.digest:
+        digest = data["digest"][:_MAX_DIGEST]
+        if digest == facts.digest:
             return
         source = json.dumps({"uri": data["source"]})
         profile = json.dumps(data["profile"], ensure_ascii=False)
-        found = entities.Dataset(data["name"][:500], data["digest"][:36], "local", source, profile=profile)
+        found = entities.Dataset(data["name"][:500], digest, "local", source, profile=profile)
         used = entities.DatasetInput(found, [entities.InputTag("mlflow.data.context", "training")])
         self._client.log_inputs(run_id, datasets=[used])
-        facts.digest = data["digest"]
+        facts.digest = digest
 
     def _on_end_trial(self, event: Event) -> None:
         run_id, ended = self._run(event), self._ended.get(event.number)

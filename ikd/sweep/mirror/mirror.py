@@ -10,7 +10,7 @@ from ikd.config import SweepFiles
 from ikd.data import DataRecord
 from ikd.sweep.confirm.facts import facts_of
 from ikd.sweep.confirm.standing import Standing, standing
-from ikd.sweep.mirror.figures import EXPECTED, GAIN, Figures, figures_of, history, seen_of
+from ikd.sweep.mirror.figures import DIGITS, EXPECTED, GAIN, Figures, figures_of, history, seen_of
 from ikd.sweep.mirror.marks import marked_name, marks, role_of
 from ikd.sweep.mirror.params import further, shown_params
 from ikd.sweep.records.text import readable_values
@@ -136,13 +136,15 @@ class Mirror:
         if not last:
             points = [*{point[0]: point for point in points}.values()]  # the latest of each curve
         for name, value, step, time in points:
-            self._tracker.compare(None, {name: value}, step=step, time=time or None)
+            self._tracker.compare(None, {name: round(value, DIGITS)}, step=step, time=time or None)
         if known is not None:
             facts = facts_of(self._files.space, records, known, known.chosen)
             ended = sum(one.state not in OPEN for one in records)
-            worth: Figures = {EXPECTED: facts["expected"]}
+            worth: Figures = {EXPECTED: round(facts["expected"], DIGITS)}
             if (gain := facts["gain"]) is not None:
-                worth |= {f"{GAIN}{name}": gain["difference"] for name in records[gain["anchor"]].anchors}
+                worth |= {
+                    f"{GAIN}{name}": round(gain["difference"], DIGITS) for name in records[gain["anchor"]].anchors
+                }
             self._tracker.compare(None, worth, step=ended)
 
 

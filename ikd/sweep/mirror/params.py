@@ -32,12 +32,20 @@ def shown_params(space: SearchSpace, record: TrialRecord, seed: int) -> dict[str
     for name, domain in space.parameters.items():
         if domain.log_uniform is not None or domain.log_int is not None:
             shown[name + LOG] = _logarithm(values.get(name))
+            shown[name] = _in_order(shown[name])
     return shown
 
 
 def further(space: SearchSpace, record: TrialRecord) -> dict[str, object]:
     """Return what else a trial sets in the recipe, as an anchor may: no parameter, as other trials have none of it."""
     return {name: value for name, value in record.proposed.items() if name not in space.fields and name != "seed"}
+
+
+def _in_order(value: object) -> object:
+    """Return a small number without an exponent: beside a `none` MLflow orders values by their characters."""
+    if isinstance(value, float) and 0.0 < value < 1.0:
+        return f"{value:.{3 - math.floor(math.log10(value))}f}"
+    return value
 
 
 def _logarithm(value: object) -> str:

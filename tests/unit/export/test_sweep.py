@@ -145,8 +145,9 @@ def test_the_registry_gets_the_folder_and_the_sweeps_own_settings(
         return RegisteredStudent("bench-student", "3", "models:/bench-student/3", arguments["alias"])
 
     monkeypatch.setattr(registering, "register_best", register)
-    asked: dict[str, Any] = {"register": "bench-student", "alias": "champion", "force": True}
-    exported = export_sweep("night", tmp_path / "out", home=tmp_path / "home", **asked)
+    exported = export_sweep(
+        "night", tmp_path / "out", home=tmp_path / "home", register="bench-student", alias="champion", force=True
+    )
     assert exported.registered == "models:/bench-student/3"
     assert "registered as models:/bench-student/3, alias champion" in exported.summary()
     facts = calls[0].pop("facts")

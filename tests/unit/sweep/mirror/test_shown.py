@@ -38,6 +38,8 @@ def test_parameters_are_the_same_for_all_and_say_where_there_is_none(records: li
     mgd = next(one for one in shown if one["distill.host"] == "mgd")
     assert mgd["distill.fgd.alpha"] == mgd["distill.fgd.alpha log10"] == "none"
     assert float(str(mgd["distill.mgd.alpha log10"])) < 0
+    texts = [str(one["distill.mgd.alpha"]) for one in shown if one["distill.mgd.alpha"] != "none"]
+    assert sorted(texts) == sorted(texts, key=float), "MLflow orders them as text"
     assert mgd["seed"] == 7
     alone = next(one for one, record in zip(shown, records, strict=True) if "student_alone" in record.anchors)
     assert {alone["distill.fgd.alpha"], alone["distill.mgd.alpha"]} == {"none"}
