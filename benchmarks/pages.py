@@ -45,6 +45,7 @@ PAGE_MILLISECONDS = 120_000
 IDLE_MILLISECONDS = 8_000
 SETTLING_MILLISECONDS = 2500
 """After the last request, for charts that are still drawn."""
+PANEL = "mlflow.assistant.chat_panel.close"
 SHOWN = {
     "runs": "text=matching run",
     "charts": ".js-plotly-plot",
@@ -118,7 +119,6 @@ def take(address: str, found: dict[str, str], folder: Path, widths: list[int]) -
         browser = player.chromium.launch(executable_path=own, args=BROWSER)
         for width in widths:
             page = browser.new_page(viewport={"width": width, "height": HEIGHT})
-            page.add_init_script("localStorage.setItem('mlflow.assistant.panel', 'false')")
             for name, place in found.items():
                 _look(page, f"{address}/{place}", SHOWN[name], folder / f"{name}-{width}.png")
             page.close()
@@ -131,6 +131,8 @@ def _look(page: Any, address: str, shown: str, file: Path) -> None:
     page.locator(shown).first.wait_for(timeout=PAGE_MILLISECONDS)
     with contextlib.suppress(TimeoutError):  # lists refresh themselves, so that some pages never are idle
         page.wait_for_load_state("networkidle", timeout=IDLE_MILLISECONDS)
+    with contextlib.suppress(TimeoutError):  # MLflow's panel for chats takes a quarter of the width
+        page.locator(f"[data-component-id='{PANEL}']").first.click(timeout=SETTLING_MILLISECONDS)
     page.wait_for_timeout(SETTLING_MILLISECONDS)
     page.screenshot(path=str(file))
     _reduce(file)
