@@ -81,10 +81,11 @@ def test_the_notebook_reads_a_sweep(played_home: Path, monkeypatch: pytest.Monke
     from nbclient import NotebookClient
 
     for name, value in {
-        "IKD_HOME": str(played_home), "IKD_SWEEP": "whole", "PYTHONPATH": str(ROOT), "MPLBACKEND": "agg",
+        "IKD_HOME": str(played_home), "IKD_SWEEP": "whole", "PYTHONPATH": str(ROOT),
         "IPYTHONDIR": str(played_home / "ipython"), "PYDEVD_DISABLE_FILE_VALIDATION": "1",
     }.items():  # fmt: skip
         monkeypatch.setenv(name, value)
+    monkeypatch.delenv("MPLBACKEND", raising=False)  # the kernel's own shows pictures in the notebook
     notebook = nbformat.read(NOTEBOOK, as_version=4)  # type: ignore[no-untyped-call]
     client = NotebookClient(
         notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(played_home)}}
