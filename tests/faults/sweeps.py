@@ -193,7 +193,7 @@ class Sweep:
     def _check_mlflow(self, records: list[TrialRecord]) -> Json:
         """One run a trial and one for the sweep, none running; every epoch once, with its own value."""
         client = make_client(local_uri(self.home))
-        experiment = client.get_experiment_by_name("ikd")
+        (experiment,) = (one for one in client.search_experiments() if one.name != "Default")
         runs = client.search_runs([experiment.experiment_id], max_results=1000)
         found = Counter(run.data.tags["ikd.trial"] for run in runs)
         wanted = {"sweep", *(str(record.number) for record in records)}
