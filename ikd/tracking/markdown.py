@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from ikd.visible import visible
 
-_SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~$])|^([-.>]|\d+[.)])", re.MULTILINE)
+_SPECIAL = re.compile(r"([\\`*{}\[\]#+!|~$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))|^([-.>]|\d+[.)])", re.MULTILINE)
 _BREAKS = re.compile(r"\s*[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+\s*")
 
 

@@ -43,10 +43,10 @@ def kernels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder on whose path Python starts without ikd and with kernels for mmcv, under another name."""
     folder = tmp_path_factory.mktemp("kernels")
     package = folder / "stands_for_compiled_mmcv"
-    for file in (OPS / "errors.py", *(OPS / "ops").glob("*.py")):
+    for file in (OPS / "errors.py", OPS / "masking.py", *(OPS / "ops").glob("*.py")):
         copy = package / file.relative_to(OPS)
         copy.parent.mkdir(parents=True, exist_ok=True)
-        copy.write_text(re.sub(r"\bikd\.(ops|errors)", rf"{package.name}.\1", file.read_text()))
+        copy.write_text(re.sub(r"\bikd\.(ops|errors|masking)", rf"{package.name}.\1", file.read_text()))
     (package / "__init__.py").touch()
     (folder / "sitecustomize.py").write_text(PRELUDE)
     return folder

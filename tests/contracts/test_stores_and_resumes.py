@@ -70,6 +70,8 @@ BY_ID = {
     "attack/crafting.py": "COCO's metric compares detections with the annotations of the same file",
     "evaluation/coco.py": "likewise",
     "data/reader/dataset.py": "each image's entry of the file that is read",
+    "pictures/judged.py": "likewise",
+    "training/hooks/prototypes.py": "likewise, the boxes of an image",
     "evaluation/boxes.py": "files of before, whose ids are believed only when the teacher sees the same again",
 }
 """Modules that look at an image's id, and what for: never to find what was kept of the image."""

@@ -105,7 +105,7 @@ def test_one_mlflow_run_a_trial(home: Path, swept: subprocess.CompletedProcess[s
         names = sorted(name for (name,) in database.execute("select name from runs"))
         states = {state for (state,) in database.execute("select status from runs")}
     assert len(names) == 6
-    assert {"paper", "student alone", "inherit alone", "whole"} <= set(names)
+    assert {"paper", "student alone", "inherit alone", "whole"} <= {name.lstrip("★▲ ") for name in names}
     assert "RUNNING" not in states
 
 

@@ -298,7 +298,8 @@ def test_free_disk_space_has_two_limits(free_bytes: int, status: str) -> None:
 def test_every_check_of_the_module_is_made() -> None:
     """One that nobody calls tells nobody anything."""
     made = inspect.getsource(doctor.diagnose)
-    looks = [name for name, one in vars(doctor).items() if inspect.isgeneratorfunction(one) and name[0] != "_"]
+    generators = {name for name, one in vars(doctor).items() if inspect.isgeneratorfunction(one) and name[0] != "_"}
+    looks = sorted(generators - {"diagnose"})
     assert len(looks) >= 11
     assert [name for name in looks if f"        {name},\n" not in made] == []
 

@@ -14,7 +14,7 @@ from ikd.config import Runner, SearchSpace, SweepFiles, load_recipe
 from ikd.errors import BadInput
 from ikd.export import export_sweep, parse_pick, registering
 from ikd.export import sweep as _sweep
-from ikd.sweep import Report, SweepFolder, SweepStatus, TrialRecord
+from ikd.sweep import Report, SweepFolder, SweepStatus, TrialRecord, students
 from ikd.sweep.study.folder import write_files
 from ikd.tracking import RegisteredStudent
 
@@ -42,7 +42,7 @@ def sweep(tmp_path: Path, best: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
         monkeypatch.setattr(
             _sweep, "sweep_status", lambda name, home: SweepStatus(name, folder, files, False, "", 0.0, tuple(records))
         )
-        monkeypatch.setattr(_sweep, "trial_folder", lambda name, number, home: records[number].directory)
+        monkeypatch.setattr(students, "trial_folder", lambda name, number, home: records[number].directory)
         return records
 
     return make
@@ -85,7 +85,7 @@ def test_another_trial_that_ended_can_be_asked_for(sweep: Make, tmp_path: Path, 
             2,
             r"trial 2 has no .*best\.pth: only the best .*keep_top\); .*: 0 \(mgd\)$",
         ),
-        (("running",), 0, r"but 0 is running; no trial of it can be exported yet"),
+        (("running",), 0, r"but 0 is running; no trial of it has a student yet"),
     ],
 )
 def test_a_trial_without_a_result_is_refused_with_those_that_have_one(
@@ -155,7 +155,7 @@ def test_the_registry_gets_the_folder_and_the_sweeps_own_settings(
     assert facts.worth.value == exported.metrics["bbox_mAP"]
     assert facts.worth.data == json.loads((tmp_path / "out" / "card.json").read_text())["data"]["fingerprint"]
     assert facts.metrics == dict(exported.metrics)
-    assert "Trial 0 \\(mgd\\) of the sweep `night`" in facts.description
+    assert "Trial 0 (mgd) of the sweep `night`" in facts.description
     assert "models:/bench-student/VERSION" in facts.description
     assert calls == [
         {

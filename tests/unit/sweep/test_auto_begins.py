@@ -15,7 +15,7 @@ from ikd.config import Recipe, SearchSpace, SweepFiles, shares_of
 from ikd.errors import BadInput
 from ikd.sweep import dry_run, run_sweep, sweep_status
 from ikd.sweep.extend import as_it_began, beginning
-from ikd.sweep.study.folder import SweepFolder, read_files, sweep_folder, write_files
+from ikd.sweep.study.folder import SweepFolder, read_files, sweep_folder, with_experiment, write_files
 from ikd.sweep.view.space import space_table
 from tests.unit.sweep.conftest import make_runner, make_space
 from tests.unit.sweep.player import Worker, play
@@ -121,7 +121,7 @@ def test_a_sweep_that_began_without_it_confirms_nothing(recipe: Recipe, folder: 
 def test_another_named_scheduler_is_still_refused_by_its_identity(recipe: Recipe, folder: SweepFolder) -> None:
     begun_with(files_of(recipe), folder)
     named = files_of(recipe, scheduler={"median": {}})
-    assert as_it_began(named, folder) == (named, "")
+    assert as_it_began(named, folder) == (with_experiment(named), "")
 
 
 def test_a_sweep_begins_goes_on_and_grows_with_one_scheduler(

@@ -13,7 +13,7 @@ from ikd.config import Recipe, SweepFiles, load_recipe, load_sweep
 from ikd.errors import ConfigError
 from ikd.sweep.extend import as_it_began
 from ikd.sweep.records.trials import TrialRecord, shown_anchors
-from ikd.sweep.study.folder import sweep_folder, write_files
+from ikd.sweep.study.folder import sweep_folder, with_experiment, write_files
 from ikd.sweep.view.ranking import ranking
 from tests.unit.sweep.conftest import column_titles, make_runner, make_space, with_teachers
 
@@ -79,16 +79,16 @@ def test_shipped_spaces_name_it_where_the_recipe_inherits(path: Path) -> None:
 def test_a_sweep_that_began_without_it_goes_on_without_it(recipe: Recipe) -> None:
     old, new = (make_space(anchors=["paper", "student_alone", *more]) for more in ([], ["inherit_alone"]))
     files, folder = SweepFiles(new, recipe, make_runner()), sweep_folder("s")
-    assert as_it_began(files, folder) == (files, ""), "a new sweep has it"
+    assert as_it_began(files, folder) == (with_experiment(files), ""), "a new sweep has it"
     folder.path.mkdir(parents=True)
     write_files(folder, SweepFiles(old, recipe, make_runner()))
     kept, said = as_it_began(files, folder)
     assert kept.space == old
     assert said == "anchor inherit_alone is left out: s began without it"
     write_files(folder, files)
-    assert as_it_began(files, folder) == (files, "")
+    assert as_it_began(files, folder) == (with_experiment(files), "")
     write_files(folder, SweepFiles(make_space(anchors=["paper"]), recipe, make_runner()))
-    assert as_it_began(files, folder) == (files, ""), "what else differs is refused by others"
+    assert as_it_began(files, folder) == (with_experiment(files), ""), "what else differs is refused by others"
 
 
 def record(number: int, metric: float | None, *anchors: str) -> TrialRecord:

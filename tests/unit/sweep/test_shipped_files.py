@@ -47,7 +47,7 @@ def test_every_parameter_acts_in_some_trial(space: Path) -> None:
     """Over many draws, each parameter is there, takes more than one value, and changing it alone changes the recipe."""
     files = load_sweep(space, RUNNERS[0])
     acting = set()
-    proposals = [propose(random_draws(files.space), files.recipe, [], number=number) for number in range(60)]
+    proposals = [propose(random_draws(files.space), files.recipe, [], number=number) for number in range(150)]
     for one in proposals:
         assert one is not None
         for name, value in one.values.items():

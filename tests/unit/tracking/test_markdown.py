@@ -13,7 +13,7 @@ from ikd.tracking import code, markdown_table, plain
         ("cat", "cat"),
         ("a_b*c", "a\\_b\\*c"),
         ("<img src=x>", "&lt;img src=x&gt;"),
-        ("[x](http://y)", "\\[x\\]\\(http://y\\)"),
+        ("[x](http://y)", "\\[x\\](http://y)"),
         ("a|b", "a\\|b"),
         ("a\n# b\r\nc", "a \\# b c"),
         ("- item", "\\- item"),

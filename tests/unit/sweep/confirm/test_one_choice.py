@@ -20,7 +20,7 @@ from ikd.errors import BadInput
 from ikd.export import export_sweep
 from ikd.export import sweep as exporting
 from ikd.export.card import _search
-from ikd.sweep import Standing, best_trial, ranking, sweep_status
+from ikd.sweep import Standing, best_trial, ranking, students, sweep_status
 from ikd.sweep.mirror.announce import announce
 from ikd.sweep.mirror.mirror import Mirror
 from ikd.sweep.records.trials import Proposal, Role, TrialRecord
@@ -315,7 +315,7 @@ def context(study: SweepStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         return tmp_path
 
     contexts: list[Any] = []
-    monkeypatch.setattr(exporting, "trial_folder", trial_folder)
+    monkeypatch.setattr(students, "trial_folder", trial_folder)
     monkeypatch.setattr(exporting, "export_student", lambda *given, context, **more: contexts.append(context))
 
     def noted(pick: Any = "best") -> Any:

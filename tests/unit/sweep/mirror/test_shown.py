@@ -102,7 +102,7 @@ def test_names_in_a_description_are_no_markdown(records: list[TrialRecord], reci
     space = SPACE.model_copy(update={"description": "*all* [x](y) | <b>"})
     text = story("s", SweepFiles(space, odd, make_runner()), [], None)
     assert "``/data/a`b\\|c<script>``" in text
-    assert "\\*all\\* \\[x\\]\\(y\\) \\| &lt;b&gt;" in text
+    assert "\\*all\\* \\[x\\](y) \\| &lt;b&gt;" in text
 
 
 def test_a_long_description_loses_rows_and_stays_whole(records: list[TrialRecord], recipe: Recipe) -> None:
