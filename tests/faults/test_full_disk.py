@@ -27,9 +27,18 @@ class SmallDisk:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        path.mkdir()
-        command = ["mount", "-t", "tmpfs", "-o", f"size={SMALL_BYTES}", "ikd-small", str(path)]
+        self._mount()
+
+    def _mount(self) -> None:
+        self.path.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", f"size={SMALL_BYTES}", "ikd-small", str(self.path)]
         subprocess.run(command, check=True, capture_output=True)
+
+    def move_into(self, folder: Path) -> None:
+        """Lie in another folder from now on: the links of a sweep may not lead out of its home."""
+        self.unmount()
+        self.path = folder / "small"
+        self._mount()
 
     def fill(self) -> None:
         """Leave not a byte."""
@@ -64,6 +73,7 @@ def small_disk(tmp_path: Path) -> Iterator[SmallDisk]:
 
 def lay(sweep: Sweep, disk: SmallDisk, part: str) -> None:
     """Put one part of a sweep's folder on the small disk, the rest stays where it is."""
+    disk.move_into(sweep.home)
     home = disk.path / "sweep"
     if part == "study.db":  # with the files that SQLite puts beside it
         shutil.move(sweep.folder.path, home)
@@ -107,6 +117,7 @@ def test_the_sweep_stops_and_goes_on(
 def test_the_spool_of_tracking(make_sweep: MakeSweep, small_disk: SmallDisk, note_fault: NoteFault) -> None:
     """MLflow is away and its spool's disk is full: the sweep ends well, and a start with MLflow delivers all."""
     sweep = make_sweep(runner={"concurrency": 2, "tracking": {"uri": "http://127.0.0.1:9"}})
+    small_disk.move_into(sweep.home)
     (sweep.folder.path / SPOOL).symlink_to(small_disk.path / SPOOL)
     small_disk.fill()
     text = sweep.run()

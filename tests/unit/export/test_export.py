@@ -103,7 +103,7 @@ def test_the_card_reads_well(exported: Exported) -> None:
     assert f"| Parameters | {exported.parameters:,} |" in text
     assert f"{exported.macs / 1e6:.1f} M at 128 x 128 px" in text if exported.macs else False
     assert 'init_detector("student.py", "student.pth", device="cpu")' in text
-    assert r"Trial 7 \(host=mgd\) of the sweep `night`, one of 12; it finished." in text
+    assert "Trial 7 (host=mgd) of the sweep `night`, one of 12; it finished." in text
     assert "| distill.host | mgd |" in text
     assert "ONNX" not in text
 

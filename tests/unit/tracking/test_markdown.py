@@ -11,7 +11,7 @@ from ikd.tracking import code, markdown_table, plain
     ("text", "shown"),
     [
         ("cat", "cat"),
-        ("a_b*c", "a\\_b\\*c"),
+        ("a_b*c _d_", "a_b\\*c \\_d\\_"),
         ("<img src=x>", "&lt;img src=x&gt;"),
         ("[x](http://y)", "\\[x\\](http://y)"),
         ("a|b", "a\\|b"),
