@@ -154,7 +154,7 @@ def test_somebody_is_let_into_an_experiment(team: Team, people: Any, monkeypatch
     text = code("let somebody in").replace("http://HOST:5000", team.uri).replace('"ann"', '"bob"')
     exec(text, {"people": people})
     number = team.client().get_experiment_by_name(EXPERIMENT).experiment_id
-    assert str(people.get_user_permission("bob", "experiment", number)).count("EDIT") == 1
+    assert people.get_user_permission("bob", "experiment", number).permission == "EDIT"
 
 
 def test_passwords_are_changed_by_who_may(team: Team, people: Any) -> None:
