@@ -227,7 +227,8 @@ class _Drive:
             known=self._standing,
             log=Log(folder.log),
         )
-        self._announce()
+        self._environment = environment_tags()  # asks git: once at a start
+        self._announce(self._environment)
         self._store = open_store(files.runner.storage, folder.path)
         tidy = tidied(files.space, files.runner.keep_top, self._remove, self._standing)
         self._course = Course(folder.path / FILE)
@@ -244,8 +245,9 @@ class _Drive:
         )
         self._interrupts = Interrupts(self._conductor.interrupt)
 
-    def _announce(self) -> None:
-        announce(self._tracker, self._files, self._folder, self._study, self._study.notes.get(FINGERPRINT))
+    def _announce(self, environment: Mapping[str, str]) -> None:
+        data = self._study.notes.get(FINGERPRINT)
+        announce(self._tracker, self._files, self._folder, self._study, data, environment=environment)
 
     def _standing(self, records: Sequence[TrialRecord]) -> Standing | None:
         return standing(self._files.space, self._files.recipe, records, earlier=self._study.earlier)
@@ -279,7 +281,7 @@ class _Drive:
     def _note_start(self) -> None:
         """Note by what the sweep is run now, for whoever wants to make the same again."""
         command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
-        now = {"time": time.strftime("%Y-%m-%d %H:%M:%S"), "command": command, "versions": environment_tags()}
+        now = {"time": time.strftime("%Y-%m-%d %H:%M:%S"), "command": command, "versions": self._environment}
         self._study.note(STARTS, [*self._study.notes.get(STARTS, ()), now][-MOST_STARTS:])
 
     def _report(self, result: SweepResult) -> None:
@@ -432,7 +434,7 @@ class _Drive:
 
     def _hand_over(self, result: SweepResult, *, pictures: bool) -> SweepResult:
         """Tell the tracker what a sweep that ends has found, with pictures and report where it is over."""
-        self._announce()  # again: the first trial has told what the data are
+        self._announce(environment_tags())  # again: the first trial has told what the data are
         self._conductor.mirror.compare(last=True)
         if result.state == "finished":
             self._study.note(COMPLETE, len(result.trials))

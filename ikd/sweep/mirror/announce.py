@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import getpass
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -31,7 +32,13 @@ REPORT = "report.html"
 
 
 def announce(
-    tracker: Tracker, files: SweepFiles, folder: SweepFolder, study: SweepStudy, fingerprint: str | None = None
+    tracker: Tracker,
+    files: SweepFiles,
+    folder: SweepFolder,
+    study: SweepStudy,
+    fingerprint: str | None = None,
+    *,
+    environment: Mapping[str, str] | None = None,
 ) -> None:
     """Tell a tracker about the sweep as a whole.
 
@@ -41,8 +48,10 @@ def announce(
         folder: of the sweep.
         study: of the sweep.
         fingerprint: of the data, where it is known.
+        environment: `environment_tags`, where somebody has asked for them already.
     """
-    tags = {**environment_tags(), "recipe": files.recipe.as_dict(), "recipe_name": files.recipe.name}
+    own = environment_tags() if environment is None else environment
+    tags: dict[str, Any] = {**own, "recipe": files.recipe.as_dict(), "recipe_name": files.recipe.name}
     tags |= {"mlflow.user": user(), "mlflow.source.name": f"ikd sweep {folder.name}", "mlflow.source.type": "LOCAL"}
     tags |= {"directory": str(folder.path), "metric": files.space.objective.metric, "role": "sweep"}
     tags |= {"trials": str(files.space.budget.trials)}  # no parameter, whose first value stays: a sweep may be extended

@@ -89,7 +89,7 @@ def test_an_interrupted_sweep_is_not_over(over: Over, state: Any) -> None:
 
 def test_starts_are_noted_with_command_and_versions(over: Over, monkeypatch: pytest.MonkeyPatch) -> None:
     drive, *_ = over
-    monkeypatch.setattr("ikd.sweep.driver.environment_tags", lambda: {"version.ikd": "7"})
+    monkeypatch.setattr(drive, "_environment", {"version.ikd": "7"})
     monkeypatch.setattr("sys.argv", ["/somewhere/bin/ikd", "sweep", "my space.yaml", "--trials", "+2"])
     for _ in range(MOST_STARTS + 2):
         drive._note_start()
