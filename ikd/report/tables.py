@@ -11,7 +11,8 @@ from pathlib import Path
 from ikd.errors import refuse
 from ikd.files import write_text
 from ikd.report.page import Head
-from ikd.report.parts import Element, Table
+from ikd.report.parts import Element
+from ikd.tracking import markdown_table
 
 _TEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}"}
 _TEX |= {">": r"\textgreater{}", "|": r"\textbar{}", "±": r"$\pm$", **{sign: f"\\{sign}" for sign in "&%$#_{}"}}
@@ -62,14 +63,11 @@ def _markdown(head: Head, elements: Sequence[Element], page: Path) -> dict[Path,
     for element in elements:
         lines += ["", f"## {_mark(element.title)}", "", _mark(element.lead)]
         for table in element.tables:
-            lines += ["", *_markdown_table(table), *(["", _mark(table.note)] if table.note else [])]
+            heads, rows = [_mark(head) for head in table.heads], [[_mark(cell) for cell in row] for row in table.rows]
+            numbers = [place for place in range(len(heads)) if place not in table.words]
+            lines += ["", markdown_table(heads, rows, right=numbers).rstrip("\n")]
+            lines += ["", _mark(table.note)] if table.note else []
     return {page.with_suffix(".md"): "\n".join(lines) + "\n"}
-
-
-def _markdown_table(table: Table) -> list[str]:
-    rule = ["---" if place in table.words else "---:" for place in range(len(table.heads))]
-    rows = [[_mark(head) for head in table.heads], rule, *[[_mark(cell) for cell in row] for row in table.rows]]
-    return [f"| {' | '.join(row)} |" for row in rows]
 
 
 def _mark(text: str) -> str:
