@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import numpy as np
@@ -119,5 +119,4 @@ _METHODS: Mapping[Method, Callable[[Tensor, Tensor, Choice], Tensor]] = {
 
 def hyperparameters(section: Any) -> Choice:
     """Return the choice that a recipe's `distill.prototypes` says; its seed is for the caller to set."""
-    names = ("method", "count", "strength", "bandwidth", "quantile", "space")
-    return Choice(**{name: getattr(section, name) for name in names})
+    return Choice(**{one.name: getattr(section, one.name) for one in fields(Choice) if one.name != "seed"})

@@ -73,11 +73,10 @@ def relations(
     """
     t, s = unit(teacher) @ unit(prototypes.teacher).T, unit(student) @ unit(prototypes.student).T
     own = labels[:, None] == prototypes.labels
-    known = own.any(dim=1) if own.shape[1] else torch.zeros_like(labels, dtype=torch.bool)
-    reliability = torch.ones_like(t[:, 0]) if t.shape[1] else t.new_ones(len(t))
+    reliability = t.new_ones(len(t))
     if own.shape[1]:
         nearest = [side.detach().masked_fill(~own, -torch.inf).amax(dim=1) for side in (s, t)]
-        gap = torch.where(known, nearest[0] - nearest[1], 0.0)  # infinite less infinite is no number
+        gap = torch.where(own.any(dim=1), nearest[0] - nearest[1], 0.0)  # infinite less infinite is no number
         reliability = (1 - gap.abs()).clamp(0, 1)
     if coefficients == "ridge":
         whole = 1 + 2 * strength

@@ -103,7 +103,6 @@ class _Instances:
         seen = index.taught & ~np.asarray(index.crowds)  # as many, and in the order, as mmdet's samples have
         ranges = {image: slice(int(index.first[image]), int(index.first[image + 1])) for image in self._images}
         self._wanted = {image: torch.from_numpy(chosen[part][seen[part]]) for image, part in ranges.items()}
-        self._labels: Tensor | None = None
         self._theirs: list[Tensor] | None = None
 
     def refresh(self, model: DistillDetector) -> None:
@@ -111,11 +110,10 @@ class _Instances:
         with _undisturbed(model):
             ours, theirs, labels = self._features(model)
         if self._theirs is None:
-            self._theirs, self._labels = theirs, labels
-        assert self._labels is not None
+            self._theirs = theirs
         assert model.prototypes is not None
         for level, (student, teacher) in enumerate(zip(ours, self._theirs, strict=True)):
-            model.prototypes.hold(level, self._prototypes(teacher, student, self._labels))
+            model.prototypes.hold(level, self._prototypes(teacher, student, labels))
         if get_world_size() > 1:  # devices may round differently
             for buffer in model.prototypes.buffers():
                 broadcast(buffer)
