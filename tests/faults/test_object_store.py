@@ -84,7 +84,7 @@ def test_a_store_that_nobody_can_write_is_refused_before_any_trial(tmp_path: Pat
         text = process.communicate(timeout=LIMIT_SECONDS)[0]
     assert process.returncode == 2, text
     assert "runner: storage: must be a store that can be reached and read" in text
-    assert "@bucket/path" in text
+    assert "s3://key:***@bucket/path" in text
     assert "hidden" not in text
     assert notes(tmp_path, starts=True) == [], "no trial was begun"
 
