@@ -127,6 +127,10 @@ def get_experiment(client: Any, name: str, artifact_root: Path | None) -> str:
         raise JobError(
             f"the MLflow experiment {name!r} was deleted; {restoring(client.tracking_uri, experiment.experiment_id)}"
         )
+    with contextlib.suppress(errors.MlflowException):  # another's experiment, that this user may only add runs to
+        for tag, value in _EXPERIMENT_TAGS.items():
+            if tag not in experiment.tags:
+                client.set_experiment_tag(experiment.experiment_id, tag, value)
     return experiment.experiment_id
 
 
