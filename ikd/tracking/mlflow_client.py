@@ -15,6 +15,7 @@ from filelock import FileLock
 
 from ikd.errors import JobError
 from ikd.masking import masked
+from ikd.progress import Loudness, loudness
 from ikd.tracking.mlflow_moved import follow
 from ikd.world import reach_this_machine_directly
 
@@ -42,6 +43,8 @@ def load_mlflow() -> Any:
             the same, so an attribute decides.
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read at import
+    if loudness() is not Loudness.VERBOSE:  # its bars write into the lines of our own
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     try:
         module = importlib.import_module("mlflow")
     except ImportError as error:
