@@ -12,7 +12,7 @@ from ikd.errors import refuse
 from ikd.files import write_text
 from ikd.report.page import Head
 from ikd.report.parts import Element
-from ikd.tracking import markdown_table
+from ikd.tracking import cell, markdown_table, plain
 
 _TEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}"}
 _TEX |= {">": r"\textgreater{}", "|": r"\textbar{}", "±": r"$\pm$", **{sign: f"\\{sign}" for sign in "&%$#_{}"}}
@@ -58,21 +58,16 @@ def write_tables(form: str, head: Head, elements: Sequence[Element], page: Path)
 
 
 def _markdown(head: Head, elements: Sequence[Element], page: Path) -> dict[Path, str]:
-    lines = [f"# {_mark(head.title)}", "", _mark(head.state), ""]
-    lines += [f"{index}. {_mark(line)}" for index, line in enumerate(head.lines, start=1)]
+    lines = [f"# {cell(head.title)}", "", plain(head.state), ""]
+    lines += [f"{index}. {cell(line)}" for index, line in enumerate(head.lines, start=1)]
     for element in elements:
-        lines += ["", f"## {_mark(element.title)}", "", _mark(element.lead)]
+        lines += ["", f"## {cell(element.title)}", "", plain(element.lead)]
         for table in element.tables:
-            heads, rows = [_mark(head) for head in table.heads], [[_mark(cell) for cell in row] for row in table.rows]
+            heads, rows = [cell(head) for head in table.heads], [[cell(one) for one in row] for row in table.rows]
             numbers = [place for place in range(len(heads)) if place not in table.words]
             lines += ["", markdown_table(heads, rows, right=numbers).rstrip("\n")]
-            lines += ["", _mark(table.note)] if table.note else []
+            lines += ["", plain(table.note)] if table.note else []
     return {page.with_suffix(".md"): "\n".join(lines) + "\n"}
-
-
-def _mark(text: str) -> str:
-    """Return a text that Markdown shows as it is."""
-    return re.sub(r"([\\`*_|<>\[\]])", r"\\\1", " ".join(text.split()))
 
 
 def _latex(head: Head, elements: Sequence[Element], page: Path) -> dict[Path, str]:

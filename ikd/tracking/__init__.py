@@ -6,7 +6,7 @@ Only the files `mlflow_*.py` import mlflow, in the writer's thread, so that impo
 from __future__ import annotations
 
 from ikd.tracking.environment import environment_tags
-from ikd.tracking.markdown import block, code, plain
+from ikd.tracking.markdown import block, cell, code, plain
 from ikd.tracking.markdown import table as markdown_table
 from ikd.tracking.mlflow_check import check_tracking
 from ikd.tracking.mlflow_client import ARTIFACTS, hide_password, local_uri
@@ -34,6 +34,7 @@ __all__ = [
     "TrialState",
     "Worth",
     "block",
+    "cell",
     "check_names",
     "check_tracking",
     "code",

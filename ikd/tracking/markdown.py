@@ -7,14 +7,20 @@ from collections.abc import Iterable, Sequence
 
 from ikd.visible import visible
 
-_SPECIAL = re.compile(r"([\\`*{}\[\]#+!|~$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))|^([-.>]|\d+[.)])", re.MULTILINE)
+_INLINE = re.compile(r"[\\`*{}\[\]|~$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
+_BEGINNING = re.compile(r"^(\d*)([-+#.)])")
 _BREAKS = re.compile(r"\s*[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+\s*")
 
 
 def plain(text: object) -> str:
     """Return text that Markdown shows as it is, on one line: no emphasis, link, heading, cell or HTML of its own."""
+    return _BEGINNING.sub(r"\1\\\2", cell(text))
+
+
+def cell(text: object) -> str:
+    """Return such text for the inside of a line or of a table, where no list or heading can begin: -0.3 stays -0.3."""
     line = visible(_BREAKS.sub(" ", str(text))).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return _SPECIAL.sub(lambda found: f"\\{found[0]}", line)
+    return _INLINE.sub(lambda found: f"\\{found[0]}", line)
 
 
 def code(text: object) -> str:

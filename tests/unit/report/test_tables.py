@@ -25,9 +25,9 @@ def written(form: str, folder: Path) -> str:
 
 def test_markdown_shows_what_looks_like_markup(tmp_path: Path) -> None:
     text = written("markdown", tmp_path)
-    assert "# Sweep a\\_b" in text
+    assert "# Sweep a_b" in text
     assert "1. chosen: trial 3" in text
-    assert "| name | gain |\n| --- | ---: |\n| a\\_b\\|c & 50 % of \\<x\\> ~ \\\\ | -1.5 |" in text
+    assert "| name | gain |\n| --- | ---: |\n| a_b\\|c &amp; 50 % of &lt;x&gt; \\~ \\\\ | -1.5 |" in text
     assert "a note" in text
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
+import html
 
-from ikd.tracking import code, markdown_table, plain
+import pytest
+from markdown_it import MarkdownIt
+
+from ikd.tracking import cell, code, markdown_table, plain
 
 
 @pytest.mark.parametrize(
@@ -15,16 +18,31 @@ from ikd.tracking import code, markdown_table, plain
         ("<img src=x>", "&lt;img src=x&gt;"),
         ("[x](http://y)", "\\[x\\](http://y)"),
         ("a|b", "a\\|b"),
-        ("a\n# b\r\nc", "a \\# b c"),
+        ("a\n# b\r\nc", "a # b c"),
         ("- item", "\\- item"),
-        ("1. item", "\\1. item"),
+        ("1. item", "1\\. item"),
+        ("# one", "\\# one"),
+        ("-0.3", "\\-0.3"),
+        ("![x](y)", "!\\[x\\](y)"),
         ("`x`", "\\`x\\`"),
         ("a & b", "a &amp; b"),
-        ("$x$ ~y~ !z", "\\$x\\$ \\~y\\~ \\!z"),
+        ("$x$ ~y~ !z", "\\$x\\$ \\~y\\~ !z"),
     ],
 )
 def test_plain(text: str, shown: str) -> None:
     assert plain(text) == shown
+
+
+@pytest.mark.parametrize(("text", "shown"), [("-0.3", "-0.3"), ("+0.3 | 1", "+0.3 \\| 1"), ("<b>", "&lt;b&gt;")])
+def test_cell(text: str, shown: str) -> None:
+    assert cell(text) == shown
+
+
+@pytest.mark.parametrize(
+    "text", ["# one", "- item", "1. item", "2) item", "![x](y)", "a*b*", "~$x$~ \\ {y}", "+ x", "---", "<b>x</b>"]
+)
+def test_a_reader_of_markdown_sees_the_text(text: str) -> None:
+    assert html.unescape(MarkdownIt().render(plain(text)).rstrip()) == f"<p>{text}</p>"
 
 
 @pytest.mark.parametrize(
