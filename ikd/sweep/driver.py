@@ -184,9 +184,7 @@ def run_sweep(  # noqa: PLR0913 - one keyword for each option of `ikd sweep`
     if left_out:
         console.print(left_out, highlight=False, markup=False, soft_wrap=True)
     with working("looking at what every trial needs"):
-        said = check_start(training, files, folder, begun=has_trials(folder))
-    if said:
-        console.print(said, highlight=False, markup=False, soft_wrap=True)
+        check_start(training, files, folder, begun=has_trials(folder))  # of a tracker that is away the tracker tells
     try:
         with driving(folder), held(files.runner.study, folder.name):
             study = open_study(folder, files, create=True)
