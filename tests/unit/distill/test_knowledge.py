@@ -36,7 +36,7 @@ def term(width: int, levels: int = 3, **options: Any) -> PrototypeTerm:
 
 
 def response(student: Any, teacher: Any, **changes: Any) -> ReliableScores:
-    settings = {"temperature": 2.0, "weight": 1.0, "class_reduction": "mean"} | changes
+    settings: dict[str, Any] = {"temperature": 2.0, "weight": 1.0, "class_reduction": "mean"} | changes
     return ReliableScores(student, teacher, **settings)
 
 
@@ -49,7 +49,10 @@ def losses(student: Any, teacher: Any, terms: Terms) -> dict[str, Tensor]:
 
 
 def terms_of(kind: str, student: Any, teacher: Any, *, levels: int = 3, **changes: Any) -> Terms:
-    made = {"prototypes": term(WIDTH.get(kind, 32), levels), "response": response(student, teacher)} | changes
+    made: dict[str, Any] = {
+        "prototypes": term(WIDTH.get(kind, 32), levels),
+        "response": response(student, teacher),
+    } | changes
     return Terms(range(levels), range(levels), **made)
 
 
@@ -214,7 +217,7 @@ class TestWithinHosts:
         more = {"level": 0, "levels": levels} if host == "defeat" else {}
         torch.manual_seed(0)
         modules = [build_loss(host, width, width, **more) for _ in levels]
-        off = {"global_weight": 0.0, "feature_weight": 0.0}
+        off: dict[str, Any] = {"global_weight": 0.0, "feature_weight": 0.0}
         terms = [
             Terms(levels, levels, host=(host, modules), prototypes=term(width, **off), couples=couples)
             for couples in (False, True)
