@@ -108,21 +108,24 @@ class _Instances:
 
     def _features(self, model: DistillDetector, side: Side) -> tuple[list[Tensor], Tensor]:
         """Return one side's features of all instances by level, [n, d] each, and their classes [n]."""
-        found: dict[int, tuple[list[Tensor], Tensor]] = {}
+        counts = [int(self._wanted[image].sum()) for image in self._images]
+        places = dict(zip(self._images, np.cumsum([0, *counts]).tolist(), strict=False))  # of an image's first row
+        classes, by_level = torch.empty(sum(counts), dtype=torch.long), list[Tensor]()
         samples = read_ahead(self._dataset, self._images, workers=self._workers)
         for batch in equal_sizes(samples, BATCH):
-            data = model.data_preprocessor(pseudo_collate(batch), False)
-            maps, targets = model.look(data, side)
-            rows = [pooled(full_precision(level), targets).cpu() for level in maps]
+            maps, targets = model.look(model.data_preprocessor(pseudo_collate(batch), False), side)
+            found = [pooled(full_precision(level), targets).cpu() for level in maps]
+            by_level = by_level or [level.new_empty(len(classes), level.shape[1]) for level in found]  # filled in place
             first = 0
             for sample, labels in zip(batch, targets.labels, strict=True):
                 image = self._place[sample["data_samples"].img_id]
                 own, wanted = slice(first, first + len(labels)), self._wanted[image]
-                found[image] = ([level[own][wanted] for level in rows], labels.cpu()[wanted])
+                rows = slice(places[image], places[image] + int(wanted.sum()))
+                classes[rows] = labels.cpu()[wanted]
+                for level, pooled_here in zip(by_level, found, strict=True):
+                    level[rows] = pooled_here[own][wanted]
                 first += len(labels)
-        ordered = [found[image] for image in self._images]
-        by_level = [torch.cat(level) for level in zip(*(one[0] for one in ordered), strict=True)]
-        return by_level, torch.cat([one[1] for one in ordered])
+        return by_level, classes
 
 
 @contextmanager

@@ -194,19 +194,18 @@ class TestRefusals:
 
 
 class TestWithinHosts:
-    def test_vanilla_kd_weighs_places(self) -> None:
-        student, teacher = pair("FasterRCNN")
+    @pytest.mark.parametrize("kind", ["RetinaHead", "FasterRCNN"])
+    def test_vanilla_kd_weighs_places(self, kind: str) -> None:
+        student, teacher = pair(kind)
         student.eval()
         heads = between("vkd", student, teacher, temperature=2.0, weight=1.0, class_reduction="sum")
         assert isinstance(heads, ScoreHeads)
-        apart = terms_of("FasterRCNN", student, teacher, heads=heads)
-        values = [losses(student, teacher, apart)["loss_vkd"].item()]
-        values += [
-            losses(student, teacher, Terms(range(3), range(3), heads=heads, prototypes=term(16), couples=True))[
-                "loss_vkd"
-            ].item()
-        ]
-        assert 0 < values[1] < values[0]
+        apart, within = (
+            losses(student, teacher, terms_of(kind, student, teacher, couples=couples, heads=heads))
+            for couples in (False, True)
+        )
+        assert 0 < within["loss_vkd"].item() < apart["loss_vkd"].item()
+        assert within["loss_prototypes_response"] == apart["loss_prototypes_response"], "the same scores, read twice"
 
     @pytest.mark.parametrize("kind", ["RetinaHead", "FasterRCNN"])
     @pytest.mark.parametrize("host", ["defeat", "rkd"])

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from ikd.config import Recipe
+from ikd.config.recipe.terms import COUPLED
 from ikd.data import chosen_instances, indexed
 from ikd.detectors import build_detector, freeze
 from ikd.distill import arrange
@@ -23,6 +24,7 @@ from ikd.training import DataFiles, EpochReport, StopTrial, instances, run_trial
 from ikd.training.hooks import PrototypeHook, prototypes
 from ikd.training.model import build_model, model_config
 from ikd.training.prepared import check
+from tests.unit.sweep.conftest import make_space
 
 Build = Callable[..., Recipe]
 Refreshed = list[tuple[int, int]]
@@ -222,6 +224,12 @@ class TestWithinHosts:
         assert both[0].fingerprint() != both[1].fingerprint()
         found = [curve(one, tmp_path / str(index))[0] for index, one in enumerate(both)]
         assert 0 < found[1][f"loss/{host}"] != found[0][f"loss/{host}"]
+
+    def test_whether_they_do_can_be_searched(self, known: Build) -> None:
+        couples = {"choice": [True, False], "when": {"distill.host": list(COUPLED)}}
+        hosts = {"choice": ["none", "mgd", *COUPLED]}
+        space = make_space(parameters={"distill.host": hosts, "distill.prototypes.couples": couples}, anchors=[])
+        assert space.num_configurations(known()) == 2 + 2 * len(COUPLED)
 
     def test_other_hosts_are_refused(self, known: Build) -> None:
         for host in ("none", "mgd"):
