@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -74,7 +75,7 @@ def drawn(folder: Path, classes: int, instances: int, levels: int, channels: int
     rows = classes * instances
     ours = [torch.empty(rows, channels) for _ in range(levels)]
     for level, student in enumerate(ours):
-        teacher = np.lib.format.open_memmap(folder / f"{level}.npy", "w+", np.dtype(np.float32), (rows, channels))
+        teacher = _file(folder / f"{level}.npy", rows, channels)
         for label in range(classes):
             own = slice(label * instances, (label + 1) * instances)
             theirs, student[own] = features(instances, channels, label * levels + level)
@@ -82,6 +83,10 @@ def drawn(folder: Path, classes: int, instances: int, levels: int, channels: int
     theirs_kept = kept_features(folder, levels)
     assert theirs_kept is not None
     return ours, theirs_kept
+
+
+def _file(path: Path, rows: int, channels: int) -> Any:  # numpy types it not
+    return np.lib.format.open_memmap(path, "w+", np.dtype(np.float32), (rows, channels))  # type: ignore[no-untyped-call]
 
 
 class Clock:
