@@ -149,7 +149,9 @@ class EpochReport:
         score = 100 * self.metrics["bbox_mAP"]
         seconds = self.metrics[TRAIN_SECONDS] + self.metrics[VAL_SECONDS]
         masks = f"  mask AP {100 * self.metrics['segm_mAP']:.1f}" if "segm_mAP" in self.metrics else ""
-        return f"epoch {self.epoch}/{total}  mAP {score:.1f}{masks}  {losses}{altered}  {seconds:.0f} s"
+        voc = f"  VOC AP50 {100 * self.metrics['voc_AP50']:.1f}" if "voc_AP50" in self.metrics else ""
+        voc += f" (07: {100 * self.metrics['voc_AP50_07']:.1f})" if voc else ""
+        return f"epoch {self.epoch}/{total}  mAP {score:.1f}{masks}{voc}  {losses}{altered}  {seconds:.0f} s"
 
 
 Report = Callable[[EpochReport], None]

@@ -40,7 +40,7 @@ def chosen_instances(index: CocoIndex, *, min_side: float, images_per_class: int
         seed: of the draw.
     """
     boxes, labels = np.asarray(index.boxes), np.asarray(index.labels)
-    fit = index.taught & ~np.asarray(index.crowds) & (boxes[:, 2] > min_side) & (boxes[:, 3] > min_side)
+    fit = index.held & ~index.set_aside & (boxes[:, 2] > min_side) & (boxes[:, 3] > min_side)
     chosen = np.zeros(len(labels), dtype=bool)
     for label in range(len(index.classes)):
         own = fit & (labels == label)
@@ -100,7 +100,7 @@ class _Instances:
         self._dataset = open_dataset(TrainingImages.of(recipe, files.train, files.train_images), with_masks=False)
         self._images = np.unique(index.owners[chosen]).tolist()
         self._place = {int(index.ids[image]): image for image in self._images}
-        seen = index.taught & ~np.asarray(index.crowds)  # as many, and in the order, as mmdet's samples have
+        seen = index.held & ~index.set_aside  # as many, and in the order, as mmdet's samples have
         ranges = {image: slice(int(index.first[image]), int(index.first[image + 1])) for image in self._images}
         self._wanted = {image: torch.from_numpy(chosen[part][seen[part]]) for image, part in ranges.items()}
         self._theirs: list[Tensor] | None = None
