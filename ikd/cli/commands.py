@@ -31,7 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-data_app = typer.Typer(help="Check or draw COCO-format data sets.", no_args_is_help=True, rich_markup_mode=None)
+data_app = typer.Typer(help="Check, draw, divide or import data sets.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(data_app, name="data")
 space_app = typer.Typer(help="Look at search spaces.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(space_app, name="space")
@@ -497,6 +497,41 @@ def data_draw(
         from ikd.data import draw_dataset
 
         made = draw_dataset(directory, num_train=train_images, num_val=val_images, size_px=size, seed=seed)
+    echo(str(made))
+
+
+@data_app.command("from-voc")
+def data_from_voc(
+    directory: Annotated[
+        Path, typer.Argument(callback=expanded, help="Folder of VOCdevkit, or of an export in VOC's form.")
+    ],
+    to: Annotated[
+        Path | None, typer.Option(callback=folder_to_make, help="Folder for the json files; without it, the same.")
+    ] = None,
+    parts: Annotated[
+        list[str] | None,
+        typer.Option("--part", help="NAME=PLACE+PLACE: a list as VOC2007/trainval, or a folder of XML. Repeatable."),
+    ] = None,
+    classes: Annotated[str | None, typer.Option(help="Classes in their order, A,B,C; without it, all found.")] = None,
+    zero_based: Annotated[
+        bool, typer.Option("--zero-based", help="Corners are edges from 0 on, not pixels from 1 on as VOC's.")
+    ] = False,
+) -> None:
+    """Import VOC's XML as COCO json; pictures stay where they are.
+
+    Of VOCdevkit, trainval of 2007 and 2012 is for training and test of 2007 for validation. Difficult objects are
+    ignored in training and evaluation.
+
+    Example: ikd data from-voc VOCdevkit
+    Example: ikd data from-voc VOCdevkit --part train=VOC2012/train --part val=VOC2012/val --to my/voc
+    """
+    from ikd.data import import_voc, parse_parts
+    from ikd.progress import working
+
+    chosen = parse_parts(parts or [])
+    named = [one.strip() for one in classes.split(",")] if classes is not None else None
+    with working(f"reading {directory}") as work:
+        made = import_voc(directory, to, parts=chosen, classes=named, zero_based=zero_based, progress=work.count)
     echo(str(made))
 
 
