@@ -27,8 +27,8 @@ IouType = Literal["bbox", "segm"]
 class Evaluation(COCOeval):
     """pycocotools' evaluation, with boxes of `ignore` ignored: they need not be found, and finding one counts nothing.
 
-    pycocotools sets that flag anew from `iscrowd`, and counts what a file says to ignore as missed. As for any truth but
-    a crowd, one detection is matched with an ignored one, by IoU, and only where no other truth fits.
+    pycocotools sets that flag anew from `iscrowd`, and counts what a file says to ignore as missed. As with any truth
+    but a crowd, one detection is matched with an ignored one, by IoU, and only where no other truth fits.
     """
 
     def _prepare(self) -> None:

@@ -51,7 +51,8 @@ def evaluate(
         progress: told the images evaluated so far and their number, after each batch.
 
     Returns:
-        bbox_mAP, bbox_AP50, ..., segm_mAP, ..., voc_AP50, voc_AP50_07: range 0..1, unrounded, NaN where there is no such object.
+        bbox_mAP, bbox_AP50, ..., segm_mAP, ..., voc_AP50, voc_AP50_07: range 0..1, unrounded, NaN where there is no
+        such object.
 
     Raises:
         BadInput: a file is missing or does not fit the others.

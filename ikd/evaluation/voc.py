@@ -15,7 +15,7 @@ from ikd.data import CocoIndex
 
 IOU = 0.5
 MODES = {"voc_AP50": "area", "voc_AP50_07": "11points"}
-"""Metric, and how precision is averaged over recall: below the curve (VOC since 2010), at 0, 0.1, ..., 1 (until 2009)."""
+"""Metric, and how precision is averaged over recall: below the curve (VOC since 2010), at 0, 0.1, ..., 1 (before)."""
 
 Boxes = NDArray[np.float64]
 
@@ -25,7 +25,7 @@ def voc_metrics(index: CocoIndex, detections: Sequence[Mapping[str, Any]]) -> di
 
     A detection is matched with the truth of its class that it overlaps most. It is a hit where that is by 0.5 or more
     and nothing surer has hit it. Truths that are set aside, VOC's difficult objects, need not be found, and detections
-    matched with one count nothing. Corners are edges of pixels, so that an overlap is VOC's own, whose corners are pixels.
+    matched with one count nothing. Boxes reach from edge to edge, so that overlaps are VOC's, whose corners are pixels.
 
     Args:
         index: of the ground truth.

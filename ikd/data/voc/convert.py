@@ -182,9 +182,7 @@ def import_voc(
     return VocImport(directory, made, known, tuple(reading.found.problems))
 
 
-def _read(
-    directory: Path, wanted: dict[str, list[Path]], *, zero_based: bool, progress: Notify | None
-) -> _Reading:
+def _read(directory: Path, wanted: dict[str, list[Path]], *, zero_based: bool, progress: Notify | None) -> _Reading:
     reading = _Reading(directory, zero_based)
     total = sum(map(len, wanted.values()))
     done = 0

@@ -135,14 +135,16 @@ def _named(folder: Path, name: str, file: Path, line: int) -> Path:
 def picture_of(xml: Path, named: str) -> tuple[Path | None, str]:
     """Return the picture of an XML file, and what is wrong where there is none.
 
-    That is the one of the same name, or else the one that the file names: after renaming both, only the former is right.
+    That is the one of the same name, or else the one that the file names: after both were renamed, only the former is.
 
     Args:
         xml: in the folder of its picture, or in one beside JPEGImages or images.
         named: `filename` in it.
     """
     own = xml.parent
-    folders = [one for one in (own, *(up / name for up in (own, own.parent) for name in _PICTURE_FOLDERS)) if one.is_dir()]
+    folders = [
+        one for one in (own, *(up / name for up in (own, own.parent) for name in _PICTURE_FOLDERS)) if one.is_dir()
+    ]
     for folder in folders:
         alike = _pictures(folder, folder.stat().st_mtime_ns).get(xml.stem, ())
         if named in alike or len(alike) == 1:

@@ -100,7 +100,9 @@ class TestDevkit:
         made = import_voc(devkit / "VOC2007", tmp_path / "a")
         assert {name: one.images for name, one in made.parts.items()} == {"train": 2, "val": 1}
         other = tmp_path / "other"
-        write_year(other / "VOC2012", {"trainval": {"a": [CAT], "b": [DOG]}, "train": {"a": [CAT]}, "val": {"b": [CAT]}})
+        write_year(
+            other / "VOC2012", {"trainval": {"a": [CAT], "b": [DOG]}, "train": {"a": [CAT]}, "val": {"b": [CAT]}}
+        )
         made = import_voc(other)
         assert {name: one.images for name, one in made.parts.items()} == {"train": 1, "val": 1}
 
@@ -169,7 +171,9 @@ class TestOtherTools:
     def test_zero_based_corners_are_edges(self, tmp_path: Path) -> None:
         write_flat(tmp_path, {"one": [("cat", (0, 0, 64, 24), 0)]})
         made = import_voc(tmp_path, tmp_path / "cut")
-        assert "it is cut at its border; VOC counts pixels from 1, if this tool does not, give --zero-based" in str(made)
+        assert "it is cut at its border; VOC counts pixels from 1, if this tool does not, give --zero-based" in str(
+            made
+        )
         import_voc(tmp_path, tmp_path / "edges", zero_based=True)
         boxes = [content(tmp_path / name / "all.json")["annotations"][0]["bbox"] for name in ("cut", "edges")]
         assert boxes == [[0, 0, 64, 24], [0, 0, 64, 24]]
@@ -191,7 +195,9 @@ class TestOtherTools:
         write_flat(tmp_path, {"one": [CAT]})
         assert import_voc(tmp_path, tmp_path / "out", classes=["dog", "cat"]).classes == ("dog", "cat")
         assert content(tmp_path / "out" / "all.json")["annotations"][0]["category_id"] == 2
-        with pytest.raises(BadInput, match=r"one\.xml: object\[0\]\.name: must be one of --classes, dog, but got 'cat'"):
+        with pytest.raises(
+            BadInput, match=r"one\.xml: object\[0\]\.name: must be one of --classes, dog, but got 'cat'"
+        ):
             import_voc(tmp_path, tmp_path / "other", classes=["dog"])
 
 
@@ -216,7 +222,10 @@ BROKEN: dict[str, tuple[Callable[[str], str | bytes], str]] = {
         "DOCTYPE: must hold no document type",
     ),
     "an entity of nobody": (lambda text: text.replace("cat", "&cat;"), r"undefined entity"),
-    "no class": (lambda text: text.replace("<name>cat</name>", "<name> </name>"), r"object\[0\]\.name: must be the name"),
+    "no class": (
+        lambda text: text.replace("<name>cat</name>", "<name> </name>"),
+        r"object\[0\]\.name: must be the name",
+    ),
     "no box": (lambda text: text.replace("bndbox", "box"), r"object\[0\]\.bndbox: must be a box"),
     "a turned box": (
         lambda text: text.replace("bndbox", "robndbox"),
@@ -224,8 +233,14 @@ BROKEN: dict[str, tuple[Callable[[str], str | bytes], str]] = {
     ),
     "no corner": (lambda text: text.replace("ymax", "top"), r"bndbox\.ymax: must be a number of pixels, but got ''"),
     "a comma": (lambda text: text.replace(">20<", ">2,5<"), r"bndbox\.ymax: must be a number of pixels, but got '2,5'"),
-    "no number": (lambda text: text.replace(">20<", ">nan<"), r"bndbox\.ymax: must be a number of pixels, but got 'nan'"),
-    "too large a number": (lambda text: text.replace(">20<", ">1e999<"), r"must be a number of pixels, but got '1e999'"),
+    "no number": (
+        lambda text: text.replace(">20<", ">nan<"),
+        r"bndbox\.ymax: must be a number of pixels, but got 'nan'",
+    ),
+    "too large a number": (
+        lambda text: text.replace(">20<", ">1e999<"),
+        r"must be a number of pixels, but got '1e999'",
+    ),
     "corners exchanged": (
         lambda text: text.replace(">20<", ">-3<"),
         r"object\[0\]\.bndbox: must have xmin below xmax and ymin below ymax",
@@ -235,7 +250,10 @@ BROKEN: dict[str, tuple[Callable[[str], str | bytes], str]] = {
         r"object\[0\]\.bndbox: must lie inside the picture \(64x48\)",
     ),
     "a flag": (lambda text: text.replace("<difficult>0", "<difficult>2"), r"difficult: must be 0 or 1, but got '2'"),
-    "another size": (lambda text: text.replace(">64<", ">128<"), r"size: must be that of the picture, 64x48; was it made"),
+    "another size": (
+        lambda text: text.replace(">64<", ">128<"),
+        r"size: must be that of the picture, 64x48; was it made",
+    ),
     "no size": (lambda text: text.replace("<width>64", "<width>-64"), r"size\.width: must be a whole number of pixels"),
 }
 
@@ -299,7 +317,9 @@ class TestPictures:
     def test_one_of_two_files(self, tmp_path: Path) -> None:
         write_flat(tmp_path, {"one": [CAT]})
         (tmp_path / "two.xml").write_text(xml_of("one.jpg", [CAT]))
-        with pytest.raises(BadInput, match=r"two\.xml: filename: must be the picture of one XML file, .*one\.xml has it"):
+        with pytest.raises(
+            BadInput, match=r"two\.xml: filename: must be the picture of one XML file, .*one\.xml has it"
+        ):
             import_voc(tmp_path)
 
     def test_sides_by_the_orientation_tag(self, tmp_path: Path) -> None:
@@ -310,7 +330,9 @@ class TestPictures:
         exif[0x0112] = 6
         grey = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
         Image.fromarray(grey).save(tmp_path / "one.jpg", exif=exif)
-        assert cv2.imread(str(tmp_path / "one.jpg")).shape[:2] == (WIDTH, HEIGHT)
+        seen = cv2.imread(str(tmp_path / "one.jpg"))
+        assert seen is not None
+        assert seen.shape[:2] == (WIDTH, HEIGHT)
         (tmp_path / "one.xml").write_text(xml_of("one.jpg", [CAT], None))
         import_voc(tmp_path)
         assert content(tmp_path / "all.json")["images"][0]["width"] == HEIGHT
@@ -323,9 +345,15 @@ class TestPictures:
         (["../x=VOC2007/test"], "--part: must be NAME=PLACE"),
         (["train=VOC2007/test+"], "--part: must be NAME=PLACE"),
         (["a=VOC2007/test", "a=VOC2007/trainval"], r"--part: must name a once.*join its places by \+"),
-        (["a=VOC2007/vall"], r"'VOC2007/vall' must be a folder with XML files, or the list .*; lists there: test, trainval"),
+        (
+            ["a=VOC2007/vall"],
+            r"'VOC2007/vall' must be a folder with XML files, or the list .*; lists there: test, trainval",
+        ),
         (["a=VOC2011/train"], r"'VOC2011/train' must be a folder with XML files"),
-        (["a=VOC2007/cat_trainval"], r"cat_trainval\.txt:1: must be the name of an image: this is the list of one class"),
+        (
+            ["a=VOC2007/cat_trainval"],
+            r"cat_trainval\.txt:1: must be the name of an image: this is the list of one class",
+        ),
         (["a=VOC2007/test+VOC2007/test"], r"000001\.xml: must be in a once, but is there twice"),
         (["a=VOC2007/empty"], r"empty\.txt: must name images, one a line, but is empty"),
         (["a=VOC2007/lost"], r"000099\.xml: file: the annotation file must exist"),
