@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from mmengine.structures import InstanceData
 from typer.testing import CliRunner
 
 from ikd.cli import commands
@@ -88,6 +91,21 @@ def test_its_detectors_are_a_pair(family: str) -> None:
     pair = [build_detector(detector_config(one.config, classes=VOC_CLASSES)) for one in (recipe.student, teacher)]
     assert [type(one).__name__ for one in pair] == [STUDENTS[family][0]] * 2
     assert shared_levels(pair[0], freeze(pair[1])).strides == STUDENTS[family][2]
+
+
+@pytest.mark.parametrize(("threshold", "seen"), [(None, 0), (0.5, -1)])
+def test_what_is_set_aside_is_background_unless_the_assigner_is_told(threshold: float | None, seen: int) -> None:
+    """As docs/howto/voc.md says: mmdet's -1 counts an anchor within a difficult box for background."""
+    key = "train_cfg.assigner.ignore_iof_thr"
+    overrides = {} if threshold is None else {key: threshold}
+    small_arguments = {"base_channels": 8, "neck_channels": 16}
+    config = detector_config("ikd::retinanet_r18", arguments=small_arguments, overrides=overrides, classes=["a"])
+    head: Any = build_detector(config).bbox_head
+    anchors = InstanceData(priors=torch.tensor([[0.0, 0, 10, 10], [40, 40, 50, 50], [80, 80, 90, 90]]))
+    truth = InstanceData(bboxes=torch.tensor([[0.0, 0, 10, 10]]), labels=torch.tensor([0]))
+    aside = InstanceData(bboxes=torch.tensor([[38.0, 38, 60, 60]]), labels=torch.tensor([0]))
+    assigned = head.assigner.assign(anchors, truth, aside)
+    assert assigned.gt_inds.tolist() == [1, seen, 0]
 
 
 @pytest.mark.slow

@@ -48,6 +48,7 @@ COMMANDS = [
         ["data", "check"],
         ["data", "draw"],
         ["data", "split"],
+        ["data", "from-voc"],
         ["space", "show"],
         ["space", "schema"],
         ["track", "rebuild"],
