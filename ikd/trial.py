@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from ikd.errors import BadInput
 from ikd.files import append, parsed, write_text
 
 State = Literal["waiting", "running", "finished", "stopped", "diverged", "failed"]
@@ -289,6 +290,23 @@ class TrialFolder:
 
     def _lines(self) -> list[str]:
         return self.log.read_text(errors="replace").splitlines() if self.log.is_file() else []
+
+
+def checkpoint_in(directory: Path, *, resume: bool) -> Path | None:
+    """Return the last.pth that a training goes on from, None for one that begins.
+
+    Args:
+        directory: of the training.
+        resume: whether the person wants to go on.
+
+    Raises:
+        BadInput: there is nothing to go on from, or something that a new training would overwrite.
+    """
+    last = TrialFolder(directory).last
+    if last.is_file() != resume:
+        rule = "hold a last.pth to resume from" if resume else "hold no last.pth yet, or take --resume to go on from it"
+        raise BadInput(f"--to: must {rule}, but got {str(directory)!r}")
+    return last if resume else None
 
 
 def _read(line: str) -> tuple[int, Metrics] | None:

@@ -170,7 +170,9 @@ def import_voc(
     parts, to = parts or usual_parts(directory), to or directory
     for name in parts:
         if (to / f"{name}.json").exists():
-            refuse("--to", "must be a folder without the files to be written", str(to / f"{name}.json"))
+            there = to / f"{name}.json"
+            rule = "must be a folder without the files to be written"
+            refuse("--to", rule, str(there), "delete it, or name another folder")
     wanted = {name: [xml for place in places for xml in files_of(directory, place)] for name, places in parts.items()}
     reading = _read(directory, wanted, zero_based=zero_based, progress=progress)
     known = _classes(reading, classes)
