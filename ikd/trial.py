@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from ikd.errors import BadInput
 from ikd.files import append, parsed, write_text
 
 State = Literal["waiting", "running", "finished", "stopped", "diverged", "failed"]
@@ -149,7 +150,9 @@ class EpochReport:
         score = 100 * self.metrics["bbox_mAP"]
         seconds = self.metrics[TRAIN_SECONDS] + self.metrics[VAL_SECONDS]
         masks = f"  mask AP {100 * self.metrics['segm_mAP']:.1f}" if "segm_mAP" in self.metrics else ""
-        return f"epoch {self.epoch}/{total}  mAP {score:.1f}{masks}  {losses}{altered}  {seconds:.0f} s"
+        voc = f"  VOC AP50 {100 * self.metrics['voc_AP50']:.1f}" if "voc_AP50" in self.metrics else ""
+        voc += f" (07: {100 * self.metrics['voc_AP50_07']:.1f})" if voc else ""
+        return f"epoch {self.epoch}/{total}  mAP {score:.1f}{masks}{voc}  {losses}{altered}  {seconds:.0f} s"
 
 
 Report = Callable[[EpochReport], None]
@@ -287,6 +290,23 @@ class TrialFolder:
 
     def _lines(self) -> list[str]:
         return self.log.read_text(errors="replace").splitlines() if self.log.is_file() else []
+
+
+def checkpoint_in(directory: Path, *, resume: bool) -> Path | None:
+    """Return the last.pth that a training goes on from, None for one that begins.
+
+    Args:
+        directory: of the training.
+        resume: whether the person wants to go on.
+
+    Raises:
+        BadInput: there is nothing to go on from, or something that a new training would overwrite.
+    """
+    last = TrialFolder(directory).last
+    if last.is_file() != resume:
+        rule = "hold a last.pth to resume from" if resume else "hold no last.pth yet, or take --resume to go on from it"
+        raise BadInput(f"--to: must {rule}, but got {str(directory)!r}")
+    return last if resume else None
 
 
 def _read(line: str) -> tuple[int, Metrics] | None:

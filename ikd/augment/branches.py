@@ -14,7 +14,7 @@ from ikd.config import Recipe
 from ikd.data import DataFiles, indexed
 
 Seen = tuple[NDArray[np.float64], NDArray[np.bool_], tuple[int, int]]
-"""Boxes of an image that mmdet keeps, [n, 4], corners in px of the original; which are crowds; height and width."""
+"""Boxes of an image that mmdet keeps, [n, 4], corners in px of the original; which are set aside; height and width."""
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,8 @@ def _seen(recipe: Recipe) -> Iterator[Seen]:
     corners = np.concatenate([index.boxes[:, :2], index.boxes[:, :2] + index.boxes[:, 2:]], axis=1)
     for place in places.tolist():
         own = np.arange(index.first[place], index.first[place + 1])
-        own = own[index.taught[own]]
-        yield corners[own], index.crowds[own], (int(index.heights[place]), int(index.widths[place]))
+        own = own[index.held[own]]
+        yield corners[own], index.set_aside[own], (int(index.heights[place]), int(index.widths[place]))
 
 
 def _counted(recipe: Recipe, seen: Sequence[Seen], where: str) -> Branches:

@@ -62,6 +62,18 @@ def folder_to_make(path: Path | None) -> Path | None:
     return path
 
 
+def refuse_unknown(*names: str) -> None:
+    """Refuse a name of no sweep at once, before a command loads what takes long.
+
+    Raises:
+        BadInput: names the nearest, or those that are there.
+    """
+    from ikd.sweep.study.folder import existing_folder
+
+    for name in names:
+        existing_folder(name)
+
+
 class WarmStarted(TyperCommand):
     """A command whose `--warm-start` takes several names at once; a search-space file after them is not one of them."""
 

@@ -19,6 +19,7 @@ from ikd.cli.arguments import (
     expanded_text,
     folder_to_make,
     names_of_sweeps,
+    refuse_unknown,
 )
 from ikd.errors import BadInput, IkdError
 from ikd.progress import Loudness, PlainConsole, set_loudness
@@ -31,7 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-data_app = typer.Typer(help="Check or draw COCO-format data sets.", no_args_is_help=True, rich_markup_mode=None)
+data_app = typer.Typer(help="Check, draw, divide or import data sets.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(data_app, name="data")
 space_app = typer.Typer(help="Look at search spaces.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(space_app, name="space")
@@ -197,7 +198,9 @@ def train(
 
     loaded = load_recipe(recipe, parse_sets(sets or []))
     from ikd.progress import Steps, say
+    from ikd.trial import checkpoint_in
 
+    checkpoint = checkpoint_in(to, resume=resume)  # what is given is judged before what is slow is loaded
     with Steps() as steps, advising(lambda: how_to_go_on(to)):
         steps.next("looking at the data")
         from ikd.data import said_of_data
@@ -206,7 +209,6 @@ def train(
         steps.next("loading what trains")
         from ikd.training import (  # after the recipe is right: it is slow
             EpochReport,
-            checkpoint_in,
             how_to_go_on,
             prepare,
             run_trial,
@@ -218,7 +220,6 @@ def train(
             if report.epoch < loaded.total_epochs:
                 steps.next(f"epoch {report.epoch + 1}")
 
-        checkpoint = checkpoint_in(to, resume=resume)
         steps.next("trying the recipe on two images")
         prepared = prepare(loaded, steps.count)
         steps.next("training to the first validation")
@@ -286,10 +287,12 @@ def export(
     A config and a checkpoint, evaluated again, with a card.
 
     Example: ikd export mine --to student
+
     Example: ikd export mine --to student --register fish --alias champion
     """
     from ikd.progress import Steps
 
+    refuse_unknown(name)
     with Steps() as steps:
         steps.next("loading what exports")
         from ikd.export import export_sweep, parse_pick
@@ -327,6 +330,8 @@ def ui(
     from ikd.home import home
     from ikd.progress import working
 
+    if name is not None:
+        refuse_unknown(name)
     with working("loading MLflow"):
         from ikd.sweep import show_in_tracker
         from ikd.tracking import serve_ui
@@ -404,9 +409,11 @@ def track_rebuild(
     Example: ikd track rebuild mine
     """
     from ikd.progress import working
-    from ikd.sweep import rebuild_tracking
 
+    refuse_unknown(name)
     with working(f"writing {name} to its tracker"):
+        from ikd.sweep import rebuild_tracking
+
         made = rebuild_tracking(name, fresh=fresh)
     echo(f"{name}: {made.trials} runs with {made.reports} epochs are at {made.uri}")
 
@@ -438,6 +445,7 @@ def data_check(
     Prints boxes by size and a fingerprint, too.
 
     Example: ikd data check my/coco --train annotations/instances_train2017.json --images train2017,val2017
+
     Example: ikd data check my/coco --recipe small_r18 --set augment.area_threshold=2304
     """
     given = {"train": train_json, "val": val_json, "test": test_json, "images": images}
@@ -500,6 +508,43 @@ def data_draw(
     echo(str(made))
 
 
+@data_app.command("from-voc")
+def data_from_voc(
+    directory: Annotated[
+        Path, typer.Argument(callback=expanded, help="Folder of VOCdevkit, or of an export in VOC's form.")
+    ],
+    to: Annotated[
+        Path | None, typer.Option(callback=folder_to_make, help="Folder for the json files; without it, the same.")
+    ] = None,
+    parts: Annotated[
+        list[str] | None,
+        typer.Option("--part", help="NAME=PLACE+PLACE: a list as VOC2007/trainval, or a folder of XML. Repeatable."),
+    ] = None,
+    classes: Annotated[str | None, typer.Option(help="Classes in their order, A,B,C; without it, all found.")] = None,
+    zero_based: Annotated[
+        bool, typer.Option("--zero-based", help="Corners are edges from 0 on, not pixels from 1 on as VOC's.")
+    ] = False,
+) -> None:
+    """Import VOC's XML as COCO json; pictures stay where they are.
+
+    Of VOCdevkit, trainval of 2007 and 2012 is for training and test of 2007 for validation. Difficult objects are
+    ignored in training and evaluation.
+
+    Example: ikd data from-voc VOCdevkit
+
+    Example: ikd data from-voc VOCdevkit --part train=VOC2012/train --part val=VOC2012/val --to my/voc
+    """
+    from ikd.progress import working
+
+    named = [one.strip() for one in classes.split(",")] if classes is not None else None
+    with working(f"reading {directory}") as work:
+        from ikd.data import import_voc, parse_parts
+
+        chosen = parse_parts(parts or [])
+        made = import_voc(directory, to, parts=chosen, classes=named, zero_based=zero_based, progress=work.count)
+    echo(str(made))
+
+
 @data_app.command("split")
 def data_split(
     directory: Annotated[Path, typer.Argument(callback=expanded, help="Folder of the data set.")],
@@ -521,13 +566,15 @@ def data_split(
     Copies, pictures that look alike and frames of a film stay together.
 
     Example: ikd data split my/coco --to my/coco/parts
+
     Example: ikd data split my/coco --all all.json --shares 0.8,0.1,0.1 --to my/coco/parts
     """
-    from ikd.data import parse_shares, split_dataset
     from ikd.progress import working
 
-    parsed = parse_shares(shares) if shares is not None else None
     with working(f"dividing {directory}"):
+        from ikd.data import parse_shares, split_dataset
+
+        parsed = parse_shares(shares) if shares is not None else None
         made = split_dataset(
             directory, to, annotations=annotations, images=images, shares=parsed, seed=seed, group=group
         )

@@ -8,7 +8,16 @@ from typing import Annotated
 
 import typer
 
-from ikd.cli.arguments import Json, Name, echo, expanded, names_of_sweeps, numbers_of_trials, print_json
+from ikd.cli.arguments import (
+    Json,
+    Name,
+    echo,
+    expanded,
+    names_of_sweeps,
+    numbers_of_trials,
+    print_json,
+    refuse_unknown,
+)
 
 Trial = Annotated[int, typer.Argument(help="Number of a trial.", autocompletion=numbers_of_trials)]
 
@@ -76,7 +85,9 @@ def show(
     the teacher's, AP by class and size, precision over recall, confusions, and images as it was trained on them.
 
     Example: ikd show mine
+
     Example: ikd show mine 3
+
     Example: ikd show mine 3 --pictures
     """
     if pictures:
@@ -170,6 +181,7 @@ def report(
     Charts and tables in one file that needs no network; of a running sweep too. Two sweeps are compared.
 
     Example: ikd report mine
+
     Example: ikd report mine other --to compared.html --tables latex
     """
     from ikd.errors import BadInput
@@ -177,6 +189,7 @@ def report(
 
     if other is not None and trial is not None:
         raise BadInput("--trial: must come with one sweep, but two are compared")
+    refuse_unknown(name, *([] if other is None else [other]))
     with working("writing the report"):
         from ikd.report import write_comparison, write_report
 

@@ -17,6 +17,7 @@ GROUPS = {
     "small": "For a small data set of your own, on a CPU",
     "coco": "COCO at 1333x800, the student alone",
     "retinanet": "COCO at 1333x800, distilled",
+    "voc": "PASCAL VOC 07+12 at 1000x600, alone",
 }
 """Titles of the recipes of no table, by how their names begin."""
 OTHERS = "Others"
@@ -29,7 +30,7 @@ def recipe_groups() -> dict[str, dict[str, str]]:
         recipe_names(), key=lambda name: [int(x) if x.isdigit() else x for x in re.split(r"(\d+)", name)]
     ):
         said = str(read_yaml(SHIPPED / f"{name}.yaml").data.get("description", ""))
-        table = re.match(r"((?:IKD|DFMSD) Table \w+(?:\.\d+)?)(?:: |, )?", said)
+        table = re.match(r"((?:IKD|DFMSD|GK) Table \w+(?:\.\d+)?)(?:: |, )?", said)
         title = table[1] if table else GROUPS.get(name.split("_")[0], OTHERS)
         groups.setdefault(title, {})[name] = said.removeprefix(table[0]) if table else said
     if others := groups.pop(OTHERS, {}):

@@ -21,6 +21,7 @@ from ikd.data.network_size import Perturbed, perturbed, rescaled
 from ikd.data.reader import CocoIndex, categories, indexed, write_normal
 from ikd.data.report import DataProblem, DataReport, SizeRow, SplitReport
 from ikd.data.split import DataSplit, parse_shares, split_dataset
+from ikd.data.voc import VocImport, import_voc, parse_parts
 
 __all__ = [
     "CocoIndex",
@@ -34,6 +35,7 @@ __all__ = [
     "Perturbed",
     "SizeRow",
     "SplitReport",
+    "VocImport",
     "categories",
     "check_dataset",
     "check_recipe_data",
@@ -48,6 +50,7 @@ __all__ = [
     "fingerprint",
     "image_digest",
     "image_loader",
+    "import_voc",
     "indexed",
     "looks_of",
     "lost",
@@ -55,6 +58,7 @@ __all__ = [
     "metrics_of",
     "on_disk",
     "parse_images",
+    "parse_parts",
     "parse_shares",
     "part_of",
     "perturbed",

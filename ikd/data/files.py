@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -105,6 +105,22 @@ def _place_of(recipe: Recipe, part: str, split: Split) -> tuple[Path, Path]:
             kind = "a COCO json file" if key == "annotations" else "a folder of images"
             raise BadInput(f"recipe {recipe.name}: data.{part}.{key}: must be {kind}, but {path} is not there")
     return annotations, images
+
+
+def lines_of(root: Path, files: Mapping[str, Path], images: str) -> str:
+    """Return the lines of a recipe that read some files.
+
+    Args:
+        root: folder of the data set, absolute.
+        files: annotations of each part.
+        images: folder of the images, relative to the root.
+    """
+    lines = ["data:", f"  root: {root}"]
+    for name, file in files.items():
+        inside = file.absolute().is_relative_to(root)
+        path = os.path.relpath(file.absolute(), root) if inside else str(file.absolute())
+        lines.append(f"  {name}: {{annotations: {path}, images: {images}}}")
+    return "\n".join(lines)
 
 
 def lost(recipe: Recipe) -> str:

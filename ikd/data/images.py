@@ -200,6 +200,36 @@ def _plain_names(folder: Path, _changed: int) -> dict[str, str]:
     return {plain_name(name): name for name in os.listdir(folder)}
 
 
+@dataclass(frozen=True)
+class Size:
+    """Sides of a picture by its header alone.
+
+    Attributes:
+        stored: width and height, px.
+        turned: the same as its EXIF orientation tag shows it.
+    """
+
+    stored: tuple[int, int]
+    turned: tuple[int, int]
+
+
+def size_of(path: Path) -> Size:
+    """Read the sides of a picture from its header; the rest of the file may be damaged.
+
+    Raises:
+        ValueError: it is no picture of a known kind.
+    """
+    try:
+        with _any_size(), warnings.catch_warnings(), Image.open(path, formats=_formats()) as picture:
+            warnings.simplefilter("ignore")  # a strange colour profile is no fault
+            stored, tag = picture.size, _tag_of(picture)
+    except UnidentifiedImageError as error:
+        raise ValueError(_no_image(path.read_bytes()[:64])) from error
+    except Exception as error:  # Pillow's decoders raise nearly anything
+        raise ValueError(f"{type(error).__name__}: {error}") from error
+    return Size(stored, stored[::-1] if tag >= _EXCHANGING else stored)
+
+
 def look(paths: Sequence[Path]) -> Iterator[Facts]:
     """Decode image files, several at a time; yield what they are in this order."""
     with _any_size(), overheard():

@@ -28,7 +28,7 @@ def chosen_instances(index: CocoIndex, *, min_side: float, images_per_class: int
         seed: of the draw.
     """
     boxes, labels = np.asarray(index.boxes), np.asarray(index.labels)
-    fit = index.taught & ~np.asarray(index.crowds) & (boxes[:, 2] > min_side) & (boxes[:, 3] > min_side)
+    fit = index.held & ~index.set_aside & (boxes[:, 2] > min_side) & (boxes[:, 3] > min_side)
     chosen = np.zeros(len(labels), dtype=bool)
     for label in range(len(index.classes)):
         own = fit & (labels == label)
@@ -63,7 +63,7 @@ def looks_of(recipe: Recipe) -> Looks | None:
 def _looks(file: Path, _: int, min_side: float, images_per_class: int, seed: int) -> Looks:
     index = indexed(file)
     chosen = chosen_instances(index, min_side=min_side, images_per_class=images_per_class, seed=seed)
-    taught = np.unique(index.owners[index.taught & ~np.asarray(index.crowds)])
+    taught = np.unique(index.owners[index.held & ~index.set_aside])
     return Looks(int(chosen.sum()), len(np.unique(index.owners[chosen])), len(taught))
 
 

@@ -24,6 +24,21 @@ IouType = Literal["bbox", "segm"]
 """What overlaps: boxes, or masks."""
 
 
+class Evaluation(COCOeval):
+    """pycocotools' evaluation, with boxes of `ignore` ignored: they need not be found, and finding one counts nothing.
+
+    pycocotools sets that flag anew from `iscrowd`, and counts what a file says to ignore as missed. As with any truth
+    but a crowd, one detection is matched with an ignored one, by IoU, and only where no other truth fits.
+    """
+
+    def _prepare(self) -> None:
+        ignored = {one["id"] for one in self.cocoGt.dataset["annotations"] if one.get("ignore")}
+        super()._prepare()
+        for truths in self._gts.values():
+            for one in truths:
+                one["ignore"] = int(bool(one["ignore"]) or one["id"] in ignored)
+
+
 def coco_metrics(
     ground_truth: str | Path | COCO | Mapping[str, Any],
     detections: Sequence[Mapping[str, Any]],
@@ -69,7 +84,7 @@ def coco_evaluation(
     """
     with contextlib.redirect_stdout(io.StringIO()):
         truth = ground_truth if isinstance(ground_truth, COCO) else _index(ground_truth, iou_type)
-        evaluation = COCOeval(truth, _results(truth, detections, iou_type), iou_type)
+        evaluation = Evaluation(truth, _results(truth, detections, iou_type), iou_type)
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
@@ -92,7 +107,7 @@ def matched_across_classes(
     """
     with contextlib.redirect_stdout(io.StringIO()):
         truth = _index(ground_truth, "bbox")
-        evaluation = COCOeval(truth, _results(truth, detections, "bbox"), "bbox")
+        evaluation = Evaluation(truth, _results(truth, detections, "bbox"), "bbox")
         evaluation.params.useCats, evaluation.params.iouThrs = 0, np.array([iou])
         evaluation.params.areaRng, evaluation.params.areaRngLbl = evaluation.params.areaRng[:1], ["all"]
         evaluation.params.maxDets = [max(1, len(detections))]
@@ -132,11 +147,12 @@ def _index(source: str | Path | Mapping[str, Any], iou_type: str) -> COCO:
 def _boxes(index: CocoIndex) -> dict[str, Any]:
     """Return the ground truth without its masks, which are most of a file and read anew for each validation."""
     ids = index.category_ids
-    columns = (index.ids[index.owners], index.labels, index.boxes, index.areas, index.crowds)
+    columns = (index.ids[index.owners], index.labels, index.boxes, index.areas, index.crowds, index.ignored)
     rows = zip(*(column.tolist() for column in columns), strict=True)
     annotations = [
-        {"id": number, "image_id": image, "category_id": ids[label], "bbox": box, "area": area, "iscrowd": int(crowd)}
-        for number, (image, label, box, area, crowd) in enumerate(rows, start=1)
+        {"id": number, "image_id": image, "category_id": ids[label], "bbox": box, "area": area}
+        | {"iscrowd": int(crowd), "ignore": int(ignored)}
+        for number, (image, label, box, area, crowd, ignored) in enumerate(rows, start=1)
     ]
     return {
         "images": [{"id": one} for one in index.ids.tolist()],

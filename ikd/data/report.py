@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -243,7 +243,7 @@ class DataReport:
             DataError: lists the first errors and says how many there are.
         """
         if not self.ok:
-            raise DataError(_listing(self.errors).removeprefix("error: "))  # whoever shows it says so itself
+            raise DataError(listing(self.errors).removeprefix("error: "))  # whoever shows it says so itself
 
     def to_json(self) -> str:
         """Return it as a text that `from_json` reads."""
@@ -284,11 +284,12 @@ class DataReport:
         if self.sizes is not None:
             lines += [str(self.sizes), *([f"warning: {self.sizes.warning}"] if self.sizes.warning else [])]
         lines.append(f"fingerprint: {self.fingerprint or 'none, because of the errors below'}")
-        lines.append(_listing(self.problems) if self.problems else "no problems")
+        lines.append(listing(self.problems) if self.problems else "no problems")
         return "\n".join(lines)
 
 
-def _listing(problems: tuple[DataProblem, ...]) -> str:
+def listing(problems: Sequence[DataProblem]) -> str:
+    """Return the first problems of each kind, one a line, and how many more there are."""
     kinds = _kinds(problems)
     shown = [problem for kind in kinds for problem in kind[:SHOWN_OF_KIND]][:SHOWN]
     hidden = sum(1 + problem.others for problem in problems) - sum(1 + problem.others for problem in shown)

@@ -5,7 +5,7 @@ from ikd.ops import install
 install()  # before mmdet, which looks for kernels when it is imported
 
 from ikd.evaluation.boxes import bound_boxes, find_boxes  # noqa: E402
-from ikd.evaluation.coco import CocoEvaluator, coco_detections  # noqa: E402
+from ikd.evaluation.coco import CocoEvaluator, Kind, coco_detections  # noqa: E402
 from ikd.evaluation.plain_mmdet import (  # noqa: E402
     evaluate,
     load_detector,
@@ -15,9 +15,11 @@ from ikd.evaluation.plain_mmdet import (  # noqa: E402
     val_loader,
 )
 from ikd.evaluation.reading import equal_sizes, read_ahead  # noqa: E402
+from ikd.evaluation.voc import voc_metrics  # noqa: E402
 
 __all__ = [
     "CocoEvaluator",
+    "Kind",
     "bound_boxes",
     "coco_detections",
     "equal_sizes",
@@ -29,4 +31,5 @@ __all__ = [
     "read_config",
     "run",
     "val_loader",
+    "voc_metrics",
 ]

@@ -1,31 +1,35 @@
-"""COCO metrics of a detector's boxes and masks, as mmengine asks for them."""
+"""COCO and VOC metrics of a detector's boxes and masks, as mmengine asks for them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from mmengine.evaluator import BaseMetric
 from pycocotools import mask as run_lengths
 
-from ikd.data import IouType, coco_metrics, indexed
+from ikd.data import coco_metrics, indexed
+from ikd.evaluation.voc import voc_metrics
+
+Kind = Literal["bbox", "segm", "voc"]
+"""COCO's metrics of boxes or of masks, or VOC's of boxes."""
 
 
 class CocoEvaluator(BaseMetric):
-    """COCO metrics by pycocotools, unrounded, under ikd's names.
+    """COCO metrics by pycocotools, and VOC's by mmdet's functions, unrounded, under ikd's names.
 
     Args:
         annotations: COCO json of the evaluated part.
-        kinds: boxes, masks, or both.
+        kinds: what is measured.
         parts: folder in which several processes bring their predictions together.
     """
 
     default_prefix = ""  # None has mmengine warn that there is none, in every process once
 
-    def __init__(self, annotations: Path, kinds: Sequence[IouType], parts: Path | None = None) -> None:
+    def __init__(self, annotations: Path, kinds: Sequence[Kind], parts: Path | None = None) -> None:
         super().__init__(collect_dir=str(parts) if parts else None)
         self._annotations, self._kinds = annotations, kinds
 
@@ -43,11 +47,14 @@ class CocoEvaluator(BaseMetric):
             self.results.append(found)
 
     def compute_metrics(self, results: list[Any]) -> dict[str, float]:
-        """Return bbox_mAP, bbox_AP50, ..., and segm_ where asked for, of everything processed."""
+        """Return bbox_mAP, bbox_AP50, ..., segm_ and voc_ where asked for, of everything processed."""
         detections = [one for found in results for one in found]
         metrics: dict[str, float] = {}
         for kind in self._kinds:
-            metrics |= coco_metrics(self._annotations, detections, kind)
+            if kind == "voc":
+                metrics |= voc_metrics(indexed(self._annotations), detections)
+            else:
+                metrics |= coco_metrics(self._annotations, detections, kind)
         return metrics
 
 

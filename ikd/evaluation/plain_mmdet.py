@@ -13,7 +13,7 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 
-from ikd.data import IouType, categories
+from ikd.data import categories
 from ikd.data.reader import dataset as _indexed  # noqa: F401, registers the data set
 from ikd.detectors import (
     build_detector,
@@ -25,7 +25,7 @@ from ikd.detectors import (
     without_pretrained,
 )
 from ikd.errors import BadInput, refuse
-from ikd.evaluation.coco import CocoEvaluator
+from ikd.evaluation.coco import CocoEvaluator, Kind
 from ikd.trial import Notify
 
 
@@ -35,7 +35,7 @@ def evaluate(
     annotations: Path,
     images: Path,
     *,
-    kinds: Sequence[IouType] = ("bbox",),
+    kinds: Sequence[Kind] = ("bbox",),
     device: str = "auto",
     progress: Notify | None = None,
 ) -> dict[str, float]:
@@ -46,12 +46,13 @@ def evaluate(
         checkpoint: its weights; every key must fit, and the classes must be those of the annotations.
         annotations: COCO json file.
         images: folder that its file names are relative to.
-        kinds: `bbox`, `segm`, or both; masks need a detector that predicts them.
+        kinds: `bbox`, `segm` and `voc`, one or several; masks need a detector that predicts them.
         device: `cpu`, `cuda`, `cuda:1`, or `auto` for the GPU where there is one.
         progress: told the images evaluated so far and their number, after each batch.
 
     Returns:
-        bbox_mAP, bbox_AP50, ..., segm_mAP, ...: range 0..1, unrounded, NaN where there is no such object.
+        bbox_mAP, bbox_AP50, ..., segm_mAP, ..., voc_AP50, voc_AP50_07: range 0..1, unrounded, NaN where there is no
+        such object.
 
     Raises:
         BadInput: a file is missing or does not fit the others.
@@ -147,9 +148,9 @@ def val_loader(settings: Config, annotations: Path, images: Path, classes: tuple
 
 
 def run(
-    detector: Any, loader: Any, annotations: Path, *, kinds: Sequence[IouType], progress: Notify | None = None
+    detector: Any, loader: Any, annotations: Path, *, kinds: Sequence[Kind], progress: Notify | None = None
 ) -> dict[str, float]:
-    """Predict all of `loader` and return the COCO metrics.
+    """Predict all of `loader` and return the metrics.
 
     Raises:
         BadInput: masks are asked for, of a detector that predicts none.

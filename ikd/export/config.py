@@ -96,7 +96,7 @@ def write_config(recipe: Recipe, files: DataFiles, path: Path, *, title: str) ->
         workers=recipe.schedule.workers,
         annotations=ANNOTATIONS,
         images=python_text(Path(os.path.relpath(os.path.abspath(files.val_images), root)).as_posix()),
-        kinds=list(recipe.validate),
+        kinds=[kind for kind in recipe.validate if kind != "voc"],  # no metric of COCO
     )
     path.write_text(text, encoding="utf-8")
     _check(path, {"model": model, "test_pipeline": pipeline, "classes": files.classes, "data_root": str(root)})

@@ -22,7 +22,7 @@ from ikd.pictures.style import FAINT, LONGEST_FILE, STUDENT, TEACHER, TRUTH, WRO
 
 COUNT = 8
 """Photographs that are shown."""
-_CROWD = "crowd"
+_ASIDE = "ignored"
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def write_detections(
 def _foot() -> str:
     return (
         f"in its colour: found (IoU {IOU:g} or more, right class)   red: false   dashed green: missed   "
-        "dotted grey: crowd, counts for nothing   numbers: score x100, shown from the one of the best F1"
+        "dotted grey: crowd or ignored, counts for nothing   numbers: score x100, shown from the one of the best F1"
     )
 
 
@@ -112,7 +112,7 @@ def _truth_marks(truths: Truths, classes: Sequence[str]) -> list[Marks]:
     counted, labels = ~truths.crowds, [plain(classes[label]) for label in truths.labels]
     return [
         Marks(truths.boxes[counted], _chosen(labels, counted), TRUTH),
-        Marks(truths.boxes[truths.crowds], [_CROWD] * int(truths.crowds.sum()), FAINT, ":"),
+        Marks(truths.boxes[truths.crowds], [_ASIDE] * int(truths.crowds.sum()), FAINT, ":"),
     ]
 
 

@@ -38,7 +38,7 @@ class Truths:
     Attributes:
         boxes: [m, 4] float, corners in pixels of the original image.
         labels: [m] int.
-        crowds: [m] bool: a crowd, which need not be found.
+        crowds: [m] bool: a crowd or ignored: it need not be found.
     """
 
     boxes: NDArray[np.float64]
@@ -51,7 +51,7 @@ class Truths:
         own = slice(int(index.first[place]), int(index.first[place + 1]))
         boxes = np.array(index.boxes[own], dtype=np.float64)
         boxes[:, 2:] += boxes[:, :2]  # x, y, width, height -> corners
-        return cls(boxes, np.array(index.labels[own]), np.array(index.crowds[own]))
+        return cls(boxes, np.array(index.labels[own]), index.set_aside[own])
 
 
 @dataclass(frozen=True)
@@ -153,12 +153,11 @@ def judge(annotations: Path, detections: Sequence[Mapping[str, Any]]) -> Judged:
     index = indexed(annotations)
     evaluation = coco_evaluation(annotations, detections)
     images = _by_image(index, evaluation)
-    crowds = np.asarray(index.crowds)
     return Judged(
         metrics_of(evaluation),
         evaluation.eval["precision"][:, :, :, 0, -1],
         images,
-        best_score(images, int((~crowds).sum())),
+        best_score(images, int((~index.set_aside).sum())),
     )
 
 

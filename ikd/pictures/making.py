@@ -153,7 +153,7 @@ def write_charts(folder: Path, files: DataFiles, student: Judged, teacher: tuple
     """
     index = indexed(files.val)
     classes = index.classes
-    counts = np.bincount(index.labels[~np.asarray(index.crowds)], minlength=len(classes)).tolist()
+    counts = np.bincount(index.labels[~index.set_aside], minlength=len(classes)).tolist()
     write_ap(folder / "ap.png", classes, counts, student, teacher)
     write_pr(folder / "pr.png", classes, counts, student, teacher)
     truths = [Truths.of(index, place) for place in range(len(index))]

@@ -53,9 +53,10 @@ def mask_reader(detector: Any, recipe: Recipe, files: DataFiles) -> MaskReader |
 
 
 def truth_masks(index: CocoIndex, place: int) -> Masks:
-    """Return the masks of the objects, no crowds, of the image at a place of an index, as pycocotools reads them."""
+    """Return the masks of objects, none set aside, of the image at a place of an index, as pycocotools reads them."""
     image, reader = index.image(place), COCO()
     reader.imgs = {image["id"]: image}
-    entries = [one for one in index.annotations(place) if one.get("segmentation") and not one["iscrowd"]]
+    aside = ("iscrowd", "ignore")
+    entries = [one for one in index.annotations(place) if one.get("segmentation") and not any(map(one.get, aside))]
     masks = [np.asarray(reader.annToMask(one), dtype=bool) for one in entries]
     return np.stack(masks) if masks else np.zeros((0, image["height"], image["width"]), dtype=bool)

@@ -23,10 +23,10 @@ from ikd.training.processes import check_processes  # noqa: E402
 from ikd.training.rehearsal.timed import timed  # noqa: E402
 from ikd.training.run import run_trial  # noqa: E402
 from ikd.training.sharing import perturb, prepare  # noqa: E402
-from ikd.training.start import checkpoint_in, how_to_go_on  # noqa: E402
+from ikd.training.start import how_to_go_on  # noqa: E402
 from ikd.training.trial import TrialResult  # noqa: E402
 from ikd.training.worker_state import reset  # noqa: E402
-from ikd.trial import EpochReport, Report, StopTrial, TrialFolder, TrialOptions  # noqa: E402
+from ikd.trial import EpochReport, Report, StopTrial, TrialFolder, TrialOptions, checkpoint_in  # noqa: E402
 
 __all__ = [
     "COSTS",

@@ -38,7 +38,7 @@ def instances_of(recipe: Recipe, index: CocoIndex) -> NDArray[np.bool_]:
     )
     if not chosen.any():
         rule = "must leave boxes for prototypes: no training box is wider and higher than it, px of the original image"
-        largest = np.asarray(index.boxes)[index.taught & ~np.asarray(index.crowds), 2:].min(axis=1).max(initial=0)
+        largest = np.asarray(index.boxes)[index.held & ~index.set_aside, 2:].min(axis=1).max(initial=0)
         refuse("distill.prototypes.min_side", rule, section.min_side, f"it must be below {largest:g}")
     return chosen
 

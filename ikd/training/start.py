@@ -10,7 +10,7 @@ from typing import Any
 from ikd.config import Recipe, differences, load_recipe
 from ikd.data import DataFiles, DataRecord, class_changes
 from ikd.detectors import read_checkpoint
-from ikd.errors import BadInput, CheckpointError, IkdError
+from ikd.errors import CheckpointError, IkdError
 from ikd.files import sweep_partials
 from ikd.progress import say
 from ikd.training.checkpoint import Content, load
@@ -32,23 +32,6 @@ class Start:
 
     content: Content
     path: Path
-
-
-def checkpoint_in(directory: Path, *, resume: bool) -> Path | None:
-    """Return the last.pth that a training goes on from, None for one that begins.
-
-    Args:
-        directory: of the training.
-        resume: whether the person wants to go on.
-
-    Raises:
-        BadInput: there is nothing to go on from, or something that a new training would overwrite.
-    """
-    last = TrialFolder(directory).last
-    if last.is_file() != resume:
-        rule = "hold a last.pth to resume from" if resume else "hold no last.pth yet, or take --resume to go on from it"
-        raise BadInput(f"--to: must {rule}, but got {str(directory)!r}")
-    return last if resume else None
 
 
 def how_to_go_on(directory: Path) -> str:

@@ -297,8 +297,9 @@ class RecipeSections(Section):
     """Feature distillation on clean images."""
     schedule: Schedule = Schedule()
     """Schedule."""
-    validate: tuple[Literal["bbox", "segm"], ...] = ("bbox",)  # type: ignore[assignment]
-    """Metrics of a validation: of boxes, and of masks where the student predicts them (on a CPU that takes longer)."""
+    validate: tuple[Literal["bbox", "segm", "voc"], ...] = ("bbox",)  # type: ignore[assignment]
+    """Metrics of a validation: COCO's of boxes (bbox), and of masks (segm) where the student predicts them (on a CPU
+    that takes longer); PASCAL VOC's AP50 of boxes (voc), as voc_AP50 and, over eleven points, as voc_AP50_07."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Seed of everything random."""
     deterministic: bool = False

@@ -43,13 +43,14 @@ class OneKind(Section):
 
 
 _PARTS = ("mAP", "AP50", "AP75", "APs", "APm", "APl", "AR", "ARs", "ARm", "ARl")
-_METRICS = tuple(f"{kind}_{part}" for kind in ("bbox", "segm") for part in _PARTS)
+_VOC = ("voc_AP50", "voc_AP50_07")
+_METRICS = (*(f"{kind}_{part}" for kind in ("bbox", "segm") for part in _PARTS), *_VOC)
 
 
 class Objective(Section):
     """What makes a trial better."""
 
-    metric: Literal[_METRICS] = "bbox_mAP"  # type: ignore[valid-type]  # the product of two lists
+    metric: Literal[_METRICS] = "bbox_mAP"  # type: ignore[valid-type]  # made of lists
     """Validation metric."""
     mode: Literal["max", "min"] = "max"
     """Direction."""

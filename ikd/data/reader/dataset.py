@@ -22,7 +22,7 @@ COMPARED = "compared"
 
 @DATASETS.register_module()
 class IndexedCocoDataset(CocoDataset):
-    """What CocoDataset holds, each entry parsed by its own code when it is asked for.
+    """What CocoDataset holds, and ignored boxes set aside, each entry parsed by its own code when it is asked for.
 
     So a process holds a few bytes an image, not a kilobyte a box, and starts in a second whatever the size of the set.
     The arguments are CocoDataset's.
@@ -74,12 +74,17 @@ class IndexedCocoDataset(CocoDataset):
         return found
 
     def parsed(self, place: int) -> dict[str, Any]:
-        """Return what mmdet makes of an image of the index."""
+        """Return what mmdet makes of an image of the index.
+
+        mmdet sets crowds aside (`ignore_flag`), as its VOC data sets do with difficult objects, but drops what COCO
+        files call `ignore`; here both are set aside.
+        """
         image = self.index.image(place)
         raw = image | {"img_id": image["id"], "file_name": on_disk(image["file_name"])}
-        found: dict[str, Any] = self.parse_data_info(
-            {"raw_img_info": raw, "raw_ann_info": self.index.annotations(place)}
-        )
+        annotations = [
+            one | {"iscrowd": 1, "ignore": 0} if one.get("ignore") else one for one in self.index.annotations(place)
+        ]
+        found: dict[str, Any] = self.parse_data_info({"raw_img_info": raw, "raw_ann_info": annotations})
         return found
 
 
@@ -90,13 +95,13 @@ def compare(dataset: IndexedCocoDataset) -> None:
         DataError: names the image.
     """
     index = dataset.index
-    taught = index.taught
+    kept = index.held
     corners = np.concatenate([index.boxes[:, :2], index.boxes[:, :2] + index.boxes[:, 2:]], axis=1)
     images = np.stack([index.ids, index.widths, index.heights], axis=1).tolist()
     for place, image in enumerate(images):
         own = np.arange(index.first[place], index.first[place + 1])
-        own = own[taught[own]]
-        columns = (column[own].tolist() for column in (corners, index.labels, index.crowds, index.masked))
+        own = own[kept[own]]
+        columns = (column[own].tolist() for column in (corners, index.labels, index.set_aside, index.masked))
         read = [image, *map(list, zip(*columns, strict=True))]
         entry = dataset.parsed(place)
         held = [[entry["img_id"], entry["width"], entry["height"]]] + [
@@ -104,5 +109,5 @@ def compare(dataset: IndexedCocoDataset) -> None:
         ]
         if read != held:
             first = next((pair for pair in zip(read, held, strict=False) if pair[0] != pair[1]), (len(read), len(held)))
-            rule = f"mmdet must hold what the annotations say, {first[0]} (box, label, crowd, mask)"
+            rule = f"mmdet must hold what the annotations say, {first[0]} (box, label, set aside, mask)"
             raise DataError(str(Problem(dataset.ann_file, f"image {entry['img_path']}", first[1], rule)))

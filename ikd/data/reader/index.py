@@ -45,7 +45,7 @@ class CocoIndex:
         areas: [A] float64, px^2.
         labels: [A] int64, place of each annotation's class in `classes`.
         crowds: [A] bool.
-        ignored: [A] bool: `ignore` is set, so that mmdet leaves it out.
+        ignored: [A] bool: `ignore` is set, as of VOC's difficult objects.
         masked: [A] bool: there is a segmentation.
     """
 
@@ -96,21 +96,27 @@ class CocoIndex:
 
     @cached_property
     def with_boxes(self) -> NDArray[np.bool_]:
-        """[I] bool: the image has an annotation, which may be a crowd or one that mmdet leaves out."""
+        """[I] bool: the image has an annotation, which may be set aside or one that mmdet leaves out."""
         return np.diff(self.first) > 0
 
     @cached_property
-    def taught(self) -> NDArray[np.bool_]:
-        """[A] bool: mmdet keeps the annotation, a crowd as one to be ignored.
+    def set_aside(self) -> NDArray[np.bool_]:
+        """[A] bool: a crowd or ignored: nothing to be taught, and nothing that must be found."""
+        found: NDArray[np.bool_] = np.asarray(self.crowds) | np.asarray(self.ignored)
+        return found
 
-        It leaves out those with `ignore`, without area, outside the image, and below 1 px.
+    @cached_property
+    def held(self) -> NDArray[np.bool_]:
+        """[A] bool: a training holds the annotation, one that is set aside as mmdet's `ignore_flag`.
+
+        mmdet leaves out those without area, outside the image, and below 1 px.
         """
         left, top, width, height = np.asarray(self.boxes).T
         inside_x = np.minimum(left + width, self.widths[self.owners]) - np.maximum(left, 0)
         inside_y = np.minimum(top + height, self.heights[self.owners]) - np.maximum(top, 0)
         # the product of both, as in mmdet's code: it may be 0 where neither is
         inside = np.maximum(inside_x, 0) * np.maximum(inside_y, 0) != 0
-        found: NDArray[np.bool_] = inside & (np.asarray(self.areas) > 0) & (width >= 1) & (height >= 1) & ~self.ignored
+        found: NDArray[np.bool_] = inside & (np.asarray(self.areas) > 0) & (width >= 1) & (height >= 1)
         return found
 
     def image(self, place: int) -> dict[str, Any]:

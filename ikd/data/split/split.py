@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 from collections import defaultdict
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ikd.data.coco import read_annotations
+from ikd.data.files import lines_of
 from ikd.data.part import Part, PartName, Settings
 from ikd.data.report import DataReport
 from ikd.data.split.dealing import dealt
@@ -127,7 +127,7 @@ def split_dataset(
         for name, places in zip(names, chosen, strict=True)
     ]
     files = {name: (to if name in names else directory) / f"{name}.json" for name in ALL}
-    return DataSplit(tuple(made), _lines(directory.absolute(), files, images))
+    return DataSplit(tuple(made), lines_of(directory.absolute(), files, images))
 
 
 def _check(names: tuple[str, ...], shares: tuple[float, ...], to: Path, group: str | None) -> None:
@@ -141,15 +141,6 @@ def _check(names: tuple[str, ...], shares: tuple[float, ...], to: Path, group: s
     for name in names:
         if (to / f"{name}.json").exists():
             refuse("--to", "must be a folder without the files to be written", str(to / f"{name}.json"))
-
-
-def _lines(root: Path, files: dict[str, Path], images: str) -> str:
-    lines = ["data:", f"  root: {root}"]
-    for name, file in files.items():
-        inside = file.absolute().is_relative_to(root)
-        path = os.path.relpath(file.absolute(), root) if inside else str(file.absolute())
-        lines.append(f"  {name}: {{annotations: {path}, images: {images}}}")
-    return "\n".join(lines)
 
 
 def _sound(name: PartName, file: Path, images: Path) -> Part:

@@ -70,7 +70,7 @@ class _Instances:
         self._dataset = open_dataset(TrainingImages.of(recipe, files.train, files.train_images), with_masks=False)
         self._images = np.unique(index.owners[self._chosen]).tolist()
         self._place = {int(index.ids[image]): image for image in self._images}
-        seen = index.taught & ~np.asarray(index.crowds)  # as many, and in the order, as mmdet's samples have
+        seen = index.held & ~index.set_aside  # as many, and in the order, as mmdet's samples have
         ranges = {image: slice(int(index.first[image]), int(index.first[image + 1])) for image in self._images}
         self._wanted = {image: torch.from_numpy(self._chosen[part][seen[part]]) for image, part in ranges.items()}
         self._theirs: list[Tensor] | None = None

@@ -6,6 +6,7 @@ import ast
 import contextlib
 import copy
 import io
+import json
 import os
 import shutil
 import subprocess
@@ -42,6 +43,15 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IKD_HOME", str(tmp_path / "home"))
 
 
+def set_aside(path: Path) -> Path:
+    """A copy in which what is ignored is a crowd: mmdet's own sets those aside, and drops the ignored."""
+    content = json.loads(path.read_text())
+    for one in content["annotations"]:
+        if one.pop("ignore", 0):
+            one["iscrowd"] = 1
+    return write(path.parent, content, f"aside-{path.name}")
+
+
 def both(path: Path, **options: Any) -> tuple[IndexedCocoDataset, Any]:
     from mmdet.datasets import CocoDataset
 
@@ -53,7 +63,7 @@ def both(path: Path, **options: Any) -> tuple[IndexedCocoDataset, Any]:
         **options,
     }
     with contextlib.redirect_stdout(io.StringIO()):
-        return IndexedCocoDataset(**given), CocoDataset(**copy.deepcopy(given))
+        return IndexedCocoDataset(**given), CocoDataset(**copy.deepcopy(given) | {"ann_file": str(set_aside(path))})
 
 
 def assert_equal(ours: IndexedCocoDataset, plain_one: Any) -> None:
@@ -62,6 +72,13 @@ def assert_equal(ours: IndexedCocoDataset, plain_one: Any) -> None:
     for index in [*range(len(ours)), *([-1] if len(ours) > 1 else [])]:
         assert ours.get_data_info(index) == plain_one.get_data_info(index)
         assert ours.get_cat_ids(index) == plain_one.get_cat_ids(index)
+
+
+def test_what_is_ignored_is_set_aside_as_mmdets_voc_does(tmp_path: Path) -> None:
+    ours = both(write(tmp_path, with_annotation(0, ignore=1)))[0]
+    instances = [one for place in range(len(ours)) for one in ours.get_data_info(place)["instances"]]
+    assert [one["ignore_flag"] for one in instances].count(1) == 1
+    assert len(instances) == len(plain()["annotations"])
 
 
 @pytest.mark.parametrize("name", [name for name in SETS if name != "no boxes"])

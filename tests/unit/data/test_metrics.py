@@ -62,6 +62,49 @@ def test_classes_and_sizes_by_hand() -> None:
     assert (metrics["bbox_ARs"], metrics["bbox_ARm"], metrics["bbox_ARl"]) == pytest.approx((1.0, 1.0, 0.0), abs=1e-12)
 
 
+IGNORED = {"ignore": 1, "iscrowd": 0}
+
+
+def test_an_ignored_box_need_not_be_found_and_finding_it_counts_nothing() -> None:
+    """pycocotools reads `ignore` no more; what it does with that flag is done here, by hand."""
+    content = truth((1, SMALL), (1, MEDIUM))
+    content["annotations"][1] |= IGNORED
+    hit = found(1, SMALL, 0.5)
+    assert coco_metrics(content, [hit])["bbox_mAP"] == pytest.approx(1.0, abs=1e-12), "it need not be found"
+    both = [found(1, MEDIUM, 0.9), hit]
+    assert coco_metrics(content, both)["bbox_mAP"] == pytest.approx(1.0, abs=1e-12), "it may be found"
+    twice = [found(1, MEDIUM, 0.9), found(1, MEDIUM, 0.8), hit]
+    assert coco_metrics(content, twice)["bbox_mAP"] == pytest.approx(0.5, abs=1e-12), "once: it is no crowd"
+    inside = found(1, [45.0, 45.0, 10.0, 10.0], 0.9)
+    assert coco_metrics(content, [inside, hit])["bbox_mAP"] == pytest.approx(0.5, abs=1e-12), "by IoU: it is no crowd"
+
+
+def test_an_ignored_box_is_what_pycocotools_makes_of_its_flag() -> None:
+    """Its matching asks for `_ignore`, of sizes or of that flag; an object outside all sizes is ignored as well."""
+    content = truth((1, SMALL), (2, MEDIUM))
+    detections = [found(1, SMALL, 0.6), found(2, MEDIUM, 0.9), found(2, LARGE, 0.7)]
+    ignored = copy.deepcopy(content)
+    ignored["annotations"][1] |= IGNORED
+    outside = copy.deepcopy(content)
+    outside["annotations"][1]["area"] = 1e11
+    assert coco_metrics(ignored, detections)["bbox_mAP"] == coco_metrics(outside, detections)["bbox_mAP"]
+
+
+def test_ignored_boxes_of_a_file_are_ignored_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IKD_HOME", str(tmp_path / "home"))
+    content = truth((1, SMALL), (1, MEDIUM))
+    square = [[40.0, 40.0, 90.0, 40.0, 90.0, 90.0, 40.0, 90.0]]
+    content["annotations"][0] |= {"segmentation": [[10.0, 10.0, 30.0, 10.0, 30.0, 30.0, 10.0, 30.0]]}
+    content["annotations"][1] |= IGNORED | {"segmentation": square}
+    (tmp_path / "val.json").write_text(json.dumps(content))
+    code = COCO()
+    code.dataset = content
+    code.createIndex()
+    hit = found(1, SMALL, 0.5) | {"segmentation": code.annToRLE(content["annotations"][0])}
+    for kind in ("bbox", "segm"):
+        assert coco_metrics(tmp_path / "val.json", [hit], kind)[f"{kind}_mAP"] == pytest.approx(1.0, abs=1e-12)
+
+
 def test_no_boxes_give_nan() -> None:
     assert all(math.isnan(value) for value in coco_metrics(truth(), [found(1, SMALL, 0.5)]).values())
 

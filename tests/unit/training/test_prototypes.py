@@ -185,7 +185,7 @@ def test_what_does_not_act_is_no_other_training(known: Build, method: str, idle:
 def test_instances_are_of_chosen_images_and_large_enough(known: Build) -> None:
     index = indexed(DataFiles.of(known()).train)
     all_of = chosen_instances(index, min_side=0.0, images_per_class=1000, seed=0)
-    assert all_of.sum() == (index.taught & ~index.crowds).sum()
+    assert all_of.sum() == (index.held & ~index.set_aside).sum()
     large = chosen_instances(index, min_side=20.0, images_per_class=1000, seed=0)
     boxes = np.asarray(index.boxes)
     assert (large == (all_of & (boxes[:, 2] > 20) & (boxes[:, 3] > 20))).all()
