@@ -16,12 +16,25 @@ from ikd import Runner, SearchSpace, export_sweep, load_recipe, run_sweep
 from ikd.data import draw_dataset
 
 WORK = Path(gettempdir()) / "ikd-example"
+RECIPE = "small_r18"
 PARAMETERS = {
     "distill.host": {"choice": ["mgd", "pkd"]},
     "distill.mgd.alpha": {"log_uniform": [2e-7, 2e-5], "when": {"distill.host": "mgd"}},
     "distill.pkd.weight": {"log_uniform": [0.3, 10.0], "when": {"distill.host": "pkd"}},
     "adversarial.enabled": {"choice": [True, False]},
 }
+
+
+def make_space(trials: int) -> SearchSpace:
+    """Say what varies, beside what and for how long."""
+    return SearchSpace.model_validate(
+        {
+            "recipe": RECIPE,
+            "parameters": PARAMETERS,
+            "anchors": ["student_alone", "inherit_alone"],
+            "budget": {"trials": trials},
+        }
+    )
 
 
 def main() -> None:
@@ -31,24 +44,15 @@ def main() -> None:
     options.add_argument("--name", default="from_python", help="of the sweep")
     options.add_argument("--trials", type=int, default=6)
     options.add_argument("--epochs", type=int, default=2)
-    options.add_argument(
-        "--work", type=Path, default=Path(gettempdir()) / "ikd-example", help="folder for what is made"
-    )
+    options.add_argument("--work", type=Path, default=WORK, help="folder for what is made")
     given = options.parse_args()
 
     data = given.data or given.work / "drawn"
     if given.data is None and not data.exists():
         draw_dataset(data, num_train=32, num_val=16, size_px=128)
-    recipe = load_recipe("small_r18", {"data.root": str(data.resolve()), "schedule.epochs": given.epochs})
-    space = SearchSpace.model_validate(
-        {
-            "parameters": PARAMETERS,
-            "anchors": ["student_alone", "inherit_alone"],
-            "budget": {"trials": given.trials},
-        }
-    )
+    recipe = load_recipe(RECIPE, {"data.root": str(data.resolve()), "schedule.epochs": given.epochs})
     result = run_sweep(
-        space,
+        make_space(given.trials),
         recipe=recipe,
         runner=Runner(concurrency=2),
         name=given.name,

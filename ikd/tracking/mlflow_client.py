@@ -15,6 +15,7 @@ from filelock import FileLock
 
 from ikd.errors import JobError
 from ikd.masking import masked
+from ikd.progress import Loudness, loudness
 from ikd.tracking.mlflow_moved import follow
 from ikd.world import reach_this_machine_directly
 
@@ -42,6 +43,8 @@ def load_mlflow() -> Any:
             the same, so an attribute decides.
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read at import
+    if loudness() is not Loudness.VERBOSE:  # its bars write into the lines of our own
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     try:
         module = importlib.import_module("mlflow")
     except ImportError as error:
@@ -127,6 +130,10 @@ def get_experiment(client: Any, name: str, artifact_root: Path | None) -> str:
         raise JobError(
             f"the MLflow experiment {name!r} was deleted; {restoring(client.tracking_uri, experiment.experiment_id)}"
         )
+    with contextlib.suppress(errors.MlflowException):  # another's experiment, that this user may only add runs to
+        for tag, value in _EXPERIMENT_TAGS.items():
+            if tag not in experiment.tags:
+                client.set_experiment_tag(experiment.experiment_id, tag, value)
     return experiment.experiment_id
 
 

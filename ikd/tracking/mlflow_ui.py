@@ -20,13 +20,15 @@ from types import FrameType
 
 from ikd.errors import BadInput, JobError
 from ikd.files import remove_left_over
-from ikd.progress import working
+from ikd.progress import Loudness, loudness, working
 from ikd.tracking.mlflow_client import ARTIFACTS, hide_password, load_mlflow, local_uri, make_client
 from ikd.tracking.mlflow_pages import SweepPages, newest_page
 from ikd.world import import_path
 
 EMPTY = "ikd-ui"
 _START_SECONDS = 120.0
+_LINES = 15
+"""Of what a server said that ended in error."""
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy, whatever the environment says
 _SETTINGS = {
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # else 15 processes and 2 GB instead of 2 and 0.4 GB
@@ -58,7 +60,7 @@ def serve_ui(
 
     Raises:
         BadInput: the port or the host cannot be used.
-        JobError: the server ends or does not answer within two minutes.
+        JobError: the server ends, or does not answer within two minutes; with the last that it said.
     """
     check_port(host, port)
     load_mlflow()
@@ -67,31 +69,52 @@ def serve_ui(
     shown = pages() if pages is not None else None
     address = f"http://{host}:{port}"
     page = f"{address}/{newest_page(make_client(store, home / ARTIFACTS)) if shown is None else shown.runs}"
-    with _server(ui_command(home, port=port, host=host, store=store), store) as server, _terminated_with(server):
+    command = ui_command(home, port=port, host=host, store=store)
+    with _server(command, store) as (server, said), _terminated_with(server):
         try:
             with working("waiting for its answer"):
-                _wait_until_ready(server, f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}")
+                _wait_until_ready(server, f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}", said)
             announce(f"MLflow UI: {page}  (Ctrl-C stops it)")
             for line in [] if shown is None else shown.lines(address)[1:]:
                 announce(line)
             if browser:
                 webbrowser.open(page)
-            return _status(server.wait())
+            status = _status(server.wait())
         except KeyboardInterrupt:
-            return _status(server.wait())  # it got the same signal
+            status = _status(server.wait())  # it got the same signal
+        if status != 0:
+            raise JobError(f"the MLflow server ended with status {server.returncode}{said()}")
+        return status
 
 
 @contextlib.contextmanager
-def _server(command: list[str], store: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Start MLflow in an empty folder: the Pythons that it starts take modules of their folder for real ones."""
+def _server(command: list[str], store: str) -> Iterator[tuple[subprocess.Popen[bytes], Callable[[], str]]]:
+    """Start MLflow in an empty folder: the Pythons that it starts take modules of their folder for real ones.
+
+    Yields:
+        The process, and what returns the end of what it has said: a log that nobody reads unless it ends in error, or
+        the terminal with `-v`.
+    """
     path = {"PYTHONPATH": os.pathsep.join(import_path())}
     path |= {"MLFLOW_BACKEND_STORE_URI": store}  # which may hold a password; a command line is for everybody to read
     remove_left_over(Path(tempfile.gettempdir()), EMPTY)
     with (
         tempfile.TemporaryDirectory(prefix=f"{EMPTY}-{os.getpid()}-") as empty,
-        subprocess.Popen(command, cwd=empty, env={**os.environ, **_SETTINGS, **path}) as server,
+        (Path(empty) / "server.log").open("w+b") as log,
+        subprocess.Popen(
+            command,
+            cwd=empty,
+            env={**os.environ, **_SETTINGS, **path},
+            stdout=None if loudness() is Loudness.VERBOSE else log,
+            stderr=None if loudness() is Loudness.VERBOSE else log,
+        ) as server,
     ):
-        yield server
+        yield server, lambda: _end_of(Path(log.name))
+
+
+def _end_of(log: Path) -> str:
+    lines = hide_password(log.read_text(errors="replace")).splitlines()[-_LINES:]
+    return "; its message is above" if not lines else ":\n" + "\n".join(lines)
 
 
 def ui_command(home: Path, *, port: int, host: str, store: str | None = None) -> list[str]:
@@ -153,18 +176,18 @@ def _terminated_with(server: subprocess.Popen[bytes]) -> Iterator[None]:
             server.terminate()
 
 
-def _wait_until_ready(server: subprocess.Popen[bytes], address: str) -> None:
+def _wait_until_ready(server: subprocess.Popen[bytes], address: str, said: Callable[[], str]) -> None:
     end = time.monotonic() + _START_SECONDS
     while time.monotonic() < end:
         if server.poll() is not None:
-            raise JobError(f"the MLflow server ended with status {server.returncode}; its message is above")
+            raise JobError(f"the MLflow server ended with status {server.returncode}{said()}")
         with (
             contextlib.suppress(urllib.error.URLError, OSError),
             _DIRECT.open(f"{address}/health", timeout=2),
         ):
             return
         time.sleep(0.2)
-    raise JobError(f"the MLflow server at {address} does not answer after {_START_SECONDS:.0f} s")
+    raise JobError(f"the MLflow server at {address} does not answer after {_START_SECONDS:.0f} s{said()}")
 
 
 def _status(code: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import nbformat
 import pytest
 
 from benchmarks.report.played import play, played_space
+from ikd import load_recipe
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -68,6 +70,13 @@ def test_the_readme_lists_every_example() -> None:
     }
     assert listed == there
     assert len(listed) == 5
+
+
+def test_the_space_from_python_fits_its_recipe() -> None:
+    example = runpy.run_path(str(EXAMPLES / "sweep_from_python.py"))
+    space = example["make_space"](6).checked(load_recipe(example["RECIPE"]))
+    assert space.budget.trials == 6
+    assert set(space.parameters) == set(example["PARAMETERS"])
 
 
 def test_a_finished_sweep_is_read(played_home: Path) -> None:

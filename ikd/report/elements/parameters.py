@@ -289,7 +289,8 @@ def path(source: Source) -> Element:
     total = steps[-1].mean - steps[0].mean
     best = max(steps[1:], key=lambda one: one.gain)
     most = f"{_changes(source, best)} ({best.gain:+.1f})"
-    lead = f"{len(steps) - 1} changes bring {total:+.1f} points by the effects model, most of all {most}."
+    bring = "change brings" if len(steps) == 2 else "changes bring"
+    lead = f"{len(steps) - 1} {bring} {total:+.1f} points by the effects model, most of all {most}."
     if left_out:
         names = ", ".join(map(source.name, left_out))
         lead += f" The recipe's own {names} is none of the values searched; there the way begins with the choice's."

@@ -7,11 +7,13 @@ import subprocess
 import sys
 import types
 from pathlib import Path
+from typing import Any
 
 import pytest
+from mlflow.exceptions import MlflowException
 
 from ikd.errors import JobError
-from ikd.tracking.mlflow_client import hide_password, load_mlflow, local_uri, make_client, plain_reason
+from ikd.tracking.mlflow_client import get_experiment, hide_password, load_mlflow, local_uri, make_client, plain_reason
 
 
 def test_a_folder_named_mlflow_is_not_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,6 +37,26 @@ def test_a_new_database_has_its_tables_in_a_new_folder(template: Path) -> None:
     assert template.parent.name == "a new folder"
     names = [experiment.name for experiment in make_client(f"sqlite:///{template}").search_experiments()]
     assert names == ["Default"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "kept"), [(None, "custom_model_development"), ("genai_development", "genai_development")]
+)
+def test_an_experiment_that_was_there_opens_on_its_runs(client: Any, kind: str | None, kept: str) -> None:
+    tags = {} if kind is None else {"mlflow.experimentKind": kind}
+    number = client.create_experiment("ours", tags=tags)
+    assert get_experiment(client, "ours", None) == number
+    assert client.get_experiment(number).tags["mlflow.experimentKind"] == kept
+
+
+def test_an_experiment_that_one_may_not_tag_is_taken_as_it_is(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    number = client.create_experiment("theirs")
+
+    def refuse(*_: Any) -> None:
+        raise MlflowException("Permission denied")
+
+    monkeypatch.setattr(client, "set_experiment_tag", refuse)
+    assert get_experiment(client, "theirs", None) == number
 
 
 @pytest.mark.slow

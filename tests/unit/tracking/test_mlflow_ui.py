@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from ikd.errors import BadInput
+from ikd.errors import BadInput, JobError
+from ikd.progress import VARIABLE
 from ikd.tracking import serve_ui
 from ikd.tracking.mlflow_pages import newest_page
 from ikd.tracking.mlflow_ui import ui_command
@@ -70,6 +71,33 @@ def test_the_page_is_that_of_the_experiment_written_last(client: Any) -> None:
     assert newest_page(client) == "#/experiments/2/runs?workflowType=machine_learning"
 
 
+def test_a_server_that_does_not_start_says_why(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = "import sys; print('cannot reach postgresql://u:s3cret@db/x'); sys.exit(3)"
+    monkeypatch.setattr("ikd.tracking.mlflow_ui.ui_command", lambda *_, **__: python_code(code))
+    with pytest.raises(JobError) as caught:
+        serve_ui(home, port=_free_port())
+    assert str(caught.value).splitlines() == [
+        "the MLflow server ended with status 3:",
+        "cannot reach postgresql://u:***@db/x",
+    ]
+
+
+def test_what_the_server_says_is_for_verbose(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("ikd.tracking.mlflow_ui.ui_command", lambda *_, **__: python_code("import sys; sys.exit('no')"))
+    monkeypatch.setenv(VARIABLE, "verbose")
+    with pytest.raises(JobError, match="status 1; its message is above"):
+        serve_ui(home, port=_free_port())
+    assert "no" in capfd.readouterr().err
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_the_ui_shows_a_sweep_and_stops_cleanly(stop: signal.Signals, home: Path) -> None:
@@ -77,23 +105,24 @@ def test_the_ui_shows_a_sweep_and_stops_cleanly(stop: signal.Signals, home: Path
         tracker.start_sweep("demo", tags={}, params={})
         tell_trial(tracker, 0, range(1, 3))
         tracker.end_sweep("finished")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = _free_port()
     for module in ("json", "typing", "mlflow", "uvicorn"):  # nobody may take these for the real ones
         (home / f"{module}.py").write_text("raise ImportError('of the working folder')")
     code = f"import pathlib, ikd.tracking as t; sys.exit(t.serve_ui(pathlib.Path({str(home)!r}), port={port}))"
     environment = {**os.environ, "PYTHONUNBUFFERED": "1", "http_proxy": "http://127.0.0.1:9"}  # where nobody answers
     command = python_code(code)
-    with subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        env=environment,
-        cwd=home,
-        start_new_session=True,
-    ) as process:
+    with (
+        (home / "errors").open("w") as errors,
+        subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env=environment,
+            cwd=home,
+            start_new_session=True,
+        ) as process,
+    ):
         assert process.stdout is not None
         line = next(line for line in process.stdout if line.startswith("MLflow UI:"))
         address = line.split()[2]
@@ -105,6 +134,7 @@ def test_the_ui_shows_a_sweep_and_stops_cleanly(stop: signal.Signals, home: Path
         else:
             process.send_signal(stop)
         assert process.wait(timeout=120) == 0
+    assert "[MLflow]" not in (home / "errors").read_text()  # what the server says of itself is for -v
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind(("127.0.0.1", port))  # nothing is left behind

@@ -253,6 +253,18 @@ def test_heads_that_score_other_places_are_refused_and_have_the_other_losses(kno
     assert "loss/prototypes_response" not in found
 
 
+def test_two_stages_have_every_loss_by_their_own_regions(known: Build, tmp_path: Path) -> None:
+    values: dict[str, Any] = {}
+    for side, base in (("student", 4), ("teachers__available__big", 8)):
+        values |= {f"{side}__config": "ikd::faster_rcnn_r18"}
+        values |= {f"{side}__arguments": {"base_channels": base, "neck_channels": 16}}
+    recipe = known(**values, schedule__epochs=1)
+    found = curve(recipe, tmp_path)[0]
+    parts = ("global", "feature", "response")
+    assert all(found[f"{kind}/prototypes_{part}"] > 0 for kind in ("loss", "grad") for part in parts)
+    assert (weights(tmp_path)["prototypes.labels_0"] >= 0).any()
+
+
 def test_a_class_without_instances_has_no_prototypes_and_few_instances_have_few(known: Build, tmp_path: Path) -> None:
     """All boxes of the first class are too small; of the others there are fewer than K."""
     root = tmp_path / "data"

@@ -1,11 +1,11 @@
-"""Pictures of a sweep's pages in MLflow, as the documentation shows them.
+"""Pictures of a sweep's report and of its pages in MLflow, as the documentation shows them.
 
-    python -m benchmarks.pages SWEEP --to docs/pictures [--width 1600] [--width 1100]
+    python -m pages.browser SWEEP --width 1600 --to docs/pictures/sweep
 
 MLflow's UI is started over the home ($IKD_HOME or ~/ikd) on a free port of this machine, and a headless Chromium
 (playwright's, or the one at $CHROMIUM) looks at the pages that `ikd ui SWEEP` names: the trials in their order, the
 same in pictures, a comparison of the best, the sweep's own run, its best trial, and a registered model where there is
-one.
+one. The report is shown as far as a screen shows it.
 """
 
 from __future__ import annotations
@@ -53,13 +53,14 @@ SHOWN = {
     "parent": "text=Sought",
     "child": "text=Parameters",
     "model": "text=Schema",
+    "report": "figure.chart .main-svg",
 }
 """What is there when a page is."""
 BROWSER = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
 
 
 def pages(name: str) -> dict[str, str]:
-    """Return what to look at, behind the address of the server, by the name of its picture."""
+    """Return what to look at, by the name of its picture: whole, or to be put behind the address of the server."""
     status = sweep_status(name)
     client = make_client(local_uri(home()))
     experiment = client.get_experiment_by_name(experiment_of(status.files))
@@ -83,6 +84,9 @@ def pages(name: str) -> dict[str, str]:
     for model in client.search_registered_models(max_results=1):
         version = max(int(one.version) for one in client.search_model_versions(f"name = '{model.name}'"))
         found["model"] = f"#/models/{quote(model.name)}/versions/{version}?workflowType=machine_learning"
+    report = status.directory / "report.html"
+    if report.is_file():
+        found["report"] = report.as_uri()
     return found
 
 
@@ -120,7 +124,8 @@ def take(address: str, found: dict[str, str], folder: Path, widths: list[int]) -
         for width in widths:
             page = browser.new_page(viewport={"width": width, "height": HEIGHT})
             for name, place in found.items():
-                _look(page, f"{address}/{place}", SHOWN[name], folder / f"{name}-{width}.png")
+                whole = place if "://" in place else f"{address}/{place}"
+                _look(page, whole, SHOWN[name], folder / f"{name}-{width}.png")
             page.close()
         browser.close()
 
@@ -134,7 +139,7 @@ def _look(page: Any, address: str, shown: str, file: Path) -> None:
     with contextlib.suppress(TimeoutError):  # MLflow's panel for chats takes a quarter of the width
         page.locator(f"[data-component-id='{PANEL}']").first.click(timeout=SETTLING_MILLISECONDS)
     page.wait_for_timeout(SETTLING_MILLISECONDS)
-    page.screenshot(path=str(file))
+    page.screenshot(path=str(file), timeout=PAGE_MILLISECONDS)
     _reduce(file)
     print(f"{file}: {file.stat().st_size / 1e3:.0f} kB", flush=True)
 
