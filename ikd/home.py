@@ -27,6 +27,7 @@ Kind = Literal[
     "costs",
     "fingerprints",
     "scores",
+    "prototypes",
 ]
 
 

@@ -15,6 +15,7 @@ from ikd.data.files import (
 )
 from ikd.data.identity import DataRecord, PartRecord, class_changes, fingerprint, image_digest
 from ikd.data.images import image_loader
+from ikd.data.instances import choices_in, chosen_instances, looks_of, said_of_prototypes
 from ikd.data.metrics import IouType, coco_evaluation, coco_metrics, matched_across_classes, metrics_of
 from ikd.data.network_size import Perturbed, perturbed, rescaled
 from ikd.data.reader import CocoIndex, categories, indexed, write_normal
@@ -38,6 +39,8 @@ __all__ = [
     "categories",
     "check_dataset",
     "check_recipe_data",
+    "choices_in",
+    "chosen_instances",
     "class_changes",
     "coco_evaluation",
     "coco_metrics",
@@ -49,6 +52,7 @@ __all__ = [
     "image_loader",
     "import_voc",
     "indexed",
+    "looks_of",
     "lost",
     "matched_across_classes",
     "metrics_of",
@@ -62,6 +66,7 @@ __all__ = [
     "read_annotations",
     "rescaled",
     "said_of_data",
+    "said_of_prototypes",
     "split_dataset",
     "told_when_lost",
     "trained_on",

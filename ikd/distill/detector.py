@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from mmengine.model import BaseDataPreprocessor, BaseModel
@@ -18,14 +18,16 @@ from ikd.distill.blame import cause_of
 from ikd.distill.canvas import Canvas, sizes_of, untouched_statistics
 from ikd.distill.functional import Targets, full_precision, standardise
 from ikd.distill.gradients import relative_pulls
+from ikd.distill.knowledge import Knowledge, SeenInstances
 from ikd.distill.losses.adapted import AdaptedLoss
 from ikd.distill.prototypes import PrototypeTerm
-from ikd.distill.response import Between
+from ikd.distill.response import Between, ScoreHeads
 from ikd.errors import NonFiniteLoss, refuse
 
 Batch = dict[str, Any]
 Maps = tuple[Sequence[Tensor], Sequence[Tensor]]
 """Student's and teacher's maps, level by level."""
+Side = Literal["student", "teacher"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class Terms:
         statistics_follow: the student's running statistics follow the adversarial copies too.
         heads: what the host compares of the two heads' predictions; None where it reads none.
         prototypes: what is distilled by prototypes, on the FPN convolutions of those levels.
+        response: loss of the class scores that prototypes weigh; None where there is none.
+        couples: prototypes act within the host.
         resized: levels may differ in size; the student's map is then brought to that of the teacher's.
         measured: how hard each term pulls is measured on the first batch of an epoch.
         cells_factor: what the weights of sums were multiplied by for levels that are left out; None where none acts.
@@ -57,6 +61,8 @@ class Terms:
     statistics_follow: bool = False
     heads: Between | None = None
     prototypes: PrototypeTerm | None = None
+    response: ScoreHeads | None = None
+    couples: bool = False
     resized: bool = False
     measured: bool = False
     cells_factor: float | None = None
@@ -106,6 +112,9 @@ class DistillDetector(BaseModel):
         self.alignment = nn.ModuleList(terms.alignment.values()) if terms.alignment else None
         self.adversarial = nn.ModuleList(terms.adversarial) if terms.adversarial is not None else None
         self.prototypes = terms.prototypes
+        self.knowledge = (
+            Knowledge(student, terms.prototypes, terms.response, couples=terms.couples) if terms.prototypes else None
+        )
         reads_maps = bool(terms.host or terms.alignment or terms.prototypes)
         self.student_taps = Taps(student) if reads_maps else None
         self.teacher_taps = Taps(teacher) if reads_maps and teacher is not None else None
@@ -228,21 +237,45 @@ class DistillDetector(BaseModel):
             theirs, outputs = self._teacher_features(clean["inputs"], sizes)
             ours = stack.enter_context(self.student_taps.capture()) if self.student_taps else []
             seen = stack.enter_context(self.terms.heads.capture()) if self.terms.heads else None
+            instances = stack.enter_context(self.knowledge.capture()) if self.knowledge else None
             losses = dict(self.student.loss(clean["inputs"], clean["data_samples"]))
         self._own_losses = frozenset(losses)
         terms: dict[str, Any] = {}
+        maps = self._shared(ours, theirs) if theirs else ([], [])
+        targets = targets_of(clean)
+        if self.knowledge is not None and instances is not None:
+            terms |= self._by_prototypes(maps, targets, outputs, instances, seen)
         if self.terms.heads is not None and seen is not None:
             terms |= self.terms.heads.losses(seen, outputs)
         if theirs:
             importance = seen.importance if seen is not None else []
-            told = [importance[level] for level in self.terms.teacher_levels] if importance else []
-            terms |= self._map_losses(self._shared(ours, theirs), targets_of(clean), told)
+            told = self._told(maps, targets, [importance[level] for level in self.terms.teacher_levels if importance])
+            terms |= self._map_losses(maps, targets, told)
         if taken := losses.keys() & terms.keys():
             name = min(taken).removeprefix("loss_")
             whose = type(self.student).__name__
             rule = f"must not be the name of a loss that a {whose} trains with, whose place it would take"
             refuse("distill.host", rule, name, "register it under another name")
         return losses | terms
+
+    def _by_prototypes(
+        self, maps: Maps, targets: Targets, outputs: Sequence[Tensor], instances: SeenInstances, seen: Any
+    ) -> dict[str, Tensor]:
+        """Return the losses of Global Knowledge, and tell the host's heads how reliable instances are, if it asks."""
+        assert self.knowledge is not None
+        known, heads = self.knowledge.learn(instances, maps, targets), self.terms.heads
+        if self.knowledge.couples and isinstance(heads, ScoreHeads):
+            heads.weigh(seen, known.instances, known.reliability)
+        return self.knowledge.losses(known, instances, maps, outputs)
+
+    def _told(self, maps: Maps, targets: Targets, importance: Sequence[Tensor]) -> list[Targets]:
+        """Return what the host is told of each level besides its maps."""
+        told = [targets] * len(maps[0])
+        if self.knowledge is not None and self.knowledge.couples and self.host is not None:
+            told = self.knowledge.told(maps, targets)
+        if not importance:
+            return told
+        return [replace(one, importance=cells) for one, cells in zip(told, importance, strict=True)]
 
     @torch.no_grad()
     def _teach(self, batch: Tensor, sizes: list[tuple[int, int]]) -> Sequence[Tensor]:
@@ -268,31 +301,31 @@ class DistillDetector(BaseModel):
         return tapped, outputs
 
     @torch.no_grad()
-    def look(self, data: Batch, *, with_teacher: bool = True) -> tuple[list[Tensor], list[Tensor], Targets]:
-        """Return the maps of the levels that are distilled, of images as training sees them.
+    def look(self, data: Batch, side: Side) -> tuple[list[Tensor], Targets]:
+        """Return the maps of the levels that are distilled, of images as training sees them, and their boxes.
 
         Args:
             data: `inputs` and `data_samples`, on the device.
-            with_teacher: look through the teacher too; else its maps are an empty list.
+            side: who looks.
         """
-        assert self.student_taps is not None
         batch = self.canvas({"inputs": data["inputs"], "data_samples": data["data_samples"]})
+        targets = targets_of(batch)
+        if side == "teacher":
+            theirs, _ = self._teacher_features(batch["inputs"], sizes_of(data["inputs"]))
+            return [theirs[level] for level in self.terms.teacher_levels], targets
+        assert self.student_taps is not None
         with self.student_taps.capture() as ours:
             self.student.extract_feat(batch["inputs"])
-        theirs = self._teacher_features(batch["inputs"], sizes_of(data["inputs"]))[0] if with_teacher else []
-        chosen = [theirs[level] for level in self.terms.teacher_levels] if with_teacher else []
-        return [ours[level] for level in self.terms.student_levels], chosen, targets_of(batch)
+        return [ours[level] for level in self.terms.student_levels], targets
 
-    def _map_losses(self, maps: Maps, targets: Targets, importance: Sequence[Tensor]) -> dict[str, Tensor]:
+    def _map_losses(self, maps: Maps, targets: Targets, told: Sequence[Targets]) -> dict[str, Tensor]:
         losses: dict[str, Tensor] = {}
         if self.host is not None and self.terms.host is not None:
             name = self.terms.host[0]
-            losses[f"loss_{name}"] = self._term(name, self.host, self._standardised(maps), targets, importance)
+            losses[f"loss_{name}"] = self._term(name, self.host, self._standardised(maps), told)
         if self.alignment is not None:
             chosen = [[side[level] for level in self.terms.alignment] for side in maps]
-            losses["loss_sfa"] = self._term("sfa", self.alignment, (chosen[0], chosen[1]), targets)
-        if self.prototypes is not None:
-            losses |= {f"loss_{name}": loss for name, loss in self.prototypes(*maps, targets).items()}
+            losses["loss_sfa"] = self._term("sfa", self.alignment, (chosen[0], chosen[1]), [targets] * len(chosen[0]))
         return losses
 
     def _standardised(self, maps: Maps) -> Maps:
@@ -328,7 +361,8 @@ class DistillDetector(BaseModel):
         theirs = self._teach(batch, sizes_of(images))
         with nullcontext() if self.terms.statistics_follow else untouched_statistics(self.student):
             ours = self.student.extract_feat(batch)
-        return self._term("adversarial", self.adversarial, self._shared(ours, theirs), targets)
+        maps = self._shared(ours, theirs)
+        return self._term("adversarial", self.adversarial, maps, [targets] * len(maps[0]))
 
     def _enhanced_loss(self, images: list[Tensor]) -> Tensor:
         """Compute beta L_aug of DFMSD's Eq. 6 and 8: the host between the maps of enhanced images, nothing else.
@@ -345,23 +379,21 @@ class DistillDetector(BaseModel):
         nothing = [batch.new_zeros(0, 4)] * len(images)  # an enhanced image has no boxes, and this host asks for none
         enhanced = torch.ones(len(images), dtype=torch.bool, device=batch.device)
         targets = Targets(nothing, [boxes.new_zeros(0).long() for boxes in nothing], tuple(batch.shape[-2:]), enhanced)
-        return _summed(self.host, self._standardised(self._shared(ours, theirs)), targets)
+        maps = self._standardised(self._shared(ours, theirs))
+        return _summed(self.host, maps, [targets] * len(maps[0]))
 
-    def _term(
-        self, name: str, levels: nn.ModuleList, maps: Maps, targets: Targets, importance: Sequence[Tensor] = ()
-    ) -> Tensor:
+    def _term(self, name: str, levels: nn.ModuleList, maps: Maps, told: Sequence[Targets]) -> Tensor:
         """Sum a loss over levels, and note its effective weight where it has one."""
         losses: list[Any] = [level.loss for level in levels]
         if hasattr(losses[0], "effective_weight"):
             sizes = [feature[0].numel() for feature in maps[1]]
             weights = [loss.effective_weight(size) for loss, size in zip(losses, sizes, strict=True)]
             self.effective_weights |= _by_term(name, weights)
-        return _summed(levels, maps, targets, importance)
+        return _summed(levels, maps, told)
 
 
-def _summed(levels: nn.ModuleList, maps: Maps, targets: Targets, importance: Sequence[Tensor] = ()) -> Tensor:
-    """Sum a loss over levels, each told the importance of its cells where heads say it."""
-    told = [replace(targets, importance=one) for one in importance] or [targets] * len(levels)
+def _summed(levels: nn.ModuleList, maps: Maps, told: Sequence[Targets]) -> Tensor:
+    """Sum a loss over levels, each told what is known of it."""
     rows = zip(levels, *maps, told, strict=True)
     return torch.stack([loss(student, teacher, known) for loss, student, teacher, known in rows]).sum()
 

@@ -47,6 +47,10 @@ class Targets:
         enhanced: [N] bool, the images that masking enhancement has changed; None when it changed none.
         importance: [N, H, W] >= 0, how much each cell of the level at hand counts by what heads predict there; None
             where no head was asked.
+        reliability: per image, [n_i] in 0..1, how much each box counts on the level at hand by what prototypes say;
+            None where they do not act within the host.
+        partners: features of the prototypes of the level at hand, the student's [P, Cs] and the teacher's [P, Ct];
+            None likewise.
     """
 
     boxes: Sequence[Tensor]
@@ -54,6 +58,8 @@ class Targets:
     input_size: tuple[int, int]
     enhanced: Tensor | None = None
     importance: Tensor | None = None
+    reliability: Sequence[Tensor] | None = None
+    partners: tuple[Tensor, Tensor] | None = None
 
     @cached_property
     def padded_boxes(self) -> Tensor:

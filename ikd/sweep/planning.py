@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ikd.config import DRAWN, Chosen, Recipe, Runner, SearchSpace, Shares, SweepFiles, shares_of
-from ikd.data import said_of_data, training_annotations
+from ikd.data import said_of_data, said_of_prototypes, training_annotations
 from ikd.errors import BadInput
 from ikd.home import at_home, home
 from ikd.sweep.confirm.rounds import Ahead, ahead_of
@@ -66,6 +66,7 @@ class DryRun:
         stores: perturbations that are made for it, at most.
         levels: what is said of the levels that the base recipe distils; empty where nothing is, or the data are not
             there yet.
+        prototypes: what is said of choosing prototypes; empty where there are none, or the data are not there yet.
         said: what a start would meet, see `ikd.sweep.preflight`; empty where it was not looked at.
         data: what is said of the data; empty where the drawn data set is not drawn yet.
     """
@@ -88,6 +89,7 @@ class DryRun:
     checkpoints: int
     stores: Stores
     levels: str = ""
+    prototypes: str = ""
     said: str = ""
     data: tuple[str, ...] = ()
 
@@ -125,6 +127,7 @@ class DryRun:
             ("disk", self._disk()),
             *self.stores.lines(),
             *([("levels", self.levels)] if self.levels else []),
+            *([("prototypes", self.prototypes)] if self.prototypes else []),
             *([("a start", self.said)] if self.said else []),
             *(("data" if not number else "", line.removeprefix("data: ")) for number, line in enumerate(self.data)),
         ]
@@ -354,6 +357,7 @@ def _planned(files: SweepFiles, folder: SweepFolder, trials: str | None, trainin
         ),
         stores=stores,
         levels=_levels(files.recipe),
+        prototypes=said_of_prototypes(files.recipe),
         said=said,
         data=_data(files.recipe),
     )

@@ -24,7 +24,7 @@ from ikd.detectors import (
 from ikd.distill import AdaptedLoss, Anchors, PyramidSize, Scale, build_loss, canvas_divisor, rescale, takes
 from ikd.distill.detector import DistillDetector, Terms
 from ikd.distill.prototypes import PrototypeTerm
-from ikd.distill.response import between
+from ikd.distill.response import ReliableScores, between
 from ikd.errors import refuse
 from ikd.home import cache
 from ikd.training.levels import Levels, aligned_levels, choose_levels
@@ -100,6 +100,8 @@ def _terms(recipe: Recipe, files: DataFiles, student: Any, teacher: Any) -> Term
         statistics_follow=recipe.adversarial.updates_statistics,
         heads=heads,
         prototypes=_prototypes(recipe, files, student, pyramid) if distill.prototypes.enabled else None,
+        response=_response(recipe, student, teacher),
+        couples=distill.prototypes.couples,
         resized=distill.match == "index",
         measured=distill.measure_gradients,
         cells_factor=scale.kept if _acts(recipe) else None,
@@ -195,6 +197,24 @@ def _prototypes(recipe: Recipe, files: DataFiles, student: Any, pyramid: Pyramid
         classes=len(files.classes),
         over_levels="mean" if getattr(student, "with_roi_head", False) else "sum",
         **{name: getattr(section, name) for name in names},
+    )
+
+
+def _response(recipe: Recipe, student: Any, teacher: Any) -> ReliableScores | None:
+    """Return the loss of class scores that prototypes weigh, a mean over classes; None where there is none.
+
+    Raises:
+        BadInput: the two heads do not score the same places.
+    """
+    section = recipe.distill.prototypes
+    if not (section.enabled and section.response_weight):
+        return None
+    return ReliableScores(
+        student,
+        teacher,
+        temperature=section.response_temperature,
+        weight=section.response_weight,
+        class_reduction="mean",
     )
 
 

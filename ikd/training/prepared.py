@@ -10,9 +10,10 @@ from typing import Any
 import torch
 
 from ikd.config import Recipe, StagePlan, Teacher, compares_maps, load_recipe
-from ikd.data import DataFiles, DataReport, SplitReport, check_recipe_data
+from ikd.data import DataFiles, DataReport, SplitReport, check_recipe_data, indexed
 from ikd.detectors import build_detector, freeze
 from ikd.errors import BadInput, refuse
+from ikd.training.instances import instances_of
 from ikd.training.levels import choose_levels
 from ikd.training.model import build_model, load_teacher, model_config
 from ikd.training.rehearsal.stage import rehearse
@@ -73,6 +74,8 @@ def check(recipe: Recipe, device: torch.device = CPU) -> DataFiles:
     _check_length(recipe, data.splits["train"])
     _check_outlines(recipe, data.splits["train"])
     for plan in recipe.stages:
+        if plan.recipe.distill.prototypes.enabled:
+            instances_of(plan.recipe, indexed(files.train))
         _check_stage(plan, files, data, device, sees=any(other.boxes_from == plan.teacher for other in recipe.stages))
     for name in dict.fromkeys(stage.teacher for stage in recipe.teachers.stages):
         teacher = recipe.teachers.available[name]

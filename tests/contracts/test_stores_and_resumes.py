@@ -60,6 +60,7 @@ WHOLE = {
     "checks": "what was found out of files, by their path, time and size",
     "costs": "what things took",
     "coco": "what one annotation file says, named after its content",
+    "prototypes": "a teacher's features of boxes, named after the content of their annotation file and images",
 }
 BY_ID = {
     "attack/difgsm.py": "random numbers of an image under attack; any are right",

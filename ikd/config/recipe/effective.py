@@ -18,6 +18,8 @@ LATER: Mapping[str, Any] = {
     "distill.keep_strength": False,
     "distill.levels": "all",
     "distill.match": "stride",
+    "distill.prototypes.couples": False,
+    "distill.prototypes.response_weight": 0.0,
     "distill.teacher_precision": "as_student",
     "schedule.channels_last": False,
     "schedule.compile": False,
@@ -159,14 +161,21 @@ def _distill(distill: dict[str, Any], *, adversarial: bool, on_maps: bool) -> di
 def _prototypes(section: dict[str, Any]) -> dict[str, Any]:
     """Return what acts of the prototypes: each way to choose them has fields of its own."""
     method, idle = section["method"], set()
+    if not section["global_weight"]:
+        idle.add("coefficients")
     if method != "greedy":
-        idle |= {"quantile"} | ({"strength"} if section["coefficients"] == "cosine" else set())
+        ridge = section["coefficients"] == "ridge" and section["global_weight"]
+        idle |= {"quantile"} | (set() if ridge else {"strength"})
     if method not in ("greedy", "dbscan"):
         idle.add("bandwidth")
     if method not in ("kmeans", "dbscan"):
         idle.add("space")
     if not section["feature_weight"]:
         idle.add("background_weight")
+    if not section.get("response_weight"):  # left out where it is 0
+        idle.add("response_temperature")
+    if not (section["global_weight"] or section["feature_weight"]):
+        idle.add("attenuate")
     return {key: value for key, value in section.items() if key not in idle}
 
 

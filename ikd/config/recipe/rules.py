@@ -9,7 +9,7 @@ from ikd.config.document import Document, Location
 from ikd.config.recipe.hosts import HOSTS
 from ikd.config.recipe.sections import DRAWN, RecipeSections
 from ikd.config.recipe.stages import STAGE_FIELDS, stage_ends
-from ikd.config.recipe.terms import MAX_EPS, WITHOUT_TEACHER
+from ikd.config.recipe.terms import COUPLED, MAX_EPS, WITHOUT_TEACHER
 from ikd.errors import Problem
 
 SHARE_TOLERANCE = 1e-3
@@ -134,10 +134,18 @@ def _level_faults(recipe: RecipeSections) -> Iterator[Fault]:
 
 
 def _prototype_faults(recipe: RecipeSections) -> Iterator[Fault]:
-    section = recipe.distill.prototypes
-    if section.enabled and not (section.global_weight or section.feature_weight):
-        rule = "must be above 0, or distill.prototypes.feature_weight must be, for prototypes to act"
+    section, sfa, host = recipe.distill.prototypes, recipe.distill.sfa, recipe.distill.host
+    if not section.enabled:
+        return
+    if not (section.global_weight or section.feature_weight or section.response_weight or section.couples):
+        rule = "must be above 0, or another weight of distill.prototypes must be, for prototypes to act"
         yield ("distill", "prototypes", "global_weight"), section.global_weight, rule
+    if section.couples and host not in COUPLED:
+        rule = f"must be false where prototypes cannot act within the host ({host}); they can within "
+        yield ("distill", "prototypes", "couples"), True, rule + ", ".join(COUPLED)
+    elif section.couples and host == "rkd" and sfa.enabled and sfa.mode == "standardise_inputs":
+        rule = "must be extra_loss where rkd compares with prototypes (distill.prototypes.couples), whose features are "
+        yield ("distill", "sfa", "mode"), sfa.mode, rule + "not standardised"
 
 
 def _alignment_faults(recipe: RecipeSections) -> Iterator[Fault]:

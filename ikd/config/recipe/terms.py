@@ -189,8 +189,16 @@ class PrototypeSection(Section):
     """Of squared differences between maps, in boxes by their reliability; above 0 it has adapters that learn."""
     background_weight: Weight = 4.0
     """Of cells outside of boxes, within the feature loss."""
+    response_weight: NonNegative = 1.0
+    """Of the divergence between the heads' class scores, each place by its reliability; 0 leaves them out, so that the
+    two heads may differ."""
+    response_temperature: Positive = 2.0
+    """Temperature of those class scores."""
     attenuate: bool = True
-    """Both losses fade to 0 over the training, by 1 - epoch / epochs."""
+    """The global and the feature loss fade to 0 over the training, by 1 - epoch / epochs."""
+    couples: bool = False
+    """Prototypes act within the host too (the paper's Table 4): rkd compares objects with prototypes and not with one
+    another, defeat and vkd weigh objects by their reliability."""
 
 
 class Reference(Section):
@@ -244,6 +252,9 @@ WITHOUT_TEACHER: Mapping[str, Any] = {
     "student.inherit": False,
 }
 """What needs a teacher, by dotted name, and its value where there is none."""
+
+COUPLED = ("defeat", "rkd", "vkd")
+"""Hosts that prototypes can act within."""
 
 STUDENT_ALONE: Mapping[str, Any] = {
     **WITHOUT_TEACHER,

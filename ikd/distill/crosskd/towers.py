@@ -65,7 +65,7 @@ def tower_features(head: Any, position: int) -> Iterator[Seen]:
 @contextlib.contextmanager
 def own_targets(head: Any, seen: HasTargets) -> Iterator[None]:
     """Record what `head.get_targets` returns while the block lasts: mmdet hands it to nobody."""
-    compute = head.get_targets
+    compute, outer = head.get_targets, vars(head).get("get_targets")
 
     def record(*args: Any, **kwargs: Any) -> Any:
         targets = compute(*args, **kwargs)
@@ -77,6 +77,8 @@ def own_targets(head: Any, seen: HasTargets) -> Iterator[None]:
         yield
     finally:
         del head.get_targets
+        if outer is not None:  # somebody else's record around this one
+            head.get_targets = outer
 
 
 class _Pick(nn.Module):

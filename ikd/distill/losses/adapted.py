@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -43,7 +44,14 @@ class AdaptedLoss(nn.Module):
         if self.by_deviation:
             deviation = _deviation(teacher)
             student, teacher = student / deviation, teacher / deviation
+            if targets.partners is not None:
+                ours, theirs = targets.partners
+                targets = replace(targets, partners=(ours / deviation, theirs / deviation))
         adapted = self.adapter(student)
+        if targets.partners is not None:
+            ours, theirs = targets.partners
+            ours = full_precision(self.adapter(ours[..., None, None]).flatten(1))
+            targets = replace(targets, partners=(ours, theirs))
         half = self.generates_under_autocast and getattr(self.loss, "generates", False)
         with nullcontext() if half else torch.autocast(student.device.type, enabled=False):
             return self.loss(full_precision(adapted), full_precision(teacher), targets)

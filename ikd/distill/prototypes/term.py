@@ -111,10 +111,24 @@ class PrototypeTerm(nn.Module):
         Returns:
             `prototypes_global` where its weight is above 0, `prototypes_feature` likewise: scalars.
         """
+        return self.losses(self.compare(student, teacher, targets), student, teacher, targets)
+
+    def compare(self, student: Sequence[Tensor], teacher: Sequence[Tensor], targets: Targets) -> list[Relations]:
+        """Return how the boxes of a batch stand to the prototypes, level by level; arguments as of `forward`."""
         labels = torch.cat([one.long() for one in targets.labels])
         with torch.autocast(student[0].device.type, enabled=False):
-            found = [self._relations(level, student, teacher, labels, targets) for level in range(self.levels)]
-            losses: dict[str, Tensor] = {}
+            return [self._relations(level, student, teacher, labels, targets) for level in range(self.levels)]
+
+    def reliability(self, found: Sequence[Relations]) -> Tensor:
+        """Return the reliability of each box, [n] in 0..1: the mean over levels."""
+        return torch.stack([one.reliability for one in found]).mean(dim=0)
+
+    def losses(
+        self, found: Sequence[Relations], student: Sequence[Tensor], teacher: Sequence[Tensor], targets: Targets
+    ) -> dict[str, Tensor]:
+        """Return the losses of `forward` from what `compare` found."""
+        losses: dict[str, Tensor] = {}
+        with torch.autocast(student[0].device.type, enabled=False):
             if self.global_weight:
                 mean = torch.stack([global_loss(one) for one in found]).mean()
                 losses["prototypes_global"] = self.attenuation * self.global_weight * mean

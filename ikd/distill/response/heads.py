@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ikd.distill.functional import Targets
 from ikd.distill.losses.imitation.frs import richness_of
 from ikd.distill.losses.imitation.masked import mean_over_cells
 from ikd.distill.losses.imitation.pfi import disagreement_of
@@ -46,6 +47,7 @@ class ScoreHeads:
     """
 
     name = "vkd"
+    asked = "distill.host vkd"
 
     def __init__(
         self,
@@ -57,7 +59,7 @@ class ScoreHeads:
         class_reduction: ClassReduction,
         reduction: Reduction = "published",
     ) -> None:
-        self._places = places_of("distill.host vkd", student, teacher)
+        self._places = places_of(self.asked, student, teacher)
         self.temperature, self.weight = temperature, weight
         self.class_reduction, self.mean = class_reduction, reduction == "mean"
 
@@ -66,15 +68,30 @@ class ScoreHeads:
         return self._places.capture()
 
     def losses(self, seen: SeenHead, teacher_features: Sequence[Tensor]) -> dict[str, Tensor]:
-        """Return `loss_vkd`, weighted, a float32 scalar.
+        """Return `loss_vkd`, or that of its name, weighted, a float32 scalar.
 
         Args:
-            seen: of a `capture`.
+            seen: of a `capture`; its `reliability` weighs places.
             teacher_features: outputs of the teacher's neck on the same images, [N, C, H, W] a level.
         """
         found = self._places.divergences(seen, teacher_features, self.temperature, self.class_reduction)
         divisor = found.counted.sum().clamp(min=1) if self.mean else found.divisor
-        return {"loss_vkd": self.weight * (found.values * found.counted).sum() / divisor}
+        values = found.values if seen.reliability is None else found.values * seen.reliability
+        return {f"loss_{self.name}": self.weight * (values * found.counted).sum() / divisor}
+
+    def weigh(self, seen: SeenHead, instances: Targets, reliability: Tensor) -> None:
+        """Let places count by the reliability [n] of instances: boxes of the truth, or of two stages sampled regions.
+
+        A place counts as the most reliable instance over it, a region as itself, and background whole.
+        """
+        seen.reliability = self._places.weights(seen, instances, reliability)
+
+
+class ReliableScores(ScoreHeads):
+    """The response loss of Global Knowledge: vanilla KD of its own weight, whose places prototypes weigh (`weigh`)."""
+
+    name = "prototypes_response"
+    asked = "distill.prototypes.response_weight above 0"
 
 
 class DecoupledHeads:

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 from ikd.distill.crosskd.families import FAMILIES
 from ikd.distill.crosskd.towers import own_targets
+from ikd.distill.functional import Targets
 from ikd.distill.losses.vkd import ClassReduction, over_classes, sigmoid_divergence, softmax_divergence
+from ikd.distill.prototypes.relation import painted
 from ikd.distill.response.pairing import dense_pair, has_two_stages, region_pair
 
 
@@ -25,12 +27,14 @@ class SeenHead:
         targets: what the head's own `get_targets` returned; None until it ran.
         regions: of an RoI head, [R, 5]: index of the image and corners in input pixels.
         importance: per level of the teacher's dense head, [N, H, W]; what the map losses are told, where they ask.
+        reliability: of each place, [M] in 0..1 as prototypes say; None where nobody asked them.
     """
 
     logits: list[Tensor] = field(default_factory=list)
     targets: tuple[Any, ...] | None = None
     regions: Tensor | None = None
     importance: list[Tensor] = field(default_factory=list)
+    reliability: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,8 @@ class Places(Protocol):
     def divergences(  # noqa: D102
         self, seen: SeenHead, features: Sequence[Tensor], temperature: float, class_reduction: ClassReduction
     ) -> Divergences: ...
+
+    def weights(self, seen: SeenHead, instances: Targets, reliability: Tensor) -> Tensor: ...  # noqa: D102
 
 
 def places_of(method: str, student: nn.Module, teacher: nn.Module) -> Places:
@@ -103,6 +109,23 @@ class Cells:
                 values.append(by_anchor.permute(0, 2, 3, 1).flatten())
             counted = torch.cat(assigned.weights) != 0
             return Divergences(torch.cat(values), counted, torch.cat(assigned.positive) & counted, assigned.count)
+
+    def weights(self, seen: SeenHead, instances: Targets, reliability: Tensor) -> Tensor:
+        """Return how much each place counts, [M]: as its cell, by the most reliable box over it; 1 where there is none.
+
+        Args:
+            seen: of a `capture`.
+            instances: boxes of the truth.
+            reliability: of each of them, [n] in 0..1.
+        """
+        found = []
+        for level in seen.logits:
+            size = (level.shape[2], level.shape[3])
+            covered = painted(torch.ones_like(reliability), instances, size) > 0
+            cells = torch.where(covered, painted(reliability, instances, size), 1.0)  # [N, H, W]
+            anchors = level.shape[1] // self._teacher.num_classes
+            found.append(cells[..., None].expand(*cells.shape, anchors).flatten())
+        return torch.cat(found)
 
 
 class Regions:
@@ -158,8 +181,22 @@ class Regions:
         with torch.autocast(ours.device.type, enabled=False):
             values = over_classes(softmax_divergence(ours, taught, temperature), 1, class_reduction)
         counted = weights != 0
-        positive = (labels >= 0) & (labels < self._student.bbox_head.num_classes)
-        return Divergences(values, counted, positive & counted, counted.sum().clamp(min=1))
+        return Divergences(values, counted, self._positive(labels) & counted, counted.sum().clamp(min=1))
+
+    def _positive(self, labels: Tensor) -> Tensor:
+        return (labels >= 0) & (labels < self._student.bbox_head.num_classes)
+
+    def weights(self, seen: SeenHead, instances: Targets, reliability: Tensor) -> Tensor:
+        """Return how much each region counts, [M]: one with an object by its reliability, background 1.
+
+        Args:
+            seen: of a `capture`.
+            instances: the regions with an object, as the student's own sampler has them, image by image.
+            reliability: of each of them, [n] in 0..1.
+        """
+        assert seen.targets is not None
+        positive = self._positive(seen.targets[0])
+        return reliability.new_ones(len(positive)).masked_scatter(positive, reliability)
 
 
 @contextlib.contextmanager

@@ -11,12 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ikd.config import Recipe, StagePlan, Teacher
-from ikd.data import training_annotations
+from ikd.data import choices_in, looks_of, training_annotations
 from ikd.home import digest
 
 Features = Mapping[str, str]
 NOW = "now"
 """The feature `when` of what this sweep shows; of others it is where that was seen."""
+NOWHERE = "0"
+"""The feature `looked` of an epoch in which no prototypes are chosen."""
 RIDGE = 0.3
 """How many epochs of evidence the assumption weighs of what a feature's value changes."""
 TAUGHT = math.log(1.25)
@@ -27,6 +29,8 @@ ASSUMED = {
 }
 """Logarithms of what an epoch costs more with any teacher, and with these values, before any was seen: of small
 detectors on a CPU. `fresh` is the first epoch of a process. Everything else is assumed to change nothing."""
+LOOK = 0.25
+"""What the student's look at an image, when prototypes are chosen, takes of a training step on one."""
 
 
 @dataclass(frozen=True)
@@ -62,12 +66,22 @@ def features_of(plan: StagePlan, epoch: int) -> dict[str, str]:
         "attacked": recipe.attack.store if attacked else "no",
         "altered": "yes" if (recipe.augment.enabled and acts) or plan.boxes_from is not None else "no",
         "host": recipe.distill.host if teacher is not None else "none",
+        "looked": _looked(plan, epoch),
     }
+
+
+def _looked(plan: StagePlan, epoch: int) -> str:
+    """Return at how many images, against those of an epoch, the student looks in one to choose prototypes anew."""
+    if not plan.recipe.distill.prototypes.enabled or plan.teacher is None:
+        return NOWHERE
+    looks = looks_of(plan.recipe)
+    share = looks.images / max(1, looks.taught) if looks is not None else 1.0
+    return f"{choices_in(plan, epoch) * share:.2g}"
 
 
 def features_of_teacher(recipe: Recipe, teacher: Teacher) -> dict[str, str]:
     """Return what an epoch costs of the training of a teacher that has no checkpoint."""
-    alone = {"teacher": "none", "attacked": "no", "altered": "no", "host": "none"}
+    alone = {"teacher": "none", "attacked": "no", "altered": "no", "host": "none", "looked": NOWHERE}
     return {**_shared_features(recipe), "student": _detector(teacher.model_dump(mode="json")), **alone}
 
 
@@ -136,4 +150,5 @@ class EpochCost:
     def _assumed(self, features: Features) -> float:
         taught = TAUGHT if features.get("teacher", "none") != "none" else 0.0
         now = self._pace if features.get("when") == NOW else 0.0
-        return taught + now + sum(ASSUMED.get(level, 0.0) for level in features.items())
+        looked = math.log1p(LOOK * float(features.get("looked", NOWHERE)))
+        return taught + now + looked + sum(ASSUMED.get(level, 0.0) for level in features.items())

@@ -1,6 +1,6 @@
 """What happens in a training beside its steps: seeds, adversarial copies, prototypes, reports."""
 
-from ikd.training.hooks.prototypes import PrototypeHook, chosen_instances
+from ikd.training.hooks.prototypes import PrototypeHook
 from ikd.training.hooks.trial import CraftHook, EpochHook, HoldHook, PlaceHook, ReportHook, altering_rule
 
 __all__ = [
@@ -11,5 +11,4 @@ __all__ = [
     "PrototypeHook",
     "ReportHook",
     "altering_rule",
-    "chosen_instances",
 ]

@@ -13,43 +13,20 @@ from mmengine.dataset import pseudo_collate
 from mmengine.dist import broadcast, get_world_size
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ikd.attack import TrainingImages, open_dataset
 from ikd.config import Recipe
-from ikd.data import CocoIndex, DataFiles, indexed
-from ikd.distill.detector import DistillDetector
+from ikd.data import DataFiles, indexed
+from ikd.distill.detector import DistillDetector, Side
 from ikd.distill.functional import full_precision
 from ikd.distill.prototypes import Prototypes, choose, hyperparameters, pooled
-from ikd.errors import refuse
 from ikd.evaluation import equal_sizes, read_ahead
+from ikd.home import entry
+from ikd.training.instances import features_name, instances_of, keep_features, kept_features
 
 BATCH = 8
 """Images looked at at once; only those of one size share a batch, so that it changes no feature."""
-_WORD = 0x6B
-
-
-def chosen_instances(index: CocoIndex, *, min_side: float, images_per_class: int, seed: int) -> NDArray[np.bool_]:
-    """Return which annotations [A] may become prototypes: a class's boxes in some of the images that hold one.
-
-    Args:
-        index: of the training part.
-        min_side: boxes must be wider and higher than this, px of the original image.
-        images_per_class: largest number of images of a class; which ones is drawn.
-        seed: of the draw.
-    """
-    boxes, labels = np.asarray(index.boxes), np.asarray(index.labels)
-    fit = index.held & ~index.set_aside & (boxes[:, 2] > min_side) & (boxes[:, 3] > min_side)
-    chosen = np.zeros(len(labels), dtype=bool)
-    for label in range(len(index.classes)):
-        own = fit & (labels == label)
-        images = np.unique(index.owners[own])
-        if len(images) > images_per_class:
-            random = np.random.default_rng(np.random.SeedSequence([seed, _WORD, label]))
-            images = random.choice(images, images_per_class, replace=False)
-        chosen |= own & np.isin(index.owners, images)
-    return chosen
 
 
 class PrototypeHook(Hook):
@@ -86,37 +63,40 @@ class _Instances:
     """The boxes that may become prototypes, and what the teacher makes of them, which stays."""
 
     def __init__(self, recipe: Recipe, files: DataFiles) -> None:
-        section, index = recipe.distill.prototypes, indexed(files.train)
-        chosen = chosen_instances(
-            index, min_side=section.min_side, images_per_class=section.images_per_class, seed=recipe.seed
-        )
-        if not chosen.any():
-            rule = (
-                "must leave boxes for prototypes: no training box is wider and higher than it, px of the original image"
-            )
-            refuse("distill.prototypes.min_side", rule, section.min_side)
-        self._choice = replace(hyperparameters(section), seed=recipe.seed)
+        index = indexed(files.train)
+        self._recipe, self._files, self._chosen = recipe, files, instances_of(recipe, index)
+        self._choice = replace(hyperparameters(recipe.distill.prototypes), seed=recipe.seed)
         self._classes, self._workers = len(index.classes), recipe.schedule.workers
         self._dataset = open_dataset(TrainingImages.of(recipe, files.train, files.train_images), with_masks=False)
-        self._images = np.unique(index.owners[chosen]).tolist()
+        self._images = np.unique(index.owners[self._chosen]).tolist()
         self._place = {int(index.ids[image]): image for image in self._images}
         seen = index.held & ~index.set_aside  # as many, and in the order, as mmdet's samples have
         ranges = {image: slice(int(index.first[image]), int(index.first[image + 1])) for image in self._images}
-        self._wanted = {image: torch.from_numpy(chosen[part][seen[part]]) for image, part in ranges.items()}
+        self._wanted = {image: torch.from_numpy(self._chosen[part][seen[part]]) for image, part in ranges.items()}
         self._theirs: list[Tensor] | None = None
 
     def refresh(self, model: DistillDetector) -> None:
         """Choose prototypes by the student as it is now."""
-        with _undisturbed(model):
-            ours, theirs, labels = self._features(model)
-        if self._theirs is None:
-            self._theirs = theirs
         assert model.prototypes is not None
+        with _undisturbed(model):
+            if self._theirs is None:
+                self._theirs = self._taught(model)
+            ours, labels = self._features(model, "student")
         for level, (student, teacher) in enumerate(zip(ours, self._theirs, strict=True)):
             model.prototypes.hold(level, self._prototypes(teacher, student, labels))
         if get_world_size() > 1:  # devices may round differently
             for buffer in model.prototypes.buffers():
                 broadcast(buffer)
+
+    def _taught(self, model: DistillDetector) -> list[Tensor]:
+        """Return the teacher's features by level; of all trainings that need them one looks, the others find them."""
+        levels = len(model.terms.teacher_levels)
+        with entry("prototypes", features_name(self._recipe, self._files, model, self._chosen)) as folder:
+            if (kept := kept_features(folder, levels)) is not None:
+                return kept
+            found, _ = self._features(model, "teacher")
+            keep_features(folder, found)
+        return kept_features(folder, levels) or found  # those on the disk take no memory
 
     def _prototypes(self, teacher: Tensor, student: Tensor, labels: Tensor) -> Prototypes:
         found = []
@@ -126,29 +106,26 @@ class _Instances:
         chosen = torch.cat(found)
         return Prototypes(teacher[chosen], student[chosen], labels[chosen])
 
-    def _features(self, model: DistillDetector) -> tuple[list[Tensor], list[Tensor], Tensor]:
-        """Return features of all instances by level, the student's and the teacher's, and their classes.
-
-        The teacher's are empty where they are known already.
-        """
-        found: dict[int, tuple[list[Tensor], list[Tensor], Tensor]] = {}
+    def _features(self, model: DistillDetector, side: Side) -> tuple[list[Tensor], Tensor]:
+        """Return one side's features of all instances by level, [n, d] each, and their classes [n]."""
+        counts = [int(self._wanted[image].sum()) for image in self._images]
+        places = dict(zip(self._images, np.cumsum([0, *counts]).tolist(), strict=False))  # of an image's first row
+        classes, by_level = torch.empty(sum(counts), dtype=torch.long), list[Tensor]()
         samples = read_ahead(self._dataset, self._images, workers=self._workers)
         for batch in equal_sizes(samples, BATCH):
-            data = model.data_preprocessor(pseudo_collate(batch), False)
-            ours, theirs, targets = model.look(data, with_teacher=self._theirs is None)
-            sides = [[pooled(full_precision(level), targets).cpu() for level in side] for side in (ours, theirs)]
+            maps, targets = model.look(model.data_preprocessor(pseudo_collate(batch), False), side)
+            found = [pooled(full_precision(level), targets).cpu() for level in maps]
+            by_level = by_level or [level.new_empty(len(classes), level.shape[1]) for level in found]  # filled in place
             first = 0
             for sample, labels in zip(batch, targets.labels, strict=True):
                 image = self._place[sample["data_samples"].img_id]
-                rows, wanted = slice(first, first + len(labels)), self._wanted[image]
-                student, teacher = ([level[rows][wanted] for level in side] for side in sides)
-                found[image] = (student, teacher, labels.cpu()[wanted])
+                own, wanted = slice(first, first + len(labels)), self._wanted[image]
+                rows = slice(places[image], places[image] + int(wanted.sum()))
+                classes[rows] = labels.cpu()[wanted]
+                for level, pooled_here in zip(by_level, found, strict=True):
+                    level[rows] = pooled_here[own][wanted]
                 first += len(labels)
-        ordered = [found[image] for image in self._images]
-        by_level = [
-            [torch.cat(level) for level in zip(*(one[side] for one in ordered), strict=True)] for side in (0, 1)
-        ]
-        return by_level[0], by_level[1], torch.cat([one[2] for one in ordered])
+        return by_level, classes
 
 
 @contextmanager

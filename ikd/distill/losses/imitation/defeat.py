@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from ikd.distill.functional import Targets, box_spans
 from ikd.distill.losses.imitation.masked import make_adapter, mean_over_cells
@@ -23,7 +24,8 @@ class DeFeat(nn.Module):
     with A a 3x3 convolution and counts |M| that include channels (R8). A box belongs to the one level
     floor(log2(sqrt(area) / 56)), of those that are distilled: smaller ones to the finest, larger ones to the coarsest.
     On its level M is 1 in the cells that it covers, those of FGD. Sums run over the batch, so that its loss is not the
-    mean of those of its images. Training adds the loss of the class scores, by `DecoupledHeads`.
+    mean of those of its images. Training adds the loss of the class scores, by `DecoupledHeads`. Where prototypes act
+    within it, M is in each cell the reliability of the most reliable box over it (Table 4 of Tang et al., ECCV 2022).
 
     Args:
         channels: C of both maps.
@@ -47,17 +49,16 @@ class DeFeat(nn.Module):
     def forward(self, student: Tensor, teacher: Tensor, targets: Targets) -> Tensor:
         """Return the weighted loss of one level; maps [N, C, H, W] of equal shape."""
         errors = (self.imitator(student) - teacher).square()
-        inside = self._inside(targets, (student.shape[2], student.shape[3])).to(errors.dtype)
-        parts = self.w_object * mean_over_cells(errors, inside) + self.w_background * mean_over_cells(
-            errors, 1 - inside
-        )
+        in_rows, in_columns, _ = box_spans(targets, (student.shape[2], student.shape[3]))
+        in_rows = in_rows * (level_of(targets.padded_boxes, self.levels) == self.level)[..., None]
+        inside = (in_rows.transpose(1, 2) @ in_columns > 0).to(errors.dtype)
+        counted = inside
+        if targets.reliability is not None:
+            weights = pad_sequence([*targets.reliability, in_rows.new_zeros(in_rows.shape[1])], batch_first=True)[:-1]
+            counted = ((in_rows * weights[..., None])[..., None] * in_columns[..., None, :]).amax(dim=1)
+        parts = self.w_object * mean_over_cells(errors, counted.to(errors.dtype))
+        parts = parts + self.w_background * mean_over_cells(errors, 1 - inside)
         return parts / (2 * student.shape[1] * len(self.levels))
-
-    def _inside(self, targets: Targets, size: tuple[int, int]) -> Tensor:
-        """Return which cells the boxes of this level cover, [N, H, W] bool."""
-        in_rows, in_columns, _ = box_spans(targets, size)
-        here = level_of(targets.padded_boxes, self.levels) == self.level
-        return (in_rows * here[..., None]).transpose(1, 2) @ in_columns > 0
 
 
 def level_of(boxes: Tensor, levels: Sequence[int]) -> Tensor:

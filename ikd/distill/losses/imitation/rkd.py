@@ -12,6 +12,7 @@ EPS = 1e-12
 """Least squared distance: its root has a gradient."""
 LEAST = 3
 """Objects that have a relation: of two the one distance is its own mean."""
+Partners = tuple[Tensor, Tensor]
 
 
 class RKD(nn.Module):
@@ -24,6 +25,9 @@ class RKD(nn.Module):
     angle at i. An object's embedding is the mean of the cells that its box covers (those of FGD), of length 1 where
     `normalise` says so. Objects of all images of a batch are compared, so that its loss is not the mean of those of its
     images. Of two objects the one distance is its own mean, and there is no angle: below three the loss is 0.
+
+    Where prototypes act within it, those of the level stand in the places j and k: an object is compared with
+    prototypes and not with other objects. It takes one object and two prototypes then, at most `most` of either.
 
     Args:
         w_distance: w_d.
@@ -42,15 +46,22 @@ class RKD(nn.Module):
 
     def forward(self, student: Tensor, teacher: Tensor, targets: Targets) -> Tensor:
         """Return the weighted loss of one level; maps [N, C, H, W] of equal shape."""
-        ours, theirs = embeddings(student, targets), embeddings(teacher, targets)
-        if len(ours) < LEAST:
+        ours, theirs = self._chosen(embeddings(student, targets), embeddings(teacher, targets))
+        others = None if targets.partners is None else self._chosen(*targets.partners)
+        enough = len(ours) >= LEAST if others is None else len(ours) > 0 and len(others[0]) >= LEAST - 1
+        if not enough:
             return student.sum() * 0
+        apart = distance_loss(ours, theirs, others)
+        return self.w_distance * apart + self.w_angle * angle_loss(ours, theirs, others)
+
+    def _chosen(self, ours: Tensor, theirs: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the rows of both sides that are compared, drawn where there are too many."""
         if len(ours) > self.most:
             drawn = torch.randperm(len(ours), device=ours.device)[: self.most]
             ours, theirs = ours[drawn], theirs[drawn]
         if self.normalise:
             ours, theirs = (F.normalize(side, dim=1) for side in (ours, theirs))
-        return self.w_distance * distance_loss(ours, theirs) + self.w_angle * angle_loss(ours, theirs)
+        return ours, theirs
 
 
 def embeddings(features: Tensor, targets: Targets) -> Tensor:
@@ -61,24 +72,35 @@ def embeddings(features: Tensor, targets: Targets) -> Tensor:
     return (sums / on_map.clamp(min=1).to(features.dtype))[on_map.squeeze(2) > 0]
 
 
-def distance_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Return the mean smooth L1 distance of the distances between embeddings [n, C] of each side, over their mean."""
-    return F.smooth_l1_loss(_relative_distances(student), _relative_distances(teacher))
+def distance_loss(student: Tensor, teacher: Tensor, partners: Partners | None = None) -> Tensor:
+    """Return the mean smooth L1 distance of the distances between embeddings [n, C] of each side, over their mean.
+
+    Args:
+        student: embeddings of objects.
+        teacher: of the same.
+        partners: what they are compared with, student's and teacher's [m, C]; None is one another.
+    """
+    ours, theirs = partners or (student, teacher)
+    return F.smooth_l1_loss(_relative_distances(student, ours), _relative_distances(teacher, theirs))
 
 
-def angle_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Return the mean smooth L1 distance of the cosines at each embedding of [n, C] between every two, [n, n, n]."""
-    return F.smooth_l1_loss(_cosines(student), _cosines(teacher))
+def angle_loss(student: Tensor, teacher: Tensor, partners: Partners | None = None) -> Tensor:
+    """Return the mean smooth L1 distance of the cosines at each embedding [n, C] between every two partners.
+
+    Arguments are those of `distance_loss`.
+    """
+    ours, theirs = partners or (student, teacher)
+    return F.smooth_l1_loss(_cosines(student, ours), _cosines(teacher, theirs))
 
 
-def _relative_distances(embedded: Tensor) -> Tensor:
-    squares = (embedded[:, None] - embedded[None]).square().sum(dim=2)
+def _relative_distances(embedded: Tensor, partners: Tensor) -> Tensor:
+    squares = (embedded[:, None] - partners[None]).square().sum(dim=2)
     apart = squares > EPS
     distances = squares.clamp(min=EPS).sqrt() * apart
     mean = distances.sum() / apart.sum().clamp(min=1)
     return distances / mean.masked_fill(mean == 0, 1.0)
 
 
-def _cosines(embedded: Tensor) -> Tensor:
-    directions = F.normalize(embedded[None] - embedded[:, None], dim=2, eps=EPS)  # [i, j, C]
+def _cosines(embedded: Tensor, partners: Tensor) -> Tensor:
+    directions = F.normalize(partners[None] - embedded[:, None], dim=2, eps=EPS)  # [i, j, C]
     return directions @ directions.transpose(1, 2)
