@@ -16,13 +16,15 @@ from torch.nn import functional as F
 from ikd.detectors import Taps, boxes_only
 from ikd.distill.blame import cause_of
 from ikd.distill.canvas import Canvas, sizes_of, untouched_statistics
+from ikd.distill.conditional import InstanceDecoder
 from ikd.distill.functional import Targets, full_precision, standardise
 from ikd.distill.gradients import relative_pulls
-from ikd.distill.losses.adapted import AdaptedLoss
+from ikd.distill.losses.adapted import AdaptedLoss, AdaptedPyramid
 from ikd.distill.prototypes import PrototypeTerm
-from ikd.distill.response import Between
+from ikd.distill.response import Between, SeenLosses
 from ikd.errors import NonFiniteLoss, refuse
 
+Adapted = AdaptedLoss | AdaptedPyramid
 Batch = dict[str, Any]
 Maps = tuple[Sequence[Tensor], Sequence[Tensor]]
 """Student's and teacher's maps, level by level."""
@@ -35,12 +37,14 @@ class Terms:
     Attributes:
         student_levels: indices of the student's levels that a teacher's level has the stride of, finest first.
         teacher_levels: those of the teacher.
-        host: name of the host loss and its module for each of those levels, on the FPN convolutions.
+        host: name of the host loss and its module for each of those levels, on the FPN convolutions; one for all of
+            them where it is a loss of the whole pyramid.
         standardised: positions among those levels where the host sees standardised maps (SFA).
         alignment: SFA's extra loss by position, on the FPN convolutions.
         adversarial: loss for each of those levels on the adversarial copies, on the neck outputs.
         statistics_follow: the student's running statistics follow the adversarial copies too.
         heads: what the host compares of the two heads' predictions; None where it reads none.
+        decoder: what tells the host where to look in the teacher's maps, and learns that beside the student.
         prototypes: what is distilled by prototypes, on the FPN convolutions of those levels.
         resized: levels may differ in size; the student's map is then brought to that of the teacher's.
         measured: how hard each term pulls is measured on the first batch of an epoch.
@@ -50,12 +54,13 @@ class Terms:
 
     student_levels: Sequence[int] = ()
     teacher_levels: Sequence[int] = ()
-    host: tuple[str, Sequence[AdaptedLoss]] | None = None
+    host: tuple[str, Sequence[Adapted]] | None = None
     standardised: frozenset[int] = frozenset()
-    alignment: Mapping[int, AdaptedLoss] = field(default_factory=dict)
-    adversarial: Sequence[AdaptedLoss] | None = None
+    alignment: Mapping[int, Adapted] = field(default_factory=dict)
+    adversarial: Sequence[Adapted] | None = None
     statistics_follow: bool = False
     heads: Between | None = None
+    decoder: InstanceDecoder | None = None
     prototypes: PrototypeTerm | None = None
     resized: bool = False
     measured: bool = False
@@ -105,6 +110,7 @@ class DistillDetector(BaseModel):
         self.host = nn.ModuleList(terms.host[1]) if terms.host else None
         self.alignment = nn.ModuleList(terms.alignment.values()) if terms.alignment else None
         self.adversarial = nn.ModuleList(terms.adversarial) if terms.adversarial is not None else None
+        self.decoder = terms.decoder
         self.prototypes = terms.prototypes
         reads_maps = bool(terms.host or terms.alignment or terms.prototypes)
         self.student_taps = Taps(student) if reads_maps else None
@@ -115,6 +121,7 @@ class DistillDetector(BaseModel):
         self._own_losses: frozenset[str] = frozenset()
         self.validates_masks = False  # pasting them takes longer than all the rest
         self.position = (0, 0)  # epoch and step, for the error message; the trainer's hook sets it
+        self.host_share = 1.0  # of the host's weights, while it rises to them; a hook sets it
 
     def init_weights(self) -> None:
         """Do nothing: detectors come initialised, and inherited or loaded weights must stay."""
@@ -189,8 +196,8 @@ class DistillDetector(BaseModel):
         self.pulls = relative_pulls(own, terms, self.student, scaler.get_scale() if scaler is not None else 1.0)
 
     def _term_of(self, name: str) -> str:
-        """Return the term that a loss belongs to: all that heads are compared by is the host."""
-        host = self.terms.heads.name if self.terms.heads else ""
+        """Return the term that a loss belongs to: all that heads are compared by is the host, its decoder too."""
+        host = self.terms.host[0] if self.terms.host else self.terms.heads.name if self.terms.heads else ""
         return host if host and name.startswith(f"loss_{host}_") else name.removeprefix("loss_")
 
     def val_step(self, data: Batch) -> list[Any]:
@@ -232,11 +239,10 @@ class DistillDetector(BaseModel):
         self._own_losses = frozenset(losses)
         terms: dict[str, Any] = {}
         if self.terms.heads is not None and seen is not None:
-            terms |= self.terms.heads.losses(seen, outputs)
+            found = self.terms.heads.losses(seen, outputs)
+            terms |= {name: self.host_share * value for name, value in found.items()}
         if theirs:
-            importance = seen.importance if seen is not None else []
-            told = [importance[level] for level in self.terms.teacher_levels] if importance else []
-            terms |= self._map_losses(self._shared(ours, theirs), targets_of(clean), told)
+            terms |= self._map_losses(self._shared(ours, theirs), targets_of(clean), seen)
         if taken := losses.keys() & terms.keys():
             name = min(taken).removeprefix("loss_")
             whose = type(self.student).__name__
@@ -283,17 +289,33 @@ class DistillDetector(BaseModel):
         chosen = [theirs[level] for level in self.terms.teacher_levels] if with_teacher else []
         return [ours[level] for level in self.terms.student_levels], chosen, targets_of(batch)
 
-    def _map_losses(self, maps: Maps, targets: Targets, importance: Sequence[Tensor]) -> dict[str, Tensor]:
+    def _map_losses(self, maps: Maps, targets: Targets, seen: SeenLosses | None) -> dict[str, Tensor]:
         losses: dict[str, Tensor] = {}
         if self.host is not None and self.terms.host is not None:
-            name = self.terms.host[0]
-            losses[f"loss_{name}"] = self._term(name, self.host, self._standardised(maps), targets, importance)
+            name, told = self.terms.host[0], self._told(targets, seen)
+            if self.decoder is not None:
+                learnt, attended = self.decoder(maps[1], targets)
+                losses |= {f"loss_{part}": loss for part, loss in learnt.items()}
+                told = [replace(targets, attended=one) for one in attended]
+            losses[f"loss_{name}"] = self.host_share * self._term(name, self.host, self._standardised(maps), told)
         if self.alignment is not None:
             chosen = [[side[level] for level in self.terms.alignment] for side in maps]
-            losses["loss_sfa"] = self._term("sfa", self.alignment, (chosen[0], chosen[1]), targets)
+            losses["loss_sfa"] = self._term("sfa", self.alignment, (chosen[0], chosen[1]), [targets] * len(chosen[0]))
         if self.prototypes is not None:
             losses |= {f"loss_{name}": loss for name, loss in self.prototypes(*maps, targets).items()}
         return losses
+
+    def _told(self, targets: Targets, seen: SeenLosses | None) -> list[Targets]:
+        """Return what the host is told of each level: what heads say of cells, and the instances they choose."""
+        levels = self.terms.teacher_levels
+        if seen is None:
+            return [targets] * len(levels)
+        if seen.instances is not None:
+            labels = [boxes.new_zeros(len(boxes), dtype=torch.long) for boxes in seen.instances]
+            targets = replace(targets, boxes=list(seen.instances), labels=labels)
+        if not seen.importance:
+            return [targets] * len(levels)
+        return [replace(targets, importance=seen.importance[level]) for level in levels]
 
     def _standardised(self, maps: Maps) -> Maps:
         """Standardise the maps that the host sees, on the levels where SFA acts on its inputs."""
@@ -328,7 +350,8 @@ class DistillDetector(BaseModel):
         theirs = self._teach(batch, sizes_of(images))
         with nullcontext() if self.terms.statistics_follow else untouched_statistics(self.student):
             ours = self.student.extract_feat(batch)
-        return self._term("adversarial", self.adversarial, self._shared(ours, theirs), targets)
+        told = [targets] * len(self.terms.student_levels)
+        return self._term("adversarial", self.adversarial, self._shared(ours, theirs), told)
 
     def _enhanced_loss(self, images: list[Tensor]) -> Tensor:
         """Compute beta L_aug of DFMSD's Eq. 6 and 8: the host between the maps of enhanced images, nothing else.
@@ -345,23 +368,24 @@ class DistillDetector(BaseModel):
         nothing = [batch.new_zeros(0, 4)] * len(images)  # an enhanced image has no boxes, and this host asks for none
         enhanced = torch.ones(len(images), dtype=torch.bool, device=batch.device)
         targets = Targets(nothing, [boxes.new_zeros(0).long() for boxes in nothing], tuple(batch.shape[-2:]), enhanced)
-        return _summed(self.host, self._standardised(self._shared(ours, theirs)), targets)
+        told = [targets] * len(self.terms.student_levels)
+        return _summed(self.host, self._standardised(self._shared(ours, theirs)), told)
 
-    def _term(
-        self, name: str, levels: nn.ModuleList, maps: Maps, targets: Targets, importance: Sequence[Tensor] = ()
-    ) -> Tensor:
-        """Sum a loss over levels, and note its effective weight where it has one."""
+    def _term(self, name: str, levels: nn.ModuleList, maps: Maps, told: Sequence[Targets]) -> Tensor:
+        """Sum a loss over levels, each with the targets it is told, and note its effective weight where it has one."""
         losses: list[Any] = [level.loss for level in levels]
         if hasattr(losses[0], "effective_weight"):
             sizes = [feature[0].numel() for feature in maps[1]]
             weights = [loss.effective_weight(size) for loss, size in zip(losses, sizes, strict=True)]
             self.effective_weights |= _by_term(name, weights)
-        return _summed(levels, maps, targets, importance)
+        return _summed(levels, maps, told)
 
 
-def _summed(levels: nn.ModuleList, maps: Maps, targets: Targets, importance: Sequence[Tensor] = ()) -> Tensor:
-    """Sum a loss over levels, each told the importance of its cells where heads say it."""
-    told = [replace(targets, importance=one) for one in importance] or [targets] * len(levels)
+def _summed(levels: nn.ModuleList, maps: Maps, told: Sequence[Targets]) -> Tensor:
+    """Sum a loss over levels; one of the whole pyramid compares all of them by itself."""
+    if isinstance(levels[0], AdaptedPyramid):
+        whole: Tensor = levels[0](*maps, told[0])
+        return whole
     rows = zip(levels, *maps, told, strict=True)
     return torch.stack([loss(student, teacher, known) for loss, student, teacher, known in rows]).sum()
 

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 __all__ = [
+    "Attended",
     "Targets",
     "attention",
     "background_mask",
@@ -37,6 +38,19 @@ EPS = 1e-6  # added to the deviation of a channel before dividing by it
 
 
 @dataclass(frozen=True)
+class Attended:
+    """Where a decoder of the teacher's maps looks, on one level.
+
+    Attributes:
+        values: [N, D, H, W], what it reads there, heads one after the other.
+        shares: [N, heads, H, W], how much each cell counts; over all levels 1 for each head of an image, or 0.
+    """
+
+    values: Tensor
+    shares: Tensor
+
+
+@dataclass(frozen=True)
 class Targets:
     """Ground truth of one batch, as the losses need it.
 
@@ -47,6 +61,7 @@ class Targets:
         enhanced: [N] bool, the images that masking enhancement has changed; None when it changed none.
         importance: [N, H, W] >= 0, how much each cell of the level at hand counts by what heads predict there; None
             where no head was asked.
+        attended: of the level at hand, where a decoder looks there; None where there is no decoder.
     """
 
     boxes: Sequence[Tensor]
@@ -54,6 +69,7 @@ class Targets:
     input_size: tuple[int, int]
     enhanced: Tensor | None = None
     importance: Tensor | None = None
+    attended: Attended | None = None
 
     @cached_property
     def padded_boxes(self) -> Tensor:

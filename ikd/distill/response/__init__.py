@@ -1,5 +1,5 @@
 """Losses between what the heads of two detectors predict for the same anchors, points or regions."""
 
-from ikd.distill.response.hosts import HEADS, Between, between
+from ikd.distill.response.hosts import HEADS, Between, SeenLosses, between
 
-__all__ = ["HEADS", "Between", "between"]
+__all__ = ["HEADS", "Between", "SeenLosses", "between"]
