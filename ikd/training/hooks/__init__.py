@@ -1,6 +1,7 @@
 """What happens in a training beside its steps: seeds, adversarial copies, prototypes, reports."""
 
 from ikd.training.hooks.prototypes import PrototypeHook, chosen_instances
+from ikd.training.hooks.rise import RiseHook
 from ikd.training.hooks.trial import CraftHook, EpochHook, HoldHook, PlaceHook, ReportHook, altering_rule
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "PlaceHook",
     "PrototypeHook",
     "ReportHook",
+    "RiseHook",
     "altering_rule",
     "chosen_instances",
 ]
