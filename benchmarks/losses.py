@@ -4,8 +4,9 @@
 
 The maps are P3..P7 of a padded 1088x800 input, 256 channels, batch 2, 20 boxes an image. FGD stands beside one that
 loops over the boxes, the generative losses beside their own generators with nothing but a sum behind them, and FBKD
-beside the matrix products that it cannot do without: its floor. All take turns within each repetition, so that other
-load on the machine hits them alike; a ratio is the median over repetitions.
+beside the matrix products that it cannot do without: its floor. ICD has a row for the decoder that learns beside it,
+and GID one for choosing its instances among nine places a cell; both take the boxes in their own. All take turns within
+each repetition, so that other load on the machine hits them alike; a ratio is the median over repetitions.
 `--quick` takes maps of a quarter of the side and fewer repetitions: it shows that the benchmark runs, not more.
 """
 
@@ -17,6 +18,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -24,10 +26,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ikd.config import LOSSES
-from ikd.distill import Anchors, Targets, build_loss, takes
+from ikd.distill import Anchors, Targets, build_loss, of_pyramid, takes
+from ikd.distill.conditional import InstanceDecoder
 from ikd.distill.functional import attention
+from ikd.distill.response.instances import disputed
 
 STRIDES = (8, 16, 32, 64, 128)
+CLASSES, ANCHORS = 80, 9
 Work = Callable[[], Tensor]
 
 
@@ -167,13 +172,47 @@ def rows(pyramid: Pyramid, channels: int, device: torch.device) -> dict[str, tup
         by_level = [
             {key: value for key, value in placed(level).items() if takes(name, key)} for level in range(len(STRIDES))
         ]
+        if of_pyramid(name):
+            whole = build_loss(name, [channels] * len(STRIDES), [channels] * len(STRIDES)).to(device)
+            found[name] = (partial(whole, pyramid.student, pyramid.teacher, pyramid.targets), list(whole.parameters()))
+            continue
         levels: list[nn.Module] = [build_loss(name, channels, channels, **settings) for settings in by_level]
         add(name, levels)
         if generators(levels[0]):
             found[f"{name}, floor"] = (pyramid.sum_of(convolutions(levels)), found[name][1])
         if name == "fbkd":
             found[f"{name}, floor"] = (pyramid.sum_of(products(levels)), found[name][1])
-    return found
+    return found | {"icd, its decoder": decoding(pyramid, channels, device), "gid, its instances": choosing(pyramid)}
+
+
+def decoding(pyramid: Pyramid, channels: int, device: torch.device) -> tuple[Work, list[nn.Parameter]]:
+    """Return the step of ICD's decoder, of 80 classes."""
+    section = LOSSES["icd"]()
+    settings = {name: getattr(section, name) for name in ("dims", "heads", "fakes", "most", "jitter")}
+    decoder = InstanceDecoder([channels] * len(STRIDES), CLASSES, **settings).to(device)
+
+    def work() -> Tensor:
+        learnt, _ = decoder(pyramid.teacher, pyramid.targets)
+        return torch.stack(list(learnt.values())).sum()
+
+    return work, list(decoder.parameters())
+
+
+def choosing(pyramid: Pyramid) -> tuple[Work, list[nn.Parameter]]:
+    """Return the choice of GID's instances, which has no gradient: a sum of no weight stands in for one."""
+    cells = sum(level[0, 0].numel() for level in pyramid.student)
+    like, (height, width) = pyramid.student[-1], pyramid.targets.input_size
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.rand((2, ANCHORS * cells), generator=generator).to(like)
+    corner = torch.rand((2, ANCHORS * cells, 2), generator=generator).to(like) * like.new_tensor([width, height])
+    boxes = torch.cat([corner, corner + 8 + 64 * torch.rand((2, ANCHORS * cells, 2), generator=generator).to(like)], 2)
+    section = LOSSES["gid"]()
+
+    def work() -> Tensor:
+        chosen = disputed(scores, boxes, section.count, section.overlap)
+        return like.sum() * 0 + torch.cat(chosen).sum()
+
+    return work, []
 
 
 def seconds(work: Work, leaves: list[Any], device: torch.device) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -63,7 +64,11 @@ class InstanceDecoder(nn.Module):
             refuse("distill.host icd", "must have a teacher whose levels have equal channels", list(channels))
         self.classes, self.heads, self.fakes, self.most, self.jitter = classes, heads, fakes, most, jitter
         self.describe = _perceptron(classes + 2 * SINES + 2 * SCALES, dims, dims)
-        self.query, self.key, self.value = nn.Linear(dims, dims), nn.Linear(channels[0], dims), nn.Linear(channels[0], dims)
+        self.query, self.key, self.value = (
+            nn.Linear(dims, dims),
+            nn.Linear(channels[0], dims),
+            nn.Linear(channels[0], dims),
+        )
         self.position, self.out = nn.Linear(dims, dims), nn.Linear(dims, dims)
         self.predict = _perceptron(dims, dims, 5)
 
@@ -104,9 +109,9 @@ class InstanceDecoder(nn.Module):
             waves((torch.arange(side, device=level.device, dtype=level.dtype) + 1) / side, half)
             for side in (height, width)
         )
-        return torch.cat(
-            [rows[:, None].expand(-1, width, -1), columns[None].expand(height, -1, -1)], dim=2
-        ).flatten(0, 1)
+        return torch.cat([rows[:, None].expand(-1, width, -1), columns[None].expand(height, -1, -1)], dim=2).flatten(
+            0, 1
+        )
 
     @staticmethod
     def _losses(predicted: Tensor, queries: Queries) -> dict[str, Tensor]:
@@ -136,6 +141,6 @@ def _told(weights: Tensor, values: Tensor, queries: Queries, maps: Sequence[Tens
 def _perceptron(first: int, hidden: int, last: int) -> nn.Sequential:
     widths = [first, *[hidden] * (LAYERS - 1), last]
     layers: list[nn.Module] = []
-    for before, after in zip(widths[:-1], widths[1:], strict=True):
+    for before, after in pairwise(widths):
         layers += [nn.Linear(before, after), nn.ReLU()]
     return nn.Sequential(*layers[:-1])

@@ -192,13 +192,17 @@ class TestGID:
         rows = [(image, box) for image, own in enumerate(TARGETS.boxes) for box in own.tolist()]
         ours, theirs = (torch.stack([pooled_by_loops(side[image], box) for image, box in rows]) for side in maps())
         apart = [
-            torch.tensor([[math.dist(one.flatten().tolist(), other.flatten().tolist()) for other in side] for one in side])
+            torch.tensor(
+                [[math.dist(one.flatten().tolist(), other.flatten().tolist()) for other in side] for one in side]
+            )
             for side in (ours, theirs)
         ]
         relative = [distances / distances[distances > 0].mean() for distances in apart]
         difference = (relative[0] - relative[1]).abs()
         relation = torch.where(difference < 1, difference.square() / 2, difference - 0.5).mean()
-        features = sum(math.dist(one.flatten().tolist(), other.flatten().tolist()) for one, other in zip(ours, theirs, strict=True))
+        features = sum(
+            math.dist(one.flatten().tolist(), other.flatten().tolist()) for one, other in zip(ours, theirs, strict=True)
+        )
         loss = build_loss("gid", 4, 4, w_feature=1.0, w_relation=1.0)
         make_identity(loss)
         assert loss(*maps(), TARGETS).item() == pytest.approx(features / 3 + relation.item(), rel=1e-9)
@@ -270,7 +274,9 @@ class TestICD:
 
     @pytest.mark.parametrize(("dims", "heads"), [(8, 3), (8, 8), (4, 16)])
     def test_heads_that_do_not_divide_the_width_are_refused(self, dims: int, heads: int) -> None:
-        with pytest.raises(BadInput, match=rf"^loss icd: heads: must be a divisor of dims \({dims}\), .*, but got {heads}$"):
+        with pytest.raises(
+            BadInput, match=rf"^loss icd: heads: must be a divisor of dims \({dims}\), .*, but got {heads}$"
+        ):
             build_loss("icd", 4, 4, dims=dims, heads=heads)
 
 
