@@ -206,7 +206,7 @@ def choosing(pyramid: Pyramid) -> tuple[Work, list[nn.Parameter]]:
     scores = torch.rand((2, ANCHORS * cells), generator=generator).to(like)
     corner = torch.rand((2, ANCHORS * cells, 2), generator=generator).to(like) * like.new_tensor([width, height])
     boxes = torch.cat([corner, corner + 8 + 64 * torch.rand((2, ANCHORS * cells, 2), generator=generator).to(like)], 2)
-    section = LOSSES["gid"]()
+    section: Any = LOSSES["gid"]()
 
     def work() -> Tensor:
         chosen = disputed(scores, boxes, section.count, section.overlap)

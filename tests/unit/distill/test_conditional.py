@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -109,7 +110,7 @@ class TestDecoder:
     def test_losses_by_hand(self) -> None:
         """Logits of 0 and distances of 1/2 of the image, around a centre that is not moved."""
         ours = decoder(fakes=0.0, jitter=0.0)
-        last = ours.predict[-1]
+        last: Any = ours.predict[-1]
         torch.nn.init.zeros_(last.weight)
         torch.nn.init.zeros_(last.bias)
         losses, _ = ours(maps(), TARGETS)

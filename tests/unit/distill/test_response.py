@@ -308,7 +308,7 @@ class TestInstances:
         """Of each share alone, linear in its weight; without instances there is nothing to compare."""
         parts = {}
         for name in ("cls_share", "box_share"):
-            shares = {"cls_share": 0.0, "box_share": 0.0, name: 1.0}
+            shares: dict[str, Any] = {"cls_share": 0.0, "box_share": 0.0, name: 1.0}
             parts[name] = found("gid", *near_pair(kind), **shares)["loss_gid_response"].item()
         whole = found("gid", *near_pair(kind), cls_share=2.0, box_share=3.0, w_response=0.5)["loss_gid_response"].item()
         assert all(value > 0 for value in parts.values())

@@ -20,7 +20,7 @@ QUIET = {"augment__enabled": False, "adversarial__enabled": False}
 
 
 def test_the_published_ones_are_the_defaults() -> None:
-    found = {name: (host().warmup, host.rises) for name, host in HOSTS.items() if host.rises}
+    found = {name: (host().model_dump()["warmup"], host.rises) for name, host in HOSTS.items() if host.rises}
     assert found == {"fgfi": (400, "at once"), "frs": (500, "linearly"), "icd": (1000, "at once")}
 
 
