@@ -141,8 +141,8 @@ def check_loss(name: str) -> None:
     The keywords of the module are the hyperparameters of the section, without defaults, and any of `channels` (of both
     maps), `reduction`, `scale`, `level` (among those that both detectors have, 0 the finest), `levels` (those of them
     that are distilled) and `anchors` (the student's there). Maps are [N, C, H, W] of equal channels; the loss is a
-    finite scalar, weight applied, with a gradient to the student. A module with the attribute `of_pyramid` set gets lists
-    of maps, all levels at once. What breaks this is refused when the loss is first
+    finite scalar, weight applied, with a gradient to the student. A module with the attribute `of_pyramid` set gets
+    lists of maps, all levels at once. What breaks this is refused when the loss is first
     built, and here.
 
     Raises:
