@@ -4,9 +4,10 @@
 
 The maps are P3..P7 of a padded 1088x800 input, 256 channels, batch 2, 20 boxes an image. FGD stands beside one that
 loops over the boxes, the generative losses beside their own generators with nothing but a sum behind them, and FBKD
-beside the matrix products that it cannot do without: its floor. ICD has a row for the decoder that learns beside it,
-and GID one for choosing its instances among nine places a cell; both take the boxes in their own. All take turns within
-each repetition, so that other load on the machine hits them alike; a ratio is the median over repetitions.
+beside the matrix products that it cannot do without: its floor. That of a loss with an adapter is the adapter. ICD has
+a row for the decoder that learns beside it, and GID one for choosing its instances among nine places a cell; both take
+the boxes in their own. All take turns within each repetition, so that other load on the machine hits them alike; a
+ratio is the median over repetitions.
 `--quick` takes maps of a quarter of the side and fewer repetitions: it shows that the benchmark runs, not more.
 """
 
@@ -29,6 +30,7 @@ from ikd.config import LOSSES
 from ikd.distill import Anchors, Targets, build_loss, of_pyramid, takes
 from ikd.distill.conditional import InstanceDecoder
 from ikd.distill.functional import attention
+from ikd.distill.losses.imitation.gid import POOLED
 from ikd.distill.response.instances import disputed
 
 STRIDES = (8, 16, 32, 64, 128)
@@ -175,14 +177,35 @@ def rows(pyramid: Pyramid, channels: int, device: torch.device) -> dict[str, tup
         if of_pyramid(name):
             whole = build_loss(name, [channels] * len(STRIDES), [channels] * len(STRIDES)).to(device)
             found[name] = (partial(whole, pyramid.student, pyramid.teacher, pyramid.targets), list(whole.parameters()))
+            found[f"{name}, floor"] = (adapting(whole.loss, pooled(pyramid, channels)), found[name][1])
             continue
-        levels: list[nn.Module] = [build_loss(name, channels, channels, **settings) for settings in by_level]
+        levels: list[Any] = [build_loss(name, channels, channels, **settings) for settings in by_level]
         add(name, levels)
+        if hasattr(levels[0].loss, "imitator") or hasattr(levels[0].loss, "value"):
+            parts = [adapting(level.loss, one) for level, one in zip(levels, pyramid.student, strict=True)]
+            found[f"{name}, floor"] = (partial(summed, parts), found[name][1])
         if generators(levels[0]):
             found[f"{name}, floor"] = (pyramid.sum_of(convolutions(levels)), found[name][1])
         if name == "fbkd":
             found[f"{name}, floor"] = (pyramid.sum_of(products(levels)), found[name][1])
     return found | {"icd, its decoder": decoding(pyramid, channels, device), "gid, its instances": choosing(pyramid)}
+
+
+def adapting(loss: Any, features: Tensor) -> Work:
+    """Return the sum of what a loss's adapter makes of a map."""
+    adapter = getattr(loss, "imitator", None) or loss.value
+    return lambda: adapter(features).sum()
+
+
+def summed(parts: list[Work]) -> Tensor:
+    """Sum what several works give."""
+    return torch.stack([work() for work in parts]).sum()
+
+
+def pooled(pyramid: Pyramid, channels: int) -> Tensor:
+    """Return as many features as GID pools for the boxes."""
+    count = sum(len(boxes) for boxes in pyramid.targets.boxes)
+    return pyramid.teacher[0].new_zeros(count, channels, POOLED, POOLED).requires_grad_()
 
 
 def decoding(pyramid: Pyramid, channels: int, device: torch.device) -> tuple[Work, list[nn.Parameter]]:
