@@ -4,8 +4,10 @@
 
 The maps are P3..P7 of a padded 1088x800 input, 256 channels, batch 2, 20 boxes an image. FGD stands beside one that
 loops over the boxes, the generative losses beside their own generators with nothing but a sum behind them, and FBKD
-beside the matrix products that it cannot do without: its floor. All take turns within each repetition, so that other
-load on the machine hits them alike; a ratio is the median over repetitions.
+beside the matrix products that it cannot do without: its floor. That of a loss with an adapter is the adapter. ICD has
+a row for the decoder that learns beside it, and GID one for choosing its instances among nine places a cell; both take
+the boxes in their own. All take turns within each repetition, so that other load on the machine hits them alike; a
+ratio is the median over repetitions.
 `--quick` takes maps of a quarter of the side and fewer repetitions: it shows that the benchmark runs, not more.
 """
 
@@ -17,6 +19,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -24,10 +27,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ikd.config import LOSSES
-from ikd.distill import Anchors, Targets, build_loss, takes
+from ikd.distill import Anchors, Targets, build_loss, of_pyramid, takes
+from ikd.distill.conditional import InstanceDecoder
 from ikd.distill.functional import attention
+from ikd.distill.losses.imitation.gid import POOLED
+from ikd.distill.response.instances import disputed
 
 STRIDES = (8, 16, 32, 64, 128)
+CLASSES, ANCHORS = 80, 9
 Work = Callable[[], Tensor]
 
 
@@ -167,13 +174,68 @@ def rows(pyramid: Pyramid, channels: int, device: torch.device) -> dict[str, tup
         by_level = [
             {key: value for key, value in placed(level).items() if takes(name, key)} for level in range(len(STRIDES))
         ]
-        levels: list[nn.Module] = [build_loss(name, channels, channels, **settings) for settings in by_level]
+        if of_pyramid(name):
+            whole = build_loss(name, [channels] * len(STRIDES), [channels] * len(STRIDES)).to(device)
+            found[name] = (partial(whole, pyramid.student, pyramid.teacher, pyramid.targets), list(whole.parameters()))
+            found[f"{name}, floor"] = (adapting(whole.loss, pooled(pyramid, channels)), found[name][1])
+            continue
+        levels: list[Any] = [build_loss(name, channels, channels, **settings) for settings in by_level]
         add(name, levels)
+        if hasattr(levels[0].loss, "imitator") or hasattr(levels[0].loss, "value"):
+            parts = [adapting(level.loss, one) for level, one in zip(levels, pyramid.student, strict=True)]
+            found[f"{name}, floor"] = (partial(summed, parts), found[name][1])
         if generators(levels[0]):
             found[f"{name}, floor"] = (pyramid.sum_of(convolutions(levels)), found[name][1])
         if name == "fbkd":
             found[f"{name}, floor"] = (pyramid.sum_of(products(levels)), found[name][1])
-    return found
+    return found | {"icd, its decoder": decoding(pyramid, channels, device), "gid, its instances": choosing(pyramid)}
+
+
+def adapting(loss: Any, features: Tensor) -> Work:
+    """Return the sum of what a loss's adapter makes of a map."""
+    adapter = getattr(loss, "imitator", None) or loss.value
+    return lambda: adapter(features).sum()
+
+
+def summed(parts: list[Work]) -> Tensor:
+    """Sum what several works give."""
+    return torch.stack([work() for work in parts]).sum()
+
+
+def pooled(pyramid: Pyramid, channels: int) -> Tensor:
+    """Return as many features as GID pools for the boxes."""
+    count = sum(len(boxes) for boxes in pyramid.targets.boxes)
+    return pyramid.teacher[0].new_zeros(count, channels, POOLED, POOLED).requires_grad_()
+
+
+def decoding(pyramid: Pyramid, channels: int, device: torch.device) -> tuple[Work, list[nn.Parameter]]:
+    """Return the step of ICD's decoder, of 80 classes."""
+    section = LOSSES["icd"]()
+    settings = {name: getattr(section, name) for name in ("dims", "heads", "fakes", "most", "jitter")}
+    decoder = InstanceDecoder([channels] * len(STRIDES), CLASSES, **settings).to(device)
+
+    def work() -> Tensor:
+        learnt, _ = decoder(pyramid.teacher, pyramid.targets)
+        return torch.stack(list(learnt.values())).sum()
+
+    return work, list(decoder.parameters())
+
+
+def choosing(pyramid: Pyramid) -> tuple[Work, list[nn.Parameter]]:
+    """Return the choice of GID's instances, which has no gradient: a sum of no weight stands in for one."""
+    cells = sum(level[0, 0].numel() for level in pyramid.student)
+    like, (height, width) = pyramid.student[-1], pyramid.targets.input_size
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.rand((2, ANCHORS * cells), generator=generator).to(like)
+    corner = torch.rand((2, ANCHORS * cells, 2), generator=generator).to(like) * like.new_tensor([width, height])
+    boxes = torch.cat([corner, corner + 8 + 64 * torch.rand((2, ANCHORS * cells, 2), generator=generator).to(like)], 2)
+    section: Any = LOSSES["gid"]()
+
+    def work() -> Tensor:
+        chosen = disputed(scores, boxes, section.count, section.overlap)
+        return like.sum() * 0 + torch.cat(chosen).sum()
+
+    return work, []
 
 
 def seconds(work: Work, leaves: list[Any], device: torch.device) -> float:

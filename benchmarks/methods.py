@@ -1,12 +1,15 @@
 """Every method on the same student, data and budget: what each gains and what it costs.
 
     python -m benchmarks.methods --data FOLDER [--recipe small_dfmsd] [--seeds 3] [--jobs 2] [--to results.json]
+        [--hosts NAME ...] [--without-ikd] [--table]
 
 Rows: the student alone; each host with one teacher, without and with IKD (sample-specific augmentation and adversarial
 term); DFMSD with the recipe's teacher sequence, and its control of equal budget (the last teacher for all epochs).
-Published weights belong to large maps, so each host first chooses one factor for all of its weights on seed 0 (the
-weight of IKD's adversarial term likewise), which is printed. Seed 0 is among those that judge, and its choice flatters
-it a little.
+Published weights belong to large maps, so each host first chooses one factor for all of its weights (the weight of
+IKD's adversarial term likewise), which is printed. That is done on a seed of its own, which judges nothing.
+
+`--hosts` takes some of the hosts, `--without-ikd` leaves out the rows with IKD on top, `--table` trains nothing and
+prints what is there: the same file may be filled by several commands.
 
 Cost is CPU seconds of the training process, one thread, over those of the student alone. Finished trainings are kept
 in the results file, by the content of their recipe: the same command goes on where it was interrupted.
@@ -21,7 +24,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +36,8 @@ METRICS = ("bbox_mAP", "bbox_APs", "bbox_APm", "bbox_APl")
 WEIGHTS = {name: loss_weights(section) for name, section in HOSTS.items()}
 SUMMED = tuple(name for name, section in LOSSES.items() if section.summed)
 """Sums over a map: carried to small maps at full strength they drown the detection loss."""
+CHOICE_SEED = 100
+"""The seed that factors are chosen on."""
 SUMMED_FACTORS, OTHER_FACTORS = (0.1, 0.01), (1.0, 0.1)
 IKD = {"augment.enabled": True, "adversarial.enabled": True}
 PLAIN = {
@@ -72,33 +77,37 @@ def factors(host: str) -> tuple[float, ...]:
     return SUMMED_FACTORS if host in SUMMED else OTHER_FACTORS
 
 
-def candidates(recipe: Recipe) -> dict[str, list[Row]]:
+def candidates(recipe: Recipe, hosts: Sequence[str] = (*WEIGHTS, "adversarial")) -> dict[str, list[Row]]:
     """Return, for each host and the adversarial term, the trainings among which its factor is chosen."""
     found: dict[str, list[Row]] = {}
-    for host in (*WEIGHTS, "adversarial"):
+    for host in hosts:
         base = {**alone_with(recipe, "none"), **IKD} if host == "adversarial" else alone_with(recipe, host)
         found[host] = [Row(f"{host} x{f:g}", {**base, **strength(recipe, host, f)}) for f in factors(host)]
     return found
 
 
 def rows(recipe: Recipe, chosen: Mapping[str, float]) -> list[Row]:
-    """Return the table's rows, at the chosen strengths."""
-    ikd = {**IKD, **strength(recipe, "adversarial", chosen["adversarial"])}
-    table = [Row("ikd alone", {**alone_with(recipe, "none"), **ikd})]
-    for host in (name for name in WEIGHTS if name != "dfmsd"):
+    """Return the table's rows, at the chosen strengths, of what a strength was chosen for."""
+    ikd = {**IKD, **strength(recipe, "adversarial", chosen["adversarial"])} if "adversarial" in chosen else {}
+    table = [Row("ikd alone", {**alone_with(recipe, "none"), **ikd})] if ikd else []
+    for host in (name for name in WEIGHTS if name != "dfmsd" and name in chosen):
         values = {**alone_with(recipe, host), **strength(recipe, host, chosen[host])}
-        table += [Row(host, values), Row(f"{host} + ikd", {**values, **ikd})]
-    dual = {**PLAIN, "distill.host": "dfmsd", **strength(recipe, "dfmsd", chosen["dfmsd"])}
+        table += [Row(host, values), *([Row(f"{host} + ikd", {**values, **ikd})] if ikd else [])]
+    return table + (_sequences(recipe, chosen["dfmsd"], ikd) if "dfmsd" in chosen else [])
+
+
+def _sequences(recipe: Recipe, factor: float, ikd: Values) -> list[Row]:
+    """Return the rows of DFMSD, with a teacher after the other and its control."""
+    dual = {**PLAIN, "distill.host": "dfmsd", **strength(recipe, "dfmsd", factor)}
     extras = {"distill.me.enabled": True, "distill.sfa.enabled": True}
     last = {"teachers.sequence": [recipe.teachers.stages[-1].teacher]}
     names = " -> ".join(stage.teacher for stage in recipe.teachers.stages)
-    table += [
+    return [
         Row(f"dfmsd, {names}, stages only", dual),
         Row(f"dfmsd, {names}", {**dual, **extras}),
         Row("dfmsd, equal budget, one teacher", {**dual, **extras, **last}),
-        Row(f"dfmsd, {names} + ikd", {**dual, **extras, **ikd}),
+        *([Row(f"dfmsd, {names} + ikd", {**dual, **extras, **ikd})] if ikd else []),
     ]
-    return table
 
 
 def measure(recipe: Recipe) -> dict[str, float]:
@@ -150,13 +159,17 @@ def train_all(recipes: list[Recipe], results: Results, options: argparse.Namespa
 
 
 def choose(recipe: Recipe, results: Results, options: argparse.Namespace) -> dict[str, float]:
-    """Choose each host's factor on seed 0, and print it."""
-    found = candidates(recipe)
-    trainings = {host: [made(recipe, row, 0) for row in listed] for host, listed in found.items()}
-    train_all([one for listed in trainings.values() for one in listed], results, options)
+    """Choose each host's factor, and print it."""
+    hosts = [*(options.hosts or WEIGHTS), *([] if options.without_ikd else ["adversarial"])]
+    found = candidates(recipe, hosts)
+    trainings = {host: [made(recipe, row, CHOICE_SEED) for row in listed] for host, listed in found.items()}
+    if not options.table:
+        train_all([one for listed in trainings.values() for one in listed], results, options)
     chosen: dict[str, float] = {}
     for host, listed in trainings.items():
         scores = [results.get(one.fingerprint(), {}).get("bbox_mAP", 0.0) for one in listed]
+        if not any(scores):
+            continue
         chosen[host] = factors(host)[scores.index(max(scores))]
         tried = ", ".join(f"x{f:g}: {100 * score:.1f}" for f, score in zip(factors(host), scores, strict=True))
         print(f"{host}: x{chosen[host]:g} of the published weights ({tried})", flush=True)
@@ -171,18 +184,19 @@ def made(recipe: Recipe, row: Row, seed: int) -> Recipe:
 def table(recipe: Recipe, listed: list[Row], results: Results, seeds: int) -> str:
     """Return the table as Markdown."""
     alone = [recipe.student_alone().with_values({"seed": seed}) for seed in range(seeds)]
-    lines = ["| method | mAP | APs | APm | APl | cost |", "|---|---|---|---|---|---|"]
+    lines = ["| method | seeds | mAP | APs | APm | APl | cost |", "|---|---|---|---|---|---|---|"]
     trainings = [("student alone", alone)]
     trainings += [(row.name, [made(recipe, row, seed) for seed in range(seeds)]) for row in listed]
-    floor = statistics.mean(results[one.fingerprint()]["cpu_seconds"] for one in alone)
+    floors = [results[one.fingerprint()]["cpu_seconds"] for one in alone if one.fingerprint() in results]
+    floor = statistics.mean(floors) if floors else float("nan")
     for name, recipes in trainings:
         found = [results[one.fingerprint()] for one in recipes if one.fingerprint() in results]
         if not found:
-            lines.append(f"| {name} | did not finish | | | | |")
+            lines.append(f"| {name} | 0 | not measured | | | | |")
             continue
         cells = [spread([100 * one[metric] for one in found]) for metric in METRICS]
         cost = statistics.mean(one["cpu_seconds"] for one in found) / floor
-        lines.append(f"| {name} | {' | '.join(cells)} | {cost:.2f} |")
+        lines.append(f"| {name} | {len(found)} | {' | '.join(cells)} | {cost:.2f} |")
     return "\n".join(lines)
 
 
@@ -212,18 +226,24 @@ def main() -> None:
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--to", type=Path, help="results file, to go on from")
+    parser.add_argument("--hosts", nargs="+", choices=list(WEIGHTS), help="default: all")
+    parser.add_argument("--without-ikd", action="store_true", help="hosts alone")
+    parser.add_argument("--table", action="store_true", help="train nothing, print what is there")
     options = parser.parse_args()
     values: Values = {"data.root": options.data} | ({"schedule.epochs": options.epochs} if options.epochs else {})
     recipe = load_recipe(options.recipe, values)
-    from ikd.training import prepare
-
-    prepare(recipe.with_values(IKD), notify())  # teachers, perturbations and boxes, once, before the processes start
     results = finished(options.to)
+    if not options.table:
+        from ikd.training import prepare
+
+        wanted = recipe.with_values(PLAIN if options.without_ikd else IKD)
+        prepare(wanted, notify())  # teachers, perturbations and boxes, once, before the processes start
     chosen = choose(recipe, results, options)
     listed = rows(recipe, chosen)
-    seeds = range(options.seeds)
-    train_all([recipe.student_alone().with_values({"seed": seed}) for seed in seeds], results, options)
-    train_all([made(recipe, row, seed) for row in listed for seed in seeds], results, options)
+    if not options.table:
+        judged = [made(recipe, row, seed) for seed in range(options.seeds) for row in listed]  # seed by seed
+        alone = [recipe.student_alone().with_values({"seed": seed}) for seed in range(options.seeds)]
+        train_all([*alone, *judged], results, options)
     print(table(recipe, listed, results, options.seeds))
 
 

@@ -6,6 +6,7 @@ import inspect
 import re
 
 from ikd.config import LOSSES as DECLARED
+from ikd.distill.conditional import InstanceDecoder
 from ikd.distill.losses.registry import LOSSES
 from ikd.distill.response import HEADS
 
@@ -22,6 +23,8 @@ def sections() -> str:
         parts.append(f"## {name}: {title}\n\n*{module.splitlines()[0]}*\n\n{markdown(inspect.getdoc(made) or '')}")
         if name in HEADS:
             parts.append(f"**Between heads.** {markdown(inspect.getdoc(HEADS[name]) or '')}")
+        if DECLARED[name].decodes:
+            parts.append(f"**Its decoder.** {markdown(inspect.getdoc(InstanceDecoder) or '')}")
     return "\n\n".join(parts) + "\n"
 
 

@@ -2,9 +2,9 @@
 
 from ikd.distill.canvas import canvas_divisor
 from ikd.distill.functional import Targets
-from ikd.distill.losses.adapted import AdaptedLoss
+from ikd.distill.losses.adapted import AdaptedLoss, AdaptedPyramid
 from ikd.distill.losses.imitation.fgfi import Anchors
-from ikd.distill.losses.registry import LOSSES, RECONSTRUCTIONS, build_loss, check_loss, takes
+from ikd.distill.losses.registry import LOSSES, RECONSTRUCTIONS, build_loss, check_loss, of_pyramid, takes
 from ikd.distill.losses.weights import PyramidSize, Scale, rescale
 from ikd.distill.precision import arrange, autocast_type, check_precision
 
@@ -14,6 +14,7 @@ __all__ = [
     "LOSSES",
     "RECONSTRUCTIONS",
     "AdaptedLoss",
+    "AdaptedPyramid",
     "Anchors",
     "PyramidSize",
     "Scale",
@@ -25,6 +26,7 @@ __all__ = [
     "check_loss",
     "check_precision",
     "functional",
+    "of_pyramid",
     "rescale",
     "takes",
 ]

@@ -16,14 +16,16 @@ from torch.nn import functional as F
 from ikd.detectors import Taps, boxes_only
 from ikd.distill.blame import cause_of
 from ikd.distill.canvas import Canvas, sizes_of, untouched_statistics
+from ikd.distill.conditional import InstanceDecoder
 from ikd.distill.functional import Targets, full_precision, standardise
 from ikd.distill.gradients import relative_pulls
 from ikd.distill.knowledge import Knowledge, SeenInstances
-from ikd.distill.losses.adapted import AdaptedLoss
+from ikd.distill.losses.adapted import AdaptedLoss, AdaptedPyramid
 from ikd.distill.prototypes import PrototypeTerm
-from ikd.distill.response import Between, ScoreHeads
+from ikd.distill.response import Between, ScoreHeads, SeenLosses
 from ikd.errors import NonFiniteLoss, refuse
 
+Adapted = AdaptedLoss | AdaptedPyramid
 Batch = dict[str, Any]
 Maps = tuple[Sequence[Tensor], Sequence[Tensor]]
 """Student's and teacher's maps, level by level."""
@@ -37,12 +39,14 @@ class Terms:
     Attributes:
         student_levels: indices of the student's levels that a teacher's level has the stride of, finest first.
         teacher_levels: those of the teacher.
-        host: name of the host loss and its module for each of those levels, on the FPN convolutions.
+        host: name of the host loss and its module for each of those levels, on the FPN convolutions; one for all of
+            them where it is a loss of the whole pyramid.
         standardised: positions among those levels where the host sees standardised maps (SFA).
         alignment: SFA's extra loss by position, on the FPN convolutions.
         adversarial: loss for each of those levels on the adversarial copies, on the neck outputs.
         statistics_follow: the student's running statistics follow the adversarial copies too.
         heads: what the host compares of the two heads' predictions; None where it reads none.
+        decoder: what tells the host where to look in the teacher's maps, and learns that beside the student.
         prototypes: what is distilled by prototypes, on the FPN convolutions of those levels.
         response: loss of the class scores that prototypes weigh; None where there is none.
         couples: prototypes act within the host.
@@ -54,12 +58,13 @@ class Terms:
 
     student_levels: Sequence[int] = ()
     teacher_levels: Sequence[int] = ()
-    host: tuple[str, Sequence[AdaptedLoss]] | None = None
+    host: tuple[str, Sequence[Adapted]] | None = None
     standardised: frozenset[int] = frozenset()
-    alignment: Mapping[int, AdaptedLoss] = field(default_factory=dict)
-    adversarial: Sequence[AdaptedLoss] | None = None
+    alignment: Mapping[int, Adapted] = field(default_factory=dict)
+    adversarial: Sequence[Adapted] | None = None
     statistics_follow: bool = False
     heads: Between | None = None
+    decoder: InstanceDecoder | None = None
     prototypes: PrototypeTerm | None = None
     response: ScoreHeads | None = None
     couples: bool = False
@@ -111,6 +116,7 @@ class DistillDetector(BaseModel):
         self.host = nn.ModuleList(terms.host[1]) if terms.host else None
         self.alignment = nn.ModuleList(terms.alignment.values()) if terms.alignment else None
         self.adversarial = nn.ModuleList(terms.adversarial) if terms.adversarial is not None else None
+        self.decoder = terms.decoder
         self.prototypes = terms.prototypes
         self.knowledge = (
             Knowledge(student, terms.prototypes, terms.response, couples=terms.couples) if terms.prototypes else None
@@ -124,6 +130,7 @@ class DistillDetector(BaseModel):
         self._own_losses: frozenset[str] = frozenset()
         self.validates_masks = False  # pasting them takes longer than all the rest
         self.position = (0, 0)  # epoch and step, for the error message; the trainer's hook sets it
+        self.host_share = 1.0  # of the host's weights, while it rises to them; a hook sets it
 
     def init_weights(self) -> None:
         """Do nothing: detectors come initialised, and inherited or loaded weights must stay."""
@@ -198,8 +205,8 @@ class DistillDetector(BaseModel):
         self.pulls = relative_pulls(own, terms, self.student, scaler.get_scale() if scaler is not None else 1.0)
 
     def _term_of(self, name: str) -> str:
-        """Return the term that a loss belongs to: all that heads are compared by is the host."""
-        host = self.terms.heads.name if self.terms.heads else ""
+        """Return the term that a loss belongs to: all that heads are compared by is the host, its decoder too."""
+        host = self.terms.host[0] if self.terms.host else self.terms.heads.name if self.terms.heads else ""
         return host if host and name.startswith(f"loss_{host}_") else name.removeprefix("loss_")
 
     def val_step(self, data: Batch) -> list[Any]:
@@ -246,11 +253,10 @@ class DistillDetector(BaseModel):
         if self.knowledge is not None and instances is not None:
             terms |= self._by_prototypes(maps, targets, outputs, instances, seen)
         if self.terms.heads is not None and seen is not None:
-            terms |= self.terms.heads.losses(seen, outputs)
+            found = self.terms.heads.losses(seen, outputs)
+            terms |= {name: self.host_share * value for name, value in found.items()}
         if theirs:
-            importance = seen.importance if seen is not None else []
-            told = self._told(maps, targets, [importance[level] for level in self.terms.teacher_levels if importance])
-            terms |= self._map_losses(maps, targets, told)
+            terms |= self._map_losses(maps, targets, self._told(maps, targets, seen))
         if taken := losses.keys() & terms.keys():
             name = min(taken).removeprefix("loss_")
             whose = type(self.student).__name__
@@ -268,14 +274,18 @@ class DistillDetector(BaseModel):
             heads.weigh(seen, known.instances, known.reliability)
         return self.knowledge.losses(known, instances, maps, outputs)
 
-    def _told(self, maps: Maps, targets: Targets, importance: Sequence[Tensor]) -> list[Targets]:
-        """Return what the host is told of each level besides its maps."""
+    def _told(self, maps: Maps, targets: Targets, seen: SeenLosses | None) -> list[Targets]:
+        """Return what the host is told of each level: what prototypes and heads say, and the instances they choose."""
+        if seen is not None and seen.instances is not None:
+            labels = [boxes.new_zeros(len(boxes), dtype=torch.long) for boxes in seen.instances]
+            targets = replace(targets, boxes=list(seen.instances), labels=labels)
         told = [targets] * len(maps[0])
         if self.knowledge is not None and self.knowledge.couples and self.host is not None:
             told = self.knowledge.told(maps, targets)
-        if not importance:
+        if seen is None or not seen.importance:
             return told
-        return [replace(one, importance=cells) for one, cells in zip(told, importance, strict=True)]
+        cells = [seen.importance[level] for level in self.terms.teacher_levels]
+        return [replace(one, importance=importance) for one, importance in zip(told, cells, strict=True)]
 
     @torch.no_grad()
     def _teach(self, batch: Tensor, sizes: list[tuple[int, int]]) -> Sequence[Tensor]:
@@ -322,7 +332,11 @@ class DistillDetector(BaseModel):
         losses: dict[str, Tensor] = {}
         if self.host is not None and self.terms.host is not None:
             name = self.terms.host[0]
-            losses[f"loss_{name}"] = self._term(name, self.host, self._standardised(maps), told)
+            if self.decoder is not None:
+                learnt, attended = self.decoder(maps[1], targets)
+                losses |= {f"loss_{part}": loss for part, loss in learnt.items()}
+                told = [replace(targets, attended=one) for one in attended]
+            losses[f"loss_{name}"] = self.host_share * self._term(name, self.host, self._standardised(maps), told)
         if self.alignment is not None:
             chosen = [[side[level] for level in self.terms.alignment] for side in maps]
             losses["loss_sfa"] = self._term("sfa", self.alignment, (chosen[0], chosen[1]), [targets] * len(chosen[0]))
@@ -383,7 +397,7 @@ class DistillDetector(BaseModel):
         return _summed(self.host, maps, [targets] * len(maps[0]))
 
     def _term(self, name: str, levels: nn.ModuleList, maps: Maps, told: Sequence[Targets]) -> Tensor:
-        """Sum a loss over levels, and note its effective weight where it has one."""
+        """Sum a loss over levels, each with the targets it is told, and note its effective weight where it has one."""
         losses: list[Any] = [level.loss for level in levels]
         if hasattr(losses[0], "effective_weight"):
             sizes = [feature[0].numel() for feature in maps[1]]
@@ -393,7 +407,10 @@ class DistillDetector(BaseModel):
 
 
 def _summed(levels: nn.ModuleList, maps: Maps, told: Sequence[Targets]) -> Tensor:
-    """Sum a loss over levels, each told what is known of it."""
+    """Sum a loss over levels, each told what is known of it; one of the whole pyramid compares all by itself."""
+    if isinstance(levels[0], AdaptedPyramid):
+        whole: Tensor = levels[0](*maps, told[0])
+        return whole
     rows = zip(levels, *maps, told, strict=True)
     return torch.stack([loss(student, teacher, known) for loss, student, teacher, known in rows]).sum()
 

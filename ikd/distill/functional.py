@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 __all__ = [
+    "Attended",
     "Targets",
     "attention",
     "background_mask",
@@ -37,6 +38,19 @@ EPS = 1e-6  # added to the deviation of a channel before dividing by it
 
 
 @dataclass(frozen=True)
+class Attended:
+    """Where a decoder of the teacher's maps looks, on one level.
+
+    Attributes:
+        values: [N, D, H, W], what it reads there, heads one after the other.
+        shares: [N, heads, H, W], how much each cell counts; over all levels 1 for each head of an image, or 0.
+    """
+
+    values: Tensor
+    shares: Tensor
+
+
+@dataclass(frozen=True)
 class Targets:
     """Ground truth of one batch, as the losses need it.
 
@@ -51,6 +65,7 @@ class Targets:
             None where they do not act within the host.
         partners: features of the prototypes of the level at hand, the student's [P, Cs] and the teacher's [P, Ct];
             None likewise.
+        attended: of the level at hand, where a decoder looks there; None where there is no decoder.
     """
 
     boxes: Sequence[Tensor]
@@ -60,6 +75,7 @@ class Targets:
     importance: Tensor | None = None
     reliability: Sequence[Tensor] | None = None
     partners: tuple[Tensor, Tensor] | None = None
+    attended: Attended | None = None
 
     @cached_property
     def padded_boxes(self) -> Tensor:

@@ -21,7 +21,19 @@ from ikd.detectors import (
     read_checkpoint,
     tap_channels,
 )
-from ikd.distill import AdaptedLoss, Anchors, PyramidSize, Scale, build_loss, canvas_divisor, rescale, takes
+from ikd.distill import (
+    AdaptedLoss,
+    AdaptedPyramid,
+    Anchors,
+    PyramidSize,
+    Scale,
+    build_loss,
+    canvas_divisor,
+    of_pyramid,
+    rescale,
+    takes,
+)
+from ikd.distill.conditional import InstanceDecoder
 from ikd.distill.detector import DistillDetector, Terms
 from ikd.distill.prototypes import PrototypeTerm
 from ikd.distill.response import ReliableScores, between
@@ -99,6 +111,7 @@ def _terms(recipe: Recipe, files: DataFiles, student: Any, teacher: Any) -> Term
         adversarial=_losses(recipe, "adversarial", scale, pyramid) if recipe.adversarial.enabled else None,
         statistics_follow=recipe.adversarial.updates_statistics,
         heads=heads,
+        decoder=_decoder(recipe, files, pyramid) if host != "none" and HOSTS[host].decodes else None,
         prototypes=_prototypes(recipe, files, student, pyramid) if distill.prototypes.enabled else None,
         response=_response(recipe, student, teacher),
         couples=distill.prototypes.couples,
@@ -159,13 +172,15 @@ def _anchors(student: Any, levels: Levels) -> list[Anchors] | None:
     return None if found is None else [Anchors(found[level], float(stride)) for level, stride in pairs]
 
 
-def _losses(recipe: Recipe, name: str, scale: Scale, pyramid: Pyramid) -> list[AdaptedLoss]:
+def _losses(recipe: Recipe, name: str, scale: Scale, pyramid: Pyramid) -> list[AdaptedLoss | AdaptedPyramid]:
     section = recipe.adversarial if name == "adversarial" else getattr(recipe.distill, name)
     arguments = section.model_dump(include=set(section.hyperparameters()))
     arguments = {key: value for key, value in arguments.items() if takes(name, key)}
     reduction = recipe.distill.reduction
     if takes(name, "reduction") or reduction == "variance":
         arguments |= {"reduction": reduction}
+    if of_pyramid(name):
+        return [build_loss(name, pyramid.student, pyramid.teacher, **arguments)]
     sides = zip(pyramid.student, pyramid.teacher, strict=True)
     return [
         build_loss(name, ours, theirs, **arguments, **_placed(recipe, name, scale, pyramid, place))
@@ -186,6 +201,12 @@ def _placed(recipe: Recipe, name: str, scale: Scale, pyramid: Pyramid, place: in
             refuse(f"recipe {recipe.name}: distill.host", rule, name, "take a student with anchors, or another loss")
         given["anchors"] = pyramid.anchors[place]
     return {key: value for key, value in given.items() if takes(name, key)}
+
+
+def _decoder(recipe: Recipe, files: DataFiles, pyramid: Pyramid) -> InstanceDecoder:
+    section = recipe.distill.icd
+    names = ("dims", "heads", "fakes", "most", "jitter")
+    return InstanceDecoder(pyramid.teacher, len(files.classes), **{name: getattr(section, name) for name in names})
 
 
 def _prototypes(recipe: Recipe, files: DataFiles, student: Any, pyramid: Pyramid) -> PrototypeTerm:

@@ -16,6 +16,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from ikd.config import Recipe
 from ikd.distill import autocast_type
+from ikd.training.apart import WithApart
 
 
 class TrialOptimWrapper(OptimWrapper):
@@ -63,6 +64,8 @@ class TrialOptimWrapper(OptimWrapper):
 
     def clip(self) -> Tensor | None:
         """Clip the gradients; return their norm before that, a scalar on its device, or None where nobody asked."""
+        if isinstance(self.optimizer, WithApart):
+            return self.optimizer.clip(self._max_norm)
         if self._max_norm is None:
             return None
         return clip_grad_norm_([one for group in self.param_groups for one in group["params"]], self._max_norm)
@@ -137,15 +140,26 @@ def averaging(model: nn.Module) -> nn.Module:
 def optim_wrapper(recipe: Recipe, model: nn.Module, device: torch.device) -> TrialOptimWrapper:
     """Build the optimiser over student and loss modules, with clipping and mixed precision."""
     settings, rate = recipe.schedule.optimizer, learning_rate(recipe)
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    apart = _apart(model)
+    known = {id(parameter) for parameter in apart}
+    trained = [one for one in model.parameters() if one.requires_grad and id(one) not in known]
     optimizer: torch.optim.Optimizer = (
         torch.optim.SGD(trained, rate, momentum=settings.momentum, weight_decay=settings.weight_decay)
         if settings.type == "sgd"
         else torch.optim.AdamW(trained, rate, weight_decay=settings.weight_decay)
     )
+    if apart:
+        icd = recipe.distill.icd
+        optimizer = WithApart(optimizer, apart, lr=icd.decoder_lr, max_norm=icd.decoder_clip)
     autocast = autocast_type(recipe, device)
     kind = ScaledOptimWrapper if autocast is torch.float16 else TrialOptimWrapper
     return kind(optimizer, model, max_norm=recipe.schedule.clip, autocast=autocast)
+
+
+def _apart(model: nn.Module) -> list[nn.Parameter]:
+    """Return what has an optimiser of its own: a decoder's parameters."""
+    decoder = getattr(model, "decoder", None)
+    return [] if decoder is None else list(decoder.parameters())
 
 
 def param_schedulers(recipe: Recipe, epochs: int, steps_per_epoch: int) -> list[dict[str, Any]]:

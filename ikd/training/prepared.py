@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ikd.config import Recipe, StagePlan, Teacher, compares_maps, load_recipe
+from ikd.config import HOSTS, Recipe, StagePlan, Teacher, compares_maps, load_recipe
 from ikd.data import DataFiles, DataReport, SplitReport, check_recipe_data, indexed
 from ikd.detectors import build_detector, freeze
 from ikd.errors import BadInput, refuse
@@ -162,3 +162,14 @@ def _check_length(recipe: Recipe, part: SplitReport) -> None:
             f"recipe {recipe.name}: schedule.warmup.iterations: must be below the {total} steps of "
             f"{'a stage' if by_stage else 'this training'} ({epochs} epochs of {per_epoch}), but got {warmup}"
         )
+    for plan in recipe.stages:
+        _check_rise(plan, per_epoch)
+
+
+def _check_rise(plan: StagePlan, per_epoch: int) -> None:
+    """Refuse a host that would not come to its weight before its stage ends."""
+    host, steps = plan.recipe.distill.host, plan.epochs * per_epoch
+    warmup = getattr(plan.recipe.distill, host).warmup if host != "none" and HOSTS[host].rises else 0
+    if warmup >= steps:
+        rule = f"must be below the {steps} steps of the stage ({plan.epochs} epochs of {per_epoch})"
+        refuse(f"recipe {plan.recipe.name}: distill.{host}.warmup", rule, warmup, "the loss would never act whole")

@@ -11,7 +11,7 @@ from ikd.errors import CheckpointError
 from ikd.training.checkpoint import Content
 from ikd.training.start import Start
 
-STUDENT = "student."
+STUDENT, DECODER = "student.", "decoder."
 
 
 @dataclass(frozen=True)
@@ -108,5 +108,6 @@ class TrialRunner(Runner):
 
 
 def trained_names(model: Any) -> list[str]:
-    """Return the names of the trained parameters, in the optimiser's order."""
-    return [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+    """Return the names of the trained parameters, in the optimiser's order: those of a decoder come last."""
+    names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+    return sorted(names, key=lambda name: name.startswith(DECODER))

@@ -19,7 +19,7 @@ from ikd.distill import arrange
 from ikd.distill.detector import DistillDetector
 from ikd.evaluation import CocoEvaluator
 from ikd.progress import library_level
-from ikd.training.hooks import CraftHook, EpochHook, HoldHook, PlaceHook, PrototypeHook, ReportHook
+from ikd.training.hooks import CraftHook, EpochHook, HoldHook, PlaceHook, PrototypeHook, ReportHook, RiseHook
 from ikd.training.loaders import crafts_online, train_loader, val_loader
 from ikd.training.model import build_model, load_teacher
 from ikd.training.optim import optim_wrapper, param_schedulers
@@ -112,6 +112,7 @@ def build_runner(stage: StageRun, progress: Progress, *, scratch: Path, report: 
             EpochHook(recipe.seed),
             HoldHook(stage.stores),
             *([CraftHook(plan.recipe)] if crafts_online(plan.recipe) else []),
+            RiseHook(plan.recipe, first=plan.first - 1),
             *_prototype_hooks(stage),
             ReportHook(recipe, progress, report, stage=stage.index),
         ],

@@ -15,6 +15,8 @@ LATER: Mapping[str, Any] = {
     "data.keep_empty": False,
     "data.orientation": "apply",
     "deterministic": False,
+    "distill.fgfi.warmup": 0,
+    "distill.frs.warmup": 0,
     "distill.keep_strength": False,
     "distill.levels": "all",
     "distill.match": "stride",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, create_model
 
-from ikd.config.recipe.instance_hosts import Defeat, Fgfi, Frs, Rkd, Rmpfi, Vkd
+from ikd.config.recipe.instance_hosts import Defeat, Fgfi, Frs, Gid, Icd, Rkd, Rmpfi, Vkd
 from ikd.config.recipe.loss_section import BUILDER_KEYWORDS, Term
 from ikd.config.section import LossWeight, NonNegative, Positive, Probability, Section, Weight
 from ikd.plugins import Plugin, plugins
@@ -158,6 +158,8 @@ _OWN: Mapping[str, type[Term]] = {
     "defeat": Defeat,
     "rkd": Rkd,
     "rmpfi": Rmpfi,
+    "gid": Gid,
+    "icd": Icd,
 }
 
 
@@ -183,8 +185,9 @@ def checked_host(plugin: Plugin) -> type[Term]:
         plugin.refuse("must set implementation without a type: implementation = 'module:Class'")
     if not section.implementation.partition(":")[2]:
         plugin.refuse("must say where its loss is (implementation = 'module:Class')", section.implementation)
-    if section.between_heads or not section.reads_maps:
-        plugin.refuse("must compare maps: between_heads is for ikd's own")
+    own = [name for name in ("between_heads", "decodes", "rises") if getattr(section, name)]
+    if own or not section.reads_maps:
+        plugin.refuse(f"must compare maps: {own[0] if own else 'reads_maps'} is for ikd's own")
     _check_fields(plugin, section)
     return section
 

@@ -7,11 +7,16 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ikd.config.recipe.loss_section import Term
-from ikd.config.section import Positive, Probability, Weight
+from ikd.config.section import Count, NonNegative, Positive, Probability, Weight
+
+Steps = Annotated[int, Field(ge=0)]
 
 
 class Fgfi(Term):
     """Fine-grained Feature Imitation: cells whose anchors overlap an object best."""
+
+    beside = ("warmup",)
+    rises = "at once"
 
     psi: Probability = 0.5
     """A cell counts where an anchor overlaps an object by more than this share of the object's best overlap."""
@@ -19,6 +24,8 @@ class Fgfi(Term):
     """Weight (lambda)."""
     relu: bool = True
     """A ReLU behind the 3x3 adapter, as published; without it the student can follow negative features too."""
+    warmup: Steps = 400
+    """Steps of a stage that pass before the loss acts; then it acts whole."""
 
 
 class Vkd(Term):
@@ -39,11 +46,15 @@ class Frs(Term):
     """Feature Richness Score: maps and class scores, each cell as much as the teacher scores it."""
 
     between_heads = True
+    beside = ("warmup",)
+    rises = "linearly"
 
     w_feature: Weight = 5e-3
     """Weight of the maps."""
     w_cls: Weight = 2e-2
     """Weight of the class scores; 0 leaves them out, so that the two heads may differ."""
+    warmup: Steps = 500
+    """Steps of a stage over which both weights rise from 0, in a line."""
 
 
 class Defeat(Term):
@@ -87,3 +98,53 @@ class Rmpfi(Term):
     """Weight of how an object's places are ranked."""
     squared: bool = False
     """Square the product of disagreement and error, as one port does."""
+
+
+class Gid(Term):
+    """General Instance Distillation: what student and teacher disagree on most (a reconstruction: no public code)."""
+
+    reconstruction = True
+    between_heads = True
+
+    count: Steps = 10
+    """Instances of an image (K); 0 chooses none, so that nothing is distilled."""
+    overlap: Probability = 0.3
+    """Instances of an image overlap by no more than this IoU."""
+    w_feature: Weight = 5e-4
+    """Weight of the features of instances (lambda1)."""
+    w_relation: Weight = 40.0
+    """Weight of the distances between instances (lambda2)."""
+    w_response: Weight = 1.0
+    """Weight of the predictions at instances (lambda3); 0 leaves them out, and the heads choose instances all the
+    same."""
+    cls_share: NonNegative = 0.1
+    """How much class scores count within the predictions."""
+    box_share: NonNegative = 1.0
+    """How much boxes count within the predictions."""
+
+
+class Icd(Term):
+    """Instance-Conditional KD: where a decoder of the teacher's maps looks for the objects."""
+
+    beside = ("warmup", "fakes", "most", "jitter", "decoder_lr", "decoder_clip")
+    rises = "at once"
+    decodes = True
+
+    weight: Weight = 8.0
+    """Weight; 3 for two-stage detectors."""
+    dims: Annotated[int, Field(ge=4, multiple_of=4)] = 256
+    """Width of the decoder."""
+    heads: Count = 8
+    """Attention heads; they divide dims into parts of two and more."""
+    warmup: Steps = 1000
+    """Steps of a stage in which the decoder learns alone."""
+    fakes: NonNegative = 5.0
+    """Made-up objects for each real one, which the decoder tells apart."""
+    most: Count = 300
+    """Objects of an image that it is asked for, where fewer are real; 100 for two-stage detectors."""
+    jitter: Annotated[float, Field(ge=0.0, le=0.5)] = 0.3
+    """How far a place that it is told is from the centre, at most, as a share of the box's sides."""
+    decoder_lr: Positive = 1e-4
+    """Peak learning rate of the decoder, by an AdamW of its own; it follows the schedule of the student's."""
+    decoder_clip: Positive = 0.01
+    """Largest L2 norm of the decoder's gradients."""

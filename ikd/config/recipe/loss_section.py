@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from ikd.config.section import Section
 
@@ -28,7 +28,11 @@ class Term(Section):
     reads_maps: ClassVar[bool] = True
     """It compares maps of the pyramids, level by level, by the loss of one level."""
     beside: ClassVar[tuple[str, ...]] = ("enabled",)
-    """Fields that are no hyperparameters of the loss: the switch, and what says how its maps are made."""
+    """Fields that are no hyperparameters of the loss: the switch, what says how its maps are made, and when it acts."""
+    rises: ClassVar[Literal["", "at once", "linearly"]] = ""
+    """How it comes to its weight over the `warmup` steps that begin a stage: none of it during these, or in a line."""
+    decodes: ClassVar[bool] = False
+    """A decoder of the teacher's maps is trained beside the student, and tells the loss where to look."""
     implementation: ClassVar[str] = ""
     """`module:Class` of the loss, for one of another package; ikd's own stand in `ikd.distill.losses.registry`."""
 

@@ -84,6 +84,7 @@ def _detector_faults(recipe: RecipeSections) -> Iterator[Fault]:
 def _other_faults(recipe: RecipeSections) -> Iterator[Fault]:
     yield from _alignment_faults(recipe)
     yield from _prototype_faults(recipe)
+    yield from _decoder_faults(recipe)
     yield from _level_faults(recipe)
     if "bbox" not in recipe.validate or len(set(recipe.validate)) < len(recipe.validate):
         yield ("validate",), list(recipe.validate), "must hold bbox, and nothing twice"
@@ -131,6 +132,13 @@ def _level_faults(recipe: RecipeSections) -> Iterator[Fault]:
     if distill.reduction == "variance" and distill.host != "none" and not HOSTS[distill.host].reads_maps:
         rule = f"must be published or mean where the host compares predictions (host {distill.host})"
         yield ("distill", "reduction"), distill.reduction, rule
+
+
+def _decoder_faults(recipe: RecipeSections) -> Iterator[Fault]:
+    section = recipe.distill.icd
+    if recipe.distill.host == "icd" and (section.dims % section.heads or section.dims // section.heads < 2):
+        rule = f"must be a divisor of distill.icd.dims ({section.dims}), and at most half of it"
+        yield ("distill", "icd", "heads"), section.heads, rule
 
 
 def _prototype_faults(recipe: RecipeSections) -> Iterator[Fault]:

@@ -19,19 +19,24 @@ class Seen:
         classification: per level, [N, C, H, W] of the classification tower where the heads cross, before the ReLU.
         regression: the same of the regression tower.
         targets: what the head's own `get_targets` returned; None until it ran.
+        asked: what that was called with, arguments and keywords.
         importance: of cells, for losses of maps; CrossKD tells them nothing.
+        instances: of images, likewise.
     """
 
     classification: list[Tensor] = field(default_factory=list)
     regression: list[Tensor] = field(default_factory=list)
     targets: tuple[Any, ...] | None = None
+    asked: tuple[tuple[Any, ...], dict[str, Any]] | None = None
     importance: Sequence[Tensor] = ()
+    instances: Sequence[Tensor] | None = None
 
 
 class HasTargets(Protocol):
-    """What keeps what a head's `get_targets` returned."""
+    """What keeps what a head's `get_targets` was called with, and what it returned."""
 
     targets: tuple[Any, ...] | None
+    asked: tuple[tuple[Any, ...], dict[str, Any]] | None
 
 
 @contextlib.contextmanager
@@ -68,6 +73,7 @@ def own_targets(head: Any, seen: HasTargets) -> Iterator[None]:
     compute, outer = head.get_targets, vars(head).get("get_targets")
 
     def record(*args: Any, **kwargs: Any) -> Any:
+        seen.asked = tuple(map(kept, args)), {name: kept(value) for name, value in kwargs.items()}
         targets = compute(*args, **kwargs)
         seen.targets = tuple(targets)
         return targets
@@ -79,6 +85,11 @@ def own_targets(head: Any, seen: HasTargets) -> Iterator[None]:
         del head.get_targets
         if outer is not None:  # somebody else's record around this one
             head.get_targets = outer
+
+
+def kept(argument: Any) -> Any:
+    """Return an argument of `get_targets` so that a head does not join its levels in place."""
+    return list(argument) if isinstance(argument, list) else argument
 
 
 class _Pick(nn.Module):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 
@@ -34,19 +35,12 @@ class AdaptedLoss(nn.Module):
     ) -> None:
         super().__init__()
         self.by_deviation = by_deviation
-        same = student_channels == teacher_channels
-        self.adapter = nn.Identity() if same else nn.Conv2d(student_channels, teacher_channels, 1)
+        self.adapter = _adapter(student_channels, teacher_channels)
         self.loss = loss
 
     def forward(self, student: Tensor, teacher: Tensor, targets: Targets) -> Tensor:
         """Return the weighted loss of one level: student [N, Cs, H, W], teacher [N, Ct, H, W] -> scalar."""
-        teacher = teacher.detach()
-        if self.by_deviation:
-            deviation = _deviation(teacher)
-            student, teacher = student / deviation, teacher / deviation
-            if targets.partners is not None:
-                ours, theirs = targets.partners
-                targets = replace(targets, partners=(ours / deviation, theirs / deviation))
+        student, teacher, targets = _scaled(student, teacher, targets, self.by_deviation)
         adapted = self.adapter(student)
         if targets.partners is not None:
             ours, theirs = targets.partners
@@ -55,6 +49,56 @@ class AdaptedLoss(nn.Module):
         half = self.generates_under_autocast and getattr(self.loss, "generates", False)
         with nullcontext() if half else torch.autocast(student.device.type, enabled=False):
             return self.loss(full_precision(adapted), full_precision(teacher), targets)
+
+
+class AdaptedPyramid(nn.Module):
+    """A loss of all levels at once, behind an adapter for each; see `AdaptedLoss`.
+
+    Args:
+        loss: takes maps of equal channels, a list of levels of each side.
+        student_channels: of each level, finest first.
+        teacher_channels: of each level.
+        by_deviation: as in `AdaptedLoss`, level by level.
+    """
+
+    def __init__(
+        self, loss: nn.Module, student_channels: Sequence[int], teacher_channels: Sequence[int], *, by_deviation: bool
+    ) -> None:
+        super().__init__()
+        self.by_deviation = by_deviation
+        sides = zip(student_channels, teacher_channels, strict=True)
+        self.adapter = nn.ModuleList(_adapter(ours, theirs) for ours, theirs in sides)
+        self.loss = loss
+
+    def forward(
+        self, student: Tensor | Sequence[Tensor], teacher: Tensor | Sequence[Tensor], targets: Targets
+    ) -> Tensor:
+        """Return the weighted loss of all levels, a scalar; a map alone is a pyramid of one level."""
+        sides = ([side] if isinstance(side, Tensor) else side for side in (student, teacher))
+        ours, theirs = [], []
+        for adapter, *pair in zip(self.adapter, *sides, strict=True):
+            scaled, other, _ = _scaled(pair[0], pair[1], targets, self.by_deviation)
+            ours.append(full_precision(adapter(scaled)))
+            theirs.append(full_precision(other))
+        with torch.autocast(ours[0].device.type, enabled=False):
+            loss: Tensor = self.loss(ours, theirs, targets)
+        return loss
+
+
+def _adapter(student_channels: int, teacher_channels: int) -> nn.Module:
+    return nn.Identity() if student_channels == teacher_channels else nn.Conv2d(student_channels, teacher_channels, 1)
+
+
+def _scaled(student: Tensor, teacher: Tensor, targets: Targets, by_deviation: bool) -> tuple[Tensor, Tensor, Targets]:
+    """Return both maps, the teacher's without gradient, and partners, in units of its deviation where that is asked."""
+    teacher = teacher.detach()
+    if not by_deviation:
+        return student, teacher, targets
+    deviation = _deviation(teacher)
+    if targets.partners is not None:
+        ours, theirs = targets.partners
+        targets = replace(targets, partners=(ours / deviation, theirs / deviation))
+    return student / deviation, teacher / deviation, targets
 
 
 def _deviation(teacher: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ikd.config import BUILDER_KEYWORDS, Term
 from ikd.distill.functional import Targets
-from ikd.distill.losses.adapted import AdaptedLoss
+from ikd.distill.losses.adapted import AdaptedLoss, AdaptedPyramid
 from ikd.errors import first_line
 
 CHANNELS = 32
@@ -58,7 +58,7 @@ def _tried(make: Callable[[], Any]) -> str | None:
                 return f"must be a class derived from torch.nn.Module, but made {loss!r}"
             if not callable(getattr(loss, "effective_weight", len)):
                 return "must have effective_weight(elements), where it has one, as a method"
-            value = AdaptedLoss(loss, CHANNELS, CHANNELS)(student, teacher, targets)
+            value = _adapted(loss)(student, teacher, targets)
             if not isinstance(value, Tensor) or value.ndim or not value.isfinite():
                 shown = f"a tensor {list(value.shape)}" if isinstance(value, Tensor) and value.ndim else repr(value)
                 return f"must give a finite scalar, but gave {shown}"
@@ -69,3 +69,9 @@ def _tried(make: Callable[[], Any]) -> str | None:
     if student.grad is None or not student.grad.isfinite().all():
         return "must give the student a finite gradient"
     return None
+
+
+def _adapted(loss: nn.Module) -> AdaptedLoss | AdaptedPyramid:
+    if getattr(loss, "of_pyramid", False):
+        return AdaptedPyramid(loss, [CHANNELS], [CHANNELS], by_deviation=False)
+    return AdaptedLoss(loss, CHANNELS, CHANNELS)

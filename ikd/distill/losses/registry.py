@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic import ValidationError
@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 from torch import nn
 
 from ikd.config import LOSSES as DECLARED
-from ikd.distill.losses.adapted import AdaptedLoss
+from ikd.distill.losses.adapted import AdaptedLoss, AdaptedPyramid
 from ikd.distill.losses.adversarial import Adversarial
 from ikd.distill.losses.amd import AMD
 from ikd.distill.losses.contract import broken_rule
@@ -26,6 +26,8 @@ from ikd.distill.losses.fitnet import FitNet
 from ikd.distill.losses.imitation.defeat import DeFeat
 from ikd.distill.losses.imitation.fgfi import FGFI, Anchors
 from ikd.distill.losses.imitation.frs import FRS
+from ikd.distill.losses.imitation.gid import GID
+from ikd.distill.losses.imitation.icd import ICD
 from ikd.distill.losses.imitation.pfi import PFI
 from ikd.distill.losses.imitation.rkd import RKD
 from ikd.distill.losses.mgd import MGD
@@ -49,6 +51,8 @@ LOSSES: Mapping[str, Callable[..., nn.Module]] = {
     "fgfi": FGFI,
     "fitnet": FitNet,
     "frs": FRS,
+    "gid": GID,
+    "icd": ICD,
     "mgd": MGD,
     "nad": NAD,
     "pkd": PKD,
@@ -71,13 +75,15 @@ _BUILDER_RULES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
 """What no section has, and a loss may take all the same: what each must be, in words and as a test."""
 
 
-def build_loss(name: str, student_channels: int, teacher_channels: int, **hyperparameters: Any) -> AdaptedLoss:
-    """Build the loss `name` for one pyramid level.
+def build_loss(
+    name: str, student_channels: int | Sequence[int], teacher_channels: int | Sequence[int], **hyperparameters: Any
+) -> AdaptedLoss | AdaptedPyramid:
+    """Build the loss `name` for one pyramid level, or for all of them where it is one of the whole pyramid.
 
     Args:
         name: of a loss: ikd's own, or another package's.
-        student_channels: Cs.
-        teacher_channels: Ct; a 1x1 adapter is trained when it differs from Cs.
+        student_channels: Cs; of a loss of the whole pyramid (`of_pyramid`) those of each level, or of the one there is.
+        teacher_channels: Ct, likewise; a 1x1 adapter is trained when it differs from Cs.
         **hyperparameters: of the loss, by the names in its section, whose defaults stand in for those not given;
             `reduction`, `scale`, `level`, `levels` and `anchors` where the loss has them. Every loss between maps takes
             the reduction `variance`: it then sees both in units of the teacher's standard deviation (see
@@ -95,9 +101,17 @@ def build_loss(name: str, student_channels: int, teacher_channels: int, **hyperp
     if by_variance:
         own = {"reduction": "mean"} if takes(name, "reduction") else {}
         hyperparameters = {key: value for key, value in hyperparameters.items() if key != "reduction"} | own
-    arguments = _completed(name, hyperparameters) | {"channels": teacher_channels}
+    ours, theirs = ([one] if isinstance(one, int) else list(one) for one in (student_channels, teacher_channels))
+    arguments = _completed(name, hyperparameters) | {"channels": theirs[0]}
     loss = make(**{key: value for key, value in arguments.items() if takes(name, key)})
-    return AdaptedLoss(loss, student_channels, teacher_channels, by_deviation=by_variance)
+    if of_pyramid(name):
+        return AdaptedPyramid(loss, ours, theirs, by_deviation=by_variance)
+    return AdaptedLoss(loss, ours[0], theirs[0], by_deviation=by_variance)
+
+
+def of_pyramid(name: str) -> bool:
+    """Tell whether one module compares all levels at once, rather than one each."""
+    return bool(getattr(_implementation(name), "of_pyramid", False))
 
 
 def _is_rising(value: Any) -> bool:
@@ -127,7 +141,8 @@ def check_loss(name: str) -> None:
     The keywords of the module are the hyperparameters of the section, without defaults, and any of `channels` (of both
     maps), `reduction`, `scale`, `level` (among those that both detectors have, 0 the finest), `levels` (those of them
     that are distilled) and `anchors` (the student's there). Maps are [N, C, H, W] of equal channels; the loss is a
-    finite scalar, weight applied, with a gradient to the student. What breaks this is refused when the loss is first
+    finite scalar, weight applied, with a gradient to the student. A module with the attribute `of_pyramid` set gets
+    lists of maps, all levels at once. What breaks this is refused when the loss is first
     built, and here.
 
     Raises:
@@ -186,12 +201,13 @@ def _rule(field: FieldInfo | None) -> str | None:
         return "must be true or false"
     if get_origin(kind) is Literal:
         return f"must be one of {', '.join(map(str, get_args(kind)))}"
-    marks = itertools.product(field.metadata, ("ge", "gt", "le", "lt"))
+    marks = itertools.product(field.metadata, ("ge", "gt", "le", "lt", "multiple_of"))
     limits = {key: getattr(mark, key) for mark, key in marks if hasattr(mark, key)}
     words = {
         (float, ("gt",)): "must be a number above {gt:g}",
         (float, ("ge",)): "must be a finite number, {ge:g} or above",
         (float, ("ge", "le")): "must be a number from {ge:g} to {le:g}",
         (int, ("ge",)): "must be a whole number, {ge:g} or above",
+        (int, ("ge", "multiple_of")): "must be a whole number, {ge:g} or above, and a multiple of {multiple_of:g}",
     }.get((kind, tuple(limits)))
     return words and words.format(**limits)

@@ -11,13 +11,20 @@ from torch import Tensor, nn
 
 from ikd.distill.crosskd.heads import CrossHeads
 from ikd.distill.response.heads import DecoupledHeads, RankedHeads, ScoredHeads, ScoreHeads
+from ikd.distill.response.instances import InstanceHeads
 
 
 class SeenLosses(Protocol):
-    """What a loss of the student left behind; `importance` is told to losses of maps, a level of the teacher each."""
+    """What a loss of the student left behind, and what losses of maps are told.
+
+    `importance` of cells is a level of the teacher each; `instances` are boxes that they take for an image's objects.
+    """
 
     @property
     def importance(self) -> Sequence[Tensor]: ...  # noqa: D102
+
+    @property
+    def instances(self) -> Sequence[Tensor] | None: ...  # noqa: D102
 
 
 class Between(Protocol):
@@ -42,6 +49,7 @@ HEADS: Mapping[str, Callable[..., Between]] = {
     "crosskd": CrossHeads,
     "defeat": DecoupledHeads,
     "frs": ScoredHeads,
+    "gid": InstanceHeads,
     "rmpfi": RankedHeads,
     "vkd": ScoreHeads,
 }

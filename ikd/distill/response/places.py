@@ -24,17 +24,23 @@ class SeenHead:
 
     Attributes:
         logits: of a dense head one map a level, [N, A K, H, W]; of an RoI head [R, K + 1], once.
+        boxes: of a dense head what it says of boxes, [N, A d, H, W] a level.
         targets: what the head's own `get_targets` returned; None until it ran.
+        asked: what that was called with, arguments and keywords.
         regions: of an RoI head, [R, 5]: index of the image and corners in input pixels.
         importance: per level of the teacher's dense head, [N, H, W]; what the map losses are told, where they ask.
         reliability: of each place, [M] in 0..1 as prototypes say; None where nobody asked them.
+        instances: boxes of each image, [n, 4] in input pixels, which map losses take for its objects; None leaves them.
     """
 
     logits: list[Tensor] = field(default_factory=list)
+    boxes: list[Tensor] = field(default_factory=list)
     targets: tuple[Any, ...] | None = None
+    asked: tuple[tuple[Any, ...], dict[str, Any]] | None = None
     regions: Tensor | None = None
     importance: list[Tensor] = field(default_factory=list)
     reliability: Tensor | None = None
+    instances: list[Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -201,7 +207,7 @@ class Regions:
 
 @contextlib.contextmanager
 def dense_capture(head: Any) -> Iterator[SeenHead]:
-    """Collect class logits and targets of one `student.loss(...)`, whose dense head this is.
+    """Collect class logits, boxes and targets of one `student.loss(...)`, whose dense head this is.
 
     Raises:
         RuntimeError: no loss was computed inside the block, or more than one.
@@ -210,6 +216,7 @@ def dense_capture(head: Any) -> Iterator[SeenHead]:
 
     def keep(module: nn.Module, inputs: tuple[Any, ...], outputs: tuple[Any, ...]) -> None:
         seen.logits.extend(outputs[0])
+        seen.boxes.extend(outputs[1])
 
     hook = head.register_forward_hook(keep)
     try:

@@ -1,6 +1,7 @@
 """What happens in a training beside its steps: seeds, adversarial copies, prototypes, reports."""
 
 from ikd.training.hooks.prototypes import PrototypeHook
+from ikd.training.hooks.rise import RiseHook
 from ikd.training.hooks.trial import CraftHook, EpochHook, HoldHook, PlaceHook, ReportHook, altering_rule
 
 __all__ = [
@@ -10,5 +11,6 @@ __all__ = [
     "PlaceHook",
     "PrototypeHook",
     "ReportHook",
+    "RiseHook",
     "altering_rule",
 ]

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.methods import OTHER_FACTORS, SUMMED, SUMMED_FACTORS, WEIGHTS, candidates, factors, strength
+from benchmarks.methods import (
+    CHOICE_SEED,
+    OTHER_FACTORS,
+    SUMMED,
+    SUMMED_FACTORS,
+    WEIGHTS,
+    candidates,
+    factors,
+    made,
+    rows,
+    strength,
+    table,
+)
 from ikd.config import HOSTS, load_recipe
 
 
@@ -32,3 +44,27 @@ def test_a_strength_scales_every_weight_and_nothing_else() -> None:
     assert strength(weighed, "dfmsd", 0.1) == alpha | {"distill.dfmsd.beta": pytest.approx(0.1)}
     assert strength(recipe, "adversarial", 0.5) == {"adversarial.weight": recipe.adversarial.weight / 2}
     assert candidates(recipe).keys() == {*HOSTS, "adversarial"}
+
+
+def test_rows_are_those_of_what_a_strength_was_chosen_for() -> None:
+    recipe = load_recipe("small_dfmsd")
+    names = [row.name for row in rows(recipe, {"gid": 1.0, "icd": 0.1})]
+    assert names == ["gid", "icd"]
+    both = [row.name for row in rows(recipe, {"icd": 0.1, "adversarial": 0.1})]
+    assert both == ["ikd alone", "icd", "icd + ikd"]
+    assert len(rows(recipe, dict.fromkeys((*WEIGHTS, "adversarial"), 1.0))) == 1 + 2 * (len(WEIGHTS) - 1) + 4
+
+
+def test_no_seed_that_judges_has_chosen_and_the_table_says_what_is_there() -> None:
+    recipe = load_recipe("small_dfmsd")
+    listed = rows(recipe, {"gid": 1.0, "icd": 1.0})
+    chosen = made(recipe, listed[0], CHOICE_SEED).fingerprint()
+    assert chosen not in {made(recipe, row, seed).fingerprint() for row in listed for seed in range(10)}
+    value = {"bbox_mAP": 0.3, "bbox_APs": 0.1, "bbox_APm": 0.2, "bbox_APl": 0.4, "cpu_seconds": 3.0}
+    results = {recipe.student_alone().with_values({"seed": 0}).fingerprint(): {**value, "cpu_seconds": 2.0}}
+    results |= {made(recipe, listed[0], seed).fingerprint(): value for seed in range(2)}
+    lines = table(recipe, listed, results, 3).splitlines()
+    assert lines[2].startswith("| student alone | 1 | 30.0 ± 0.0 |")
+    assert lines[3].startswith("| gid | 2 | 30.0 ± 0.0 |")
+    assert lines[3].endswith("| 1.50 |")
+    assert lines[4] == "| icd | 0 | not measured | | | | |"

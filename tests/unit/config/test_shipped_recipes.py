@@ -64,7 +64,9 @@ def test_small_pairs_fit_and_inherit_where_they_say(name: str) -> None:
 def test_small_recipes_have_their_familys_weights_rescaled(name: str) -> None:
     recipe, coco = load_recipe(name), load_recipe(SMALL[name][3])
     family = coco.with_values({"distill.dfmsd.beta": None}).distill  # the tables have the form that adds
-    assert all(getattr(recipe.distill, host) == getattr(family, host) for host in AS_THE_FAMILY)
+    for host in AS_THE_FAMILY:
+        ours, theirs = (getattr(one, host).model_dump(exclude={"dims", "warmup"}) for one in (recipe.distill, family))
+        assert ours == theirs, "but for what a short training of a small student has smaller"
     assert (recipe.distill.me.form, recipe.distill.me.stop_fraction) == ("replaced", 1.0)
     assert recipe.adversarial.weight == coco.adversarial.weight
     assert recipe.input.order == coco.input.order

@@ -48,6 +48,8 @@ DUAL = {"spatial_mask_ratio": 0.3, "channel_mask_ratio": 0.5, "se": False, "redu
 BASE = torch.tensor([[-12.0, -12.0, 12.0, 12.0]])  # one anchor a cell
 IMITATED = 7.247733204884744  # by the loops of test_imitation_losses: 75 cells
 SCORED = 57.13542858374982  # 4 KL of sigmoids at temperature 2, written out, over 3 boxes
+POOLED = 30.098568420651514  # by the loops of test_imitation_losses
+ATTENDED = 1.596645245342565  # likewise
 
 CASES = {
     "adversarial": Case(727.7072726, changes={"distance": "l1", "reduction": "mean"}),
@@ -89,6 +91,14 @@ CASES = {
     ),
     "fitnet": Case(3.790142045),
     "frs": Case(15.18631669, weights=("w_feature",), changes={"reduction": "mean"}, additive=False),
+    "gid": Case(
+        POOLED,
+        weights=("w_feature", "w_relation"),
+        changes={"reduction": "mean"},
+        additive=False,
+        by_boxes=True,
+    ),
+    "icd": Case(ATTENDED, changes={"dims": 32, "heads": 4}, plain={"dims": 4, "heads": 2}, by_boxes=True),
     "mgd": Case(
         GENERATED, weights=("alpha",), changes={"mask_ratio": 0.3, "reduction": "mean"}, plain={"mask_ratio": 0.0}
     ),
@@ -120,6 +130,8 @@ OUT_OF_RANGE: dict[str, tuple[object, ...]] = {
     "channel_mask": (1,),
     "class_reduction": ("max",),
     "distance": ("cosine",),
+    "dims": (0, 6, 8.0),
+    "heads": (0, 1.5, 3),
     "level": (-1, 1.5),
     "levels": ((), (1, 0), (0, 0), (0.5,)),
     "relu": (1,),

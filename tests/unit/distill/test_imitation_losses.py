@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -10,12 +12,14 @@ import torch
 from torch.nn import functional
 
 from ikd.distill import Anchors, build_loss
-from ikd.distill.functional import Targets, foreground_mask
+from ikd.distill.functional import Attended, Targets, foreground_mask
 from ikd.distill.losses.imitation.defeat import level_of
 from ikd.distill.losses.imitation.fgfi import ATSS_ANCHOR, near_objects
 from ikd.distill.losses.imitation.frs import richness_of
+from ikd.distill.losses.imitation.gid import fitting_level, instance_features
 from ikd.distill.losses.imitation.masked import mean_over_cells
 from ikd.distill.losses.imitation.rkd import angle_loss, distance_loss, embeddings
+from ikd.errors import BadInput
 from tests.unit.distill.maps import EMPTY, TARGETS, boxes, make_identity, maps
 
 
@@ -166,6 +170,114 @@ class TestFRS:
         expected = (student - teacher)[1, :, 2, 3].square().sum()
         assert loss(student, teacher, replace(EMPTY, importance=importance)).item() == pytest.approx(expected.item())
         assert loss(student, teacher, replace(EMPTY, importance=0 * importance)).item() == 0
+
+
+def pooled_by_loops(level: torch.Tensor, box: list[float]) -> torch.Tensor:
+    """Pool a map [C, H, W] of stride 8 to 10x10 cells, each the mean of 2x2 points between four cells of the map."""
+    _, height, width = level.shape
+    found = torch.zeros(level.shape[0], 10, 10)
+    for row, column in itertools.product(range(20), range(20)):
+        y = (box[1] + (box[3] - box[1]) * (row + 0.5) / 20) / 8 - 0.5
+        x = (box[0] + (box[2] - box[0]) * (column + 0.5) / 20) / 8 - 0.5
+        y, x = min(max(y, 0), height - 1), min(max(x, 0), width - 1)
+        for near_y, near_x in itertools.product((int(y), int(y) + 1), (int(x), int(x) + 1)):
+            part = max(0.0, 1 - abs(y - near_y)) * max(0.0, 1 - abs(x - near_x))
+            if part:
+                found[:, row // 2, column // 2] += level[:, near_y, near_x] * part / 4
+    return found
+
+
+class TestGID:
+    def test_equals_the_equations_written_out(self) -> None:
+        rows = [(image, box) for image, own in enumerate(TARGETS.boxes) for box in own.tolist()]
+        ours, theirs = (torch.stack([pooled_by_loops(side[image], box) for image, box in rows]) for side in maps())
+        apart = [
+            torch.tensor(
+                [[math.dist(one.flatten().tolist(), other.flatten().tolist()) for other in side] for one in side]
+            )
+            for side in (ours, theirs)
+        ]
+        relative = [distances / distances[distances > 0].mean() for distances in apart]
+        difference = (relative[0] - relative[1]).abs()
+        relation = torch.where(difference < 1, difference.square() / 2, difference - 0.5).mean()
+        features = sum(
+            math.dist(one.flatten().tolist(), other.flatten().tolist()) for one, other in zip(ours, theirs, strict=True)
+        )
+        loss = build_loss("gid", 4, 4, w_feature=1.0, w_relation=1.0)
+        make_identity(loss)
+        assert loss(*maps(), TARGETS).item() == pytest.approx(features / 3 + relation.item(), rel=1e-9)
+        alone = boxes(*[[rows] for rows in (TARGETS.boxes[0][0].tolist(), TARGETS.boxes[1][0].tolist())])
+        two = sum(math.dist(ours[one].flatten().tolist(), theirs[one].flatten().tolist()) for one in (0, 2)) / 2
+        assert loss(*maps(), alone).item() == pytest.approx(two), "of two instances the one distance is its own mean"
+
+    def test_the_mean_is_a_root_mean_square(self) -> None:
+        values = []
+        for reduction in ("published", "mean"):
+            loss = build_loss("gid", 4, 4, w_feature=1.0, w_relation=0.0, reduction=reduction)
+            make_identity(loss)
+            values.append(loss(*maps(), TARGETS).item())
+        assert values[0] == pytest.approx(values[1] * math.sqrt(4 * 10 * 10))
+
+    def test_instances_go_to_the_level_that_fits_them(self) -> None:
+        """Sides of 20, 112, 224, 448 and 4000 px: stride 16 is that of 224 px."""
+        sides = torch.tensor([20.0, 111, 112, 224, 448, 4000])
+        rows = torch.stack([0 * sides, 0 * sides, sides, sides], dim=1)
+        assert fitting_level(rows, [4.0, 8, 16, 32]).tolist() == [0, 0, 1, 2, 3, 3]
+        assert fitting_level(rows, [8.0, 16, 32, 64, 128]).tolist() == [0, 0, 0, 1, 2, 4]
+        assert fitting_level(rows, [8.0, 32]).tolist()[-1] == 1
+
+    def test_each_level_serves_its_own_instances(self) -> None:
+        """Levels of stride 8 and 16: the large box is pooled from the coarser, whatever the finer holds."""
+        targets = Targets([torch.tensor([[0.0, 0, 20, 20], [0.0, 0, 230, 230]])], [torch.zeros(2).long()], (256, 256))
+        fine, coarse = torch.randn(1, 4, 32, 32), torch.randn(1, 4, 16, 16)
+        small, large = instance_features([fine, coarse], targets)
+        other = instance_features([0 * fine, coarse], targets)
+        assert not other[0].any()
+        assert torch.equal(other[1], large)
+        assert torch.equal(instance_features([fine, 0 * coarse], targets)[0], small)
+
+    def test_it_pools_as_mmcv_does(self) -> None:
+        from ikd.ops import install
+
+        install()
+        from mmcv.ops import roi_align
+
+        student, _ = maps()
+        rows = torch.cat([torch.tensor([[0.0], [0.0], [1.0]]), torch.cat(list(TARGETS.boxes))], dim=1)
+        expected = roi_align(student, rows, 10, 1 / 8, 2, "avg", True)
+        torch.testing.assert_close(instance_features([student], TARGETS), expected)
+
+
+class TestICD:
+    def test_equals_the_equation_written_out(self) -> None:
+        """Two heads of two numbers, each normalised; attention drawn, no attention at all in the second image."""
+        student, teacher = maps()
+        shares = torch.rand(2, 2, 6, 8)
+        shares[1] = 0
+        loss = build_loss("icd", 4, 4, dims=4, heads=2, weight=3.0)
+        make_identity(loss)
+        expected = 0.0
+        for head, row, column in itertools.product(range(2), range(6), range(8)):
+            sides = [side[0, 2 * head : 2 * head + 2, row, column] for side in (student, teacher)]
+            ours, theirs = ((one - one.mean()) / (one.var(correction=0) + 1e-5).sqrt() for one in sides)
+            expected += (shares[0, head, row, column] * (ours - theirs).square().mean()).item()
+        told = replace(EMPTY, attended=Attended(teacher, shares))
+        assert loss(student, teacher, told).item() == pytest.approx(3 * expected / (2 * 2), rel=1e-9)
+
+    def test_where_no_decoder_looks_it_is_the_boxes(self) -> None:
+        loss = build_loss("icd", 4, 4, dims=4, heads=2, weight=1.0)
+        make_identity(loss)
+        inside = (foreground_mask(TARGETS, (6, 8)) > 0).double()
+        shares = (inside / inside.sum(dim=(1, 2), keepdim=True))[:, None].expand(-1, 2, -1, -1)
+        told = replace(TARGETS, attended=Attended(maps()[1], shares))
+        assert loss(*maps(), TARGETS).item() == pytest.approx(loss(*maps(), told).item())
+
+    @pytest.mark.parametrize(("dims", "heads"), [(8, 3), (8, 8), (4, 16)])
+    def test_heads_that_do_not_divide_the_width_are_refused(self, dims: int, heads: int) -> None:
+        with pytest.raises(
+            BadInput, match=rf"^loss icd: heads: must be a divisor of dims \({dims}\), .*, but got {heads}$"
+        ):
+            build_loss("icd", 4, 4, dims=dims, heads=heads)
 
 
 class TestPFI:

@@ -244,7 +244,8 @@ def test_a_loss_that_breaks_the_contract_is_refused(installed: Callable[..., Non
 
 
 def section(**members: Any) -> type[Term]:
-    annotations = {name: float for name in members if name not in ("implementation", "between_heads")}
+    said = ("implementation", "between_heads", "decodes", "rises")
+    annotations = {name: float for name in members if name not in said}
     space = {"implementation": "toy_kd.loss:ToyLoss", "__annotations__": annotations, "__module__": __name__}
     return type("Toy", (Term,), space | members)
 
@@ -279,6 +280,8 @@ def typed() -> type[Term]:
         ("toy", section(implementation=""), r"must say where its loss is .*, but got ''"),
         ("toy", section(implementation="toy_kd.loss"), r"must say where its loss is .*, but got 'toy_kd.loss'"),
         ("toy", section(between_heads=True), "must compare maps: between_heads is for ikd's own"),
+        ("toy", section(decodes=True), "must compare maps: decodes is for ikd's own"),
+        ("toy", section(rises="linearly"), "must compare maps: rises is for ikd's own"),
         ("toy", section(reduction=1.0), "must not have a hyperparameter reduction: the builder gives that"),
         ("toy", section(enabled=1.0), "must not have a hyperparameter enabled: distill.host is its switch"),
         ("toy", Required, "must have a default for its hyperparameter weight"),

@@ -14,9 +14,10 @@ from ikd.config import HOSTS
 from ikd.detectors import freeze, weights_sha256
 from ikd.distill.losses.vkd import sigmoid_divergence, softmax_divergence
 from ikd.distill.response import between
+from ikd.distill.response.instances import disputed
 from ikd.distill.response.objects import rank_divergence
 from ikd.errors import BadInput
-from tests.unit.distill.heads import BOXES, FAMILIES, KINDS, Boxes, batch, pair, tiny, twins, two_stages
+from tests.unit.distill.heads import BOXES, FAMILIES, KINDS, SIDE, Boxes, batch, pair, tiny, twins, two_stages
 from tests.unit.distill.maps import maps
 
 
@@ -123,8 +124,23 @@ class TestScores:
         assert found("vkd", student, teacher)["loss_vkd"].item() > 1e-3
 
 
-TERMS = {"defeat": {"loss_defeat_head"}, "frs": {"loss_frs_cls"}, "rmpfi": {"loss_rmpfi_rank"}, "vkd": {"loss_vkd"}}
+TERMS = {
+    "defeat": {"loss_defeat_head"},
+    "frs": {"loss_frs_cls"},
+    "gid": {"loss_gid_response"},
+    "rmpfi": {"loss_rmpfi_rank"},
+    "vkd": {"loss_vkd"},
+}
 """What each host says of heads."""
+
+
+def near_pair(kind: str) -> tuple[Any, Any]:
+    """Return a pair whose GFL heads draw boxes of some cells: ATSS gives no place to one that fills the image."""
+    student, teacher = pair(kind)
+    for one in (student, teacher) if kind == "GFLHead" else ():
+        with torch.no_grad():
+            one.bbox_head.gfl_reg.bias.view(4, -1)[:, :2] += 6
+    return student, teacher
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -138,10 +154,10 @@ class TestEveryHost:
             pytest.skip("a cross-entropy keeps the teacher's own entropy")
         values = found(host, *twins(kind))
         assert all(value.item() == pytest.approx(0, abs=1e-5) for value in values.values())
-        assert all(value.item() > 1e-4 for value in found(host, *pair(kind)).values())
+        assert all(value.item() > 1e-4 for value in found(host, *near_pair(kind)).values())
 
     def test_gradient_reaches_the_student_alone(self, host: str, kind: str) -> None:
-        student, teacher = pair(kind)
+        student, teacher = near_pair(kind)
         before = weights_sha256(teacher)
         for name, value in found(host, student, teacher).items():
             student.zero_grad()
@@ -247,6 +263,78 @@ class TestRichness:
         assert heads.losses(seen, features) == {}
         wanted = [level.sigmoid().amax(dim=1) for level in teacher.bbox_head(features)[0]]
         torch.testing.assert_close(list(seen.importance), wanted)
+
+
+class TestInstances:
+    def test_the_highest_that_overlap_no_higher_one(self) -> None:
+        """Two images: of three boxes at one place one is left; one thinner than a pixel and one of score 0 never."""
+        places = [[0.0, 0, 10, 10], [1.0, 0, 11, 10], [50.0, 50, 60, 60], [20.0, 20, 20.5, 40], [80.0, 80, 90, 90]]
+        rows = torch.tensor([places, places])
+        scores = torch.tensor([[0.5, 0.6, 0.1, 0.9, 0.0], [0.2, 0.1, 0.3, 0.9, 0.0]])
+        chosen = [one.tolist() for one in disputed(scores, rows, 5, 0.3)]
+        assert chosen == [[places[1], places[2]], [places[2], places[0]]]
+        assert [len(one) for one in disputed(scores, rows, 1, 0.3)] == [1, 1]
+        assert [len(one) for one in disputed(scores, rows, 5, 0.9)] == [3, 3]
+        assert [len(one) for one in disputed(scores, rows, 0, 0.3)] == [0, 0]
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_they_are_those_of_a_plain_computation(self, kind: str) -> None:
+        """Boxes as mmdet's own prediction decodes them, one image after the other, by its own NMS."""
+        from mmcv.ops import nms
+
+        student, teacher = near_pair(kind)
+        student.eval()
+        images, samples = batch(BOXES)
+        heads = between("gid", student, teacher, **HOSTS["gid"]().model_dump())
+        torch.manual_seed(3)
+        with heads.capture() as seen:
+            student.loss(images, samples)
+        with torch.no_grad():
+            heads.losses(seen, teacher.extract_feat(images))
+        sides = [predicted(one, images) for one in (student, teacher)]
+        for image, found_boxes in enumerate(seen.instances):
+            scores, boxes = ([side[image][part] for side in sides] for part in (0, 1))
+            difference = scores[1] - scores[0]
+            disagreement, label = difference.abs().max(dim=1)
+            surer = difference[torch.arange(len(label)), label] > 0
+            candidates = torch.where(surer[:, None], boxes[1], boxes[0]).clamp(0, SIDE)
+            wide = (candidates[:, 2:] - candidates[:, :2] > 1).all(dim=1)
+            kept, _ = nms(candidates[wide], disagreement[wide], 0.3)
+            torch.testing.assert_close(found_boxes, kept[:10, :4], rtol=1e-4, atol=1e-2)
+            assert len(found_boxes) >= 1
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_predictions_are_compared_where_the_instances_are(self, kind: str) -> None:
+        """Of each share alone, linear in its weight; without instances there is nothing to compare."""
+        parts = {}
+        for name in ("cls_share", "box_share"):
+            shares: dict[str, Any] = {"cls_share": 0.0, "box_share": 0.0, name: 1.0}
+            parts[name] = found("gid", *near_pair(kind), **shares)["loss_gid_response"].item()
+        whole = found("gid", *near_pair(kind), cls_share=2.0, box_share=3.0, w_response=0.5)["loss_gid_response"].item()
+        assert all(value > 0 for value in parts.values())
+        assert whole == pytest.approx(parts["cls_share"] + 1.5 * parts["box_share"], rel=1e-4)
+        assert found("gid", *near_pair(kind), count=0)["loss_gid_response"].item() == 0
+
+
+def predicted(detector: Any, images: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Return scores and boxes of all places of each image, by mmdet's own decoding."""
+    head = detector.rpn_head if hasattr(detector, "rpn_head") else detector.bbox_head
+    outputs = head(detector.extract_feat(images))
+    shapes = [level.shape[2:] for level in outputs[0]]
+    priors = torch.cat(head.prior_generator.grid_priors(shapes, device="cpu"))
+    strides = [one[0] if isinstance(one, tuple) else one for one in head.prior_generator.strides]
+    found = []
+    for image in range(len(images)):
+        scores, boxes = [], []
+        for logits, said, stride in zip(*outputs[:2], strides, strict=True):
+            scores.append(logits[image].permute(1, 2, 0).reshape(-1, head.num_classes).sigmoid())
+            one = said[image].permute(1, 2, 0)
+            if type(head).__name__ == "GFLHead":
+                one = head.integral(one.reshape(-1, one.shape[2])) * stride
+            boxes.append(one.reshape(-1, 4))
+        at = head.anchor_center(priors) if type(head).__name__ == "GFLHead" else priors
+        found.append((torch.cat(scores), head.bbox_coder.decode(at, torch.cat(boxes))))
+    return found
 
 
 class TestRanks:
@@ -390,7 +478,7 @@ REFUSED: dict[str, tuple[Any, Any, str]] = {
 @pytest.mark.parametrize("host", TERMS)
 def test_unfit_heads_are_refused(host: str, case: str) -> None:
     student, teacher, message = REFUSED[case]
-    if host in ("frs", "rmpfi") and case in ("cascade", "classes of regions"):
+    if host in ("frs", "gid", "rmpfi") and case in ("cascade", "classes of regions"):
         pytest.skip("it compares the scores of proposals")
     with pytest.raises(BadInput, match=rf"^distill\.host {host}( \(distill\..* above 0\))?: .*{message}") as caught:
         between(host, student(), freeze(teacher()), **HOSTS[host]().model_dump(), reduction="published")

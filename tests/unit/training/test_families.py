@@ -95,20 +95,27 @@ PREDICTED = {
     "vkd": {"vkd"},
     "frs": {"frs", "frs_cls"},
     "defeat": {"defeat", "defeat_head"},
+    "gid": {"gid", "gid_response"},
     "rmpfi": {"rmpfi", "rmpfi_rank"},
 }
 """The losses that hosts which read predictions log, beside those of maps."""
+TWO_STAGE = ("defeat", "frs", "gid", "icd", "rmpfi", "vkd")
 
 
 @pytest.mark.parametrize(
     ("host", "family"),
-    [*((host, "retinanet_r18") for host in ("fgfi", "rkd", *PREDICTED)), ("vkd", "faster_rcnn_r18")],
+    [
+        *((host, "retinanet_r18") for host in ("fgfi", "icd", "rkd", *PREDICTED)),
+        *((host, "faster_rcnn_r18") for host in TWO_STAGE),
+    ],
 )
 def test_imitation_trains_between_equal_detectors(pair: Build, tmp_path: Path, host: str, family: str) -> None:
     """Every term is logged, with its weight, and pulls on the student's backbone."""
-    result = run_trial(pair(shipped(family), shipped(family), distill__host=host), directory=tmp_path)
+    recipe = pair(shipped(family), shipped(family), distill__host=host, distill__icd__warmup=0)
+    result = run_trial(recipe, directory=tmp_path)
     own = {name: value for name, value in result.metrics.items() if name.removeprefix("loss/").startswith(host)}
-    assert own.keys() == {f"loss/{name}" for name in PREDICTED.get(host, {host})}
+    named = {**PREDICTED, "icd": {"icd", "icd_real", "icd_box"}}
+    assert own.keys() == {f"loss/{name}" for name in named.get(host, {host})}
     assert all(value > 0 for value in own.values())
     assert result.metrics[f"grad/{host}"] > 0
 

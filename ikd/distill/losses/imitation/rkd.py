@@ -9,7 +9,9 @@ from torch.nn import functional as F
 from ikd.distill.functional import Targets, box_spans
 
 EPS = 1e-12
-"""Least squared distance: its root has a gradient."""
+"""Least length of a direction."""
+LEAST_DISTANCE = 1e-6
+"""Embeddings that are less apart are equal."""
 LEAST = 3
 """Objects that have a relation: of two the one distance is its own mean."""
 Partners = tuple[Tensor, Tensor]
@@ -94,9 +96,10 @@ def angle_loss(student: Tensor, teacher: Tensor, partners: Partners | None = Non
 
 
 def _relative_distances(embedded: Tensor, partners: Tensor) -> Tensor:
-    squares = (embedded[:, None] - partners[None]).square().sum(dim=2)
-    apart = squares > EPS
-    distances = squares.clamp(min=EPS).sqrt() * apart
+    # not by a product of matrices, which rounds; its gradient between equal ones is 0
+    distances = torch.cdist(embedded, partners, compute_mode="donot_use_mm_for_euclid_dist")
+    apart = distances > LEAST_DISTANCE
+    distances = distances * apart
     mean = distances.sum() / apart.sum().clamp(min=1)
     return distances / mean.masked_fill(mean == 0, 1.0)
 

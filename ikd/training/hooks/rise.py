@@ -1,0 +1,37 @@
+"""How a host comes to its weight in the first steps of a stage."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from ikd.config import HOSTS, Recipe
+
+
+def risen(recipe: Recipe, step: int) -> float:
+    """Return the share of its weights that the host of a stage has in a step, counted from 0 where the stage begins."""
+    host = recipe.distill.host
+    rises = HOSTS[host].rises if host != "none" else ""
+    steps = getattr(recipe.distill, host).warmup if rises else 0
+    if step >= steps:
+        return 1.0
+    return (step + 1) / (steps + 1) if rises == "linearly" else 0.0
+
+
+class RiseHook(Hook):
+    """Tells the model what share of the host's weights acts.
+
+    Args:
+        recipe: in force in the stage.
+        first: epochs before the stage.
+    """
+
+    def __init__(self, recipe: Recipe, *, first: int) -> None:
+        self._recipe, self._first = recipe, first
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Set it, by the place in the stage alone."""
+        step = (runner.epoch - self._first) * len(runner.train_dataloader) + batch_idx
+        runner.model.host_share = risen(self._recipe, step)
