@@ -47,6 +47,8 @@ class Targets:
         enhanced: [N] bool, the images that masking enhancement has changed; None when it changed none.
         importance: [N, H, W] >= 0, how much each cell of the level at hand counts by what heads predict there; None
             where no head was asked.
+        confidence: [N] >= 0, how much each image counts on the level at hand; None where all count 1 (see
+            `ikd.distill.confidence`).
     """
 
     boxes: Sequence[Tensor]
@@ -54,6 +56,13 @@ class Targets:
     input_size: tuple[int, int]
     enhanced: Tensor | None = None
     importance: Tensor | None = None
+    confidence: Tensor | None = None
+
+    def of(self, image: int) -> Targets:
+        """Return what is known of one image, as of a batch of it alone, its confidence left out."""
+        only = slice(image, image + 1)
+        enhanced, importance = (None if one is None else one[only] for one in (self.enhanced, self.importance))
+        return Targets(self.boxes[only], self.labels[only], self.input_size, enhanced, importance)
 
     @cached_property
     def padded_boxes(self) -> Tensor:

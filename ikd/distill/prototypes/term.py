@@ -106,11 +106,20 @@ class PrototypeTerm(nn.Module):
         Args:
             student: maps, [N, C_s, H, W] each.
             teacher: maps of the same levels and sizes, [N, C_t, H, W] each.
-            targets: boxes and classes.
+            targets: boxes and classes; with `confidence`, losses are means over images, as each counts.
 
         Returns:
             `prototypes_global` where its weight is above 0, `prototypes_feature` likewise: scalars.
         """
+        if targets.confidence is None:
+            return self._losses(student, teacher, targets)
+        alone = []
+        for image in range(len(targets.boxes)):
+            ours, theirs = ([one[image : image + 1] for one in side] for side in (student, teacher))
+            alone.append(self._losses(ours, theirs, targets.of(image)))
+        return {name: (targets.confidence * torch.stack([one[name] for one in alone])).mean() for name in alone[0]}
+
+    def _losses(self, student: Sequence[Tensor], teacher: Sequence[Tensor], targets: Targets) -> dict[str, Tensor]:
         labels = torch.cat([one.long() for one in targets.labels])
         with torch.autocast(student[0].device.type, enabled=False):
             found = [self._relations(level, student, teacher, labels, targets) for level in range(self.levels)]
