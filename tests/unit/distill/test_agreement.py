@@ -102,7 +102,7 @@ def cosine(detector: DistillDetector, data: dict[str, Any], loss: str) -> float:
     for names in (("loss_cls", "loss_bbox"), (loss,)):
         detector.zero_grad()
         _, named = detector.parse_losses(detector.losses(data))
-        torch.stack([named[name] for name in names]).sum().backward()
+        torch.autograd.backward(torch.stack([named[name] for name in names]).sum())
         grads = [one.grad if one.grad is not None else one * 0 for one in detector.student.neck.parameters()]
         found.append(torch.cat([one.detach().flatten() for one in grads]))
     detector.zero_grad()
