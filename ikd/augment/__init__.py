@@ -10,6 +10,7 @@ install()  # before mmdet: its masks look for mmcv's kernels once, on import
 from ikd.augment.branches import Branch, Branches, branches_of  # noqa: E402
 from ikd.augment.copy_paste import PARTNER, CopyPaste  # noqa: E402
 from ikd.augment.enhancement import TeacherBoxes, boxes_by_id  # noqa: E402
+from ikd.augment.joint import JointAugment  # noqa: E402
 from ikd.augment.pair import (  # noqa: E402
     UNALTERED,
     AttachPerturbation,
@@ -33,6 +34,7 @@ __all__ = [
     "Branches",
     "CopyPaste",
     "Geometry",
+    "JointAugment",
     "PackPair",
     "PerturbationReader",
     "SampleSpecificAugment",

@@ -47,7 +47,8 @@ class ProportionalCrop(RandomCrop):
         clean, (image, copies) = None, parted(results)
         crafted_later = UNALTERED in results
         if self.separate_offsets and (crafted_later or ADVERSARIAL in copies):
-            clean, results["img"] = self._window(image, crop_size), copies.get(ADVERSARIAL, image)
+            results["img"] = copies.pop(ADVERSARIAL, image)
+            clean = self._window(np.concatenate([image, *copies.values()], axis=2), crop_size)
         flipped = bool(results.get("flip"))
         cropped = super()._crop_data(results, crop_size, allow_negative_crop)
         if cropped is None or np.all(cropped.get("gt_ignore_flags", False)):  # only crowds are left
@@ -56,7 +57,8 @@ class ProportionalCrop(RandomCrop):
             cropped[WINDOW] = flipped, (*self._offset, *cropped["img"].shape[:2])
         if clean is None:
             return cropped
-        return joined(cropped, clean, {} if crafted_later else {ADVERSARIAL: cropped["img"]})
+        image, copies = parted({"img": clean, "copies": tuple(copies)})
+        return joined(cropped, image, copies | ({} if crafted_later else {ADVERSARIAL: cropped["img"]}))
 
     def _rand_offset(self, margin: tuple[int, int]) -> tuple[int, int]:
         self._offset: tuple[int, int] = super()._rand_offset(margin)

@@ -3,6 +3,7 @@
 Until `PackPair` a sample's `img` is [H, W, 3 k]: first the image that the detector trains on (with noise, where there
 is any), then its copies, named in this order by the sample's `copies`:
 
+* `reference`: the image before noise and joint augmentation, for what compares both (`distill.confidence`),
 * `untouched`: the image without the noise, until `AttachPerturbation` takes it,
 * `enhanced`: what masking enhancement made of it, where that comes in addition (`distill.me.form: added`),
 * `adversarial`: with a perturbation against the teacher.
@@ -34,7 +35,7 @@ UNALTERED = "unaltered"
 WINDOW = "crop_window"
 """Key of what a crop did: whether it came after a flip, and its window."""
 CHANNELS = 3
-UNTOUCHED, ENHANCED, ADVERSARIAL = "untouched", "enhanced", "adversarial"
+REFERENCE, UNTOUCHED, ENHANCED, ADVERSARIAL = "reference", "untouched", "enhanced", "adversarial"
 APART = "apart"
 """Key of a sample: copies [H', W', 3] by name that have a geometry of their own."""
 
@@ -176,13 +177,13 @@ class PackPair(PackDetInputs):
     """Pack as mmdet's PackDetInputs does, and add each copy of the image by its name, uint8 [3, H, W].
 
     The data sample's `altered` tells what was applied (`noise`, `crop`, else absent); its `enhanced`, whether it was
-    masking enhancement that did so to the image itself.
+    masking enhancement that did so to the image itself; its `joint`, whether joint augmentation altered it.
     An unaltered sample is passed on as `unaltered`, with the `Geometry` of the altered one as `geometry`.
     """
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)
-        self.meta_keys: tuple[str, ...] = (*self.meta_keys, "altered", "enhanced")
+        self.meta_keys: tuple[str, ...] = (*self.meta_keys, "altered", "enhanced", "joint")
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Return `inputs`, `data_samples`, and the copies."""

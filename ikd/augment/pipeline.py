@@ -7,10 +7,11 @@ from inspect import signature
 from typing import Any, Literal
 
 from ikd.augment import copy_paste as _copy_paste  # noqa: F401, registers its transform
+from ikd.augment import joint as _joint  # noqa: F401, and these
 from ikd.augment.pair import AttachPerturbation, PerturbationReader
 from ikd.augment.sample_specific import SampleSpecificAugment
 from ikd.config import CopyPaste as CopyPasteSection
-from ikd.config import Cutout, Data, Input, Recipe
+from ikd.config import Cutout, Data, Input, Joint, Recipe
 from ikd.data import image_loader
 from ikd.detectors import head_row
 from ikd.errors import refuse
@@ -32,6 +33,8 @@ def train_pipeline(  # noqa: PLR0913 (what a recipe says of its input)
     with_masks: bool = False,
     cutout: Cutout = _INPUT.cutout,
     copy_paste: CopyPasteSection = _INPUT.copy_paste,
+    joint: Joint = _INPUT.joint,
+    with_reference: bool = False,
     orientation: Orientation = _ORIENTATION,
 ) -> list[dict[str, Any]]:
     """Write the training pipeline of one phase.
@@ -50,6 +53,8 @@ def train_pipeline(  # noqa: PLR0913 (what a recipe says of its input)
         cutout: holes, the same in all copies; a recipe's `input.cutout`.
         copy_paste: objects of another image; a recipe's `input.copy_paste`. The data set puts that image's entry under
             the sample's `partner`, as `ikd.training`'s does.
+        joint: colours and contrasts of the image, not of its copies; a recipe's `input.joint`.
+        with_reference: keep the image before noise and joint augmentation as the copy `reference`.
         orientation: a recipe's `data.orientation`.
 
     Returns:
@@ -78,6 +83,8 @@ def train_pipeline(  # noqa: PLR0913 (what a recipe says of its input)
         geometry.append(
             {"type": "IkdCopyPaste", "source": [*load, *geometry], "keep_masks": with_masks, **settings},
         )
+    if joint.acts:
+        geometry.append({"type": "IkdJoint", **joint.model_dump(exclude={"enabled"})})
     if cutout.enabled:
         geometry.append(_holes(cutout))
     flips: list[dict[str, Any]] = [{"type": "RandomFlip", "prob": flip}] if flip else []
@@ -87,7 +94,8 @@ def train_pipeline(  # noqa: PLR0913 (what a recipe says of its input)
         middle = [_specific(augment, [*geometry, *flips])]
     else:
         middle = [_specific(augment, geometry), *flips]
-    return [*load, *middle, {"type": "PackPair"}]
+    first = [{"type": "AttachReference"}] if with_reference else []
+    return [*load, *first, *middle, {"type": "PackPair"}]
 
 
 def test_pipeline(

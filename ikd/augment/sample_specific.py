@@ -133,7 +133,7 @@ class SampleSpecificAugment(BaseTransform):
 
     def _corrupted(self, results: dict[str, Any], *, noisy: bool) -> dict[str, Any]:
         """Return the sample with noise, where it is to have any, in the image or in its copy."""
-        image, copies = results["img"], {}
+        image, copies = parted(results)
         if noisy and self.noise is not None:
             self._note(results, "noise")
             corrupted = corrupt(image, self.noise["sigma"])
@@ -145,7 +145,7 @@ class SampleSpecificAugment(BaseTransform):
                 image = corrupted
         elif self._added:
             copies[ENHANCED] = image
-        return joined(results, image, copies) if copies or noisy else results
+        return joined(results, image, copies) if self._added or noisy else results
 
     def _cropped_copy(self, results: dict[str, Any]) -> dict[str, Any]:
         """Crop the copy alone; the loss on it reads no boxes."""

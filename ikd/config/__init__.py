@@ -9,20 +9,18 @@ from ikd.config.comparing import ABSENT, changes, differences
 from ikd.config.document import Location, dotted
 from ikd.config.files import SweepFiles, load_recipe, load_runner, load_space, load_sweep, parse_sets, recipe_names
 from ikd.config.paths import from_here
-from ikd.config.recipe.effective import LATER, compares_maps
+from ikd.config.recipe.effective import LATER, alters_pixels, compares_maps
 from ikd.config.recipe.fields import field_names, loss_weights
 from ikd.config.recipe.hosts import HOSTS
+from ikd.config.recipe.images import OPERATIONS, CopyPaste, Cutout, Input, Joint
 from ikd.config.recipe.recipe import Recipe, StagePlan
 from ikd.config.recipe.sections import (
     ANCHORS,
     DRAWN,
     UNDISTILLED,
     Anchor,
-    CopyPaste,
-    Cutout,
     Data,
     Detector,
-    Input,
     Schedule,
     Split,
     Stage,
@@ -73,6 +71,7 @@ __all__ = [
     "LATER",
     "LOSSES",
     "MAX_EPS",
+    "OPERATIONS",
     "RIVALS",
     "STUDENT_ALONE",
     "UNDISTILLED",
@@ -93,6 +92,7 @@ __all__ = [
     "Hopeless",
     "Hyperband",
     "Input",
+    "Joint",
     "Location",
     "MaskingEnhancement",
     "Median",
@@ -121,6 +121,7 @@ __all__ = [
     "Term",
     "Tpe",
     "Weight",
+    "alters_pixels",
     "changes",
     "chosen_scheduler",
     "compares_maps",

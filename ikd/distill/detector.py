@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Literal, Protocol
 
 import torch
@@ -14,64 +14,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ikd.detectors import Taps, boxes_only
+from ikd.distill.agreement import Agreement, shared_weights
 from ikd.distill.blame import cause_of
 from ikd.distill.canvas import Canvas, sizes_of, untouched_statistics
-from ikd.distill.conditional import InstanceDecoder
+from ikd.distill.confidence import Before, altered_rows, pooled, with_confidence
 from ikd.distill.functional import Targets, full_precision, standardise
 from ikd.distill.gradients import relative_pulls
 from ikd.distill.knowledge import Knowledge, SeenInstances
-from ikd.distill.losses.adapted import AdaptedLoss, AdaptedPyramid
-from ikd.distill.prototypes import PrototypeTerm
-from ikd.distill.response import Between, ScoreHeads, SeenLosses
+from ikd.distill.losses.adapted import AdaptedPyramid
+from ikd.distill.response import ScoreHeads, SeenLosses
+from ikd.distill.terms import NOTHING, Batch, Maps, Terms
 from ikd.errors import NonFiniteLoss, refuse
 
-Adapted = AdaptedLoss | AdaptedPyramid
-Batch = dict[str, Any]
-Maps = tuple[Sequence[Tensor], Sequence[Tensor]]
-"""Student's and teacher's maps, level by level."""
 Side = Literal["student", "teacher"]
-
-
-@dataclass(frozen=True)
-class Terms:
-    """What is distilled in one stage.
-
-    Attributes:
-        student_levels: indices of the student's levels that a teacher's level has the stride of, finest first.
-        teacher_levels: those of the teacher.
-        host: name of the host loss and its module for each of those levels, on the FPN convolutions; one for all of
-            them where it is a loss of the whole pyramid.
-        standardised: positions among those levels where the host sees standardised maps (SFA).
-        alignment: SFA's extra loss by position, on the FPN convolutions.
-        adversarial: loss for each of those levels on the adversarial copies, on the neck outputs.
-        statistics_follow: the student's running statistics follow the adversarial copies too.
-        heads: what the host compares of the two heads' predictions; None where it reads none.
-        decoder: what tells the host where to look in the teacher's maps, and learns that beside the student.
-        prototypes: what is distilled by prototypes, on the FPN convolutions of those levels.
-        response: loss of the class scores that prototypes weigh; None where there is none.
-        couples: prototypes act within the host.
-        resized: levels may differ in size; the student's map is then brought to that of the teacher's.
-        measured: how hard each term pulls is measured on the first batch of an epoch.
-        cells_factor: what the weights of sums were multiplied by for levels that are left out; None where none acts.
-        said: what a person is told of the levels; empty where there is nothing to tell.
-    """
-
-    student_levels: Sequence[int] = ()
-    teacher_levels: Sequence[int] = ()
-    host: tuple[str, Sequence[Adapted]] | None = None
-    standardised: frozenset[int] = frozenset()
-    alignment: Mapping[int, Adapted] = field(default_factory=dict)
-    adversarial: Sequence[Adapted] | None = None
-    statistics_follow: bool = False
-    heads: Between | None = None
-    decoder: InstanceDecoder | None = None
-    prototypes: PrototypeTerm | None = None
-    response: ScoreHeads | None = None
-    couples: bool = False
-    resized: bool = False
-    measured: bool = False
-    cells_factor: float | None = None
-    said: str = ""
 
 
 class Stepping(Protocol):
@@ -107,7 +62,7 @@ class DistillDetector(BaseModel):
     student: Any  # an mmdet detector; mmdet is untyped
     teacher: Any
 
-    def __init__(self, student: nn.Module, teacher: nn.Module | None = None, terms: Terms = Terms()) -> None:
+    def __init__(self, student: nn.Module, teacher: nn.Module | None = None, terms: Terms = NOTHING) -> None:
         super().__init__(data_preprocessor=BaseDataPreprocessor(non_blocking=True))  # the canvas normalises
         self.student = student
         self.__dict__["teacher"] = teacher  # past nn.Module, so that it is no submodule
@@ -121,6 +76,7 @@ class DistillDetector(BaseModel):
         self.knowledge = (
             Knowledge(student, terms.prototypes, terms.response, couples=terms.couples) if terms.prototypes else None
         )
+        self.agreement = Agreement(terms.names, **terms.agreement) if terms.agreement is not None else None
         reads_maps = bool(terms.host or terms.alignment or terms.prototypes)
         self.student_taps = Taps(student) if reads_maps else None
         self.teacher_taps = Taps(teacher) if reads_maps and teacher is not None else None
@@ -157,6 +113,9 @@ class DistillDetector(BaseModel):
             batch = self.data_preprocessor(data, True)
             losses = optim_wrapper.losses(self, batch)
         total, named = self.parse_losses(losses)
+        if self.agreement is not None:
+            named = self._weighed(named, self.agreement, optim_wrapper)
+            total = named["loss"]
         self._measure(named, optim_wrapper)
         optim_wrapper.backward(total)
         if broken := self._not_finite(total, named, optim_wrapper.clip()):
@@ -165,7 +124,7 @@ class DistillDetector(BaseModel):
         optim_wrapper.step()
         optim_wrapper.zero_grad()
         # neither their sum, nor the accuracies that two-stage heads put beside them
-        parts = {name: value for name, value in named.items() if "loss" in name and name != "loss"}
+        parts = {name: value for name, value in named.items() if _counts(name)}
         return {name.removeprefix("loss_"): value.detach() for name, value in parts.items()} | {"total": total.detach()}
 
     def _not_finite(self, total: Tensor, named: Mapping[str, Tensor], norm: Tensor | None) -> dict[str, float]:
@@ -193,16 +152,33 @@ class DistillDetector(BaseModel):
         """Note how hard each term pulls on the student's backbone, on the first batch of an epoch."""
         if not self.terms.measured or self.position[1] != 1:
             return
+        own, terms = self._sides(named)
+        scaler = getattr(optim_wrapper, "loss_scaler", None)
+        self.pulls = relative_pulls(own, terms, self.student, scaler.get_scale() if scaler is not None else 1.0)
+
+    def _weighed(self, named: Mapping[str, Tensor], agreement: Agreement, optim_wrapper: Any) -> dict[str, Tensor]:
+        """Return the losses with those of terms multiplied by the factors of agreement, and their sum anew."""
+        own, terms = self._sides(named)
+        scaler = getattr(optim_wrapper, "loss_scaler", None)
+        scale = scaler.scale if scaler is not None else lambda loss: loss
+        factors = agreement(own, terms, shared_weights(self.student), scale)
+        weighed = {
+            name: value * factors[term] if (term := self._term_of(name)) in terms else value
+            for name, value in named.items()
+        }
+        return weighed | {"loss": sum((value for name, value in weighed.items() if _counts(name)), own * 0)}
+
+    def _sides(self, named: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the sum of the student's own losses, and that of each term."""
         terms: dict[str, Tensor] = {}
         own = named["loss"] * 0
         for name, value in named.items():
             if name in self._own_losses and "loss" in name:
                 own = own + value
-            elif "loss" in name and name != "loss":
+            elif _counts(name):
                 term = self._term_of(name)
                 terms[term] = terms[term] + value if term in terms else value
-        scaler = getattr(optim_wrapper, "loss_scaler", None)
-        self.pulls = relative_pulls(own, terms, self.student, scaler.get_scale() if scaler is not None else 1.0)
+        return own, terms
 
     def _term_of(self, name: str) -> str:
         """Return the term that a loss belongs to: all that heads are compared by is the host, its decoder too."""
@@ -225,23 +201,29 @@ class DistillDetector(BaseModel):
 
         Args:
             data: `inputs` (list of [3, H, W] pixel images), `data_samples`, and, while the adversarial phase lasts,
-                `adversarial` (images of the same shapes), and, where enhanced images come in addition, `enhanced` (an
-                image each, of any shape).
+                `adversarial` (images of the same shapes), where enhanced images come in addition, `enhanced` (an
+                image each, of any shape), and, for cosine confidence, `reference` (the images before they were altered,
+                of the same shapes).
 
         Returns:
             Losses by name; every name that holds `loss` is summed into the total.
         """
-        clean = self.canvas({"inputs": data["inputs"], "data_samples": data["data_samples"]})
-        losses = self._clean_losses(clean, sizes_of(data["inputs"]))
+        clean, sizes = (
+            self.canvas({"inputs": data["inputs"], "data_samples": data["data_samples"]}),
+            sizes_of(data["inputs"]),
+        )
+        seen = self._teacher_features(clean["inputs"], sizes)
+        before = self._before(data, seen)
+        losses = self._clean_losses(clean, seen, before)
         if "adversarial" in data and self.adversarial is not None:
-            losses["loss_adversarial"] = self._adversarial_loss(data["adversarial"], targets_of(clean))
+            losses["loss_adversarial"] = self._adversarial_loss(data["adversarial"], targets_of(clean), before)
         if "enhanced" in data:
             losses["loss_me"] = self._enhanced_loss(data["enhanced"])
         return losses
 
-    def _clean_losses(self, clean: Batch, sizes: list[tuple[int, int]]) -> dict[str, Any]:
+    def _clean_losses(self, clean: Batch, taught: Maps, before: Before | None) -> dict[str, Any]:
+        theirs, outputs = taught
         with ExitStack() as stack:
-            theirs, outputs = self._teacher_features(clean["inputs"], sizes)
             ours = stack.enter_context(self.student_taps.capture()) if self.student_taps else []
             seen = stack.enter_context(self.terms.heads.capture()) if self.terms.heads else None
             instances = stack.enter_context(self.knowledge.capture()) if self.knowledge else None
@@ -250,13 +232,17 @@ class DistillDetector(BaseModel):
         terms: dict[str, Any] = {}
         maps = self._shared(ours, theirs) if theirs else ([], [])
         targets = targets_of(clean)
+        confidence = before.of_altered(theirs) if before is not None else []
         if self.knowledge is not None and instances is not None:
-            terms |= self._by_prototypes(maps, targets, outputs, instances, seen)
+            counts = confidence if "prototypes" in self.terms.confident else []
+            counted = replace(targets, confidence=torch.stack(counts).mean(dim=0)) if counts else targets
+            terms |= self._by_prototypes(maps, counted, outputs, instances, seen)
         if self.terms.heads is not None and seen is not None:
             found = self.terms.heads.losses(seen, outputs)
             terms |= {name: self.host_share * value for name, value in found.items()}
         if theirs:
-            terms |= self._map_losses(maps, targets, self._told(maps, targets, seen))
+            told = self._told(maps, targets, seen)
+            terms |= self._map_losses(maps, targets, with_confidence(told, confidence) if confidence else told)
         if taken := losses.keys() & terms.keys():
             name = min(taken).removeprefix("loss_")
             whose = type(self.student).__name__
@@ -303,7 +289,7 @@ class DistillDetector(BaseModel):
         self, batch: Tensor, sizes: list[tuple[int, int]]
     ) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
         """Return the teacher's maps at the FPN convolutions and its neck's outputs; empty where nothing reads them."""
-        if self.teacher_taps is None and self.terms.heads is None:
+        if self.teacher_taps is None and self.terms.heads is None and not self.terms.confident:
             return [], []
         with ExitStack() as stack:
             tapped = stack.enter_context(self.teacher_taps.capture()) if self.teacher_taps else []
@@ -329,18 +315,41 @@ class DistillDetector(BaseModel):
         return [ours[level] for level in self.terms.student_levels], targets
 
     def _map_losses(self, maps: Maps, targets: Targets, told: Sequence[Targets]) -> dict[str, Tensor]:
+        """Return the losses between maps.
+
+        Args:
+            maps: of the levels that are distilled.
+            targets: boxes of the truth.
+            told: what the host is told of the images on each of them, and how much each image counts there.
+        """
         losses: dict[str, Tensor] = {}
         if self.host is not None and self.terms.host is not None:
             name = self.terms.host[0]
             if self.decoder is not None:
                 learnt, attended = self.decoder(maps[1], targets)
                 losses |= {f"loss_{part}": loss for part, loss in learnt.items()}
-                told = [replace(targets, attended=one) for one in attended]
-            losses[f"loss_{name}"] = self.host_share * self._term(name, self.host, self._standardised(maps), told)
+                told = [replace(one, attended=where) for one, where in zip(told, attended, strict=True)]
+            known = told if "host" in self.terms.confident else [replace(one, confidence=None) for one in told]
+            losses[f"loss_{name}"] = self.host_share * self._term(name, self.host, self._standardised(maps), known)
         if self.alignment is not None:
             chosen = [[side[level] for level in self.terms.alignment] for side in maps]
-            losses["loss_sfa"] = self._term("sfa", self.alignment, (chosen[0], chosen[1]), [targets] * len(chosen[0]))
+            counts = [one.confidence if "sfa" in self.terms.confident else None for one in told]
+            levels = [replace(targets, confidence=counts[level]) for level in self.terms.alignment]
+            losses["loss_sfa"] = self._term("sfa", self.alignment, (chosen[0], chosen[1]), levels)
         return losses
+
+    def _before(self, data: Batch, seen: Maps) -> Before | None:
+        """Look through the teacher at the images as they were before they were altered; None where nobody asks."""
+        if not self.terms.confident:
+            return None
+        taps, outputs = ([pooled(one) for one in side] for side in seen)
+        if rows := altered_rows(data):
+            batch, sizes = self.canvas({"inputs": data["reference"]})["inputs"], sizes_of(data["reference"])
+            were = self._teacher_features(batch[rows], [sizes[row] for row in rows])
+            for ours, others in zip((taps, outputs), were, strict=True):
+                for one, other in zip(ours, others, strict=True):
+                    one[rows] = pooled(other)
+        return Before(taps, outputs, rows, self.terms.teacher_levels)
 
     def _standardised(self, maps: Maps) -> Maps:
         """Standardise the maps that the host sees, on the levels where SFA acts on its inputs."""
@@ -369,14 +378,17 @@ class DistillDetector(BaseModel):
                 refuse("distill", f"must compare maps of one size; those of {pair} are of (height, width)", sides)
         return maps
 
-    def _adversarial_loss(self, images: list[Tensor], targets: Targets) -> Tensor:
+    def _adversarial_loss(self, images: list[Tensor], targets: Targets, before: Before | None) -> Tensor:
         assert self.adversarial is not None
         batch = self.canvas({"inputs": images})["inputs"]
         theirs = self._teach(batch, sizes_of(images))
         with nullcontext() if self.terms.statistics_follow else untouched_statistics(self.student):
             ours = self.student.extract_feat(batch)
         maps = self._shared(ours, theirs)
-        return self._term("adversarial", self.adversarial, maps, [targets] * len(maps[0]))
+        told = [targets] * len(maps[0])
+        if before is not None and "adversarial" in self.terms.confident:
+            told = with_confidence(told, before.of_copies(theirs))
+        return self._term("adversarial", self.adversarial, maps, told)
 
     def _enhanced_loss(self, images: list[Tensor]) -> Tensor:
         """Compute beta L_aug of DFMSD's Eq. 6 and 8: the host between the maps of enhanced images, nothing else.
@@ -407,12 +419,19 @@ class DistillDetector(BaseModel):
 
 
 def _summed(levels: nn.ModuleList, maps: Maps, told: Sequence[Targets]) -> Tensor:
-    """Sum a loss over levels, each told what is known of it; one of the whole pyramid compares all by itself."""
+    """Sum a loss over levels, each told what is known there; one of the whole pyramid compares all by itself."""
     if isinstance(levels[0], AdaptedPyramid):
-        whole: Tensor = levels[0](*maps, told[0])
+        counts = [one.confidence for one in told if one.confidence is not None]
+        confidence = torch.stack(counts).mean(dim=0) if counts else None
+        whole: Tensor = levels[0](*maps, replace(told[0], confidence=confidence))
         return whole
     rows = zip(levels, *maps, told, strict=True)
     return torch.stack([loss(student, teacher, known) for loss, student, teacher, known in rows]).sum()
+
+
+def _counts(name: str) -> bool:
+    """Tell whether a named value is a loss that the total is the sum of."""
+    return "loss" in name and name != "loss"
 
 
 def _broken(values: Mapping[str, Tensor]) -> dict[str, float]:

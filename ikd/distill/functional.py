@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -66,6 +66,8 @@ class Targets:
         partners: features of the prototypes of the level at hand, the student's [P, Cs] and the teacher's [P, Ct];
             None likewise.
         attended: of the level at hand, where a decoder looks there; None where there is no decoder.
+        confidence: [N] >= 0, how much each image counts on the level at hand; None where all count 1 (see
+            `ikd.distill.confidence`).
     """
 
     boxes: Sequence[Tensor]
@@ -76,6 +78,23 @@ class Targets:
     reliability: Sequence[Tensor] | None = None
     partners: tuple[Tensor, Tensor] | None = None
     attended: Attended | None = None
+    confidence: Tensor | None = None
+
+    def of(self, image: int) -> Targets:
+        """Return what is known of one image, as of a batch of it alone, its confidence left out."""
+        only = slice(image, image + 1)
+        enhanced, importance = (None if one is None else one[only] for one in (self.enhanced, self.importance))
+        looked = self.attended and Attended(self.attended.values[only], self.attended.shares[only])
+        return replace(
+            self,
+            boxes=self.boxes[only],
+            labels=self.labels[only],
+            enhanced=enhanced,
+            importance=importance,
+            reliability=None if self.reliability is None else self.reliability[only],
+            attended=looked,
+            confidence=None,
+        )
 
     @cached_property
     def padded_boxes(self) -> Tensor:

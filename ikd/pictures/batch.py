@@ -196,4 +196,5 @@ def _said(facts: Mapping[str, Any], plan: StagePlan) -> str:
     altered = {"noise": f"noise σ {sigma:.2g}", "crop": "cropped"}.get(facts.get("altered") or "", "")
     if altered and not facts.get("enhanced", True):
         altered = f"its copy: {altered}" if plan.recipe.distill.me.enabled else altered
-    return ", ".join(filter(None, (altered, "flipped" if facts.get("flip") else ""))) or "as it is"
+    joint = "colours altered" if facts.get("joint") else ""
+    return ", ".join(filter(None, (altered, joint, "flipped" if facts.get("flip") else ""))) or "as it is"

@@ -30,7 +30,7 @@ from ikd.tracking import check_tracking
 
 FITTING = (
     *("teachers.sequence", "distill.host", "distill.crosskd.position", "distill.levels", "distill.match"),
-    *("distill.sfa.levels", "adversarial.enabled", "attack.loss", "validate"),
+    *("distill.sfa.levels", "distill.agreement.enabled", "adversarial.enabled", "attack.loss", "validate"),
     *("input.copy_paste.enabled", "input.copy_paste.by"),
 )
 """Fields whose choices must fit the detectors or the data, besides the recipe itself."""
@@ -146,11 +146,24 @@ def _to_check(space: SearchSpace, recipe: Recipe) -> Iterator[tuple[str, Recipe]
         yield f"anchor {anchor.anchors[0]}", anchor.recipe
     for name in (*FITTING, *(name for name in space.parameters if name.startswith(FITTING_BELOW))):
         for value in space.parameters[name].ends if name in space.parameters else ():
-            try:
-                varied = recipe.with_values(space.expanded(space.with_parents(name, value)))
-            except ConfigError:  # goes only together with other values
-                continue
-            yield f"search space: {name} {readable(value, name)}", varied
+            values = space.expanded(space.with_parents(name, value))
+            with contextlib.suppress(ConfigError):  # goes only together with other values
+                varied = recipe.with_values(values)
+                yield f"search space: {name} {readable(value, name)}", _unattacked(varied, name, recipe)
+
+
+def _unattacked(varied: Recipe, name: str, recipe: Recipe) -> Recipe:
+    """Return a recipe that compares something else than the one of the sweep without its adversarial copies.
+
+    How these are made the recipe itself has shown, and it is most of what a check takes.
+    """
+    compares = name == "distill.host" or (name.startswith("distill.") and recipe.distill.host != "none")
+    if not compares or varied.fingerprint() == recipe.fingerprint():
+        return varied
+    try:
+        return varied.with_values({"adversarial.enabled": False})
+    except ConfigError:  # something of it asks for them
+        return varied
 
 
 def _file_faults(files: SweepFiles) -> Iterator[str]:

@@ -17,7 +17,7 @@ from mmdet.registry import DATASETS
 from mmengine.dataset import Compose
 
 from ikd.augment import PARTNER, specific_arguments, test_pipeline_of, train_pipeline
-from ikd.config import Recipe, StagePlan
+from ikd.config import Recipe, StagePlan, alters_pixels
 from ikd.data import DataFiles, indexed, part_of, trained_on
 from ikd.data.reader.dataset import IndexedCocoDataset
 from ikd.training import averaging as _shared  # noqa: F401, registers the samplers
@@ -137,6 +137,7 @@ def train_loader(
         "with_masks": with_masks,
         "cutout": recipe.input.cutout,
         "copy_paste": recipe.input.copy_paste,
+        "joint": recipe.input.joint,
         "orientation": recipe.data.orientation,
     }
     reader = {"type": "ikd.attack.PerturbationStore.open", "folder": str(perturbations)} if perturbations else None
@@ -146,6 +147,7 @@ def train_loader(
             augment=specific_arguments(recipe, boxes) if phase.alters else None,
             perturbations=reader if phase.attacks else None,
             crafted_later=phase.attacks and crafts_online(recipe),
+            with_reference=bool(recipe.distill.confidence) and _alters(recipe, phase),
             **shared,
         )
         for phase in planned
@@ -162,6 +164,11 @@ def train_loader(
         "sampler": {"type": "OrderSampler", "seed": recipe.seed},
         "batch_sampler": {"type": "SharedBatchSampler"},
     }
+
+
+def _alters(recipe: Recipe, phase: Phase) -> bool:
+    """Tell whether pixels of images may be altered in a phase: noise ends with it, joint augmentation does not."""
+    return recipe.input.joint.acts or (phase.alters and alters_pixels(recipe))
 
 
 def val_loader(recipe: Recipe, files: DataFiles, student: Any) -> Config:

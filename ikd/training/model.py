@@ -33,10 +33,12 @@ from ikd.distill import (
     rescale,
     takes,
 )
+from ikd.distill.agreement import shared_weights
 from ikd.distill.conditional import InstanceDecoder
-from ikd.distill.detector import DistillDetector, Terms
+from ikd.distill.detector import DistillDetector
 from ikd.distill.prototypes import PrototypeTerm
 from ikd.distill.response import ReliableScores, between
+from ikd.distill.terms import Terms
 from ikd.errors import refuse
 from ikd.home import cache
 from ikd.training.levels import Levels, aligned_levels, choose_levels
@@ -83,7 +85,7 @@ def _terms(recipe: Recipe, files: DataFiles, student: Any, teacher: Any) -> Term
         reduction = "mean" if distill.reduction == "variance" else distill.reduction  # of maps, where it compares those
         heads = between(host, student, teacher, **getattr(distill, host).model_dump(), reduction=reduction)
         if not compares_maps(recipe):
-            return Terms(heads=heads, measured=distill.measure_gradients)
+            return Terms(heads=heads, measured=distill.measure_gradients, agreement=_agreement(recipe, student))
     else:
         heads = None
     levels = choose_levels(recipe, files, student, teacher)
@@ -116,6 +118,8 @@ def _terms(recipe: Recipe, files: DataFiles, student: Any, teacher: Any) -> Term
         response=_response(recipe, student, teacher),
         couples=distill.prototypes.couples,
         resized=distill.match == "index",
+        confident=frozenset(distill.confidence),
+        agreement=_agreement(recipe, student),
         measured=distill.measure_gradients,
         cells_factor=scale.kept if _acts(recipe) else None,
         said=levels.said,
@@ -237,6 +241,26 @@ def _response(recipe: Recipe, student: Any, teacher: Any) -> ReliableScores | No
         weight=section.response_weight,
         class_reduction="mean",
     )
+
+
+def _agreement(recipe: Recipe, student: Any) -> dict[str, float] | None:
+    """Return the settings of the agreement with detection, where it acts.
+
+    Raises:
+        BadInput: the student has nothing that both sides share, or computes it twice.
+    """
+    section = recipe.distill.agreement
+    if not section.enabled:
+        return None
+    field, who = f"recipe {recipe.name}: distill.agreement.enabled", type(student).__name__
+    if not shared_weights(student):
+        refuse(
+            field, f"must be false: it compares gradients on the neck, and this {who} has none that is trained", True
+        )
+    again = [name for name, one in student.named_modules() if getattr(one, "with_cp", False)]
+    if beyond := [name for name in again if not name.startswith("backbone")]:
+        refuse(field, f"must be false: {beyond[0]} recomputes its activations (with_cp), which is done once only", True)
+    return section.model_dump(exclude={"enabled"})
 
 
 def _acts(recipe: Recipe) -> bool:

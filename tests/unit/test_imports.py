@@ -51,7 +51,8 @@ ORDER = (
 """Highest first. `ikd/__init__.py` stands above them all; a package may import those after it."""
 
 PUBLIC = {
-    *(("distill", name) for name in ("functional", "detector", "crosskd", "prototypes", "response")),
+    *(("distill", name) for name in ("agreement", "crosskd", "detector", "functional")),
+    *(("distill", name) for name in ("prototypes", "response", "terms")),
     ("data", "reader", "dataset"),
 }
 """Modules below a facade that others may import too; everything else there is private."""

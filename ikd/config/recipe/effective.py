@@ -15,6 +15,7 @@ LATER: Mapping[str, Any] = {
     "data.keep_empty": False,
     "data.orientation": "apply",
     "deterministic": False,
+    "distill.confidence": [],
     "distill.fgfi.warmup": 0,
     "distill.frs.warmup": 0,
     "distill.keep_strength": False,
@@ -63,6 +64,8 @@ def effective(recipe: RecipeSections, plans: Sequence[PlannedStage]) -> dict[str
     raw["schedule"] |= {"epochs": recipe.total_epochs}
     raw["schedule"].pop("epochs_per_stage")
     raw["input"] = _without_idle(raw["input"])
+    if not recipe.input.joint.acts:
+        raw["input"].pop("joint", None)
     raw["data"]["root"] = raw["data"].pop("began_at", raw["data"]["root"])
     raw["data"].pop("test")
     terms = ("distill", "adversarial", "augment", "attack")
@@ -135,6 +138,13 @@ def compares_maps(recipe: RecipeSections) -> bool:
     host = recipe.distill.host
     of_maps = host != "none" and HOSTS[host].reads_maps
     return recipe.adversarial.enabled or recipe.distill.sfa.enabled or recipe.distill.prototypes.enabled or of_maps
+
+
+def alters_pixels(recipe: RecipeSections) -> bool:
+    """Tell whether pixels of training images may be altered, by joint augmentation or by noise."""
+    by_rule = recipe.augment.enabled or (recipe.distill.me.enabled and recipe.distill.me.form == "replaced")
+    noise = recipe.augment.noise
+    return recipe.input.joint.acts or (by_rule and noise.enabled and noise.probability > 0)
 
 
 def _distill(distill: dict[str, Any], *, adversarial: bool, on_maps: bool) -> dict[str, Any]:

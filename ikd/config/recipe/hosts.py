@@ -164,8 +164,8 @@ _OWN: Mapping[str, type[Term]] = {
 
 
 _TAKEN = (
-    *(*_OWN, "adversarial", "host", "keep_strength", "levels", "match", "me", "measure_gradients", "none", "reduction"),
-    *("rescale_from", "sfa", "total"),
+    *(*_OWN, "adversarial", "agreement", "confidence", "host", "keep_strength", "levels", "match", "me"),
+    *("measure_gradients", "none", "prototypes", "reduction", "rescale_from", "sfa", "teacher_precision", "total"),
 )
 """Names that a recipe or a loss report has for something else."""
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from ikd.config.document import Document, Location
+from ikd.config.recipe.effective import alters_pixels
 from ikd.config.recipe.hosts import HOSTS
 from ikd.config.recipe.sections import DRAWN, RecipeSections
 from ikd.config.recipe.stages import STAGE_FIELDS, stage_ends
@@ -86,6 +87,7 @@ def _other_faults(recipe: RecipeSections) -> Iterator[Fault]:
     yield from _prototype_faults(recipe)
     yield from _decoder_faults(recipe)
     yield from _level_faults(recipe)
+    yield from _confidence_faults(recipe)
     if "bbox" not in recipe.validate or len(set(recipe.validate)) < len(recipe.validate):
         yield ("validate",), list(recipe.validate), "must hold bbox, and nothing twice"
     if recipe.adversarial.enabled:
@@ -139,6 +141,27 @@ def _decoder_faults(recipe: RecipeSections) -> Iterator[Fault]:
     if recipe.distill.host == "icd" and (section.dims % section.heads or section.dims // section.heads < 2):
         rule = f"must be a divisor of distill.icd.dims ({section.dims}), and at most half of it"
         yield ("distill", "icd", "heads"), section.heads, rule
+
+
+def _confidence_faults(recipe: RecipeSections) -> Iterator[Fault]:
+    distill, place = recipe.distill, ("distill", "confidence")
+    chosen = list(distill.confidence)
+    if len(set(chosen)) < len(chosen):
+        yield place, chosen, "must name no term twice"
+    on = {
+        "host": distill.host != "none" and HOSTS[distill.host].reads_maps,
+        "sfa": distill.sfa.enabled and distill.sfa.mode == "extra_loss",
+        "prototypes": distill.prototypes.enabled,
+        "adversarial": recipe.adversarial.enabled,
+    }
+    if idle := [name for name in chosen if not on[name]]:
+        there = ", ".join(name for name in on if on[name]) or "none here"
+        yield place, idle[0], f"must be among the terms between maps that are on: {there}"
+    elif "adversarial" in chosen and recipe.augment.enabled and recipe.augment.published:
+        yield place, "adversarial", "goes not with augment.published, whose copies are cropped elsewhere than the image"
+    elif set(chosen) - {"adversarial"} and not alters_pixels(recipe):
+        rule = "needs images that are altered: input.joint.enabled with a proportion above 0, or noise (augment.noise)"
+        yield place, chosen, rule
 
 
 def _prototype_faults(recipe: RecipeSections) -> Iterator[Fault]:

@@ -12,6 +12,7 @@ from pydantic import Discriminator, Field, Tag
 
 from ikd.config.paths import absolute, from_here, is_recipe_path
 from ikd.config.recipe.hosts import FOREIGN, HOSTS
+from ikd.config.recipe.images import Input
 from ikd.config.recipe.terms import Adversarial, Attack, Augment, Distill
 from ikd.config.section import Count, NonNegative, Positive, Probability, Section, plain
 from ikd.masking import has_secret
@@ -154,49 +155,6 @@ class Teachers(Section):
     def stages(self) -> tuple[Stage, ...]:
         """The sequence with every name written out as a stage."""
         return tuple(Stage(teacher=entry) if isinstance(entry, str) else entry for entry in self.sequence)
-
-
-class Cutout(Section):
-    """Black rectangles in the image, as wide and high as a share of it; boxes and masks stay."""
-
-    enabled: bool = False
-    """Switch."""
-    probability: Probability = 0.5
-    """Probability for an image."""
-    holes: Count = 1
-    """Number of rectangles."""
-    ratio: Annotated[float, Field(gt=0.0, le=1.0)] = 0.25
-    """Sides of a rectangle relative to the image's; its upper left corner is anywhere, what lies beyond is cut off."""
-
-
-class CopyPaste(Section):
-    """Objects of another image of the training part, pasted where they were in theirs."""
-
-    enabled: bool = False
-    """Switch."""
-    probability: Probability = 0.5
-    """Probability for an image."""
-    objects: Count = 10
-    """Largest number of objects pasted; how many, and which, is drawn."""
-    by: Literal["mask", "box"] = "mask"
-    """Paste along the outline, for data with a segmentation of every box, or the whole box."""
-
-
-class Input(Section):
-    """Geometry of the images the network sees."""
-
-    scale: tuple[Count, Count] = (1333, 800)
-    """Largest long and short side in pixels, as mmdet's Resize takes it."""
-    keep_ratio: bool = True
-    """Keep the aspect ratio when resizing."""
-    flip: Probability = 0.5
-    """Probability of a horizontal flip."""
-    order: Literal["flip_crop", "crop_flip"] = "flip_crop"
-    """Order of flip and adaptive crop: flip first for RetinaNet and RepPoints, crop first for Mask R-CNN."""
-    cutout: Cutout = Cutout()
-    """Holes, in every epoch."""
-    copy_paste: CopyPaste = CopyPaste()
-    """Objects of other images, in every epoch."""
 
 
 class Optimizer(Section):

@@ -201,6 +201,28 @@ class PrototypeSection(Section):
     another, defeat and vkd weigh objects by their reliability."""
 
 
+class Agreement(Section):
+    """Weights of the distillation terms that follow how well each agrees with detection (a stand-in for ReAL).
+
+    ReAL (Wang et al., IEEE TIP 2024) takes distillation as an auxiliary task whose weights adapt in training. No code,
+    and no more than its abstract, is known, so the rule is ours: never report it as the authors' own.
+    """
+
+    enabled: bool = False
+    """Switch."""
+    eta: Annotated[float, Field(gt=0.0, le=10.0)] = 0.1
+    """Speed: in each step a term's factor is multiplied by exp(eta cos), with the cosine between the gradients of
+    detection and term on the student's neck. Our range is 0.01 to 1; the more steps, the less is needed."""
+    lowest: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1
+    """Least factor of a term's own weights; factors begin at 1."""
+    highest: Annotated[float, Field(ge=1.0)] = 10.0
+    """Largest factor."""
+
+
+ConfidentTerm = Literal["host", "sfa", "prototypes", "adversarial"]
+"""The terms between features that can be weighed by cosine confidence."""
+
+
 class Reference(Section):
     """Padded input and channels at which the weights were tuned."""
 
@@ -221,6 +243,13 @@ class Distill(Hosts):
     """Semantic feature alignment."""
     prototypes: PrototypeSection = PrototypeSection()
     """Global Knowledge."""
+    confidence: tuple[ConfidentTerm, ...] = ()
+    """CCD (Li et al., ACCV 2022, there of logits): the terms in which an altered image counts 1 + cos, from 0 to 2,
+    between the teacher's features of it and of the image before, averaged over cells on each level; others count 1.
+    Altered are images by `input.joint` and noise, and, for `adversarial`, all copies. A term so weighed is computed
+    image by image, which changes those that compare the images of a batch (pkd, rkd)."""
+    agreement: Agreement = Agreement()
+    """Weights that follow how well terms agree with detection."""
     levels: Levels = "auto"
     """Which of the levels that both detectors have are distilled, by host, sfa and adversarial term alike: all of
     them, those listed (0 the finest), or all but the coarsest whose anchors or ranges no training box reaches at this
@@ -248,6 +277,8 @@ WITHOUT_TEACHER: Mapping[str, Any] = {
     "distill.me.enabled": False,
     "distill.sfa.enabled": False,
     "distill.prototypes.enabled": False,
+    "distill.confidence": [],
+    "distill.agreement.enabled": False,
     "adversarial.enabled": False,
     "student.inherit": False,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -34,6 +35,8 @@ NOT_SEARCHABLE = {
     "data.val": "trials must be validated on the same data",
     "data.test": "no trial looks at it",
 }
+MOST_TRIED = 64
+"""Settings of a parameter's parents under which its values are tried."""
 PARTNERS = {
     **dict.fromkeys(WITHOUT_TEACHER, SEQUENCE),
     "attack.step": "attack.eps",
@@ -203,7 +206,8 @@ def _value_problems(space: SpaceSections, name: str, recipe: Recipe, document: D
         if epochs:
             lengths.setdefault(epochs, value)
         pairs = [{**fed, PARTNERS[name]: one} for one in partner.ends] if rules and partner else []
-        if any(not _tried(recipe, pair, fields)[0] for pair in pairs):
+        legal = itertools.chain(pairs, _existing(space, name, fed) if rules else ())
+        if any(not _tried(recipe, pair, fields)[0] for pair in legal):
             continue
         for rule in rules:
             yield document.problem(("parameters", name), value, rule)
@@ -212,6 +216,14 @@ def _value_problems(space: SpaceSections, name: str, recipe: Recipe, document: D
         rule = "must not change the number of epochs, trials are compared at equal epochs: with "
         rule += f"schedule.epochs_per_stage {told}; set schedule.epochs instead, or search sequences of one length"
         yield document.problem(("parameters", name), None, rule)
+
+
+def _existing(space: SpaceSections, name: str, fed: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield values of a parameter with those of its parents under which it exists; the first of very many."""
+    if space.parents(name):
+        for values in itertools.islice(space.settings(space.parents(name)), MOST_TRIED):
+            if space.is_active(name, values):
+                yield {**space.expanded(values), **fed}
 
 
 def _tried(recipe: Recipe, values: Mapping[str, Any], fields: Sequence[str]) -> tuple[list[str], int | None]:

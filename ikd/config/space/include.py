@@ -19,7 +19,7 @@ def space_document(path: Path, seen: tuple[Path, ...] = ()) -> Document:
     """Read a space file laid over those that it includes, in their order.
 
     Mappings merge, everything else replaces; a scheduler, sampler or parameter of another kind replaces the whole, and
-    a parameter written as null is taken out.
+    a parameter written as null is taken out. A field that this file varies is no longer set by those that it includes.
 
     Raises:
         ConfigError: an included file is missing, is no YAML, or leads back to this one.
@@ -58,6 +58,10 @@ def _over(document: Document, under: Document) -> Document:
         for part in location[:-1]:
             owner[str(part)] = owner = dict(owner[str(part)])
         owner.pop(str(location[-1]))
+    if isinstance(fixed := kept.get("set"), dict):
+        written = document.data.get("parameters")
+        varied = written if isinstance(written, dict) else {}
+        kept["set"] = {name: value for name, value in fixed.items() if varied.get(name) is None}
     merged = document.over(dataclasses.replace(under, data=kept))
     parameters = merged.data.get("parameters")
     if isinstance(parameters, dict):

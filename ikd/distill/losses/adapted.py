@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
+from ikd.distill.confidence import image_by_image
 from ikd.distill.functional import Targets, full_precision
 
 
@@ -18,6 +19,9 @@ class AdaptedLoss(nn.Module):
     The loss is computed in float32 at least, also under autocast: a sum over a map overflows half precision. Only what
     a masked loss generates may be computed in half, as `generates_under_autocast` says; its loss has the attribute
     `generates` then, and sums in float32.
+
+    Where `Targets.confidence` says how much each image counts, the loss is computed image by image: the mean over them
+    of confidence times loss. A loss that is a mean over images is itself where all count 1.
 
     Args:
         loss: takes maps of equal channels.
@@ -48,7 +52,19 @@ class AdaptedLoss(nn.Module):
             targets = replace(targets, partners=(ours, theirs))
         half = self.generates_under_autocast and getattr(self.loss, "generates", False)
         with nullcontext() if half else torch.autocast(student.device.type, enabled=False):
-            return self.loss(full_precision(adapted), full_precision(teacher), targets)
+            return self._counted(full_precision(adapted), full_precision(teacher), targets)
+
+    def _counted(self, student: Tensor, teacher: Tensor, targets: Targets) -> Tensor:
+        if targets.confidence is None:
+            whole: Tensor = self.loss(student, teacher, targets)
+            return whole
+
+        def of_one(image: int, known: Targets) -> Tensor:
+            only = slice(image, image + 1)
+            found: Tensor = self.loss(student[only], teacher[only], known)
+            return found
+
+        return image_by_image(of_one, targets, targets.confidence)
 
 
 class AdaptedPyramid(nn.Module):
@@ -81,8 +97,16 @@ class AdaptedPyramid(nn.Module):
             ours.append(full_precision(adapter(scaled)))
             theirs.append(full_precision(other))
         with torch.autocast(ours[0].device.type, enabled=False):
+            if targets.confidence is not None:
+                return image_by_image(
+                    lambda image, known: self.loss(*_only(image, ours, theirs), known), targets, targets.confidence
+                )
             loss: Tensor = self.loss(ours, theirs, targets)
         return loss
+
+
+def _only(image: int, *sides: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    return ([level[image : image + 1] for level in side] for side in sides)
 
 
 def _adapter(student_channels: int, teacher_channels: int) -> nn.Module:

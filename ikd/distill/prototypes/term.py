@@ -106,7 +106,7 @@ class PrototypeTerm(nn.Module):
         Args:
             student: maps, [N, C_s, H, W] each.
             teacher: maps of the same levels and sizes, [N, C_t, H, W] each.
-            targets: boxes and classes.
+            targets: boxes and classes; with `confidence`, losses are means over images, as each counts.
 
         Returns:
             `prototypes_global` where its weight is above 0, `prototypes_feature` likewise: scalars.
@@ -126,7 +126,9 @@ class PrototypeTerm(nn.Module):
     def losses(
         self, found: Sequence[Relations], student: Sequence[Tensor], teacher: Sequence[Tensor], targets: Targets
     ) -> dict[str, Tensor]:
-        """Return the losses of `forward` from what `compare` found."""
+        """Return the losses of `forward` from what `compare` found; images that count unequally are compared alone."""
+        if targets.confidence is not None:
+            return self._counted(student, teacher, targets, targets.confidence)
         losses: dict[str, Tensor] = {}
         with torch.autocast(student[0].device.type, enabled=False):
             if self.global_weight:
@@ -139,6 +141,15 @@ class PrototypeTerm(nn.Module):
             whole = parts.sum() if self.over_levels == "sum" else parts.mean()
             losses["prototypes_feature"] = self.attenuation * self.feature_weight * whole
         return losses
+
+    def _counted(
+        self, student: Sequence[Tensor], teacher: Sequence[Tensor], targets: Targets, confidence: Tensor
+    ) -> dict[str, Tensor]:
+        alone = []
+        for image in range(len(targets.boxes)):
+            ours, theirs = ([one[image : image + 1] for one in side] for side in (student, teacher))
+            alone.append(self(ours, theirs, targets.of(image)))
+        return {name: (confidence * torch.stack([one[name] for one in alone])).mean() for name in alone[0]}
 
     def _relations(
         self, level: int, student: Sequence[Tensor], teacher: Sequence[Tensor], labels: Tensor, targets: Targets

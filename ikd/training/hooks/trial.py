@@ -123,6 +123,7 @@ class ReportHook(Hook):
         self._altering = altering_rule(recipe.stages[stage].recipe)
         self._sums: dict[str, torch.Tensor] = {}
         self._altered: Counter[str | None] = Counter()
+        self._joint = 0
         self._shares: dict[str, torch.Tensor] = {}
         self._steps = 0
         self._started = self._trained = time.perf_counter()
@@ -131,6 +132,7 @@ class ReportHook(Hook):
         """Start the averages of this epoch."""
         self._sums, self._steps, self._started = {}, 0, time.perf_counter()
         self._altered.clear()
+        self._joint = 0
         runner.model.effective_weights.clear()  # report only what acted in this epoch
         runner.model.pulls.clear()
 
@@ -139,7 +141,9 @@ class ReportHook(Hook):
         for name, value in outputs.items():
             self._sums[name] = self._sums.get(name, torch.zeros_like(value)) + value
         self._steps += 1
-        self._altered.update(sample.metainfo.get("altered") for sample in data_batch["data_samples"])
+        facts = [sample.metainfo for sample in data_batch["data_samples"]]
+        self._altered.update(one.get("altered") for one in facts)
+        self._joint += sum(bool(one.get("joint")) for one in facts)
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Note the training time; bring together what each process has of the epoch."""
@@ -169,11 +173,13 @@ class ReportHook(Hook):
             self._report(EpochReport(epoch, values, progress.folder.last))
 
     def _shares_here(self) -> dict[str, torch.Tensor]:
-        """Return the shares of this process's images that had noise, and that were cropped, where a rule decides it."""
-        if self._altering is None or not self._sums:
+        """Return the shares of this process's images that had noise, were cropped, or of altered colours."""
+        if not self._sums:
             return {}
         device, images = next(iter(self._sums.values())).device, self._altered.total()
-        names = {f"{self._altering}/{what}{SHARE}": self._altered[what] for what in ("noise", "crop")}
+        names = {} if self._altering is None else {what: self._altered[what] for what in ("noise", "crop")}
+        names = {f"{self._altering}/{what}{SHARE}": count for what, count in names.items()}
+        names |= {f"joint/altered{SHARE}": self._joint} if self._recipe.input.joint.acts else {}
         return {name: torch.tensor(count / images, dtype=torch.float64, device=device) for name, count in names.items()}
 
     def _values(self, runner: Runner, metrics: Metrics) -> Metrics:
@@ -181,6 +187,8 @@ class ReportHook(Hook):
         values |= {f"{LOSS}{name}": float(value) / self._steps for name, value in self._sums.items()}
         values |= {name: float(value) for name, value in self._shares.items()}
         values |= {f"weight/{name}_effective": value for name, value in runner.model.effective_weights.items()}
+        if (agreement := runner.model.agreement) is not None:
+            values |= {f"weight/{name}_agreement": float(value) for name, value in agreement.latest.items()}
         if (factor := runner.model.terms.cells_factor) is not None:
             values["weight/cells_factor"] = factor
         values |= {f"{PULL}{name}": value for name, value in runner.model.pulls.items()}

@@ -33,7 +33,10 @@ def fingerprints() -> dict[str, dict[str, str]]:
     """Return of each shipped recipe and of each of its anchors 16 digits of the fingerprint."""
     found = {}
     for name in recipe_names():
-        recipe = load_recipe(name).with_values(AS_BEFORE)
+        recipe = load_recipe(name)
+        if recipe.distill.prototypes.response_weight and recipe.distill.prototypes.enabled:
+            continue  # which is younger
+        recipe = recipe.with_values(AS_BEFORE)
         recipe = recipe if recipe.data.root == DRAWN else recipe.with_values({"data.root": COCO})
         names = [str(one) for one in ANCHORS if recipe.teachers.sequence or one in ("paper", "student_alone")]
         names = [one for one in names if one != "inherit_alone"]  # which is younger

@@ -395,3 +395,31 @@ class TestIncludes:
         with pytest.raises(ConfigError) as caught:
             load_sweep(tmp_path / "top.yaml")
         assert re.search(message, str(caught.value)), str(caught.value)
+
+
+def test_what_a_space_varies_is_no_longer_set_by_those_it_includes(tmp_path: Path) -> None:
+    (tmp_path / "under.yaml").write_text(
+        "recipe: drawn_r18\nset: {adversarial.enabled: false, distill.host: pkd}\n"
+        "parameters: {distill.pkd.weight: {log_uniform: [0.3, 30]}}\n"
+    )
+    over = tmp_path / "over.yaml"
+    over.write_text("include: [under.yaml]\nparameters: {adversarial.enabled: {choice: [true, false]}}\n")
+    files = load_sweep(over)
+    assert files.recipe.adversarial.enabled, "the recipe's own"
+    assert files.recipe.distill.host == "pkd"
+    assert set(files.space.parameters) == {"adversarial.enabled", "distill.pkd.weight"}
+
+
+def test_a_value_that_goes_only_with_its_parents_is_tried_with_them(tmp_path: Path) -> None:
+    """Nothing alters an image of the recipe, and the condition sees to it that something does."""
+    text = """\
+  input.joint.enabled: {choice: [false, true]}
+  distill.confidence: {choice: {plain: [], cosine: [host]}, when: {input.joint.enabled: WHEN}}
+  augment.enabled: {choice: [false]}
+"""
+    fixed = "set: {augment.noise.enabled: false}"
+    (tmp_path / "right.yaml").write_text(f"recipe: drawn_r18\nparameters:\n{text.replace('WHEN', 'true')}{fixed}\n")
+    assert "distill.confidence" in load_sweep(tmp_path / "right.yaml").space.parameters
+    (tmp_path / "wrong.yaml").write_text(f"recipe: drawn_r18\nparameters:\n{text.replace('WHEN', 'false')}{fixed}\n")
+    with pytest.raises(ConfigError, match=r"parameters\.distill\.confidence: needs images that are altered"):
+        load_sweep(tmp_path / "wrong.yaml")

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from ikd.distill.detector import DistillDetector, Terms
+from ikd.distill.detector import DistillDetector
 from ikd.distill.losses.registry import build_loss
+from ikd.distill.terms import Terms
 from ikd.errors import NonFiniteLoss
 from tests.unit.attack.toys import tiny
 from tests.unit.distill.test_canvas import batch_of

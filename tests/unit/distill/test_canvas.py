@@ -14,8 +14,9 @@ from torch import nn
 
 from ikd.detectors import build_detector, detector_config, freeze, left_out
 from ikd.distill.canvas import Canvas, canvas_divisor, untouched_statistics
-from ikd.distill.detector import DistillDetector, Terms
+from ikd.distill.detector import DistillDetector
 from ikd.distill.losses.registry import build_loss
+from ikd.distill.terms import Terms
 from ikd.errors import BadInput
 from tests.unit.attack.toys import sample
 

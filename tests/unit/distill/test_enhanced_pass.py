@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from ikd.detectors import Taps, freeze
-from ikd.distill.detector import DistillDetector, Terms
+from ikd.distill.detector import DistillDetector
 from ikd.distill.functional import standardise
 from ikd.distill.losses.registry import build_loss
+from ikd.distill.terms import Terms
 from tests.unit.distill.test_canvas import CAFFE, batch_of, images, small, statistics
 
 ALPHA, BETA = 3e-3, 5e-4

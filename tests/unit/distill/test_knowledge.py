@@ -13,7 +13,8 @@ from torch import Tensor
 from ikd.config import Distill
 from ikd.detectors import freeze
 from ikd.distill import build_loss
-from ikd.distill.detector import DistillDetector, Terms
+from ikd.distill.detector import DistillDetector
+from ikd.distill.terms import Terms
 from ikd.distill.functional import Targets
 from ikd.distill.knowledge import Knowledge, SeenInstances, first_sampler, sampled_targets
 from ikd.distill.losses.imitation.rkd import RKD

@@ -100,6 +100,21 @@ def test_what_does_not_fit_is_named(
     assert not ikd_home.exists(), "nothing was written"
 
 
+def test_a_host_is_tried_without_the_copies_that_the_recipe_has_shown(
+    recipe: Recipe, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Crafting them is most of a check; where nothing else is compared, or something asks for them, they stay."""
+    base = with_teachers(recipe, "a").with_values({"adversarial.enabled": True, "distill.host": "fgd"})
+    hosts = {"distill.host": {"choice": ["fgd", "pkd"]}}
+    found = asked(Training(), files(base, parameters=hosts), monkeypatch, tmp_path)
+    assert {one.distill.host: one.adversarial.enabled for one in found} == {"fgd": True, "none": False, "pkd": False}
+    levels = {"distill.levels": {"choice": ["all", [0, 1]]}}
+    for changes in ({"distill.host": "none"}, {"distill.confidence": ["adversarial"]}):
+        other = base.with_values(changes)
+        found = asked(Training(), files(other, parameters=levels), monkeypatch, tmp_path)
+        assert [one.adversarial.enabled for one in found if one.distill.levels == (0, 1)] == [True]
+
+
 def test_processes_must_share_a_batch(recipe: Recipe, ikd_home: Path) -> None:
     runner = Runner.model_validate_json('{"trial": {"processes": 3}}')
     with pytest.raises(BadInput, match=r"trial.processes: must divide schedule.batch_size, which is 8 .* got 3"):

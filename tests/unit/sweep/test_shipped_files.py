@@ -24,7 +24,7 @@ RUNNERS = sorted((ROOT / "runners").glob("*.yaml"))
 
 def test_there_are_files_to_check() -> None:
     assert {path.stem for path in SPACES} >= {
-        *("quickstart", "ikd", "dfmsd", "dfmsd_coco", "hosts", "toggles", "augmentations"),
+        *("quickstart", "ikd", "dfmsd", "dfmsd_coco", "hosts", "toggles", "augmentation", "everything"),
     }
     assert {path.stem for path in RUNNERS} >= {"local", "gpu"}
 
@@ -101,7 +101,8 @@ def test_the_spaces_of_coco_halve_half_way(name: str, first: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"), [("quickstart", "asha"), ("small", "asha"), ("augmentations", "asha"), ("hosts", "none")]
+    ("name", "kind"),
+    [("quickstart", "asha"), ("small", "asha"), ("augmentation", "asha"), ("everything", "none"), ("hosts", "none")],
 )
 def test_the_small_spaces_leave_stopping_to_us(name: str, kind: str) -> None:
     scheduler = load_sweep(ROOT / "search_spaces" / f"{name}.yaml").space.scheduler
@@ -109,7 +110,7 @@ def test_the_small_spaces_leave_stopping_to_us(name: str, kind: str) -> None:
     assert scheduler.kind == kind
 
 
-@pytest.mark.parametrize("name", ["quickstart", "ikd", "dfmsd", "hosts", "toggles"])
+@pytest.mark.parametrize("name", ["quickstart", "ikd", "dfmsd", "hosts", "toggles", "augmentation", "everything"])
 def test_the_papers_values_teach_the_sampler(name: str) -> None:
     files = load_sweep(ROOT / "search_spaces" / f"{name}.yaml", RUNNERS[0])
     assert anchor_proposals(files.space, files.recipe)[0].in_space

@@ -12,9 +12,10 @@ import torch
 
 from ikd.config import Recipe
 from ikd.distill import precision
-from ikd.distill.detector import DistillDetector, Terms
+from ikd.distill.detector import DistillDetector
 from ikd.distill.losses.registry import build_loss
 from ikd.distill.precision import arrange, autocast_type, check_precision
+from ikd.distill.terms import Terms
 from ikd.errors import BadInput, ConfigError
 from ikd.training import check, prepare, run_trial
 from ikd.training.optim import ScaledOptimWrapper, TrialOptimWrapper, optim_wrapper

@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ikd.distill.detector import DistillDetector, Terms
+from ikd.distill.detector import DistillDetector
 from ikd.distill.losses.registry import build_loss
+from ikd.distill.terms import Terms
 from ikd.errors import NonFiniteLoss
 from ikd.training.optim import ScaledOptimWrapper, TrialOptimWrapper
 from tests.unit.attack.toys import tiny

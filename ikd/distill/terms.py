@@ -1,0 +1,81 @@
+"""What is distilled in one stage, as the model of a trial holds it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from ikd.distill.conditional import InstanceDecoder
+from ikd.distill.losses.adapted import AdaptedLoss, AdaptedPyramid
+from ikd.distill.prototypes import PrototypeTerm
+from ikd.distill.response import Between, ScoreHeads
+
+Adapted = AdaptedLoss | AdaptedPyramid
+Batch = dict[str, Any]
+Maps = tuple[Sequence[Tensor], Sequence[Tensor]]
+"""Student's and teacher's maps, level by level."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What is distilled in one stage.
+
+    Attributes:
+        student_levels: indices of the student's levels that a teacher's level has the stride of, finest first.
+        teacher_levels: those of the teacher.
+        host: name of the host loss and its module for each of those levels, on the FPN convolutions; one for all of
+            them where it is a loss of the whole pyramid.
+        standardised: positions among those levels where the host sees standardised maps (SFA).
+        alignment: SFA's extra loss by position, on the FPN convolutions.
+        adversarial: loss for each of those levels on the adversarial copies, on the neck outputs.
+        statistics_follow: the student's running statistics follow the adversarial copies too.
+        heads: what the host compares of the two heads' predictions; None where it reads none.
+        decoder: what tells the host where to look in the teacher's maps, and learns that beside the student.
+        prototypes: what is distilled by prototypes, on the FPN convolutions of those levels.
+        response: loss of the class scores that prototypes weigh; None where there is none.
+        couples: prototypes act within the host.
+        resized: levels may differ in size; the student's map is then brought to that of the teacher's.
+        confident: the terms, `host`, `sfa`, `prototypes` and `adversarial`, in which altered images count by cosine
+            confidence.
+        agreement: how fast, from where and to where factors on the terms follow their agreement with detection; None
+            where none do.
+        measured: how hard each term pulls is measured on the first batch of an epoch.
+        cells_factor: what the weights of sums were multiplied by for levels that are left out; None where none acts.
+        said: what a person is told of the levels; empty where there is nothing to tell.
+    """
+
+    student_levels: Sequence[int] = ()
+    teacher_levels: Sequence[int] = ()
+    host: tuple[str, Sequence[Adapted]] | None = None
+    standardised: frozenset[int] = frozenset()
+    alignment: Mapping[int, Adapted] = field(default_factory=dict)
+    adversarial: Sequence[Adapted] | None = None
+    statistics_follow: bool = False
+    heads: Between | None = None
+    decoder: InstanceDecoder | None = None
+    prototypes: PrototypeTerm | None = None
+    response: ScoreHeads | None = None
+    couples: bool = False
+    resized: bool = False
+    confident: frozenset[str] = frozenset()
+    agreement: Mapping[str, float] | None = None
+    measured: bool = False
+    cells_factor: float | None = None
+    said: str = ""
+
+    @property
+    def names(self) -> list[str]:
+        """Names of all that may be distilled, as losses are told apart."""
+        found = [self.heads.name] if self.heads else []
+        found += [self.host[0], "me"] if self.host else []
+        found += ["sfa"] if self.alignment else []
+        found += ["prototypes_global", "prototypes_feature"] if self.prototypes else []
+        found += [self.response.name] if self.response else []
+        return list(dict.fromkeys([*found, *(["adversarial"] if self.adversarial is not None else [])]))
+
+
+NOTHING = Terms()
+"""What a student without a teacher has."""
