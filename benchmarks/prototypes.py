@@ -29,7 +29,7 @@ from benchmarks.data.measuring import memory
 from ikd.config import Distill
 from ikd.distill.prototypes.choosing import Choice, choose, hyperparameters
 from ikd.distill.prototypes.selection import dense, unit
-from ikd.training.instances import kept_features
+from ikd.training.hooks.instances import kept_features
 
 BOXES_AN_IMAGE = 2.5
 CLUSTERS = 12

@@ -68,7 +68,7 @@ def refuse_unknown(*names: str) -> None:
     Raises:
         BadInput: names the nearest, or those that are there.
     """
-    from ikd.sweep.study.folder import existing_folder
+    from ikd.sweep import existing_folder
 
     for name in names:
         existing_folder(name)

@@ -23,7 +23,7 @@ from ikd.distill.functional import full_precision
 from ikd.distill.prototypes import Prototypes, choose, hyperparameters, pooled
 from ikd.evaluation import equal_sizes, read_ahead
 from ikd.home import entry
-from ikd.training.instances import features_name, instances_of, keep_features, kept_features
+from ikd.training.hooks.instances import features_name, instances_of, keep_features, kept_features
 
 BATCH = 8
 """Images looked at at once; only those of one size share a batch, so that it changes no feature."""

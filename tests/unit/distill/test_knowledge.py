@@ -14,12 +14,12 @@ from ikd.config import Distill
 from ikd.detectors import freeze
 from ikd.distill import build_loss
 from ikd.distill.detector import DistillDetector
-from ikd.distill.terms import Terms
 from ikd.distill.functional import Targets
 from ikd.distill.knowledge import Knowledge, SeenInstances, first_sampler, sampled_targets
 from ikd.distill.losses.imitation.rkd import RKD
 from ikd.distill.prototypes import Prototypes, PrototypeTerm
 from ikd.distill.response import ReliableScores, ScoreHeads, between
+from ikd.distill.terms import Terms
 from ikd.errors import BadInput
 from tests.unit.distill.heads import BOXES, FAMILIES, batch, pair, tiny, two_stages
 
