@@ -2,7 +2,7 @@
 
 from ikd.attack.asked import attack_of, attacked_at_once
 from ikd.attack.before import adopt
-from ikd.attack.crafting import generate, perturbation_key
+from ikd.attack.crafting import generate, measured_on, perturbation_key
 from ikd.attack.difgsm import DIFGSM
 from ikd.attack.images import TrainingImages, open_dataset
 from ikd.attack.losses import classification_loss
@@ -22,6 +22,7 @@ __all__ = [
     "classification_loss",
     "generate",
     "make_room",
+    "measured_on",
     "open_dataset",
     "perturbation_key",
     "touch",

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 from ikd.pictures.folder import files_of, read_measures, shows
 
 if TYPE_CHECKING:
-    from ikd.pictures.making import Painter, Pictured
+    from ikd.pictures.making import Painter, Pictured, anywhere, files_as_noted
 
-_HOMES = {"Painter": "ikd.pictures.making", "Pictured": "ikd.pictures.making"}
+_HOMES = dict.fromkeys(("Painter", "Pictured", "anywhere", "files_as_noted"), "ikd.pictures.making")
 
-__all__ = ["Painter", "Pictured", "files_of", "read_measures", "shows"]
+__all__ = ["Painter", "Pictured", "anywhere", "files_as_noted", "files_of", "read_measures", "shows"]
 
 
 def __getattr__(name: str) -> Any:

@@ -72,7 +72,7 @@ class Painter:
             DataGone: the data set has vanished meanwhile; likewise.
             DiskFull: likewise.
         """
-        files = _files(recipe, known)
+        files = files_as_noted(recipe, known)
         _remove_abandoned(checkpoint.parent)
         target = TrialFolder(checkpoint.parent).pictures
         with told_when_lost(recipe), drawing(), whole_folder(target, replace=True) as folder:
@@ -90,7 +90,7 @@ class Painter:
         progress: NotifyOf | None,
     ) -> list[str]:
         told = partial(progress, "student on the validation part") if progress else None
-        detector = load_teacher(recipe.student, checkpoint, files.classes).to(device_of(_anywhere(recipe)))
+        detector = load_teacher(recipe.student, checkpoint, files.classes).to(device_of(anywhere(recipe)))
         student = judged(detector, recipe, files, told)
         masks = mask_reader(detector, recipe, files)
         del detector
@@ -100,7 +100,7 @@ class Painter:
         names = write_detections(folder / DETECTIONS, recipe, files, student, teacher, masks)
         write_charts(folder, files, student, teacher)
         try:
-            missing += write_batch(folder / "batch.jpg", _anywhere(recipe), files)
+            missing += write_batch(folder / "batch.jpg", anywhere(recipe), files)
         except (IkdError, OSError) as error:
             missing.append(f"batch.jpg: {first_line(error)}")
         content = {
@@ -136,7 +136,7 @@ class Painter:
         key = (teacher.model_dump_json(), str(weights), files.val, files.fingerprint(), size, recipe.device)
         if key not in self._teachers:
             told = partial(progress, f"teacher {plain(name)} on the validation part") if progress else None
-            detector = load_teacher(teacher, weights, files.classes).to(device_of(_anywhere(recipe)))
+            detector = load_teacher(teacher, weights, files.classes).to(device_of(anywhere(recipe)))
             self._teachers.clear()  # one at a time in memory
             self._teachers[key] = judged(detector, recipe, files, told)
         return self._teachers[key]
@@ -161,7 +161,7 @@ def write_charts(folder: Path, files: DataFiles, student: Judged, teacher: tuple
     found = [of_detector(one, student.least, own) for one, own in pairs]
     matrix = confusion([of_truth(one) for one in truths], found, len(classes))
     note = "IoU 0.50 or more, whatever the class"
-    write_confusion(folder / "confusion.png", matrix, classes, reference="truth", student=student, note=note)
+    write_confusion(folder / "confusion.png", matrix, classes, reference="truth", least=student.least, note=note)
     if teacher is None:
         return
     name, judged_teacher = teacher
@@ -169,10 +169,20 @@ def write_charts(folder: Path, files: DataFiles, student: Judged, teacher: tuple
     matrix = confusion(seen, found, len(classes))
     reference = f"teacher {plain(name)}"
     note += f"; the teacher's boxes of score {100 * judged_teacher.least:.0f} or more"
-    write_confusion(folder / "confusion_teacher.png", matrix, classes, reference=reference, student=student, note=note)
+    target = folder / "confusion_teacher.png"
+    write_confusion(target, matrix, classes, reference=reference, least=student.least, note=note)
 
 
-def _files(recipe: Recipe, known: DataRecord | None) -> DataFiles:
+def files_as_noted(recipe: Recipe, known: DataRecord | None) -> DataFiles:
+    """Return the data of a recipe.
+
+    Args:
+        recipe: whose they are.
+        known: what its student was trained and validated on; None where that was not noted.
+
+    Raises:
+        BadInput: they are not there, or others.
+    """
     files = DataFiles.of(recipe)
     if known is not None and (changes := files.seen.changes_since(known)):
         rule = "must be the data set that the student was trained and validated on"
@@ -180,7 +190,7 @@ def _files(recipe: Recipe, known: DataRecord | None) -> DataFiles:
     return files
 
 
-def _anywhere(recipe: Recipe) -> Recipe:
+def anywhere(recipe: Recipe) -> Recipe:
     """Return a recipe that runs on whatever this machine has: a student is looked at anywhere."""
     return recipe if recipe.device == "cpu" else recipe.with_values({"device": "auto"})
 

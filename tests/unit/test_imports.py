@@ -18,6 +18,7 @@ ORDER = (
         "cli",
         "doctor_apart",
         "doctor",
+        "analyses",
         "export",
         "report",
         "sweep",
@@ -52,6 +53,7 @@ ORDER = (
 
 PUBLIC = {
     *(("distill", name) for name in ("functional", "detector", "crosskd", "prototypes", "response")),
+    *(("pictures", name) for name in ("confusion", "detections", "grid", "judged", "panel", "style")),
     ("data", "reader", "dataset"),
 }
 """Modules below a facade that others may import too; everything else there is private."""
