@@ -51,7 +51,7 @@ def analyze_confusion(pair: Pair, to: Path, *, score: float = SCORE, progress: N
     counts = confusion(teacher, student, len(index.classes))
     picture, file = folder / "confusion.png", folder / "confusion.json"
     reference = f"teacher {plain(pair.teacher_name)}"
-    note = f"IoU {IOU:.2f} or more, whatever the class; the teacher's boxes of score above {100 * score:g}"
+    note = f"IoU {IOU:.2f} or more, whatever the class"
     with drawing():
         write_confusion(picture, counts, index.classes, reference=reference, least=score, note=note)
     numbers = _numbers(counts, index.classes) | {"score": score, "iou": IOU}

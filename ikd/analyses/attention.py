@@ -32,6 +32,8 @@ from ikd.trial import Notify, NotifyOf
 
 COUNT = 3
 """Photographs that are shown."""
+LEAST_CELLS = 4
+"""Levels of fewer cells a side show no place, and are left out of what is drawn."""
 SIDE = 380
 _BLEND = 0.55
 Floats = NDArray[np.float64]
@@ -68,8 +70,8 @@ def analyze_heatmaps(pair: Pair, to: Path, *, count: int = COUNT, progress: Noti
     """Compare where teacher and student look in the validation part, and draw heat maps of it.
 
     The maps are those of `attention_map` at the convolutions of the neck, where distillation taps both, on the levels
-    of equal stride; over a photograph the mean of its levels is drawn. Shown are the photographs in which the two
-    differ most.
+    of equal stride; over a photograph the mean of those levels is drawn that have 4 cells a side or more. Shown are the
+    photographs in which the two differ most.
 
     Args:
         pair: student and teacher.
@@ -174,9 +176,10 @@ def _valid(features: torch.Tensor, size: tuple[int, int], stride: int) -> torch.
 
 
 def _combined(maps: Sequence[Floats]) -> Floats:
-    """Return the mean of the maps of all levels at the size of the finest, of sum 1."""
+    """Return the mean of the maps of those levels that show a place, at the size of the finest, of sum 1."""
     height, width = maps[0].shape
-    levels = [np.asarray(cv2.resize(one / max(one.sum(), 1e-30), (width, height))) for one in maps]
+    fine = [one for one in maps if min(one.shape) >= LEAST_CELLS] or maps[:1]
+    levels = [np.asarray(cv2.resize(one, (width, height))) for one in fine]
     mean = np.mean([one / max(one.sum(), 1e-30) for one in levels], axis=0)
     return np.asarray(mean / max(mean.sum(), 1e-30), dtype=np.float64)
 

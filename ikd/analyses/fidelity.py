@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from ikd.analyses.finding import Finding, folder_for, shown, told, write_numbers
+from ikd.analyses.finding import Finding, folder_for, shown, write_numbers
 from ikd.analyses.pair import Pair
 from ikd.analyses.seen import SCORE, SIZES, check_score, figures, look, pseudo_truth
 from ikd.pictures.style import DPI, STUDENT, TEACHER, drawing, plain, save
@@ -42,7 +42,6 @@ def analyze_fidelity(pair: Pair, to: Path, *, score: float = SCORE, progress: No
     check_score(score)
     folder = folder_for(to)
     seen = look(pair, progress)
-    tell = told(progress, "comparing")
     truth = pseudo_truth(pair.files.val, seen.teacher, score)
     sides = {"teacher itself": figures(truth, seen.teacher), "student": figures(truth, seen.student)}
     objects = len(truth["annotations"])
@@ -51,8 +50,6 @@ def analyze_fidelity(pair: Pair, to: Path, *, score: float = SCORE, progress: No
     title = f"fidelity of {plain(pair.name, 60)} to teacher {plain(pair.teacher_name)}"
     with drawing():
         _draw(picture, sides, title, f"against the teacher's {objects} boxes of score above {100 * score:g}")
-    if tell is not None:
-        tell(1, 1)
     content = write_numbers(file, pair, "fidelity", numbers)
     rows = [[name, *(shown(one[size]) for size in SIZES)] for name, one in sides.items()]
     said = [f"{objects} boxes of the teacher with a score above {100 * score:g} are taken for the truth"]

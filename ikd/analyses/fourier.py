@@ -73,7 +73,7 @@ def analyze_fourier(
         _draw(picture, means, f"{count} photographs at {size[1]} x {size[0]} px")
     numbers = {"rings": {name: one.rings.tolist() for name, one in means.items()}, "change": moved}
     content = write_numbers(file, pair, "fourier", {"size": list(size), "images": count, **settings, **numbers})
-    rows = [[name, *(f"{one[band]:+.2f}" for band in BANDS)] for name, one in moved.items()]
+    rows = [[name, *(_signed(one[band]) for band in BANDS)] for name, one in moved.items()]
     said = ["change of the mean amplitude in the thirds of the frequencies, grey levels"]
     return Finding(f"spectra of {count} photographs", ("augmentation", *BANDS), rows, said, content, (picture, file))
 
@@ -118,6 +118,11 @@ def bands(curve: Floats) -> dict[str, float]:
     """Return the means of rings [n] over the thirds from zero to Nyquist's frequency."""
     count = len(curve)
     return {name: float(curve[round(low * count) : round(high * count)].mean()) for name, (low, high) in BANDS.items()}
+
+
+def _signed(value: float) -> str:
+    """Return a change for a table; one that rounds to nothing has no sign."""
+    return "0.00" if abs(value) < 0.005 else f"{value:+.2f}"
 
 
 def _common_size(index: CocoIndex, recipe: Any) -> tuple[int, int]:
@@ -181,6 +186,7 @@ def _draw(path: Path, means: Mapping[str, Spectrum], note: str) -> None:
     right.set_title("what an augmentation changes", loc="left")
     for axes in (left, right):
         axes.set_xlabel("frequency / Nyquist's")
+        axes.yaxis.set_major_formatter(lambda value, place: f"{value:g}")  # a power of ten is written as mathematics
         axes.legend(loc="best")
     figure.suptitle(f"spectra: {note}", fontsize=12, weight="bold")
     save(figure, path)

@@ -12,7 +12,6 @@ from ikd.data import DataFiles, DataRecord, indexed
 from ikd.errors import BadInput
 from ikd.pictures import anywhere, files_as_noted
 from ikd.sweep import checkpoint_of, ended_trial, noted_data, sweep_status
-from ikd.training import device_of, load_teacher, weights_there
 
 STUDENT, RECIPE, CARD = "student.pth", "recipe.yaml", "card.json"
 """Files of an exported student that are read; see `ikd.export`."""
@@ -23,7 +22,7 @@ class Pair:
     """A student and its teacher, and the data that both are looked at on.
 
     Attributes:
-        name: of the student, for people: `trial 3 of mine`, or the folder of an export.
+        name: of the student, for people: `trial 3 of mine`, or the name of an export's folder.
         recipe: of the student; runs on whatever this machine has.
         checkpoint: weights of the student.
         files: data of the recipe; the validation part is not empty.
@@ -44,6 +43,8 @@ class Pair:
         Raises:
             CheckpointError: its weights are of another architecture or of other classes.
         """
+        from ikd.training import device_of, load_teacher  # slow: a wrong name is told before
+
         return load_teacher(self.recipe.student, self.checkpoint, self.files.classes).to(device_of(self.recipe))
 
     def teacher(self) -> Any:
@@ -53,6 +54,8 @@ class Pair:
             BadInput: it is not, or no longer, there.
             CheckpointError: its weights are of another architecture or of other classes.
         """
+        from ikd.training import device_of, load_teacher, weights_there
+
         weights = weights_there(self.teaching, self.teacher_name, self.files)
         detector = self.teaching.teachers.available[self.teacher_name]
         return load_teacher(detector, weights, self.files.classes).to(device_of(self.recipe))
@@ -90,7 +93,7 @@ def find_pair(
     recipe = _moved(load_recipe(str(folder / RECIPE)), data_root)
     files = DataFiles.of(recipe)
     _check_known(folder / CARD, files)
-    return _pair(str(folder), recipe, folder / STUDENT, files, recipe, teacher)
+    return _pair(folder.resolve().name, recipe, folder / STUDENT, files, recipe, teacher)
 
 
 def _of_trial(name: str, number: int, *, teacher: str | None, data_root: Path | None, home: Path | None) -> Pair:

@@ -30,7 +30,9 @@ DataRoot = Annotated[
     Path | None,
     typer.Option(callback=expanded, help="Where the data set lies now; without it, where the recipe says."),
 ]
-Score = Annotated[float, typer.Option(help="The teacher's boxes of a score above this count as objects, 0..1.")]
+Score = Annotated[
+    float, typer.Option(min=0, max=1, help="The teacher's boxes of a score above this count as objects, 0..1.")
+]
 
 
 def analyzed(
@@ -44,10 +46,11 @@ def analyzed(
     from ikd.progress import Steps, wide_console
 
     with Steps() as steps:
-        steps.next("loading what analyzes")
+        steps.next("looking for student and teacher")
         from ikd.analyses import find_pair
 
         pair = find_pair(student, trial, teacher=teacher, data_root=data_root)
+        steps.next("loading what analyzes")
         finding = analyze(pair, steps.count)
     wide_console().print(finding.table())
     for line in (*finding.said, *map(str, finding.files)):
@@ -104,7 +107,7 @@ def confusion(
 def fourier(
     student: Student,
     trial: Trial = None,
-    images: Annotated[int, typer.Option(help="The first so many photographs of the validation part.")] = 256,
+    images: Annotated[int, typer.Option(min=1, help="The first so many photographs of the validation part.")] = 256,
     seed: Annotated[int, typer.Option(min=0, help="Of noise and crops.")] = 0,
     to: To = TO,
     teacher: Teacher = None,
@@ -128,7 +131,7 @@ def fourier(
 def frequency(
     student: Student,
     trial: Trial = None,
-    bins: Annotated[int, typer.Option(help="Low are up to so many periods a side.")] = 30,
+    bins: Annotated[int, typer.Option(min=1, help="Low are up to so many periods a side.")] = 30,
     to: To = TO,
     teacher: Teacher = None,
     data_root: DataRoot = None,
@@ -153,7 +156,9 @@ def robustness(
     trial: Trial = None,
     eps: Annotated[
         list[float] | None,
-        typer.Option(help="Largest change of a pixel, grey levels; without one, the recipe's. Repeatable."),
+        typer.Option(
+            min=1, max=127, help="Largest change of a pixel, grey levels; without one, the recipe's. Repeatable."
+        ),
     ] = None,
     to: To = TO,
     teacher: Teacher = None,
@@ -177,7 +182,9 @@ def robustness(
 def heatmaps(
     student: Student,
     trial: Trial = None,
-    count: Annotated[int, typer.Option(help="Photographs that are drawn: those in which the two differ most.")] = 3,
+    count: Annotated[
+        int, typer.Option(min=1, help="Photographs that are drawn: those in which the two differ most.")
+    ] = 3,
     to: To = TO,
     teacher: Teacher = None,
     data_root: DataRoot = None,

@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from ikd.pictures.asked import anywhere, files_as_noted
 from ikd.pictures.folder import files_of, read_measures, shows
 
 if TYPE_CHECKING:
-    from ikd.pictures.making import Painter, Pictured, anywhere, files_as_noted
+    from ikd.pictures.making import Painter, Pictured
 
-_HOMES = dict.fromkeys(("Painter", "Pictured", "anywhere", "files_as_noted"), "ikd.pictures.making")
+_HOMES = {"Painter": "ikd.pictures.making", "Pictured": "ikd.pictures.making"}
 
 __all__ = ["Painter", "Pictured", "anywhere", "files_as_noted", "files_of", "read_measures", "shows"]
 

@@ -14,8 +14,9 @@ import numpy as np
 
 from ikd.config import Recipe, Teacher
 from ikd.data import DataFiles, DataRecord, indexed, told_when_lost
-from ikd.errors import IkdError, first_line, refuse
+from ikd.errors import IkdError, first_line
 from ikd.files import sha256, whole_folder
+from ikd.pictures.asked import anywhere, files_as_noted
 from ikd.pictures.batch import write_batch
 from ikd.pictures.charts import write_ap, write_pr
 from ikd.pictures.confusion import confusion, of_detector, of_truth, write_confusion
@@ -171,28 +172,6 @@ def write_charts(folder: Path, files: DataFiles, student: Judged, teacher: tuple
     note += f"; the teacher's boxes of score {100 * judged_teacher.least:.0f} or more"
     target = folder / "confusion_teacher.png"
     write_confusion(target, matrix, classes, reference=reference, least=student.least, note=note)
-
-
-def files_as_noted(recipe: Recipe, known: DataRecord | None) -> DataFiles:
-    """Return the data of a recipe.
-
-    Args:
-        recipe: whose they are.
-        known: what its student was trained and validated on; None where that was not noted.
-
-    Raises:
-        BadInput: they are not there, or others.
-    """
-    files = DataFiles.of(recipe)
-    if known is not None and (changes := files.seen.changes_since(known)):
-        rule = "must be the data set that the student was trained and validated on"
-        refuse(f"{files.train} and {files.val}", rule, "; ".join(changes), "put it back as it was")
-    return files
-
-
-def anywhere(recipe: Recipe) -> Recipe:
-    """Return a recipe that runs on whatever this machine has: a student is looked at anywhere."""
-    return recipe if recipe.device == "cpu" else recipe.with_values({"device": "auto"})
 
 
 def _remove_abandoned(trial: Path) -> None:
