@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from ikd.analyses.finding import Finding, folder_for, shown, write_numbers
 from ikd.analyses.pair import Pair
-from ikd.analyses.seen import SCORE, Detections, believed, check_score, look, sure
-from ikd.data import indexed
+from ikd.analyses.seen import SCORE, Detections, as_truth, believed, check_score, look, sure
+from ikd.data import CocoIndex, coco_evaluation, indexed
 from ikd.pictures.confusion import Listed, confusion, write_confusion
 from ikd.pictures.judged import IOU
 from ikd.pictures.style import drawing, plain
@@ -26,8 +26,10 @@ def analyze_confusion(pair: Pair, to: Path, *, score: float = SCORE, progress: N
     """Count which class of the teacher's the student takes for which (Liang et al., Figure 7).
 
     Rows are the classes of the teacher's boxes with a score above `score`, columns those of the student's boxes that
-    are matched with them, the surest first, at an IoU of 0.5 or more whatever the class; the last column is what the
-    student does not see, the last row what it alone sees. Of a row's objects the diagonal is the rate of agreement.
+    are matched with them, the surest first, at an IoU of 0.5 or more: first with boxes of their own class, then with
+    what is left of any. (Detectors often see two classes in one box; the teacher itself is to agree with itself.) The
+    last column is what the student does not see, the last row what it alone sees. Of a row's objects the diagonal is
+    the rate of agreement.
 
     Args:
         pair: student and teacher.
@@ -46,16 +48,14 @@ def analyze_confusion(pair: Pair, to: Path, *, score: float = SCORE, progress: N
     folder = folder_for(to)
     seen = look(pair, progress)
     index = indexed(pair.files.val)
-    teacher = _by_image(index, believed(seen.teacher, score))
-    student = _by_image(index, sure(seen.student, score))
-    counts = confusion(teacher, student, len(index.classes))
+    counts = taken_for(index, believed(seen.teacher, score), sure(seen.student, score))
     picture, file = folder / "confusion.png", folder / "confusion.json"
     reference = f"teacher {plain(pair.teacher_name)}"
-    note = f"IoU {IOU:.2f} or more, whatever the class"
+    note = f"IoU {IOU:.2f} or more, of the same class first"
     with drawing():
         write_confusion(picture, counts, index.classes, reference=reference, least=score, note=note)
     numbers = _numbers(counts, index.classes) | {"score": score, "iou": IOU}
-    content = write_numbers(file, pair, "confusion", numbers)
+    content = write_numbers(file, "confusion", pair.about, numbers)
     return Finding(
         f"{plain(pair.name, 60)} against {reference}",
         ("class of the teacher's box", "boxes", "agreed %", "other class %", "not seen %"),
@@ -66,7 +66,41 @@ def analyze_confusion(pair: Pair, to: Path, *, score: float = SCORE, progress: N
     )
 
 
-def _by_image(index: Any, detections: Detections) -> list[Listed]:
+def taken_for(index: CocoIndex, teacher: Detections, student: Detections) -> NDArray[np.int64]:
+    """Count which class of the teacher's is taken for which: [classes + 1, classes + 1], as `confusion` does.
+
+    Args:
+        index: of the images.
+        teacher: its boxes there.
+        student: its boxes there.
+    """
+    labels = {identity: label for label, identity in enumerate(index.category_ids)}
+    agreed, rest = _of_one_class(index, teacher, student)
+    counts = confusion(*(_by_image(index, one) for one in rest), len(index.classes))
+    for one in agreed:
+        counts[labels[one["category_id"]], labels[one["category_id"]]] += 1
+    return counts
+
+
+def _of_one_class(
+    index: CocoIndex, teacher: Detections, student: Detections
+) -> tuple[list[Mapping[str, Any]], tuple[Detections, Detections]]:
+    """Return the teacher's boxes with a match of their own class, and what both have besides."""
+    evaluation = coco_evaluation(as_truth(index, teacher), student)
+    whole = evaluation.params.areaRng[0]
+    places = [place for place, one in enumerate(evaluation.params.iouThrs) if np.isclose(one, IOU)]
+    theirs, ours = set[int](), set[int]()
+    for one in evaluation.evalImgs:
+        if one is not None and one["aRng"] == whole:
+            found = one["gtMatches"][places[0]]
+            theirs |= {int(own) - 1 for own, match in zip(one["gtIds"], found, strict=True) if match}
+            ours |= {int(match) - 1 for match in found if match}
+    left = [one for place, one in enumerate(teacher) if place not in theirs]
+    own_left = [one for place, one in enumerate(student) if place not in ours]
+    return [teacher[place] for place in sorted(theirs)], (left, own_left)
+
+
+def _by_image(index: CocoIndex, detections: Detections) -> list[Listed]:
     """Return boxes image by image, in the order of the annotations."""
     labels = {identity: label for label, identity in enumerate(index.category_ids)}
     rows: dict[int, list[Mapping[str, Any]]] = {int(identity): [] for identity in index.ids}

@@ -102,7 +102,7 @@ def analyze_heatmaps(pair: Pair, to: Path, *, count: int = COUNT, progress: Noti
     of_all = float(means.similarity.mean())
     shares = dict(zip(("teacher", "student", "area"), means.on_objects, strict=True))
     numbers = {"similarity": similarity, "similarity_all": of_all, "on_objects": shares, "images": names}
-    content = write_numbers(file, pair, "heatmaps", numbers)
+    content = write_numbers(file, "heatmaps", pair.about, numbers)
     rows = [
         *([f"similarity at stride {stride}", shown(one, 3)] for stride, one in similarity.items()),
         ["similarity, mean of the levels", shown(of_all, 3)],

@@ -50,7 +50,7 @@ def analyze_fidelity(pair: Pair, to: Path, *, score: float = SCORE, progress: No
     title = f"fidelity of {plain(pair.name, 60)} to teacher {plain(pair.teacher_name)}"
     with drawing():
         _draw(picture, sides, title, f"against the teacher's {objects} boxes of score above {100 * score:g}")
-    content = write_numbers(file, pair, "fidelity", numbers)
+    content = write_numbers(file, "fidelity", pair.about, numbers)
     rows = [[name, *(shown(one[size]) for size in SIZES)] for name, one in sides.items()]
     said = [f"{objects} boxes of the teacher with a score above {100 * score:g} are taken for the truth"]
     return Finding(title, ("AP x100 against the teacher", *SIZES), rows, said, content, (picture, file))

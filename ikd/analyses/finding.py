@@ -11,7 +11,6 @@ from typing import Any
 
 from rich.table import Table
 
-from ikd.analyses.pair import Pair
 from ikd.errors import BadInput
 from ikd.files import write_text
 from ikd.trial import Notify, NotifyOf
@@ -62,17 +61,16 @@ def folder_for(to: Path) -> Path:
     return to
 
 
-def write_numbers(path: Path, pair: Pair, analysis: str, numbers: Mapping[str, Any]) -> dict[str, Any]:
+def write_numbers(path: Path, analysis: str, of: Mapping[str, Any], numbers: Mapping[str, Any]) -> dict[str, Any]:
     """Write the JSON file of an analysis; return its content.
 
     Args:
         path: of the file.
-        pair: student and teacher.
-        analysis: name of the analysis.
+        analysis: its name.
+        of: what was analyzed.
         numbers: what it has found; NaN, where there is no such object, becomes null.
     """
-    about = {"format": FORMAT, "analysis": analysis, "student": pair.name, "teacher": pair.teacher_name}
-    content = about | {"data": str(pair.files.val)} | known(numbers)
+    content = {"format": FORMAT, "analysis": analysis, "of": dict(of)} | known(numbers)
     write_text(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     return content
 

@@ -72,7 +72,7 @@ def analyze_fourier(
     with drawing():
         _draw(picture, means, f"{count} photographs at {size[1]} x {size[0]} px")
     numbers = {"rings": {name: one.rings.tolist() for name, one in means.items()}, "change": moved}
-    content = write_numbers(file, pair, "fourier", {"size": list(size), "images": count, **settings, **numbers})
+    content = write_numbers(file, "fourier", pair.about, {"size": list(size), "images": count, **settings, **numbers})
     rows = [[name, *(_signed(one[band]) for band in BANDS)] for name, one in moved.items()]
     said = ["change of the mean amplitude in the thirds of the frequencies, grey levels"]
     return Finding(f"spectra of {count} photographs", ("augmentation", *BANDS), rows, said, content, (picture, file))

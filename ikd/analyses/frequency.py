@@ -56,13 +56,13 @@ def analyze_frequency(pair: Pair, to: Path, *, bins: int = BINS, progress: Notif
     picture, file = folder / "frequency.png", folder / "frequency.json"
     with drawing():
         _draw(picture, pair, found, numbers, bins)
-    content = write_numbers(file, pair, "frequency", {**numbers, "bins": bins})
+    content = write_numbers(file, "frequency", pair.about, {**numbers, "bins": bins})
     rows = [
         [f"{who}, {view}", *(shown(one[size]) for size in SIZES)]
         for who, views in numbers.items()
         for view, one in views.items()
     ]
-    said = [f"low: at most {bins} periods over width and over height of a photograph; high: all others"]
+    said = [f"low: at most {bins} periods over width and height of a photograph; high: the rest"]
     title = f"detection by frequency: {plain(pair.name, 60)}"
     return Finding(title, ("AP x100 on the validation part", *SIZES), rows, said, content, (picture, file))
 

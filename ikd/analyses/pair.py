@@ -37,6 +37,11 @@ class Pair:
     teaching: Recipe
     teacher_name: str
 
+    @property
+    def about(self) -> dict[str, str]:
+        """Who is compared on what, for the JSON file of an analysis."""
+        return {"student": self.name, "teacher": self.teacher_name, "data": str(self.files.val)}
+
     def student(self) -> Any:
         """Return the student, frozen, on its device.
 

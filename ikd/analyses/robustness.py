@@ -49,7 +49,7 @@ def analyze_robustness(pair: Pair, to: Path, *, eps: Sequence[float] = (), progr
     with drawing():
         _draw(picture, strengths, found, f"{plain(pair.name, 60)} and teacher {plain(pair.teacher_name)}")
     steps = [one.attack.step for one in recipes]
-    content = write_numbers(file, pair, "robustness", {"eps": strengths, "steps": steps, **found})
+    content = write_numbers(file, "robustness", pair.about, {"eps": strengths, "steps": steps, **found})
     rows = [row for side in SIDES for row in _rows(side, strengths, found[side])]
     said = ["perturbed against the teacher; eps in grey levels"]
     title = f"robustness: {plain(pair.name, 60)}"

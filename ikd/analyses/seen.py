@@ -9,7 +9,7 @@ from typing import Any
 
 from ikd.analyses.finding import told
 from ikd.analyses.pair import Pair
-from ikd.data import coco_metrics, indexed
+from ikd.data import CocoIndex, coco_metrics, indexed
 from ikd.errors import BadInput, refuse
 from ikd.pictures.judged import detections_of
 from ikd.trial import NotifyOf
@@ -83,12 +83,15 @@ def pseudo_truth(annotations: Path, detections: Detections, score: float = SCORE
     Raises:
         BadInput: no box has such a score; names the best one.
     """
-    index = indexed(annotations)
-    objects = believed(detections, score)
+    return as_truth(indexed(annotations), believed(detections, score))
+
+
+def as_truth(index: CocoIndex, detections: Detections) -> dict[str, Any]:
+    """Return the content of a COCO file in which these boxes are the objects, in their order."""
     return {
         "images": [{"id": one} for one in index.ids.tolist()],
         "categories": index.categories,
-        "annotations": [{key: one[key] for key in ("image_id", "category_id", "bbox")} for one in objects],
+        "annotations": [{key: one[key] for key in ("image_id", "category_id", "bbox")} for one in detections],
     }
 
 

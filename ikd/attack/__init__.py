@@ -8,10 +8,12 @@ from ikd.attack.images import TrainingImages, open_dataset
 from ikd.attack.losses import classification_loss
 from ikd.attack.online import adversarial_copies
 from ikd.attack.room import Hold, make_room, touch
+from ikd.attack.settings import AttackSettings
 from ikd.attack.store import PerturbationStore
 
 __all__ = [
     "DIFGSM",
+    "AttackSettings",
     "Hold",
     "PerturbationStore",
     "TrainingImages",
