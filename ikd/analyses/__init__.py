@@ -11,6 +11,7 @@ from ikd.analyses.pair import Pair, find_pair
 if TYPE_CHECKING:
     from ikd.analyses.agreement import analyze_confusion
     from ikd.analyses.attention import analyze_heatmaps
+    from ikd.analyses.backdoor.experiment import analyze_backdoor
     from ikd.analyses.fidelity import analyze_fidelity
     from ikd.analyses.fourier import analyze_fourier
     from ikd.analyses.frequency import analyze_frequency
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from ikd.analyses.spectra import split_frequencies
 
 _HOMES = {
+    "analyze_backdoor": "ikd.analyses.backdoor.experiment",
     "analyze_confusion": "ikd.analyses.agreement",
     "analyze_fidelity": "ikd.analyses.fidelity",
     "analyze_fourier": "ikd.analyses.fourier",
@@ -30,6 +32,7 @@ _HOMES = {
 __all__ = [
     "Finding",
     "Pair",
+    "analyze_backdoor",
     "analyze_confusion",
     "analyze_fidelity",
     "analyze_fourier",

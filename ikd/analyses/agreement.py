@@ -76,7 +76,7 @@ def taken_for(index: CocoIndex, teacher: Detections, student: Detections) -> NDA
     """
     labels = {identity: label for label, identity in enumerate(index.category_ids)}
     agreed, rest = _of_one_class(index, teacher, student)
-    counts = confusion(*(_by_image(index, one) for one in rest), len(index.classes))
+    counts = confusion(_by_image(index, rest[0]), _by_image(index, rest[1]), len(index.classes))
     for one in agreed:
         counts[labels[one["category_id"]], labels[one["category_id"]]] += 1
     return counts

@@ -43,7 +43,7 @@ def analyzed(
     analyze: Callable[[Pair, NotifyOf], Finding],
 ) -> None:
     """Find a student with its teacher, analyze the two, and print what is found."""
-    from ikd.progress import Steps, wide_console
+    from ikd.progress import Steps
 
     with Steps() as steps:
         steps.next("looking for student and teacher")
@@ -52,6 +52,13 @@ def analyzed(
         pair = find_pair(student, trial, teacher=teacher, data_root=data_root)
         steps.next("loading what analyzes")
         finding = analyze(pair, steps.count)
+    tell(finding)
+
+
+def tell(finding: Finding) -> None:
+    """Print what an analysis has found, and where its files are."""
+    from ikd.progress import wide_console
+
     wide_console().print(finding.table())
     for line in (*finding.said, *map(str, finding.files)):
         echo(line)
@@ -202,3 +209,24 @@ def heatmaps(
         return analyze_heatmaps(pair, to, count=count, progress=progress)
 
     analyzed(student, trial, teacher, data_root, run)
+
+
+def backdoor(
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each network, from seed 0 on.")] = 5,
+    to: To = TO,
+) -> None:
+    """Measure what NAD, and NAD with IKD, leave of a backdoor.
+
+    In a small classifier of digits that is poisoned and trained here: no student is asked. As in Table 5 of the IKD
+    paper.
+
+    Example: ikd analyze backdoor --seeds 3
+    """
+    from ikd.progress import Steps
+
+    with Steps() as steps:
+        steps.next("loading what poisons and defends")
+        from ikd.analyses import analyze_backdoor
+
+        finding = analyze_backdoor(to, seeds=seeds, progress=steps.count)
+    tell(finding)

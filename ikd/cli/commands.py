@@ -53,6 +53,7 @@ for analysis in (
     analyze.frequency,
     analyze.robustness,
     analyze.heatmaps,
+    analyze.backdoor,
 ):
     analyze_app.command()(analysis)
 

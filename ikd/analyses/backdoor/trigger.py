@@ -14,10 +14,11 @@ WHITE = 255.0
 
 @dataclass(frozen=True)
 class Trigger:
-    """A checkerboard of single pixels in the lower right corner (Gu et al., "BadNets", 2017; its grid of 3 x 3).
+    """A checkerboard in the lower right corner (Gu et al., "BadNets", 2017; its grid of 3 x 3).
 
     Attributes:
-        side: of the square, px, 1 or more.
+        side: of the board, in squares, 1 or more.
+        square: side of one, px, 1 or more.
         margin: px that are left between it and the edges, 0 or more.
 
     Raises:
@@ -25,13 +26,20 @@ class Trigger:
     """
 
     side: int = 3
+    square: int = 1
     margin: int = 0
 
     def __post_init__(self) -> None:
-        if self.side < 1:
-            refuse("backdoor: side", "must be 1 px or more", self.side)
+        for name, value in (("side", self.side), ("square", self.square)):
+            if value < 1:
+                refuse(f"backdoor: {name}", "must be 1 or more", value)
         if self.margin < 0:
             refuse("backdoor: margin", "must be 0 px or more", self.margin)
+
+    @property
+    def pixels(self) -> int:
+        """Side of the board, px."""
+        return self.side * self.square
 
     def stamped(self, images: Tensor) -> Tensor:
         """Return copies of images [N, C, H, W], grey levels 0..255, with the pattern on them.
@@ -39,14 +47,14 @@ class Trigger:
         Raises:
             BadInput: they have no room for it.
         """
-        need, (height, width) = self.side + self.margin, images.shape[2:]
+        need, (height, width) = self.pixels + self.margin, images.shape[2:]
         if min(height, width) < need:
             refuse("backdoor: side", f"must leave the {need} px that it takes inside {height} x {width} px", self.side)
-        places = torch.arange(self.side, device=images.device)
+        places = torch.arange(self.pixels, device=images.device) // self.square
         pattern = WHITE * ((places[:, None] + places[None, :]) % 2 == 0).to(images)
         copies = images.clone()
         bottom, right = height - self.margin, width - self.margin
-        copies[:, :, bottom - self.side : bottom, right - self.side : right] = pattern
+        copies[:, :, bottom - self.pixels : bottom, right - self.pixels : right] = pattern
         return copies
 
 
