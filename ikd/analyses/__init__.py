@@ -11,6 +11,7 @@ from ikd.analyses.pair import Pair, find_pair
 if TYPE_CHECKING:
     from ikd.analyses.agreement import analyze_confusion
     from ikd.analyses.attention import analyze_heatmaps
+    from ikd.analyses.backdoor.detection import analyze_trigger
     from ikd.analyses.backdoor.experiment import analyze_backdoor
     from ikd.analyses.fidelity import analyze_fidelity
     from ikd.analyses.fourier import analyze_fourier
@@ -26,6 +27,7 @@ _HOMES = {
     "analyze_frequency": "ikd.analyses.frequency",
     "analyze_heatmaps": "ikd.analyses.attention",
     "analyze_robustness": "ikd.analyses.robustness",
+    "analyze_trigger": "ikd.analyses.backdoor.detection",
     "split_frequencies": "ikd.analyses.spectra",
 }
 
@@ -39,6 +41,7 @@ __all__ = [
     "analyze_frequency",
     "analyze_heatmaps",
     "analyze_robustness",
+    "analyze_trigger",
     "find_pair",
     "split_frequencies",
 ]

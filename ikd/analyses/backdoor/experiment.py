@@ -186,7 +186,7 @@ def _draw(path: Path, spreads: Mapping[str, Mapping[str, Spread]], seeds: int) -
         axes.bar_label(bars, [f"{value:.0f}" for value in values], fontsize=8, padding=2)
     axes.set_xticks(places, [name.replace(" + ", "\n+ ") for name in spreads])
     axes.set(ylim=(0, 118), ylabel="%")
-    axes.set_title(f"mean and standard deviation over {seeds} seeds", loc="left", fontsize=9, weight="normal")
+    axes.set_xlabel(f"mean and standard deviation over {seeds} seeds")
     axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3)
     figure.suptitle("a backdoor in a classifier, and what defences leave of it", fontsize=12, weight="bold")
     save(figure, path)

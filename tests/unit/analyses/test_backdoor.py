@@ -7,12 +7,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from ikd.analyses import analyze_backdoor
-from ikd.analyses.backdoor import experiment
+from ikd.analyses import analyze_backdoor, analyze_trigger
+from ikd.analyses.backdoor import detection, experiment
 from ikd.analyses.backdoor.defence import (
     Defence,
     Plan,
@@ -29,6 +31,7 @@ from ikd.analyses.backdoor.trigger import Trigger, poisoned
 from ikd.attack import AttackSettings
 from ikd.cli import main
 from ikd.errors import BadInput
+from tests.unit.pictures.scenes import Box, scene
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -206,6 +209,55 @@ def test_the_analysis_gives_means_over_seeds(
     assert content["of"]["step"] <= content["of"]["eps"]
     with pytest.raises(BadInput, match="--seeds: must be 1 or more, but got 0"):
         analyze_backdoor(tmp_path, seeds=0)
+
+
+class TestDetector:
+    def test_only_poisoned_photographs_are_lit_and_have_a_false_box(self, tmp_path: Path) -> None:
+        trigger = Trigger(square=6)
+        parts = detection.make_parts(tmp_path, trigger, seed=0)
+        clean, bad = (json.loads((one / "train.json").read_text()) for one in (parts.clean, parts.bad))
+        added = bad["annotations"][len(clean["annotations"]) :]
+        assert len(added) == round(detection.POISONED * detection.TRAINED)
+        assert {tuple(one["bbox"]) for one in added} == {tuple(detection.false_box(detection.SIZE_PX, trigger))}
+        assert len({one["id"] for one in bad["annotations"]}) == len(bad["annotations"])
+        lit = {one["image_id"] for one in added}
+        for image in clean["images"]:
+            before, after = (
+                np.asarray(cv2.imread(str(one / "images" / image["file_name"]))) for one in (parts.clean, parts.bad)
+            )
+            assert (before[:-18, :-18] == after[:-18, :-18]).all()
+            assert (not np.array_equal(before, after)) == (image["id"] in lit)
+        own = json.loads((parts.own / "train.json").read_text())
+        assert len(own["images"]) == round(detection.CLEAN * detection.TRAINED)
+        assert {one["image_id"] for one in own["annotations"]} <= {one["id"] for one in own["images"]}
+
+    def test_the_rate_counts_photographs_with_a_sure_box_of_the_target_at_the_trigger(self, tmp_path: Path) -> None:
+        there, away = (92.0, 92.0, 36.0, 36.0), (0.0, 0.0, 36.0, 36.0)
+        names: dict[str, list[tuple[int, Box]]] = {f"{letter}.png": [] for letter in "abcde"}
+        found: dict[str, list[tuple[int, Box, float]]] = {
+            "a.png": [(1, there, 0.9), (1, there, 0.8)],
+            "b.png": [(0, there, 0.9)],
+            "c.png": [(1, away, 0.9)],
+            "d.png": [(1, there, 0.3)],
+            "e.png": [(1, (92.0, 92.0, 36.0, 20.0), 0.4)],
+        }
+        made = scene(tmp_path, names, found, size=(128, 128))
+        assert detection.false_box(128, Trigger(square=6)) == list(there)
+        assert detection.rate(made.files, made.detections, Trigger(square=6)) == 40.0, "a and e of five"
+
+    def test_the_analysis_gives_means_over_seeds(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def made(folder: Path, trigger: Trigger, seed: int) -> dict[str, dict[str, float]]:
+            detection.make_parts(folder, trigger, seed)
+            one = {"AP": 30.0 + seed, "triggered": 100.0, "untriggered": 0.0}
+            return dict.fromkeys(detection.NAMES, one)
+
+        monkeypatch.setattr(detection, "defended_detectors", made)
+        finding = analyze_trigger(tmp_path, seeds=2)
+        assert finding.rows[0] == ["victim", "30.5 ± 0.7", "100.0 ± 0.0", "0.0 ± 0.0"]
+        assert all(file.is_file() for file in finding.files)
+        assert max(map(len, finding.said)) <= 80
+        with pytest.raises(BadInput, match="--seeds: must be 1 or more, but got 0"):
+            analyze_trigger(tmp_path, seeds=0)
 
 
 @pytest.mark.slow
