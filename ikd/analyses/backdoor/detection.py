@@ -65,7 +65,7 @@ class Parts:
 
 
 def false_box(size_px: int, trigger: Trigger) -> list[float]:
-    """Return the box that the attacker wants to be seen: x, y, width, height, px, with the trigger in its middle."""
+    """Return the box that the attacker wants seen around the trigger, inside the image: x, y, width, height, px."""
     middle = size_px - trigger.margin - trigger.pixels / 2
     left = min(middle - BOX_PX / 2, size_px - BOX_PX)
     return [left, left, float(BOX_PX), float(BOX_PX)]
