@@ -234,7 +234,7 @@ def analyze_trigger(to: Path, *, seeds: int = 3, progress: NotifyOf | None = Non
     about = {"data": "drawn by ikd", "seeds": seeds, "poisoned": POISONED, "clean": CLEAN}
     content = write_numbers(folder / "trigger.json", "trigger", about, {"detectors": numbers})
     rows = [[name, *(str(one) for one in spread.values())] for name, spread in spreads.items()]
-    said = [f"% of {TESTED} photographs in which the target is seen where the trigger is, with and without it"]
+    said = [f"% of {TESTED} photographs: the target is seen at the trigger, with and without it"]
     files = (folder / "trigger.png", folder / "trigger.json")
     heads = ("mean ± s.d.", *MEASURES.values())
     return Finding("a backdoor in a detector of drawn shapes", heads, rows, said, content, files)
