@@ -1,9 +1,9 @@
-"""The photographs of the pages, made from a data set and an exported student; the pages show no other pictures of data.
+"""The photographs of the pages, made from a data set and an exported student.
 
     python -m pages.pictures DATA STUDENT        # folder with val.json and images/, folder of ikd export
 
 They are small, few, and committed: the data set is not. Those of docs/ are of BCCD (MIT licence,
-https://github.com/Shenggan/BCCD_Dataset).
+https://github.com/Shenggan/BCCD_Dataset), as are the others with photographs, which `ikd analyze` has made.
 """
 
 from __future__ import annotations

@@ -123,6 +123,38 @@ def generate(  # noqa: PLR0913 - each is the caller's to choose
     return store.summary()
 
 
+def measured_on(
+    detector: nn.Module,
+    source: TrainingImages,
+    store: PerturbationStore,
+    *,
+    batch_size: int = Attack().batch_size,
+    workers: int = 0,
+    progress: Notify | None = None,
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Evaluate any detector on images without and with the perturbations of a store, whoever they were made against.
+
+    Args:
+        detector: frozen, on its device.
+        source: the images and their size.
+        store: with a perturbation of each.
+        batch_size: images at a time; changes nothing but time and memory.
+        workers: as of `generate`.
+        progress: called with images done and images to do.
+
+    Returns:
+        COCO metrics on the clean and on the perturbed images, 0..1.
+
+    Raises:
+        DataError: the store lacks an image.
+    """
+    dataset = open_dataset(source, with_masks=False)
+    run = _Run(detector, dataset, store, batch_size, workers, progress or (lambda done, total: None))
+    run.total = len(dataset)
+    clean, perturbed = run.evaluate()
+    return coco_metrics(source.annotations, clean), coco_metrics(source.annotations, perturbed)
+
+
 def _name_of(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 

@@ -9,6 +9,7 @@ install()  # before mmdet: its masks look for mmcv's kernels once, on import
 
 from ikd.augment.branches import Branch, Branches, branches_of  # noqa: E402
 from ikd.augment.copy_paste import PARTNER, CopyPaste  # noqa: E402
+from ikd.augment.crop import ProportionalCrop  # noqa: E402
 from ikd.augment.enhancement import TeacherBoxes, boxes_by_id  # noqa: E402
 from ikd.augment.joint import JointAugment  # noqa: E402
 from ikd.augment.pair import (  # noqa: E402
@@ -37,6 +38,7 @@ __all__ = [
     "JointAugment",
     "PackPair",
     "PerturbationReader",
+    "ProportionalCrop",
     "SampleSpecificAugment",
     "TeacherBoxes",
     "boxes_by_id",

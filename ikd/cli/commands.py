@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from ikd.cli import look, recipes
+from ikd.cli import analyze, look, recipes
 from ikd.cli.arguments import (
     Name,
     Sets,
@@ -43,6 +43,19 @@ recipe_app = typer.Typer(help="Look at shipped recipes, and at your own.", no_ar
 app.add_typer(recipe_app, name="recipe")
 recipe_app.command("list")(recipes.list_recipes)
 recipe_app.command("show")(recipes.show_recipe)
+
+analyze_app = typer.Typer(help="Analyze a student beside its teacher.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(analyze_app, name="analyze")
+for analysis in (
+    analyze.fidelity,
+    analyze.confusion,
+    analyze.fourier,
+    analyze.frequency,
+    analyze.robustness,
+    analyze.heatmaps,
+    analyze.backdoor,
+):
+    analyze_app.command()(analysis)
 
 
 def _version(wanted: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from ikd.pictures.asked import anywhere, files_as_noted
 from ikd.pictures.folder import files_of, read_measures, shows
 
 if TYPE_CHECKING:
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
 _HOMES = {"Painter": "ikd.pictures.making", "Pictured": "ikd.pictures.making"}
 
-__all__ = ["Painter", "Pictured", "files_of", "read_measures", "shows"]
+__all__ = ["Painter", "Pictured", "anywhere", "files_as_noted", "files_of", "read_measures", "shows"]
 
 
 def __getattr__(name: str) -> Any:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from ikd.data import matched_across_classes
-from ikd.pictures.judged import IGNORED, IOU, Boxes, Judged, Truths
+from ikd.pictures.judged import IGNORED, IOU, Boxes, Truths
 from ikd.pictures.style import DPI, plain, save
 
 MOST_CLASSES = 60
@@ -100,7 +100,7 @@ def _xywh(box: NDArray[Any]) -> list[float]:
 
 
 def write_confusion(
-    path: Path, counts: NDArray[np.int64], classes: Sequence[str], *, reference: str, student: Judged, note: str
+    path: Path, counts: NDArray[np.int64], classes: Sequence[str], *, reference: str, least: float, note: str
 ) -> None:
     """Draw a matrix of confusions, each row in percent of its objects.
 
@@ -109,7 +109,7 @@ def write_confusion(
         counts: as `confusion` returns them.
         classes: names, by label.
         reference: what the rows are: `truth`, or who has seen them.
-        student: whose boxes the columns are.
+        least: score of the student's boxes that the columns are.
         note: a line below the title.
     """
     shown = _shown(counts)
@@ -126,7 +126,7 @@ def write_confusion(
     slanted = len(columns) <= _SLANTED
     axes.set_xticks(range(len(columns)), columns, rotation=30 if slanted else 90, ha="right" if slanted else "center")
     axes.set_yticks(range(len(rows)), rows)
-    axes.set(xlabel=f"the student's boxes, score {100 * student.least:.0f} or more", ylabel=reference)
+    axes.set(xlabel=f"the student's boxes, score {100 * least:.0f} or more", ylabel=reference)
     if len(shown) <= _WRITTEN:
         _write_cells(axes, part, share)
     axes.spines[:].set_visible(False)

@@ -125,6 +125,17 @@ def _known(value: float) -> float | None:
 
 
 def judged(detector: Any, recipe: Recipe, files: DataFiles, progress: Notify | None = None) -> Judged:
+    """Run a detector over the validation part, see `detections_of`, and judge what it sees there."""
+    return judge(files.val, detections_of(detector, recipe, files, progress))
+
+
+def detections_of(
+    detector: Any,
+    recipe: Recipe,
+    files: DataFiles,
+    progress: Notify | None = None,
+    alter: Mapping[str, Any] | None = None,
+) -> list[dict[str, Any]]:
     """Run a detector over the validation part as validation does, one image at a time.
 
     Args:
@@ -132,20 +143,28 @@ def judged(detector: Any, recipe: Recipe, files: DataFiles, progress: Notify | N
         recipe: says how large images are, and which way up.
         files: where they lie.
         progress: called with images done and images to do.
+        alter: a mmdet transform of the photographs as they are read; None leaves them as they are.
+
+    Returns:
+        What it sees, as COCO says it; see `ikd.data.coco_metrics`.
 
     Raises:
         BadInput: an image cannot be read.
     """
     index, detections = indexed(files.val), list[dict[str, Any]]()
+    config = val_loader(recipe, files, detector)
+    if alter is not None:
+        load, *rest = config["dataset"]["pipeline"]
+        config["dataset"]["pipeline"] = [load, dict(alter), *rest]
     with DefaultScope.overwrite_default_scope("mmdet"), contextlib.redirect_stdout(io.StringIO()):
-        loader = Runner.build_dataloader(val_loader(recipe, files, detector))
+        loader = Runner.build_dataloader(config)
     if progress is not None:
         progress(0, len(loader.dataset))
     with boxes_only(detector), DefaultScope.overwrite_default_scope("mmdet"):
         for samples in predictions(detector, loader, len(loader.dataset), progress):
             for sample in samples:
                 detections += coco_detections(int(sample.img_id), sample.pred_instances, index.category_ids)
-    return judge(files.val, detections)
+    return detections
 
 
 def judge(annotations: Path, detections: Sequence[Mapping[str, Any]]) -> Judged:

@@ -14,8 +14,9 @@ import numpy as np
 
 from ikd.config import Recipe, Teacher
 from ikd.data import DataFiles, DataRecord, indexed, told_when_lost
-from ikd.errors import IkdError, first_line, refuse
+from ikd.errors import IkdError, first_line
 from ikd.files import sha256, whole_folder
+from ikd.pictures.asked import anywhere, files_as_noted
 from ikd.pictures.batch import write_batch
 from ikd.pictures.charts import write_ap, write_pr
 from ikd.pictures.confusion import confusion, of_detector, of_truth, write_confusion
@@ -72,7 +73,7 @@ class Painter:
             DataGone: the data set has vanished meanwhile; likewise.
             DiskFull: likewise.
         """
-        files = _files(recipe, known)
+        files = files_as_noted(recipe, known)
         _remove_abandoned(checkpoint.parent)
         target = TrialFolder(checkpoint.parent).pictures
         with told_when_lost(recipe), drawing(), whole_folder(target, replace=True) as folder:
@@ -90,7 +91,7 @@ class Painter:
         progress: NotifyOf | None,
     ) -> list[str]:
         told = partial(progress, "student on the validation part") if progress else None
-        detector = load_teacher(recipe.student, checkpoint, files.classes).to(device_of(_anywhere(recipe)))
+        detector = load_teacher(recipe.student, checkpoint, files.classes).to(device_of(anywhere(recipe)))
         student = judged(detector, recipe, files, told)
         masks = mask_reader(detector, recipe, files)
         del detector
@@ -100,7 +101,7 @@ class Painter:
         names = write_detections(folder / DETECTIONS, recipe, files, student, teacher, masks)
         write_charts(folder, files, student, teacher)
         try:
-            missing += write_batch(folder / "batch.jpg", _anywhere(recipe), files)
+            missing += write_batch(folder / "batch.jpg", anywhere(recipe), files)
         except (IkdError, OSError) as error:
             missing.append(f"batch.jpg: {first_line(error)}")
         content = {
@@ -136,7 +137,7 @@ class Painter:
         key = (teacher.model_dump_json(), str(weights), files.val, files.fingerprint(), size, recipe.device)
         if key not in self._teachers:
             told = partial(progress, f"teacher {plain(name)} on the validation part") if progress else None
-            detector = load_teacher(teacher, weights, files.classes).to(device_of(_anywhere(recipe)))
+            detector = load_teacher(teacher, weights, files.classes).to(device_of(anywhere(recipe)))
             self._teachers.clear()  # one at a time in memory
             self._teachers[key] = judged(detector, recipe, files, told)
         return self._teachers[key]
@@ -161,7 +162,7 @@ def write_charts(folder: Path, files: DataFiles, student: Judged, teacher: tuple
     found = [of_detector(one, student.least, own) for one, own in pairs]
     matrix = confusion([of_truth(one) for one in truths], found, len(classes))
     note = "IoU 0.50 or more, whatever the class"
-    write_confusion(folder / "confusion.png", matrix, classes, reference="truth", student=student, note=note)
+    write_confusion(folder / "confusion.png", matrix, classes, reference="truth", least=student.least, note=note)
     if teacher is None:
         return
     name, judged_teacher = teacher
@@ -169,20 +170,8 @@ def write_charts(folder: Path, files: DataFiles, student: Judged, teacher: tuple
     matrix = confusion(seen, found, len(classes))
     reference = f"teacher {plain(name)}"
     note += f"; the teacher's boxes of score {100 * judged_teacher.least:.0f} or more"
-    write_confusion(folder / "confusion_teacher.png", matrix, classes, reference=reference, student=student, note=note)
-
-
-def _files(recipe: Recipe, known: DataRecord | None) -> DataFiles:
-    files = DataFiles.of(recipe)
-    if known is not None and (changes := files.seen.changes_since(known)):
-        rule = "must be the data set that the student was trained and validated on"
-        refuse(f"{files.train} and {files.val}", rule, "; ".join(changes), "put it back as it was")
-    return files
-
-
-def _anywhere(recipe: Recipe) -> Recipe:
-    """Return a recipe that runs on whatever this machine has: a student is looked at anywhere."""
-    return recipe if recipe.device == "cpu" else recipe.with_values({"device": "auto"})
+    target = folder / "confusion_teacher.png"
+    write_confusion(target, matrix, classes, reference=reference, least=student.least, note=note)
 
 
 def _remove_abandoned(trial: Path) -> None:

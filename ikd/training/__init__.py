@@ -22,7 +22,7 @@ from ikd.training.prepared import (  # noqa: E402
 from ikd.training.processes import check_processes  # noqa: E402
 from ikd.training.rehearsal.timed import timed  # noqa: E402
 from ikd.training.run import run_trial  # noqa: E402
-from ikd.training.sharing import perturb, prepare  # noqa: E402
+from ikd.training.sharing import perturb, perturbed_images, prepare  # noqa: E402
 from ikd.training.start import how_to_go_on  # noqa: E402
 from ikd.training.trial import TrialResult  # noqa: E402
 from ikd.training.worker_state import reset  # noqa: E402
@@ -54,6 +54,7 @@ __all__ = [
     "on_test_part",
     "optim_wrapper",
     "perturb",
+    "perturbed_images",
     "phases",
     "prepare",
     "reset",

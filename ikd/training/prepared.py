@@ -13,7 +13,7 @@ from ikd.config import HOSTS, Recipe, StagePlan, Teacher, compares_maps, load_re
 from ikd.data import DataFiles, DataReport, SplitReport, check_recipe_data, indexed
 from ikd.detectors import build_detector, freeze
 from ikd.errors import BadInput, refuse
-from ikd.training.hooks.instances import instances_of
+from ikd.training.hooks import instances_of
 from ikd.training.levels import choose_levels
 from ikd.training.model import build_model, load_teacher, model_config
 from ikd.training.rehearsal.stage import rehearse

@@ -196,9 +196,27 @@ def _perturbations(
     recipe: Recipe, files: DataFiles, teacher: torch.nn.Module, progress: NotifyOf | None
 ) -> tuple[Path, float]:
     """Return the folder of the perturbations, and the seconds that making them took."""
-    seconds = 0.0
-    attack, source = attack_of(recipe), _attacked(recipe, files)
-    store = store_of(recipe, files, teacher)
+    store, seconds = perturbed_images(recipe, _attacked(recipe, files), files.fingerprint(), teacher, progress)
+    return store.folder, seconds
+
+
+def perturbed_images(
+    recipe: Recipe, source: TrainingImages, content: str, teacher: torch.nn.Module, progress: NotifyOf | None
+) -> tuple[PerturbationStore, float]:
+    """Perturb images against a teacher by the attack of a recipe, where that is not done yet.
+
+    Args:
+        recipe: says how; its section `adversarial` may be off.
+        source: the images.
+        content: fingerprint of the data that they are of.
+        teacher: frozen.
+        progress: told how many images are done.
+
+    Returns:
+        The complete store, and the seconds that making it took; 0 where it was there.
+    """
+    seconds, attack = 0.0, attack_of(recipe)
+    store = _store(recipe, source, content, teacher)
     with entry("perturbations", store.folder.name):
         if not store.complete and not adopt(store, source):
             began = time.perf_counter()
@@ -217,7 +235,7 @@ def _perturbations(
             )
             seconds = time.perf_counter() - began
         touch(store.folder)
-    return store.folder, seconds
+    return store, seconds
 
 
 def teacher_boxes(recipe: Recipe, files: DataFiles, teacher: torch.nn.Module, progress: NotifyOf | None) -> Path:
@@ -254,6 +272,9 @@ def _attacked(recipe: Recipe, files: DataFiles) -> TrainingImages:
 
 def store_of(recipe: Recipe, files: DataFiles, teacher: torch.nn.Module) -> PerturbationStore:
     """Return the store of a teacher's perturbations, made or not."""
-    fingerprint = files.fingerprint()
-    key = perturbation_key(teacher, _attacked(recipe, files), attack_of(recipe), data_fingerprint=fingerprint)
+    return _store(recipe, _attacked(recipe, files), files.fingerprint(), teacher)
+
+
+def _store(recipe: Recipe, source: TrainingImages, content: str, teacher: torch.nn.Module) -> PerturbationStore:
+    key = perturbation_key(teacher, source, attack_of(recipe), data_fingerprint=content)
     return PerturbationStore(cache("perturbations"), key)

@@ -18,6 +18,7 @@ ORDER = (
         "cli",
         "doctor_apart",
         "doctor",
+        "analyses",
         "export",
         "report",
         "sweep",
@@ -51,8 +52,9 @@ ORDER = (
 """Highest first. `ikd/__init__.py` stands above them all; a package may import those after it."""
 
 PUBLIC = {
-    *(("distill", name) for name in ("agreement", "crosskd", "detector", "functional")),
+    *(("distill", name) for name in ("agreement", "conditional", "crosskd", "detector", "functional")),
     *(("distill", name) for name in ("prototypes", "response", "terms")),
+    *(("pictures", name) for name in ("confusion", "detections", "grid", "judged", "panel", "style")),
     ("data", "reader", "dataset"),
 }
 """Modules below a facade that others may import too; everything else there is private."""

@@ -1,5 +1,6 @@
 """What happens in a training beside its steps: seeds, adversarial copies, prototypes, reports."""
 
+from ikd.training.hooks.instances import instances_of
 from ikd.training.hooks.prototypes import PrototypeHook
 from ikd.training.hooks.rise import RiseHook
 from ikd.training.hooks.trial import CraftHook, EpochHook, HoldHook, PlaceHook, ReportHook, altering_rule
@@ -13,4 +14,5 @@ __all__ = [
     "ReportHook",
     "RiseHook",
     "altering_rule",
+    "instances_of",
 ]

@@ -20,8 +20,8 @@ from ikd.detectors import build_detector, freeze
 from ikd.distill import arrange
 from ikd.distill.knowledge import Knowledge
 from ikd.errors import BadInput
-from ikd.training import DataFiles, EpochReport, StopTrial, instances, run_trial
-from ikd.training.hooks import PrototypeHook, prototypes
+from ikd.training import DataFiles, EpochReport, StopTrial, run_trial
+from ikd.training.hooks import PrototypeHook, instances, prototypes
 from ikd.training.model import build_model, model_config
 from ikd.training.prepared import check
 from tests.unit.sweep.conftest import make_space

@@ -1,0 +1,1 @@
+"""BadNet and defences against it: NAD, and NAD with IKD."""
