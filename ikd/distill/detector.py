@@ -74,7 +74,7 @@ class DistillDetector(BaseModel):
         self.decoder = terms.decoder
         self.prototypes = terms.prototypes
         self.knowledge = (
-            Knowledge(student, terms.prototypes, terms.response, couples=terms.couples) if terms.prototypes else None
+            Knowledge(student, terms.prototypes, terms.response, couples=terms.coupled) if terms.prototypes else None
         )
         self.agreement = Agreement(terms.names, **terms.agreement) if terms.agreement is not None else None
         reads_maps = bool(terms.host or terms.alignment or terms.prototypes)

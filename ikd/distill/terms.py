@@ -36,7 +36,7 @@ class Terms:
         decoder: what tells the host where to look in the teacher's maps, and learns that beside the student.
         prototypes: what is distilled by prototypes, on the FPN convolutions of those levels.
         response: loss of the class scores that prototypes weigh; None where there is none.
-        couples: prototypes act within the host.
+        coupled: prototypes act within the host.
         resized: levels may differ in size; the student's map is then brought to that of the teacher's.
         confident: the terms, `host`, `sfa`, `prototypes` and `adversarial`, in which altered images count by cosine
             confidence.
@@ -58,7 +58,7 @@ class Terms:
     decoder: InstanceDecoder | None = None
     prototypes: PrototypeTerm | None = None
     response: ScoreHeads | None = None
-    couples: bool = False
+    coupled: bool = False
     resized: bool = False
     confident: frozenset[str] = frozenset()
     agreement: Mapping[str, float] | None = None

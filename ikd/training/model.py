@@ -116,7 +116,7 @@ def _terms(recipe: Recipe, files: DataFiles, student: Any, teacher: Any) -> Term
         decoder=_decoder(recipe, files, pyramid) if host != "none" and HOSTS[host].decodes else None,
         prototypes=_prototypes(recipe, files, student, pyramid) if distill.prototypes.enabled else None,
         response=_response(recipe, student, teacher),
-        couples=distill.prototypes.couples,
+        coupled=distill.prototypes.couples,
         resized=distill.match == "index",
         confident=frozenset(distill.confidence),
         agreement=_agreement(recipe, student),

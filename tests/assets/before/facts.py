@@ -34,8 +34,9 @@ def fingerprints() -> dict[str, dict[str, str]]:
     found = {}
     for name in recipe_names():
         recipe = load_recipe(name)
-        if recipe.distill.prototypes.response_weight and recipe.distill.prototypes.enabled:
-            continue  # which is younger
+        chosen = recipe.distill.prototypes
+        if chosen.enabled and (chosen.response_weight or chosen.couples):
+            continue  # which are younger
         recipe = recipe.with_values(AS_BEFORE)
         recipe = recipe if recipe.data.root == DRAWN else recipe.with_values({"data.root": COCO})
         names = [str(one) for one in ANCHORS if recipe.teachers.sequence or one in ("paper", "student_alone")]

@@ -54,6 +54,13 @@ COMMANDS = [
         ["track", "rebuild"],
     ),
     *(["recipe", "list"], ["recipe", "show"]),
+    ["analyze", "fidelity"],
+    ["analyze", "confusion"],
+    ["analyze", "fourier"],
+    ["analyze", "frequency"],
+    ["analyze", "robustness"],
+    ["analyze", "heatmaps"],
+    ["analyze", "backdoor"],
 ]
 
 GROUPS: list[list[str]] = [[], ["data"], ["space"], ["track"], ["recipe"]]

@@ -21,7 +21,7 @@ def test_boxes_are_always_validated_and_nothing_twice(wrong: list[str]) -> None:
 
 
 def test_a_kind_that_is_none_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"validate.*: should be 'bbox' or 'segm'"):
+    with pytest.raises(ConfigError, match=r"validate.*: should be 'bbox', 'segm' or 'voc'"):
         load_recipe("drawn_r18", {"validate": ["bbox", "keypoints"]})
 
 
