@@ -112,7 +112,7 @@ def test_every_path_of_a_command_may_begin_with_the_home_folder() -> None:
             if kind in (Path, Path | None):
                 assert options[0].callback in (expanded, folder_to_make), f"{command}: {name}"
                 paths += 1
-    assert paths == 14
+    assert paths == 27
     assert folder_to_make(Path("~/x")) == Path("~/x").expanduser()
 
 

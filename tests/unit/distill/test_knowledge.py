@@ -219,7 +219,7 @@ class TestWithinHosts:
         modules = [build_loss(host, width, width, **more) for _ in levels]
         off: dict[str, Any] = {"global_weight": 0.0, "feature_weight": 0.0}
         terms = [
-            Terms(levels, levels, host=(host, modules), prototypes=term(width, **off), couples=couples)
+            Terms(levels, levels, host=(host, modules), prototypes=term(width, **off), coupled=couples)
             for couples in (False, True)
         ]
         found = [losses(copy.deepcopy(student), teacher, one) for one in terms]
