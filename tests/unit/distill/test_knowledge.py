@@ -202,7 +202,7 @@ class TestWithinHosts:
         heads = between("vkd", student, teacher, temperature=2.0, weight=1.0, class_reduction="sum")
         assert isinstance(heads, ScoreHeads)
         apart, within = (
-            losses(student, teacher, terms_of(kind, student, teacher, couples=couples, heads=heads))
+            losses(student, teacher, terms_of(kind, student, teacher, coupled=couples, heads=heads))
             for couples in (False, True)
         )
         assert 0 < within["loss_vkd"].item() < apart["loss_vkd"].item()
