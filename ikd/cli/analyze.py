@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from ikd.cli.arguments import echo, expanded, folder_to_make, names_of_sweeps, numbers_of_trials
-from ikd.trial import NotifyOf
 
 if TYPE_CHECKING:
-    from ikd.analyses import Finding, Pair
+    from ikd.analyses import Finding
 
 TO = Path("analysis")
 Student = Annotated[
@@ -36,22 +34,18 @@ Score = Annotated[
 
 
 def analyzed(
-    student: str,
-    trial: int | None,
-    teacher: str | None,
-    data_root: Path | None,
-    analyze: Callable[[Pair, NotifyOf], Finding],
+    name: str, student: str, trial: int | None, to: Path, teacher: str | None, data_root: Path | None, **asked: Any
 ) -> None:
-    """Find a student with its teacher, analyze the two, and print what is found."""
+    """Find a student with its teacher, analyze the two by `ikd.analyses.analyze_NAME`, and print what is found."""
     from ikd.progress import Steps
 
     with Steps() as steps:
         steps.next("looking for student and teacher")
-        from ikd.analyses import find_pair
+        from ikd import analyses
 
-        pair = find_pair(student, trial, teacher=teacher, data_root=data_root)
+        pair = analyses.find_pair(student, trial, teacher=teacher, data_root=data_root)
         steps.next("loading what analyzes")
-        finding = analyze(pair, steps.count)
+        finding = getattr(analyses, f"analyze_{name}")(pair, to, progress=steps.count, **asked)
     tell(finding)
 
 
@@ -79,13 +73,7 @@ def fidelity(
     Example: ikd analyze fidelity mine 3
     Example: ikd analyze fidelity student --to analysis
     """
-
-    def run(pair: Pair, progress: NotifyOf) -> Finding:
-        from ikd.analyses import analyze_fidelity
-
-        return analyze_fidelity(pair, to, score=score, progress=progress)
-
-    analyzed(student, trial, teacher, data_root, run)
+    analyzed("fidelity", student, trial, to, teacher, data_root, score=score)
 
 
 def confusion(
@@ -102,13 +90,7 @@ def confusion(
 
     Example: ikd analyze confusion mine 3
     """
-
-    def run(pair: Pair, progress: NotifyOf) -> Finding:
-        from ikd.analyses import analyze_confusion
-
-        return analyze_confusion(pair, to, score=score, progress=progress)
-
-    analyzed(student, trial, teacher, data_root, run)
+    analyzed("confusion", student, trial, to, teacher, data_root, score=score)
 
 
 def fourier(
@@ -126,13 +108,7 @@ def fourier(
 
     Example: ikd analyze fourier mine 3
     """
-
-    def run(pair: Pair, progress: NotifyOf) -> Finding:
-        from ikd.analyses import analyze_fourier
-
-        return analyze_fourier(pair, to, images=images, seed=seed, progress=progress)
-
-    analyzed(student, trial, teacher, data_root, run)
+    analyzed("fourier", student, trial, to, teacher, data_root, images=images, seed=seed)
 
 
 def frequency(
@@ -149,13 +125,7 @@ def frequency(
 
     Example: ikd analyze frequency mine 3 --bins 20
     """
-
-    def run(pair: Pair, progress: NotifyOf) -> Finding:
-        from ikd.analyses import analyze_frequency
-
-        return analyze_frequency(pair, to, bins=bins, progress=progress)
-
-    analyzed(student, trial, teacher, data_root, run)
+    analyzed("frequency", student, trial, to, teacher, data_root, bins=bins)
 
 
 def robustness(
@@ -177,13 +147,7 @@ def robustness(
 
     Example: ikd analyze robustness mine 3 --eps 2 --eps 8
     """
-
-    def run(pair: Pair, progress: NotifyOf) -> Finding:
-        from ikd.analyses import analyze_robustness
-
-        return analyze_robustness(pair, to, eps=eps or (), progress=progress)
-
-    analyzed(student, trial, teacher, data_root, run)
+    analyzed("robustness", student, trial, to, teacher, data_root, eps=eps or ())
 
 
 def heatmaps(
@@ -202,13 +166,7 @@ def heatmaps(
 
     Example: ikd analyze heatmaps mine 3
     """
-
-    def run(pair: Pair, progress: NotifyOf) -> Finding:
-        from ikd.analyses import analyze_heatmaps
-
-        return analyze_heatmaps(pair, to, count=count, progress=progress)
-
-    analyzed(student, trial, teacher, data_root, run)
+    analyzed("heatmaps", student, trial, to, teacher, data_root, count=count)
 
 
 def backdoor(
