@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -169,15 +169,9 @@ class ScoredHeads:
         self._student = dense_pair(_asked(self.name, "w_cls"), student, teacher)[0] if w_cls else None
         self.w_cls, self.mean = w_cls, reduction == "mean"
 
-    @contextlib.contextmanager
-    def capture(self) -> Iterator[SeenHead]:
-        """Collect one `student.loss(...)`, so that the student's head need not run twice.
-
-        Raises:
-            RuntimeError: no loss was computed inside the block, or more than one.
-        """
-        with contextlib.nullcontext(SeenHead()) if self._student is None else dense_capture(self._student) as seen:
-            yield seen
+    def capture(self) -> contextlib.AbstractContextManager[SeenHead]:
+        """Collect one `student.loss(...)`, so that the student's head need not run twice; see `dense_capture`."""
+        return contextlib.nullcontext(SeenHead()) if self._student is None else dense_capture(self._student)
 
     def losses(self, seen: SeenHead, teacher_features: Sequence[Tensor]) -> dict[str, Tensor]:
         """Return `loss_frs_cls`, weighted, a float32 scalar, and leave the importance of cells in `seen`."""
@@ -219,15 +213,9 @@ class RankedHeads:
         self._student, self._teacher = dense_pair("distill.host rmpfi", student, teacher)
         self.w_rank = w_rank
 
-    @contextlib.contextmanager
-    def capture(self) -> Iterator[SeenHead]:
-        """Collect one `student.loss(...)`, so that the student's head need not run twice.
-
-        Raises:
-            RuntimeError: no loss was computed inside the block, or more than one.
-        """
-        with dense_capture(self._student) as seen:
-            yield seen
+    def capture(self) -> contextlib.AbstractContextManager[SeenHead]:
+        """Collect one `student.loss(...)`, so that the student's head need not run twice; see `dense_capture`."""
+        return dense_capture(self._student)
 
     def losses(self, seen: SeenHead, teacher_features: Sequence[Tensor]) -> dict[str, Tensor]:
         """Return `loss_rmpfi_rank`, weighted, a float32 scalar, and leave the importance of cells in `seen`."""

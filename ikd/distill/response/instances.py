@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,15 +71,9 @@ class InstanceHeads:
         self.count, self.overlap, self.w_response = count, overlap, w_response
         self.cls_share, self.box_share = cls_share, box_share
 
-    @contextlib.contextmanager
-    def capture(self) -> Iterator[SeenHead]:
-        """Collect one `student.loss(...)`, so that the student's head need not run twice.
-
-        Raises:
-            RuntimeError: no loss was computed inside the block, or more than one.
-        """
-        with dense_capture(self._student) as seen:
-            yield seen
+    def capture(self) -> contextlib.AbstractContextManager[SeenHead]:
+        """Collect one `student.loss(...)`, so that the student's head need not run twice; see `dense_capture`."""
+        return dense_capture(self._student)
 
     def losses(self, seen: SeenHead, teacher_features: Sequence[Tensor]) -> dict[str, Tensor]:
         """Return `loss_gid_response`, weighted, a float32 scalar, and leave the instances in `seen`."""
