@@ -208,11 +208,8 @@ class DistillDetector(BaseModel):
         Returns:
             Losses by name; every name that holds `loss` is summed into the total.
         """
-        clean, sizes = (
-            self.canvas({"inputs": data["inputs"], "data_samples": data["data_samples"]}),
-            sizes_of(data["inputs"]),
-        )
-        seen = self._teacher_features(clean["inputs"], sizes)
+        clean = self.canvas({"inputs": data["inputs"], "data_samples": data["data_samples"]})
+        seen = self._teacher_features(clean["inputs"], sizes_of(data["inputs"]))
         before = self._before(data, seen)
         losses = self._clean_losses(clean, seen, before)
         if "adversarial" in data and self.adversarial is not None:
