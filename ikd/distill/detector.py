@@ -20,7 +20,7 @@ from ikd.distill.canvas import Canvas, sizes_of, untouched_statistics
 from ikd.distill.confidence import Before, altered_rows, pooled, with_confidence
 from ikd.distill.functional import Targets, full_precision, standardise
 from ikd.distill.gradients import relative_pulls
-from ikd.distill.knowledge import Knowledge, SeenInstances
+from ikd.distill.knowledge import Knowledge, Known, SeenInstances
 from ikd.distill.losses.adapted import AdaptedPyramid
 from ikd.distill.response import ScoreHeads, SeenLosses
 from ikd.distill.terms import NOTHING, Batch, Maps, Terms
@@ -230,15 +230,17 @@ class DistillDetector(BaseModel):
         maps = self._shared(ours, theirs) if theirs else ([], [])
         targets = targets_of(clean)
         confidence = before.of_altered(theirs) if before is not None else []
+        known = None
         if self.knowledge is not None and instances is not None:
             counts = confidence if "prototypes" in self.terms.confident else []
             counted = replace(targets, confidence=torch.stack(counts).mean(dim=0)) if counts else targets
-            terms |= self._by_prototypes(maps, counted, outputs, instances, seen)
+            known = self._learn(self.knowledge, instances, maps, counted, seen)
+            terms |= self.knowledge.losses(known, instances, maps, outputs)
         if self.terms.heads is not None and seen is not None:
             found = self.terms.heads.losses(seen, outputs)
             terms |= {name: self.host_share * value for name, value in found.items()}
         if theirs:
-            told = self._told(maps, targets, seen)
+            told = self._told(maps, targets, seen, known)
             terms |= self._map_losses(maps, targets, with_confidence(told, confidence) if confidence else told)
         if taken := losses.keys() & terms.keys():
             name = min(taken).removeprefix("loss_")
@@ -247,24 +249,21 @@ class DistillDetector(BaseModel):
             refuse("distill.host", rule, name, "register it under another name")
         return losses | terms
 
-    def _by_prototypes(
-        self, maps: Maps, targets: Targets, outputs: Sequence[Tensor], instances: SeenInstances, seen: Any
-    ) -> dict[str, Tensor]:
-        """Return the losses of Global Knowledge, and tell the host's heads how reliable instances are, if it asks."""
-        assert self.knowledge is not None
-        known, heads = self.knowledge.learn(instances, maps, targets), self.terms.heads
-        if self.knowledge.couples and isinstance(heads, ScoreHeads):
+    def _learn(self, knowledge: Knowledge, instances: SeenInstances, maps: Maps, targets: Targets, seen: Any) -> Known:
+        """Compare a batch with the prototypes, and tell the host's heads how reliable instances are, if it asks."""
+        known, heads = knowledge.learn(instances, maps, targets), self.terms.heads
+        if knowledge.couples and isinstance(heads, ScoreHeads):
             heads.weigh(seen, known.instances, known.reliability)
-        return self.knowledge.losses(known, instances, maps, outputs)
+        return known
 
-    def _told(self, maps: Maps, targets: Targets, seen: SeenLosses | None) -> list[Targets]:
+    def _told(self, maps: Maps, targets: Targets, seen: SeenLosses | None, known: Known | None) -> list[Targets]:
         """Return what the host is told of each level: what prototypes and heads say, and the instances they choose."""
         if seen is not None and seen.instances is not None:
             labels = [boxes.new_zeros(len(boxes), dtype=torch.long) for boxes in seen.instances]
             targets = replace(targets, boxes=list(seen.instances), labels=labels)
         told = [targets] * len(maps[0])
-        if self.knowledge is not None and self.knowledge.couples and self.host is not None:
-            told = self.knowledge.told(maps, targets)
+        if self.knowledge is not None and known is not None and self.knowledge.couples and self.host is not None:
+            told = self.knowledge.told(known, maps, targets)
         if seen is None or not seen.importance:
             return told
         cells = [seen.importance[level] for level in self.terms.teacher_levels]

@@ -103,11 +103,18 @@ class Knowledge:
             losses |= self._response.losses(seen.scores, outputs)
         return losses
 
-    def told(self, maps: Maps, targets: Targets) -> list[Targets]:
-        """Return what a host between maps is told of each level: how reliable boxes are there, and the prototypes."""
+    def told(self, known: Known, maps: Maps, targets: Targets) -> list[Targets]:
+        """Return what a host between maps is told of each level: how reliable boxes are there, and the prototypes.
+
+        Args:
+            known: of this batch; what it knows of the same boxes is not compared again.
+            maps: of the levels that are distilled.
+            targets: boxes of the truth.
+        """
         counts = [len(boxes) for boxes in targets.boxes]
+        same = known.instances.boxes is targets.boxes
         found = []
-        for level, relation in enumerate(self._term.compare(*maps, targets)):
+        for level, relation in enumerate(known.relations if same else self._term.compare(*maps, targets)):
             held = self._term.held(level)
             reliability = torch.split(relation.reliability, counts)
             found.append(replace(targets, reliability=reliability, partners=(held.student, held.teacher)))
