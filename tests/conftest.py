@@ -34,6 +34,12 @@ def same_draws() -> None:
             operator.attrgetter(seed)(sys.modules[module])(0)
 
 
+@pytest.fixture(autouse=True)
+def usual_loudness(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Undo what a command's -q or -v says to the process, which a test shares with those after it."""
+    monkeypatch.setenv("IKD_LOUDNESS", "usual")
+
+
 @pytest.fixture(scope="session")
 def session_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """An ikd home for the whole session, so that teachers and perturbations are made once."""

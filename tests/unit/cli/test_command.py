@@ -63,12 +63,7 @@ COMMANDS = [
     ["analyze", "backdoor"],
 ]
 
-GROUPS: list[list[str]] = [[], ["data"], ["space"], ["track"], ["recipe"]]
-
-
-@pytest.fixture(autouse=True)
-def usual(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("IKD_LOUDNESS", "usual")
+GROUPS: list[list[str]] = [[], ["data"], ["space"], ["track"], ["recipe"], ["analyze"]]
 
 
 def test_the_version_is_told_in_three_ways() -> None:
