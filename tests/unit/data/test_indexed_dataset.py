@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -43,13 +44,13 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IKD_HOME", str(tmp_path / "home"))
 
 
-def set_aside(path: Path) -> Path:
-    """A copy in which what is ignored is a crowd: mmdet's own sets those aside, and drops the ignored."""
+def set_aside(path: Path, folder: Path) -> Path:
+    """A copy, in a folder, in which what is ignored is a crowd: mmdet's own sets those aside, and drops the ignored."""
     content = json.loads(path.read_text())
     for one in content["annotations"]:
         if one.pop("ignore", 0):
             one["iscrowd"] = 1
-    return write(path.parent, content, f"aside-{path.name}")
+    return write(folder, content, f"aside-{path.name}")
 
 
 def both(path: Path, **options: Any) -> tuple[IndexedCocoDataset, Any]:
@@ -62,8 +63,9 @@ def both(path: Path, **options: Any) -> tuple[IndexedCocoDataset, Any]:
         "pipeline": [],
         **options,
     }
-    with contextlib.redirect_stdout(io.StringIO()):
-        return IndexedCocoDataset(**given), CocoDataset(**copy.deepcopy(given) | {"ann_file": str(set_aside(path))})
+    with contextlib.redirect_stdout(io.StringIO()), tempfile.TemporaryDirectory() as folder:
+        aside = {"ann_file": str(set_aside(path, Path(folder)))}
+        return IndexedCocoDataset(**given), CocoDataset(**copy.deepcopy(given) | aside)
 
 
 def assert_equal(ours: IndexedCocoDataset, plain_one: Any) -> None:
