@@ -51,6 +51,7 @@ def test_the_first_word_comes_before_the_work(
 ) -> None:
     work, command, says = COMMANDS[name]
     monkeypatch.setattr(work, begin)
+    monkeypatch.setattr("ikd.sweep.study.folder.existing_folder", lambda name: name)  # else an unknown one is refused
     with pytest.raises(Begun):
         command(tmp_path)
     assert says in capsys.readouterr().err

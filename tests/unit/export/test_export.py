@@ -250,6 +250,7 @@ def test_the_command_takes_where_the_data_lies(monkeypatch: pytest.MonkeyPatch, 
         return SimpleNamespace(summary=lambda: "made")
 
     monkeypatch.setattr("ikd.export.export_sweep", note)
+    monkeypatch.setattr("ikd.sweep.study.folder.existing_folder", lambda name: name)
     for more, root in (([], None), (["--data-root", str(tmp_path)], tmp_path)):
         assert CliRunner().invoke(app, ["export", "night", "--to", "x", *more]).exit_code == 0
         assert asked.pop()["data_root"] == root
