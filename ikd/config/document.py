@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import itertools
 import re
 from dataclasses import dataclass, field
@@ -197,9 +198,19 @@ def _text(path: Path, file: str) -> str:
             raise OSError(f"it is larger than {MOST_BYTES // 1_000_000} MB")
         return content.decode("utf-8")
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have, too
-        rule = f"must be a readable UTF-8 text file: {error}"
+        rule = f"must be a readable UTF-8 text file: {_why(error, path)}"
         line = content[: error.start].count(b"\n") + 1 if isinstance(error, UnicodeDecodeError) else None
         raise ConfigError([Problem(printable(file), "(file)", None, rule, line)]) from error
+
+
+def _why(error: OSError | ValueError, path: Path) -> str:
+    """Return why a file cannot be read, without what a line about it says anyway; with a near name where it is absent."""
+    if not isinstance(error, FileNotFoundError):
+        return str(getattr(error, "strerror", None) or error)
+    if not path.parent.is_dir():
+        return f"there is no folder {printable(str(path.parent))}"
+    near = difflib.get_close_matches(path.name, [one.name for one in path.parent.glob("*.y*ml")], n=1, cutoff=0.6)
+    return "there is none" + (f"; did you mean {printable(near[0])}?" if near else "")
 
 
 def _refusal(error: Exception, text: str) -> tuple[str, int | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import socket
 import time
@@ -198,7 +199,9 @@ class _Attempt:
         def report(done: EpochReport) -> None:
             metrics = {name: float(value) for name, value in done.metrics.items()}
             metric = self.job.objective[0]
-            self.log.write(f"epoch {done.epoch}/{self.recipe.total_epochs}: {metric} {metrics.get(metric)}")
+            self.log.write(
+                f"epoch {done.epoch}/{self.recipe.total_epochs}: {metric} {metrics.get(metric, math.nan):.4f}"
+            )
             self.store.push(self.config["number"], self.directory)
             try:
                 self.line("epoch", epoch=done.epoch, metrics=metrics, seconds=earlier + time.monotonic() - began)

@@ -147,6 +147,11 @@ class TestRecipe:
     def test_a_missing_file_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=r"absent\.yaml: \(file\): must be a readable UTF-8 text file"):
             load_recipe(tmp_path / "absent.yaml")
+        write(tmp_path, "base: drawn_r18\n").rename(tmp_path / "present.yaml")
+        with pytest.raises(ConfigError, match=r"there is none; did you mean present\.yaml\?$"):
+            load_recipe(tmp_path / "presents.yaml")
+        with pytest.raises(ConfigError, match="there is no folder .*nowhere$"):
+            load_recipe(tmp_path / "nowhere" / "recipe.yaml")
 
     @pytest.mark.parametrize("kind", ["recipe", "space", "runner"])
     def test_every_field_is_documented(self, kind: Any) -> None:
