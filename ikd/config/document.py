@@ -204,7 +204,7 @@ def _text(path: Path, file: str) -> str:
 
 
 def _why(error: OSError | ValueError, path: Path) -> str:
-    """Return why a file cannot be read, without what a line about it says anyway; with a near name where it is absent."""
+    """Return why a file cannot be read, and a near name where it is absent."""
     if not isinstance(error, FileNotFoundError):
         return str(getattr(error, "strerror", None) or error)
     if not path.parent.is_dir():

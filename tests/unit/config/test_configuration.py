@@ -150,7 +150,7 @@ class TestRecipe:
         write(tmp_path, "base: drawn_r18\n").rename(tmp_path / "present.yaml")
         with pytest.raises(ConfigError, match=r"there is none; did you mean present\.yaml\?$"):
             load_recipe(tmp_path / "presents.yaml")
-        with pytest.raises(ConfigError, match="there is no folder .*nowhere$"):
+        with pytest.raises(ConfigError, match=r"there is no folder .*nowhere$"):
             load_recipe(tmp_path / "nowhere" / "recipe.yaml")
 
     @pytest.mark.parametrize("kind", ["recipe", "space", "runner"])
