@@ -29,8 +29,8 @@ PUBLISHED = {
 }
 TEACHERS = {"faster_rcnn": "faster_rcnn_r101", "retinanet": "retinanet_r101"}
 COMPARED = {
-    **{f"gk_table1_faster_rcnn_{host}": host for host in ("fgfi", "defeat", "fbkd")},
-    **{f"gk_table1_retinanet_{host}": host for host in ("fgfi", "defeat", "fbkd", "frs", "rmpfi")},
+    **{f"gk_table1_faster_rcnn_{host}": host for host in ("fgfi", "defeat", "fbkd", "gid")},
+    **{f"gk_table1_retinanet_{host}": host for host in ("fgfi", "defeat", "fbkd", "frs", "rmpfi", "gid")},
     "gk_table7_faster_rcnn_fbkd": "fbkd",
 }
 OURS = {

@@ -1,4 +1,4 @@
-"""GK's Table 2 on VOC: the recipes say what the paper does, their detectors fit, and a training goes through."""
+"""GK's Tables 2 and 8 on VOC: the recipes say what the paper does, their detectors fit, and a training goes through."""
 
 from __future__ import annotations
 
@@ -32,9 +32,12 @@ ROWS = {
     "fitnet": ((55.0, 82.2), (56.4, 81.7)),
     "fgfi": ((55.3, 82.1), (55.6, 81.4)),
     "fbkd": ((55.4, 82.0), (56.7, 81.9)),
+    "icd": ((56.4, 82.4), (57.7, 82.4)),
+    "gid": ((56.5, 82.6), (57.9, 82.0)),
     "": ((56.7, 82.9), (58.6, 82.4)),
 }
-NAMES = sorted(name for name in recipe_names() if name.startswith(("voc_", "gk_table2_")))
+DEEP = "voc_faster_rcnn_r152"
+NAMES = sorted(name for name in recipe_names() if name.startswith(("voc_", "gk_table2_")) and name != DEEP)
 
 
 def family_of(name: str) -> str:
@@ -75,6 +78,26 @@ def test_it_says_what_the_paper_does(name: str) -> None:
     assert load_recipe(f"voc_{family}_r101").student.config == teacher.config, "what is trained is what teaches"
     chosen = recipe.distill.prototypes
     assert (chosen.global_weight, chosen.feature_weight, chosen.count, chosen.strength) == (5.0, 1.0, 10, 10.0)
+
+
+def test_table_8_has_a_deeper_teacher_and_differs_in_nothing_else() -> None:
+    ours, defeat = load_recipe("gk_table8_faster_rcnn"), load_recipe("gk_table8_faster_rcnn_defeat")
+    assert {name for name in recipe_names() if name.startswith("gk_table8_")} == {ours.name, defeat.name}
+    assert (defeat.distill.host, defeat.distill.prototypes.enabled) == ("defeat", False)
+    table_2 = {"teachers.sequence": ["faster_rcnn_r101"]}
+    assert ours.with_values(table_2).fingerprint() == load_recipe("gk_table2_faster_rcnn").fingerprint()
+    teacher, trained = ours.teacher, load_recipe(DEEP).student
+    assert teacher is not None
+    assert teacher.recipe == DEEP
+    assert (teacher.config, teacher.overrides) == (trained.config, {"backbone.depth": 152}), "what is trained teaches"
+    kept = detector_config(trained.config, overrides=trained.overrides, classes=VOC_CLASSES, pretrained_backbone=True)
+    assert kept.backbone.init_cfg.checkpoint == "torchvision://resnet152"
+    built = detector_config(teacher.config, overrides=teacher.overrides, classes=VOC_CLASSES)
+    assert [len(one) for one in _stages(build_detector(built))] == [3, 8, 36, 3]
+
+
+def _stages(detector: Any) -> list[Any]:
+    return [getattr(detector.backbone, name) for name in detector.backbone.res_layers]
 
 
 def test_the_space_of_tables_5_and_6_is_searched_by_vocs_metric() -> None:
