@@ -119,6 +119,7 @@ def test_init_detector_as_on_the_card(run: Run, exported: Exported) -> None:
     assert classes == ["disc", "square", "triangle", "ring"]
 
 
+@pytest.mark.slow
 def test_det_inferencer_as_on_the_card(run: Run, exported: Exported) -> None:
     code = next(block for block in blocks(exported, "python") if "DetInferencer" in block)
     run(exported.directory, ["-c", code])
@@ -127,7 +128,7 @@ def test_det_inferencer_as_on_the_card(run: Run, exported: Exported) -> None:
     assert (exported.directory / "found" / "vis" / "image.png").is_file()
 
 
-@pytest.mark.parametrize("elsewhere", [False, True])
+@pytest.mark.parametrize("elsewhere", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_mmdets_own_test_gives_the_cards_map(run: Run, exported: Exported, tmp_path: Path, elsewhere: bool) -> None:
     (commands,) = blocks(exported, "sh")
     command = commands.splitlines()[elsewhere].split()
@@ -143,6 +144,7 @@ def test_mmdets_own_test_gives_the_cards_map(run: Run, exported: Exported, tmp_p
     assert map_of(printed) == pytest.approx(exported.metrics["bbox_mAP"], abs=6e-4), "mmdet rounds to three places"
 
 
+@pytest.mark.slow
 def test_the_weights_alone_as_on_the_card(run: Run, exported: Exported) -> None:
     (code,) = re.findall(r"`(torch\.load.+?)`", exported.card.read_text())
     assert int(run(exported.directory, ["-c", f"import torch; print(len({code}))"]).splitlines()[-1]) > 10

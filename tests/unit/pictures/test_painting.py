@@ -111,6 +111,7 @@ def test_a_teacher_that_cannot_be_loaded_is_left_out_with_a_line(
     assert (made.folder / "detections" / "00.jpg").is_file()
 
 
+@pytest.mark.slow
 def test_a_teacher_is_looked_at_once_for_all_trials(
     trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -141,6 +141,7 @@ class TestOnDemand:
         assert len(said) == 1, said
         assert all(part in said[0] for part in says.split(".*")), said[0]
 
+    @pytest.mark.slow
     def test_a_teacher_that_has_gone_is_one_warning_and_is_looked_for_again(
         self, folder: SweepFolder, trained: Trained, capfd: pytest.CaptureFixture[str]
     ) -> None:

@@ -76,6 +76,7 @@ def pair(tiny_recipe: Build, tmp_path_factory: pytest.TempPathFactory) -> Pair:
     return Pair(folder / "source", folder / "own", reports, recipe, other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("interval", "kept"), [(2, ["epoch-2.pth"]), (3, [])])
 def test_only_multiples_before_the_end_are_kept(pair: Pair, tmp_path: Path, interval: int, kept: list[str]) -> None:
     run(pair.recipe, tmp_path, keep_epochs=interval)

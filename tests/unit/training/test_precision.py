@@ -177,6 +177,7 @@ class TestSpeed:
             assert detector.backbone.conv1.weight.is_contiguous(**last)
             assert not detector.backbone.conv1.weight.is_contiguous()
 
+    @pytest.mark.slow
     def test_a_compiled_backbone_only_rounds(
         self, tiny_recipe: Build, exact: Losses, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -130,6 +130,7 @@ class TestOnline:
         run_trial(recipe, lambda epoch: found.append(epoch.metrics), directory=directory, prepared=prepare(recipe))
         return [{name: value for name, value in one.items() if not name.startswith("seconds/")} for one in found]
 
+    @pytest.mark.slow
     def test_a_training_is_the_same_where_the_attacked_batches_are(self, recipe: Recipe, tmp_path: Path) -> None:
         alone = recipe.with_values({"attack.batch_size": 1, "schedule.workers": 2, "schedule.epochs": 2})
         online = alone.with_values({"attack.store": "online"})
@@ -152,6 +153,7 @@ class TestOnline:
         with pytest.raises(BadInput, match=r"attack\.store: must be disk to make .* but got 'online'"):
             perturb(online)
 
+    @pytest.mark.slow
     def test_masks_that_only_the_teacher_reads_are_there(
         self, tiny_recipe: Build, recipe: Recipe, tmp_path: Path
     ) -> None:

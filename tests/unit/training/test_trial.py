@@ -26,6 +26,7 @@ from ikd.training import (
     prepare,
     run_trial,
 )
+from tests.marks import some
 
 Build = Callable[..., Recipe]
 TIMES = ("seconds/train", "seconds/val", "seconds/attack")
@@ -170,6 +171,22 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "batch": {"schedule__batch_size": 4},
 }
 
+WITHIN = (
+    *(
+        "beta",
+        "gamma",
+        "lambda",
+        "host cwd",
+        "reduction by variance",
+        "attack step",
+        "attack momentum",
+        "attack diversity",
+    ),
+    *(f"cutout {name}" for name in ("holes", "ratio", "probability")),
+    *(f"copy-paste {name}" for name in ("by box", "objects", "probability")),
+)
+"""Options beside others of the same section, which have tests of their own without a training."""
+
 
 def losses_of(recipe: Recipe, directory: Path) -> dict[str, float]:
     """Train one epoch of two steps; return its losses."""
@@ -182,7 +199,7 @@ def brief(tiny_recipe: Build, tmp_path_factory: pytest.TempPathFactory) -> dict[
     return losses_of(tiny_recipe(schedule__epochs=1), tmp_path_factory.mktemp("brief"))
 
 
-@pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.parametrize("option", some(sorted(OPTIONS, key=WITHIN.__contains__), len(OPTIONS) - len(WITHIN)))
 def test_every_option_acts(tiny_recipe: Build, brief: dict[str, float], tmp_path: Path, option: str) -> None:
     recipe = tiny_recipe(schedule__epochs=1, **OPTIONS[option])
     assert recipe.fingerprint() != tiny_recipe(schedule__epochs=1).fingerprint()

@@ -128,6 +128,7 @@ class Worker:
             raise StopTrial
 
 
+@pytest.mark.slow
 def test_six_trials_leave_nothing(tiny_recipe: Build, tmp_path: Path) -> None:
     check(tiny_recipe, tmp_path, trials=6)
 

@@ -17,6 +17,7 @@ from ikd.sweep.confirm.rounds import Ahead, ahead_of, round_of, said_of_phase
 from ikd.sweep.confirm.standing import standing
 from ikd.sweep.proposals.order import order_of
 from ikd.sweep.records.trials import Proposal, Report, TrialRecord
+from tests.marks import some
 from tests.unit.sweep.conftest import OpenStudy, make_runner, make_space
 from tests.unit.sweep.player import Death, DyingStudy, Worker, conduct, play
 
@@ -179,6 +180,7 @@ def test_places_wait_until_the_choice_is_settled(recipe: Recipe) -> None:
     assert (settled.role, settled.of != 1) == ("apart", True)
 
 
+@pytest.mark.slow
 def test_a_space_that_is_exhausted_is_confirmed_all_the_same(recipe: Recipe) -> None:
     space = space_of(parameters={"distill.host": {"choice": ["fgd", "mgd"]}})
     records = simulated(space, recipe)
@@ -360,7 +362,7 @@ def test_hours_are_kept_for_what_confirms(open_study: OpenStudy, recipe: Recipe)
     assert 14 <= counts["search"] + counts["repeat"] <= 20
 
 
-@pytest.mark.parametrize("writes", [1, 7, 19, 40])
+@pytest.mark.parametrize("writes", some([19, 7, 1, 40], 1))
 def test_a_death_in_any_phase_changes_nothing(
     writes: int, open_study: OpenStudy, recipe: Recipe, tmp_path: Path
 ) -> None:
@@ -381,6 +383,7 @@ def test_a_death_in_any_phase_changes_nothing(
     assert len(set(worker.trained)) == len(worker.trained), "nothing is trained twice"
 
 
+@pytest.mark.slow
 def test_repeats_are_never_stopped(open_study: OpenStudy, recipe: Recipe) -> None:
     space = space_of(18, scheduler={"asha": {"grace_epochs": 1, "reduction_factor": 2}})
     study = open_study()
