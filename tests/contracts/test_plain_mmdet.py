@@ -51,6 +51,7 @@ def run_plainly(python: str, exported: Exported, place: Path, *, mode: str) -> d
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_the_config_needs_no_more_of_ikd_than_its_kernels(exported: Exported, place: Path) -> None:
     found = run_plainly(sys.executable, exported, place, mode="ikd.ops")
     assert found["bbox_mAP"] > 0.05, "else the comparison says nothing"

@@ -47,6 +47,11 @@ PAIRS: dict[str, tuple[str, str, dict[str, Any]]] = {
 }
 FEATURE_LOSSES = sorted(name for name, section in LOSSES.items() if section.reads_maps)
 SCORES = sorted({*HEADS} - {"crosskd"})
+_TOGETHER = [
+    (loss, pair, (one + other) % 4) for one, loss in enumerate(FEATURE_LOSSES) for other, pair in enumerate(PAIRS)
+]
+EVERY = [pytest.param(loss, pair, marks=[pytest.mark.slow] if turn else []) for loss, pair, turn in _TOGETHER]
+"""Every loss between every pair; each loss with each fourth pair, and each pair with each fourth loss, always runs."""
 
 
 def small(name: str, arguments: dict[str, Any], seed: int) -> Any:
@@ -80,8 +85,7 @@ def step(student: Any, term: Tensor, own: dict[str, Any]) -> None:
             weight.copy_(old)
 
 
-@pytest.mark.parametrize("pair", PAIRS)
-@pytest.mark.parametrize("loss", FEATURE_LOSSES)
+@pytest.mark.parametrize(("loss", "pair"), EVERY)
 def test_a_step_with_every_loss(pair: str, loss: str) -> None:
     student, teacher = pair_of(pair)
     images, samples = batch(SIDE, count=3)  # of fewer objects there are no relations

@@ -22,6 +22,7 @@ from ikd.config import Recipe, load_recipe
 from ikd.data import DataReport, check_recipe_data, draw_dataset
 from ikd.data.files import DataFiles
 from ikd.training.loaders import train_loader
+from tests.marks import some
 
 GONE = object()
 NAN, INFINITY = float("nan"), float("inf")
@@ -118,7 +119,7 @@ def test_there_are_enough() -> None:
     assert len(ALL) >= 200
 
 
-@pytest.mark.parametrize(("place", "name"), ALL)
+@pytest.mark.parametrize(("place", "name"), some([*ALL[::2], *ALL[1::2]], len(ALL) // 2))
 def test_a_change_is_taught_or_refused_by_its_name(good: Path, tmp_path: Path, place: str, name: str) -> None:
     content = mutated(json.loads((good / "train.json").read_text()), place, name)
     (tmp_path / "train.json").write_text(json.dumps(content))

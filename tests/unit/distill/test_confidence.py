@@ -18,6 +18,7 @@ from ikd.distill.losses.registry import build_loss
 from ikd.distill.prototypes import PrototypeTerm
 from ikd.distill.terms import Terms
 from ikd.errors import ConfigError
+from tests.marks import some
 from tests.unit.distill.test_canvas import CAFFE, batch_of, small
 
 SIZES = ((64, 96), (64, 96), (50, 70))
@@ -125,7 +126,7 @@ def weights_by_hand(detector: DistillDetector, data: dict[str, Any], altered: tu
     return weights
 
 
-@pytest.mark.parametrize(("joint", "noisy"), [(ALTERED, ()), ((), (1,)), ((0,), (1,))])
+@pytest.mark.parametrize(("joint", "noisy"), some([((0,), (1,)), (ALTERED, ()), ((), (1,))], 1))
 def test_altered_images_count_by_what_the_teacher_makes_of_them(joint: Any, noisy: Any) -> None:
     detector, data = model("host"), altered_batch(joint, noisy)
     found = float(detector.losses(data)["loss_fitnet"].detach())

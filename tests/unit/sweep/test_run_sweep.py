@@ -199,6 +199,7 @@ def test_another_space_or_recipe_is_refused_and_nothing_changes(recipe: Recipe) 
     assert trials_of("s") == list(first.trials)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ray_running")
 def test_a_sweep_whose_data_have_moved_is_extended(
     recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -13,6 +13,7 @@ from ikd.sweep import dry_run
 from ikd.sweep.proposals.anchors import anchor_proposals
 from ikd.sweep.proposals.search import propose
 from ikd.sweep.records.trials import ANCHOR_NAMES
+from tests.marks import some
 from tests.unit.sweep.conftest import OpenStudy, make_runner, make_space, with_teachers
 from tests.unit.sweep.player import Death, DyingStudy, Worker, conduct, play
 
@@ -133,7 +134,7 @@ def test_trials_are_judged_at_their_stages(
     assert any(state == "stopped" for found in ends.values() for state, _ in found)
 
 
-@pytest.mark.parametrize("writes", [2, 13, 34])
+@pytest.mark.parametrize("writes", some([13, 2, 34], 1))
 def test_resumed_trials_keep_their_clock(
     writes: int, sequence_recipe: Recipe, open_study: OpenStudy, tmp_path: Path
 ) -> None:
