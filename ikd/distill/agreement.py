@@ -11,34 +11,35 @@ from torch import Tensor, nn
 
 
 class Agreement(nn.Module):
-    r"""Factors on the losses of terms, which grow while a term pulls the student where detection pulls it.
+    r"""Factors on the losses of terms: a term counts more while it pulls the student where detection pulls it.
 
-    .. math:: f_k \leftarrow \mathrm{clip}\big(f_k \exp(\eta \cos(g_{det}, g_k)), f_{min}, f_{max}\big)
+    .. math:: c_k \leftarrow (1 - \eta) c_k + \eta \cos(g_{det}, g_k), \quad
+        f_k = f_{max}^{c_k} \text{ where } c_k \ge 0, \text{ else } f_{min}^{-c_k}
 
     in every step, before the losses of its batch are weighed, with g the gradients on the trained weights of the
-    student's neck, which both sides share. They are 1 at first, and a buffer: a checkpoint holds them.
+    student's neck, which both sides share. c is 0 at first, so that f is 1, and a buffer: a checkpoint holds it.
 
     STAND-IN for the dynamic weights of ReAL (Wang et al., IEEE TIP 2024), of which no more than the abstract is known.
 
-    Where a gradient is not finite (a scaled loss in half precision may overflow) or 0, a factor stays. Of several
+    Where a gradient is not finite (a scaled loss in half precision may overflow) or 0, its c stays. Of several
     processes each compares the gradients of its part of the batch, and all take the mean of their cosines.
 
     Args:
         names: of the terms.
-        eta: speed, above 0.
-        lowest: f_min, in (0, 1].
-        highest: f_max, 1 or more.
+        eta: speed, above 0 and at most 1: 1 looks at the last step alone.
+        lowest: f_min, in (0, 1]: of a term that pulls against detection throughout.
+        highest: f_max, 1 or more: of one that pulls as detection does.
 
     Attributes:
         latest: factors of the terms of the last batch, by name: scalars on their device.
     """
 
-    factors: Tensor
+    cosines: Tensor
 
     def __init__(self, names: Sequence[str], *, eta: float, lowest: float, highest: float) -> None:
         super().__init__()
         self.names, self.eta, self.lowest, self.highest = tuple(names), eta, lowest, highest
-        self.register_buffer("factors", torch.ones(len(self.names)))
+        self.register_buffer("cosines", torch.zeros(len(self.names)))
         self.latest: dict[str, Tensor] = {}
 
     def forward(
@@ -60,11 +61,18 @@ class Agreement(nn.Module):
             own = _gradient(scale(detection), shared)
             cosines = torch.stack([_cosine(own, _gradient(scale(loss), shared)) for loss in terms.values()])
             all_reduce(cosines, op="mean")
-            places = torch.tensor([self.names.index(name) for name in terms], device=self.factors.device)
-            moved = self.factors[places] * torch.exp(self.eta * torch.nan_to_num(cosines, nan=0.0))
-            self.factors[places] = moved.clamp(self.lowest, self.highest)
+            places = torch.tensor([self.names.index(name) for name in terms], device=self.cosines.device)
+            before = self.cosines[places]
+            moved = before.lerp(cosines.to(before.dtype), self.eta)
+            self.cosines[places] = torch.where(cosines.isnan(), before, moved)
             self.latest = dict(zip(terms, self.factors[places].unbind(), strict=True))
         return self.latest
+
+    @property
+    def factors(self) -> Tensor:
+        """The factors of all terms, [K]."""
+        agree, oppose = self.highest ** self.cosines.clamp(min=0), self.lowest ** -self.cosines.clamp(max=0)
+        return torch.where(self.cosines >= 0, agree, oppose)
 
 
 def shared_weights(student: Any) -> list[Tensor]:

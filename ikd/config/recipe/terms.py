@@ -210,13 +210,13 @@ class Agreement(Section):
 
     enabled: bool = False
     """Switch."""
-    eta: Annotated[float, Field(gt=0.0, le=10.0)] = 0.1
-    """Speed: in each step a term's factor is multiplied by exp(eta cos), with the cosine between the gradients of
-    detection and term on the student's neck. Our range is 0.01 to 1; the more steps, the less is needed."""
+    eta: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1
+    """Speed: the share of the last step in the mean cosine between the gradients of detection and term on the student's
+    neck. 1 looks at the last step alone, 0.01 at about a hundred."""
     lowest: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1
-    """Least factor of a term's own weights; factors begin at 1."""
+    """Factor of a term's own weights where it pulls against detection throughout (mean cosine -1); at 0 it is 1."""
     highest: Annotated[float, Field(ge=1.0)] = 10.0
-    """Largest factor."""
+    """Factor where it pulls as detection does (mean cosine 1)."""
 
 
 ConfidentTerm = Literal["host", "sfa", "prototypes", "adversarial"]

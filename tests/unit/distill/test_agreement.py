@@ -46,17 +46,21 @@ def step(agreement: Agreement, scale: float = 1.0) -> dict[str, float]:
 
 def test_factors_by_hand() -> None:
     agreement = toy()
-    assert step(agreement) == pytest.approx({"a": math.exp(0.5 * 0.6), "b": math.exp(-0.5)})
-    assert step(agreement) == pytest.approx({"a": math.exp(0.6), "b": math.exp(-1.0)})
+    assert step(agreement) == pytest.approx({"a": 10 ** (0.5 * 0.6), "b": 0.1**0.5})
+    assert step(agreement) == pytest.approx({"a": 10 ** (0.75 * 0.6), "b": 0.1**0.75})
     assert agreement.factors[2] == 1, "a term that is not there stays"
 
 
 def test_bounds_and_speed_act() -> None:
-    agreement = toy(eta=2.0, lowest=0.3, highest=1.5)
-    for _ in range(3):
+    assert step(toy(eta=1.0, lowest=0.3, highest=1.5)) == pytest.approx({"a": 1.5**0.6, "b": 0.3})
+    assert step(toy(eta=0.01))["a"] == pytest.approx(10**0.006)
+
+
+def test_a_steady_pull_does_not_drive_a_factor_to_its_bound() -> None:
+    agreement = toy()
+    for _ in range(200):
         found = step(agreement)
-    assert found == pytest.approx({"a": 1.5, "b": 0.3})
-    assert step(toy(eta=0.01))["a"] == pytest.approx(math.exp(0.006))
+    assert found == pytest.approx({"a": 10**0.6, "b": 0.1})
 
 
 @pytest.mark.parametrize("scale", [1e-30, 65536.0])
@@ -96,6 +100,10 @@ def model(agreement: dict[str, float] | None = SETTINGS, **more: Any) -> Distill
     return DistillDetector(small(), freeze(small(**CAFFE)), made).train()
 
 
+def _factor(mean: float) -> float:
+    return float(10.0 ** max(mean, 0) * 0.1 ** max(-mean, 0))
+
+
 def cosine(detector: DistillDetector, data: dict[str, Any], loss: str) -> float:
     """Of the gradients on the neck, by two backward passes of their own."""
     found = []
@@ -124,7 +132,7 @@ def run(detector: DistillDetector, steps: int, wrapper: Any = None) -> list[dict
 def test_a_step_weighs_terms_by_how_they_agree_and_their_sum_is_the_total() -> None:
     plain, weighed = model(agreement=None), model()
     data = batch_of((64, 96), (64, 64))
-    expected = {name: math.exp(0.5 * cosine(weighed, data, f"loss_{name}")) for name in ("fitnet", "sfa")}
+    expected = {name: _factor(0.5 * cosine(weighed, data, f"loss_{name}")) for name in ("fitnet", "sfa")}
     [before], [after] = run(plain, 1), run(weighed, 1)
     for name, factor in expected.items():
         assert after[name] == pytest.approx(factor * before[name], rel=1e-4)
@@ -161,7 +169,7 @@ def test_a_checkpoint_goes_on_bit_by_bit() -> None:
     run(first, 2)
     second = model()
     second.load_state_dict(first.state_dict())
-    assert "agreement.factors" in first.state_dict()
+    assert "agreement.cosines" in first.state_dict()
     assert run(second, 2) == through
 
 
@@ -206,7 +214,7 @@ class TestRecipe:
         ("field", "value", "rule"),
         [
             ("eta", 0, "should be greater than 0, but got 0"),
-            ("eta", 11, "should be less than or equal to 10, but got 11"),
+            ("eta", 2, "should be less than or equal to 1, but got 2"),
             ("lowest", 1.5, "should be less than or equal to 1, but got 1.5"),
             ("lowest", 0, "should be greater than 0, but got 0"),
             ("highest", 0.9, "should be greater than or equal to 1, but got 0.9"),
