@@ -9,7 +9,7 @@ from ikd.config.comparing import ABSENT, changes, differences
 from ikd.config.document import Location, dotted
 from ikd.config.files import SweepFiles, load_recipe, load_runner, load_space, load_sweep, parse_sets, recipe_names
 from ikd.config.paths import from_here
-from ikd.config.recipe.effective import LATER, alters_pixels, compares_maps
+from ikd.config.recipe.effective import LATER, alters_pixels, compares_maps, sees_unlabelled
 from ikd.config.recipe.fields import field_names, loss_weights
 from ikd.config.recipe.hosts import HOSTS
 from ikd.config.recipe.images import OPERATIONS, CopyPaste, Cutout, Input, Joint
@@ -141,6 +141,7 @@ __all__ = [
     "recipe_lines",
     "recipe_names",
     "room_fault",
+    "sees_unlabelled",
     "sequence_text",
     "shares_of",
     "write_schemas",

@@ -21,6 +21,7 @@ from ikd.data.network_size import Perturbed, perturbed, rescaled
 from ikd.data.reader import CocoIndex, categories, indexed, write_normal
 from ikd.data.report import DataProblem, DataReport, SizeRow, SplitReport
 from ikd.data.split import DataSplit, parse_shares, split_dataset
+from ikd.data.unlabelled import Photographs
 from ikd.data.voc import VocImport, import_voc, parse_parts
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "IouType",
     "PartRecord",
     "Perturbed",
+    "Photographs",
     "SizeRow",
     "SplitReport",
     "VocImport",

@@ -9,12 +9,14 @@ from ikd.config import Recipe
 from ikd.data import identity
 from ikd.data.alike import near_files, same_files
 from ikd.data.files import Places, places_of, places_of_test
-from ikd.data.identity import PartRecord, keep_record, states_of
+from ikd.data.identity import PartRecord, keep_record, state_below, states_of
+from ikd.data.images import Facts
 from ikd.data.part import Part, Settings
 from ikd.data.report import DataProblem, DataReport
 from ikd.data.rules import Findings, plain_name
 from ikd.data.stamps import VERSION, kept_report
 from ikd.data.taught import sizes_of
+from ikd.data.unlabelled import check_photographs, folder_of
 from ikd.errors import DataError, refuse
 
 
@@ -71,15 +73,19 @@ def check_recipe_data(recipe: Recipe) -> DataReport:
     places, test = places_of(recipe), places_of_test(recipe)
     root, settings = Path(recipe.data.root), Settings.of(recipe)
     states = states_of(places[:2], places[2:], *([test] if test is not None else []))
+    folder, key = folder_of(recipe), []
+    if folder is not None:
+        key = [str(folder), state_below(folder)]
 
     def make() -> DataReport:
-        report = _report(root, places, test or (), settings)
+        report = _report(root, places, test or (), settings, folder)
         for split, state in zip(report.splits.values(), states, strict=True):
             if split.fingerprint is not None and state is not None:  # so that no image is hashed once more
                 keep_record(state, PartRecord(split.fingerprint, split.taught.images, split.taught.boxes))
         return report
 
-    return make() if None in states else kept_report([VERSION, str(root), states, vars(settings)], make)
+    content = [VERSION, str(root), states, vars(settings), *key]
+    return make() if None in (*states, *key) else kept_report(content, make)
 
 
 def said_of_data(recipe: Recipe) -> list[str]:
@@ -93,7 +99,9 @@ def said_of_data(recipe: Recipe) -> list[str]:
     return report.said
 
 
-def _report(root: Path, places: Places, test: Sequence[Path], settings: Settings) -> DataReport:
+def _report(
+    root: Path, places: Places, test: Sequence[Path], settings: Settings, unlabelled: Path | None = None
+) -> DataReport:
     """Judge all parts and put together what was found; `test` has two paths, or none."""
     train, val = Part("train", *places[:2]), Part("val", *places[2:])
     kept = [Part("test", test[0], test[1])] if test else []
@@ -105,6 +113,9 @@ def _report(root: Path, places: Places, test: Sequence[Path], settings: Settings
     if train.readable and val.readable:
         problems += _compare(train, val)
     problems += [problem for part in kept for problem in _compare_kept(part, train, val)]
+    if unlabelled is not None:
+        named = {part.name: (part.path, _named(part)) for part in parts if part.readable}
+        problems += check_photographs(unlabelled, named, orientation=settings.orientation)
     # stable: errors first, those of images before those of boxes, which they may cause, otherwise in the order found
     problems.sort(key=lambda problem: (problem.severity, problem.field.startswith("annotations[")))
     sound = not any(problem.severity == "error" for problem in problems)
@@ -155,6 +166,11 @@ def _compare_classes(part: Part, train: Part, found: Findings) -> None:
         plain = [[plain_name(name) for name in one.categories] for one in (train, part)]
         rule += "; they differ by case, blanks or the form of their letters alone" if plain[0] == plain[1] else ""
         found.error("categories", list(part.categories), rule)
+
+
+def _named(part: Part) -> list[tuple[str, Facts]]:
+    """Return name and facts of each image of a part that can be read."""
+    return [(part.sound.images[index]["file_name"], one) for index, one in part.facts.items() if not one.fault]
 
 
 def _shared(one: Part, other: Part) -> dict[str, tuple[int, str, str]]:

@@ -10,11 +10,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ikd.config import DRAWN, Recipe, Split
+from ikd.config import DRAWN, Recipe, Split, sees_unlabelled
 from ikd.data.coco import on_disk
 from ikd.data.drawn.draw import drawn_dataset, drawn_folder
 from ikd.data.identity import DataRecord, part_records
 from ikd.data.reader import categories, indexed
+from ikd.data.unlabelled import Photographs, photographs_of
 from ikd.errors import BadInput, DataGone, IkdError
 
 Config = dict[str, Any]
@@ -24,7 +25,7 @@ Places = tuple[Path, Path, Path, Path]
 
 @dataclass(frozen=True)
 class DataFiles:
-    """Where the data of a recipe lies."""
+    """Where the data of a recipe lies; photographs without labels only where a stage shows them."""
 
     train: Path
     train_images: Path
@@ -33,6 +34,7 @@ class DataFiles:
     classes: tuple[str, ...]
     test: Path | None = None
     test_images: Path | None = None
+    photographs: Photographs | None = None
 
     @classmethod
     def of(cls, recipe: Recipe) -> DataFiles:
@@ -50,15 +52,19 @@ class DataFiles:
                     f"{path}: categories: must be those of the training part, "
                     f"{list(classes)} in this order, but got {list(other)}"
                 )
-        return cls(train, train_images, val, val_images, classes, test, test_images)
+        shown = any(sees_unlabelled(plan.recipe) for plan in recipe.stages)
+        photographs = photographs_of(recipe) if shown else None
+        return cls(train, train_images, val, val_images, classes, test, test_images, photographs)
 
     def record(self) -> DataRecord:
-        """Return what training and validation part show now, and in which order their classes come.
+        """Return what the parts show now, and in which order their classes come.
 
         Raises:
             DataError: see `ikd.data.fingerprint`.
         """
-        return DataRecord(self.classes, *part_records((self.train, self.train_images), (self.val, self.val_images)))
+        parts = part_records((self.train, self.train_images), (self.val, self.val_images))
+        unlabelled = self.photographs.record if self.photographs is not None else None
+        return DataRecord(self.classes, *parts, unlabelled=unlabelled)
 
     @cached_property
     def seen(self) -> DataRecord:
@@ -66,8 +72,8 @@ class DataFiles:
         return self.record()
 
     def fingerprint(self) -> str:
-        """Return one hash of the content of both parts as `seen`; the order of the classes is no part of it."""
-        return self.seen.fingerprint
+        """Return one hash of the content of both labelled parts as `seen`; the classes' order is no part of it."""
+        return self.seen.labelled
 
 
 def data_of(recipe: Recipe) -> DataRecord:

@@ -30,7 +30,7 @@ from ikd.home import cache, digest
 Objects = dict[Any, list[tuple[Any, str]]]
 _NUMBERS = {int, float}
 _VERSION = "ikd data 1"  # part of every hash: a change of the recipe below must not pass for the same data
-PARTS = {"train": "training", "val": "validation", "test": "test"}
+PARTS = {"train": "training", "val": "validation", "test": "test", "unlabelled": "unlabelled"}
 """Names of the parts, for people."""
 _RECORD = 1  # raise when a part's record says something else
 SETTLED_SECONDS = 2.0
@@ -199,6 +199,11 @@ class PartRecord:
         """Return the counts for people."""
         return f"{self.images} images with {self.boxes} boxes"
 
+    @property
+    def short(self) -> str:
+        """Half of the fingerprint, for several in a row."""
+        return self.fingerprint[:32]
+
 
 @dataclass(frozen=True)
 class DataRecord:
@@ -208,33 +213,51 @@ class DataRecord:
         classes: in the order in which the detector numbers them.
         train: the training part.
         val: the validation part.
+        unlabelled: photographs without labels; None where none are shown.
     """
 
     classes: tuple[str, ...]
     train: PartRecord
     val: PartRecord
+    unlabelled: PartRecord | None = None
+
+    @property
+    def labelled(self) -> str:
+        """One hash of the content of both labelled parts; the order of the classes is no part of it."""
+        same = self.train.fingerprint == self.val.fingerprint
+        return self.train.fingerprint if same else f"{self.train.short}-{self.val.short}"
 
     @property
     def fingerprint(self) -> str:
-        """One hash of the content of both parts; the order of the classes is no part of it."""
-        parts = (self.train.fingerprint, self.val.fingerprint)
-        return parts[0] if parts[0] == parts[1] else "-".join(part[:32] for part in parts)
+        """One hash of the content of all that is shown."""
+        return self.labelled if self.unlabelled is None else f"{self.labelled}-{self.unlabelled.short}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as plain values, for `of`."""
-        return {**asdict(self), "classes": list(self.classes)}
+        found = {**asdict(self), "classes": list(self.classes)}
+        if self.unlabelled is None:
+            found.pop("unlabelled")
+        return found
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> DataRecord:
         """Return what `as_dict` gave."""
-        return cls(tuple(content["classes"]), PartRecord(**content["train"]), PartRecord(**content["val"]))
+        more = content.get("unlabelled")
+        parts = [PartRecord(**one) if one else None for one in (content["train"], content["val"], more)]
+        train, val, unlabelled = parts
+        assert train is not None
+        assert val is not None
+        return cls(tuple(content["classes"]), train, val, unlabelled)
 
     def changes_since(self, earlier: DataRecord) -> list[str]:
         """Say for people what is no longer as it was; nothing where a training can go on."""
         said = class_changes(earlier.classes, self.classes)
-        for name in ("train", "val"):
+        for name in ("train", "val", "unlabelled"):
             words, before, now = PARTS[name], getattr(earlier, name), getattr(self, name)
-            if before.fingerprint != now.fingerprint:
+            if before is None or now is None:
+                changed = "is no longer there" if before is not None else "was not there before"
+                said += [] if before is now else [f"the {words} part {changed}"]
+            elif before.fingerprint != now.fingerprint:
                 same = str(before) == str(now)
                 text = f"has {now} as before, but not the same ones" if same else f"had {before}, and has {now}"
                 said.append(f"the {words} part {text}")
@@ -293,7 +316,7 @@ def states_of(*parts: tuple[Path, Path]) -> list[str | None]:
     Args:
         parts: as of `part_records`.
     """
-    folders = {images: _state_below(images) for _, images in parts}  # parts may share one: walking COCO's takes seconds
+    folders = {images: state_below(images) for _, images in parts}  # parts may share one: walking COCO's takes seconds
     states: list[str | None] = []
     for file, images in parts:
         stamp, below = settled_stamp(file), folders[images]
@@ -302,7 +325,8 @@ def states_of(*parts: tuple[Path, Path]) -> list[str | None]:
     return states
 
 
-def _state_below(folder: Path) -> str | None:
+def state_below(folder: Path) -> str | None:
+    """Return a name for the state of all files in a folder; None while one may change without its times telling."""
     try:
         stamps = _files_below(folder)
     except OSError:

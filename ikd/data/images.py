@@ -251,6 +251,12 @@ def _any_size() -> Iterator[None]:
 
 
 @lru_cache(maxsize=1)
+def suffixes() -> frozenset[str]:
+    """Return the suffixes, in small letters and with their dot, by which files of the kinds that are read are called."""
+    return frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in READ)
+
+
+@lru_cache(maxsize=1)
 def _formats() -> tuple[str, ...]:
     """Return what Pillow has here of the kinds that it may decode."""
     Image.init()

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from ikd.config.recipe.hosts import HOSTS
+from ikd.config.recipe.labels import acting_labels
 from ikd.config.recipe.sections import RecipeSections
 
 LATER: Mapping[str, Any] = {
@@ -14,6 +15,7 @@ LATER: Mapping[str, Any] = {
     "data.began_at": None,
     "data.keep_empty": False,
     "data.orientation": "apply",
+    "data.unlabeled": None,
     "deterministic": False,
     "distill.confidence": [],
     "distill.fgfi.warmup": 0,
@@ -68,6 +70,8 @@ def effective(recipe: RecipeSections, plans: Sequence[PlannedStage]) -> dict[str
         raw["input"].pop("joint", None)
     raw["data"]["root"] = raw["data"].pop("began_at", raw["data"]["root"])
     raw["data"].pop("test")
+    if not any(plan.recipe.distill.labels.enabled for plan in plans):
+        raw["data"].pop("unlabeled", None)
     terms = ("distill", "adversarial", "augment", "attack")
     for key in terms:
         raw.pop(key)
@@ -110,6 +114,9 @@ def _terms_in_force(recipe: RecipeSections) -> dict[str, Any]:
     if recipe.adversarial.enabled:
         found["adversarial"] = raw["adversarial"]
         found["attack"] = _attack(raw["attack"], recipe.seed)
+    if "labels" in _switched_on(raw["distill"]):
+        unlabelled = recipe.data.unlabeled is not None
+        raw["distill"]["labels"] = acting_labels(raw["distill"]["labels"], unlabelled=unlabelled)
     if distill := _distill(raw["distill"], adversarial=recipe.adversarial.enabled, on_maps=compares_maps(recipe)):
         found["distill"] = distill
     return found
@@ -140,6 +147,11 @@ def compares_maps(recipe: RecipeSections) -> bool:
     return recipe.adversarial.enabled or recipe.distill.sfa.enabled or recipe.distill.prototypes.enabled or of_maps
 
 
+def sees_unlabelled(recipe: RecipeSections) -> bool:
+    """Tell whether a stage shows photographs without labels."""
+    return recipe.distill.labels.enabled and recipe.data.unlabeled is not None
+
+
 def alters_pixels(recipe: RecipeSections) -> bool:
     """Tell whether pixels of training images may be altered, by joint augmentation or by noise."""
     by_rule = recipe.augment.enabled or (recipe.distill.me.enabled and recipe.distill.me.form == "replaced")
@@ -166,7 +178,7 @@ def _distill(distill: dict[str, Any], *, adversarial: bool, on_maps: bool) -> di
         distill["sfa"].pop("weight")
     if "prototypes" in distill:
         distill["prototypes"] = _prototypes(distill["prototypes"])
-    acts = host != "none" or adversarial or any(name in distill for name in ("sfa", "me", "prototypes"))
+    acts = host != "none" or adversarial or any(name in distill for name in ("sfa", "me", "prototypes", "labels"))
     return distill if acts else {}
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from itertools import pairwise
 
 from ikd.config.document import Document, Location
-from ikd.config.recipe.effective import alters_pixels
+from ikd.config.recipe.effective import alters_pixels, compares_maps
 from ikd.config.recipe.hosts import HOSTS
 from ikd.config.recipe.sections import DRAWN, RecipeSections
 from ikd.config.recipe.stages import STAGE_FIELDS, stage_ends
@@ -88,6 +89,7 @@ def _other_faults(recipe: RecipeSections) -> Iterator[Fault]:
     yield from _decoder_faults(recipe)
     yield from _level_faults(recipe)
     yield from _confidence_faults(recipe)
+    yield from _label_faults(recipe)
     if "bbox" not in recipe.validate or len(set(recipe.validate)) < len(recipe.validate):
         yield ("validate",), list(recipe.validate), "must hold bbox, and nothing twice"
     if recipe.adversarial.enabled:
@@ -122,6 +124,23 @@ def _attack_faults(recipe: RecipeSections) -> Iterator[Fault]:
     for name in (name for name, enabled in altered.items() if enabled and attack.store == "online"):
         rule = f"must be disk with input.{name}, which cannot be done once more to copies that are crafted later"
         yield ("attack", "store"), attack.store, rule
+
+
+def _label_faults(recipe: RecipeSections) -> Iterator[Fault]:
+    labels, folder = recipe.distill.labels, recipe.data.unlabeled
+    if folder is not None and recipe.data.root == DRAWN and folder != DRAWN and not os.path.isabs(folder):
+        yield ("data", "unlabeled"), folder, f"must be {DRAWN} or an absolute path for the drawn data set"
+    if not labels.enabled:
+        return
+    if folder is None and labels.labelled == "keep":
+        rule = "needs photographs without labels (data.unlabeled), or distill.labels.labelled: fill"
+        yield ("distill", "labels", "enabled"), True, rule
+    if labels.ignore is not None and labels.threshold != "auto" and labels.ignore >= labels.threshold:
+        rule = f"must be below distill.labels.threshold ({labels.threshold:g})"
+        yield ("distill", "labels", "ignore"), labels.ignore, rule
+    if labels.weight == 0 and folder is not None and not (compares_maps(recipe) or recipe.distill.host != "none"):
+        rule = "must be above 0 where no term between the detectors sees the photographs either"
+        yield ("distill", "labels", "weight"), labels.weight, rule
 
 
 def _level_faults(recipe: RecipeSections) -> Iterator[Fault]:

@@ -56,6 +56,9 @@ class Data(Section):
     test: Split | None = None
     """Part that no training, search or choice looks at; null where there is none. An exported student is measured on
     it, and so are trainings that are kept apart. It must not overlap the other two; `ikd data split` makes one."""
+    unlabeled: str | None = None
+    """Folder of photographs without labels, folders inside included, absolute or relative to the root; null where there
+    are none. Teachers' boxes are their labels (`distill.labels`). None of them may be in another part too."""
     keep_empty: bool = False
     """Train on images without a box too, as background; false leaves them out, as mmdet does."""
     orientation: Literal["apply", "ignore"] = "apply"
@@ -64,6 +67,11 @@ class Data(Section):
     began_at: str | None = None
     """Where the data set lay when a training or sweep began that goes on here: it stands for `root` in what tells one
     training from another. ikd writes it, once the content is found to be the same; null where nothing was moved."""
+
+    @pydantic.field_validator("unlabeled")
+    @classmethod
+    def _expanded(cls, folder: str | None) -> str | None:
+        return folder if folder is None else os.path.expanduser(folder)
 
     @pydantic.field_validator("root", "began_at")
     @classmethod

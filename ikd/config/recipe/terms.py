@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag
 
 from ikd.config.recipe.hosts import HOSTS, Hosts
+from ikd.config.recipe.labels import Labels
 from ikd.config.recipe.loss_section import Term
 from ikd.config.section import Count, NonNegative, Positive, Probability, Section, Weight
 
@@ -243,6 +244,8 @@ class Distill(Hosts):
     """Semantic feature alignment."""
     prototypes: PrototypeSection = PrototypeSection()
     """Global Knowledge."""
+    labels: Labels = Labels()
+    """The teacher's boxes as labels."""
     confidence: tuple[ConfidentTerm, ...] = ()
     """CCD (Li et al., ACCV 2022, there of logits): the terms in which an altered image counts 1 + cos, from 0 to 2,
     between the teacher's features of it and of the image before, averaged over cells on each level; others count 1.
@@ -277,6 +280,7 @@ WITHOUT_TEACHER: Mapping[str, Any] = {
     "distill.me.enabled": False,
     "distill.sfa.enabled": False,
     "distill.prototypes.enabled": False,
+    "distill.labels.enabled": False,
     "distill.confidence": [],
     "distill.agreement.enabled": False,
     "adversarial.enabled": False,
