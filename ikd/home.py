@@ -28,6 +28,7 @@ Kind = Literal[
     "fingerprints",
     "scores",
     "prototypes",
+    "labels",
 ]
 
 

@@ -42,7 +42,7 @@ Notify = Callable[[int, int], None]
 """Called with how much of something is done, and how much there is."""
 NotifyOf = Callable[[str, int, int], None]
 """Called with what is being made, how much of it is done, and how much there is."""
-SharedKind = Literal["teacher", "perturbations", "boxes", "rehearsal"]
+SharedKind = Literal["teacher", "perturbations", "boxes", "labels", "rehearsal"]
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Shared:
     """Something that trials share and that is made once, as it is found.
 
     Attributes:
-        kind: the weights of a teacher that has none, its perturbations, its boxes; or a rehearsal.
+        kind: the weights of a teacher that has none, its perturbations, its boxes, its labels; or a rehearsal.
         teacher: its name in the recipe; of a rehearsal the name of its record.
         done: how much of it is there: epochs of a teacher; images, and for perturbations each twice, as the teacher is
             evaluated on all of them at the end.
@@ -82,7 +82,7 @@ class Timed:
         checkpoint_bytes: of the largest checkpoint that an epoch of the student left.
     """
 
-    kind: Literal["alone", "taught", "teacher", "perturbations", "boxes"]
+    kind: Literal["alone", "taught", "teacher", "perturbations", "boxes", "labels"]
     teacher: str
     seconds: float
     checkpoint_bytes: int = 0
@@ -91,12 +91,13 @@ class Timed:
 def said_of(kind: SharedKind, teacher: str) -> str:
     """Return what is said while something shared is being made."""
     made = {"perturbations": "perturbations", "boxes": "teacher's boxes", "rehearsal": "rehearsal"}
+    made["labels"] = "teacher's labels"
     return made.get(kind, f"teacher {teacher}")
 
 
 def kind_said(text: str) -> SharedKind | None:
     """Return what is being made when this is said; None for anything else."""
-    kinds: tuple[SharedKind, ...] = ("perturbations", "boxes", "teacher")
+    kinds: tuple[SharedKind, ...] = ("perturbations", "boxes", "labels", "teacher")
     return next((kind for kind in kinds if text.startswith(said_of(kind, ""))), None)
 
 

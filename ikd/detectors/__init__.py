@@ -11,6 +11,7 @@ from ikd.detectors.pretrained import without_pretrained
 from ikd.detectors.pyramid import SharedLevels, Taps, shared_levels, tap_channels, tap_names, tap_strides
 from ikd.detectors.reach import reached_levels
 from ikd.detectors.source import read_source
+from ikd.detectors.test_input import own_test_input
 from ikd.detectors.untrusted import harmless, refuse_harm
 from ikd.detectors.weights import inherit, load_weights
 
@@ -39,6 +40,7 @@ __all__ = [
     "loss_mode",
     "quiet",
     "reached_levels",
+    "own_test_input",
     "read_checkpoint",
     "read_source",
     "refuse_harm",

@@ -119,7 +119,7 @@ def left_out(config: str | Mapping[str, Any]) -> list[str]:
 
 
 def _read(config: str) -> ConfigDict:
-    path = _shipped(config) if config.startswith(MMDET_PREFIX) else Path(config).expanduser()
+    path = shipped_file(config) if config.startswith(MMDET_PREFIX) else Path(config).expanduser()
     if not path.is_file():
         raise BadInput(
             f"no detector config at {config!r}; give {MMDET_PREFIX}FOLDER/NAME.py, {PREFIX}NAME, or the path of a file"
@@ -145,7 +145,7 @@ def _model_of(content: Mapping[str, Any], name: str) -> ConfigDict:
     return ConfigDict(model)
 
 
-def _shipped(name: str) -> Path:
+def shipped_file(name: str) -> Path:
     """Return the file of a config that mmdet ships, without importing mmdet."""
     spec = importlib.util.find_spec("mmdet")
     assert spec is not None

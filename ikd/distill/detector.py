@@ -21,6 +21,7 @@ from ikd.distill.confidence import Before, altered_rows, pooled, with_confidence
 from ikd.distill.functional import Targets, full_precision, standardise
 from ikd.distill.gradients import relative_pulls
 from ikd.distill.knowledge import Knowledge, Known, SeenInstances
+from ikd.distill.labels import IMAGES, NAME, SAMPLES, averaged, boxes_in, ignored, weighed
 from ikd.distill.losses.adapted import AdaptedPyramid
 from ikd.distill.response import ScoreHeads, SeenLosses
 from ikd.distill.terms import NOTHING, Batch, Maps, Terms
@@ -87,6 +88,7 @@ class DistillDetector(BaseModel):
         self.validates_masks = False  # pasting them takes longer than all the rest
         self.position = (0, 0)  # epoch and step, for the error message; the trainer's hook sets it
         self.host_share = 1.0  # of the host's weights, while it rises to them; a hook sets it
+        self.labels_share = 1.0  # and of the weight of the teacher's labels
 
     def init_weights(self) -> None:
         """Do nothing: detectors come initialised, and inherited or loaded weights must stay."""
@@ -183,7 +185,8 @@ class DistillDetector(BaseModel):
     def _term_of(self, name: str) -> str:
         """Return the term that a loss belongs to: all that heads are compared by is the host, its decoder too."""
         host = self.terms.host[0] if self.terms.host else self.terms.heads.name if self.terms.heads else ""
-        return host if host and name.startswith(f"loss_{host}_") else name.removeprefix("loss_")
+        terms = (host, NAME) if host else (NAME,)
+        return next((one for one in terms if name.startswith(f"loss_{one}_")), name.removeprefix("loss_"))
 
     def val_step(self, data: Batch) -> list[Any]:
         """Predict with the student: boxes, and masks where they are validated."""
@@ -202,8 +205,8 @@ class DistillDetector(BaseModel):
         Args:
             data: `inputs` (list of [3, H, W] pixel images), `data_samples`, and, while the adversarial phase lasts,
                 `adversarial` (images of the same shapes), where enhanced images come in addition, `enhanced` (an
-                image each, of any shape), and, for cosine confidence, `reference` (the images before they were altered,
-                of the same shapes).
+                image each, of any shape), for cosine confidence, `reference` (the images before they were altered, of
+                the same shapes), and `unlabelled` and `unlabelled_samples` (photographs with the teacher's boxes).
 
         Returns:
             Losses by name; every name that holds `loss` is summed into the total.
@@ -211,21 +214,40 @@ class DistillDetector(BaseModel):
         clean = self.canvas({"inputs": data["inputs"], "data_samples": data["data_samples"]})
         seen = self._teacher_features(clean["inputs"], sizes_of(data["inputs"]))
         before = self._before(data, seen)
-        losses = self._clean_losses(clean, seen, before)
+        own, terms = self._clean_losses(clean, seen, before)
+        self._own_losses = frozenset(own)
+        losses = own | self._with_unlabelled(terms, data)
         if "adversarial" in data and self.adversarial is not None:
             losses["loss_adversarial"] = self._adversarial_loss(data["adversarial"], targets_of(clean), before)
         if "enhanced" in data:
             losses["loss_me"] = self._enhanced_loss(data["enhanced"])
         return losses
 
-    def _clean_losses(self, clean: Batch, taught: Maps, before: Before | None) -> dict[str, Any]:
+    def _with_unlabelled(self, terms: dict[str, Any], data: Batch) -> dict[str, Any]:
+        """Add what photographs without labels give: their part of the terms, and the student's own loss on them.
+
+        That is a call of its own: what a head divides by is counted in one part alone.
+        """
+        if not data.get(IMAGES) or self.terms.labels is None:
+            return terms
+        images, count, section = data[IMAGES], len(data["inputs"]), self.terms.labels
+        batch = self.canvas({"inputs": images, "data_samples": data[SAMPLES]})
+        seen = self._teacher_features(batch["inputs"], sizes_of(images))
+        with ignored(self.student, acts=section.ignores):
+            own, more = self._clean_losses(batch, seen, None)
+        weight = section.weight * self.labels_share if boxes_in(batch["data_samples"]) else 0.0
+        return averaged([(terms, count), (more, len(images))]) | weighed(own, weight)
+
+    def _clean_losses(
+        self, clean: Batch, taught: Maps, before: Before | None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the student's own losses of a batch, and those of the terms on clean images."""
         theirs, outputs = taught
         with ExitStack() as stack:
             ours = stack.enter_context(self.student_taps.capture()) if self.student_taps else []
             seen = stack.enter_context(self.terms.heads.capture()) if self.terms.heads else None
             instances = stack.enter_context(self.knowledge.capture()) if self.knowledge else None
             losses = dict(self.student.loss(clean["inputs"], clean["data_samples"]))
-        self._own_losses = frozenset(losses)
         terms: dict[str, Any] = {}
         maps = self._shared(ours, theirs) if theirs else ([], [])
         targets = targets_of(clean)
@@ -247,7 +269,7 @@ class DistillDetector(BaseModel):
             whose = type(self.student).__name__
             rule = f"must not be the name of a loss that a {whose} trains with, whose place it would take"
             refuse("distill.host", rule, name, "register it under another name")
-        return losses | terms
+        return losses, terms
 
     def _learn(self, knowledge: Knowledge, instances: SeenInstances, maps: Maps, targets: Targets, seen: Any) -> Known:
         """Compare a batch with the prototypes, and tell the host's heads how reliable instances are, if it asks."""

@@ -6,7 +6,7 @@ import math
 import random
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,13 @@ from mmdet.registry import DATASETS
 from mmengine.dataset import Compose
 
 from ikd.augment import PARTNER, specific_arguments, test_pipeline_of, train_pipeline
-from ikd.config import Recipe, StagePlan, alters_pixels
-from ikd.data import DataFiles, indexed, part_of, trained_on
+from ikd.config import Recipe, StagePlan, alters_pixels, sees_unlabelled
+from ikd.data import DataFiles, image_digest, indexed, part_of, trained_on
 from ikd.data.reader.dataset import IndexedCocoDataset
 from ikd.training import averaging as _shared  # noqa: F401, registers the samplers
+from ikd.training.unlabelled.batches import MixedBatchSampler as _  # noqa: F401, and this one
+from ikd.training.unlabelled.images import UnlabelledImages
+from ikd.training.unlabelled.reading import images_for_labels, labels_from
 
 Config = dict[str, Any]
 
@@ -47,6 +50,8 @@ class SeededCocoDataset(IndexedCocoDataset):
         later: pipelines that take the place of `pipeline`, each as (first epoch, 0-based, transforms), in order.
         seed: seed of the trial.
         partners: give each sample the entry of another image, drawn anew each time, under `partner`.
+        unlabelled: arguments of `UnlabelledImages`, whose draws have the indices from the length of this data set on.
+        fill: arguments of `labels_from`, but for images: boxes of a teacher that are added to the labels.
     """
 
     pipeline: Compose
@@ -57,9 +62,15 @@ class SeededCocoDataset(IndexedCocoDataset):
         later: Sequence[tuple[int, Sequence[Config]]] = (),
         seed: int,
         partners: bool = False,
+        unlabelled: Config | None = None,
+        fill: Config | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
+        self._unlabelled = (
+            UnlabelledImages(seed=seed, labelled=len(self), **unlabelled) if unlabelled is not None else None
+        )
+        self._fill = labels_from(**fill) if fill is not None else None
         self._phases = [(0, self.pipeline), *((first, Compose(transforms)) for first, transforms in later)]
         self._seed, self._epoch, self._partners = seed, 0, partners
 
@@ -67,10 +78,14 @@ class SeededCocoDataset(IndexedCocoDataset):
         """Set the epoch (0-based), and with it the pipeline; loaders must be restarted after it."""
         self._epoch = epoch
         self.pipeline = [pipeline for first, pipeline in self._phases if first <= epoch][-1]
+        if self._unlabelled is not None:
+            self._unlabelled.start_epoch(epoch)
 
     def prepare_data(self, idx: int) -> Any:
         """Run the pipeline on one entry."""
         entry = self.get_data_info(idx)
+        if self._fill is not None:
+            entry["instances"] += self._fill.beside(image_digest(entry["img_path"]), entry["instances"])
         if self._partners:
             entry[PARTNER] = self.get_data_info(int(np.random.randint(len(self))))
         return self.pipeline(entry)
@@ -80,6 +95,8 @@ class SeededCocoDataset(IndexedCocoDataset):
         low, high = (int(word) for word in entropy.generate_state(2))
         np.random.seed(low)
         random.seed(high)
+        if self._unlabelled is not None and index >= len(self):
+            return self._unlabelled.sample(index - len(self))
         return super().__getitem__(index)
 
 
@@ -117,7 +134,13 @@ def phases(plan: StagePlan) -> list[Phase]:
 
 
 def train_loader(
-    plan: StagePlan, files: DataFiles, *, perturbations: Path | None, boxes: Path | None, with_masks: bool
+    plan: StagePlan,
+    files: DataFiles,
+    *,
+    perturbations: Path | None,
+    boxes: Path | None,
+    with_masks: bool,
+    labels: Path | None = None,
 ) -> Config:
     """Return the mmengine config of the training loader of one stage, all its phases included.
 
@@ -127,6 +150,7 @@ def train_loader(
         perturbations: folder of the store; None without the adversarial term, or where its copies are crafted online.
         boxes: what drives masking enhancement; None without it.
         with_masks: load instance masks too.
+        labels: folder of the teacher's labels; None without them.
     """
     recipe = plan.recipe
     shared: Config = {
@@ -160,9 +184,49 @@ def train_loader(
         "seed": recipe.seed,
         "partners": recipe.input.copy_paste.enabled,
     }
-    return _loader(recipe, dataset) | {
+    loader = _loader(recipe, dataset) | {
         "sampler": {"type": "OrderSampler", "seed": recipe.seed},
         "batch_sampler": {"type": "SharedBatchSampler"},
+    }
+    return loader if labels is None else _with_labels(loader, plan, files, labels, shared)
+
+
+def _with_labels(loader: Config, plan: StagePlan, files: DataFiles, labels: Path, shared: Config) -> Config:
+    """Return a training loader that shows the teacher's labels too.
+
+    Photographs without labels go through the pipelines of labelled images, but for what needs more than the image and
+    its boxes: adversarial copies, masking enhancement, objects of other images.
+    """
+    recipe, section = plan.recipe, plan.recipe.distill.labels
+    dataset = dict(loader["dataset"])
+    if section.labelled == "fill":
+        images = images_for_labels(recipe, replace(files, photographs=None))
+        dataset["fill"] = {
+            "folder": str(labels),
+            "images": list(images),
+            "classes": files.classes,
+            "threshold": section.threshold_fill,
+        }
+    if files.photographs is None or not sees_unlabelled(recipe):
+        return loader | {"dataset": dataset}
+    plain = shared | {"copy_paste": recipe.input.copy_paste.model_copy(update={"enabled": False})}
+    alone = recipe.with_values({"distill.me.enabled": False})
+    dataset["unlabelled"] = {
+        "photographs": files.photographs,
+        "labels": str(labels),
+        "classes": files.classes,
+        "pipelines": [
+            (one.first, train_pipeline(augment=specific_arguments(alone, None) if one.alters else None, **plain))
+            for one in phases(plan)
+        ],
+        "threshold": section.threshold,
+        "ignore": section.ignore,
+        "ratio": section.ratio,
+    }
+    return loader | {
+        "dataset": dataset,
+        "batch_sampler": {"type": "MixedBatchSampler", "ratio": section.ratio},
+        "collate_fn": {"type": "collate_parts"},
     }
 
 

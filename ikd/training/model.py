@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ikd.config import HOSTS, Detector, Recipe, compares_maps
+from ikd.config import HOSTS, Detector, Recipe, compares_maps, sees_unlabelled
 from ikd.data import DataFiles
 from ikd.detectors import (
     base_anchors,
@@ -36,6 +36,7 @@ from ikd.distill import (
 from ikd.distill.agreement import shared_weights
 from ikd.distill.conditional import InstanceDecoder
 from ikd.distill.detector import DistillDetector
+from ikd.distill.labels import LabelTerm, ignoring_assigners
 from ikd.distill.prototypes import PrototypeTerm
 from ikd.distill.response import ReliableScores, between
 from ikd.distill.terms import Terms
@@ -75,7 +76,8 @@ def build_model(recipe: Recipe, files: DataFiles, teacher: torch.nn.Module | Non
         inherit(student, teacher)
     distill = recipe.distill
     if not (distill.host != "none" or compares_maps(recipe)):
-        return DistillDetector(student)
+        labels = _labels(recipe, student)
+        return DistillDetector(student, terms=Terms(labels=labels, measured=distill.measure_gradients and bool(labels)))
     return DistillDetector(student, teacher, _terms(recipe, files, student, teacher))
 
 
@@ -85,7 +87,12 @@ def _terms(recipe: Recipe, files: DataFiles, student: Any, teacher: Any) -> Term
         reduction = "mean" if distill.reduction == "variance" else distill.reduction  # of maps, where it compares those
         heads = between(host, student, teacher, **getattr(distill, host).model_dump(), reduction=reduction)
         if not compares_maps(recipe):
-            return Terms(heads=heads, measured=distill.measure_gradients, agreement=_agreement(recipe, student))
+            return Terms(
+                heads=heads,
+                labels=_labels(recipe, student),
+                measured=distill.measure_gradients,
+                agreement=_agreement(recipe, student),
+            )
     else:
         heads = None
     levels = choose_levels(recipe, files, student, teacher)
@@ -116,6 +123,7 @@ def _terms(recipe: Recipe, files: DataFiles, student: Any, teacher: Any) -> Term
         decoder=_decoder(recipe, files, pyramid) if host != "none" and HOSTS[host].decodes else None,
         prototypes=_prototypes(recipe, files, student, pyramid) if distill.prototypes.enabled else None,
         response=_response(recipe, student, teacher),
+        labels=_labels(recipe, student),
         coupled=distill.prototypes.couples,
         resized=distill.match == "index",
         confident=frozenset(distill.confidence),
@@ -241,6 +249,24 @@ def _response(recipe: Recipe, student: Any, teacher: Any) -> ReliableScores | No
         weight=section.response_weight,
         class_reduction="mean",
     )
+
+
+def _labels(recipe: Recipe, student: Any) -> LabelTerm | None:
+    """Return how the student's own loss on photographs without labels counts; None where there are none.
+
+    Raises:
+        BadInput: the student would need masks, or boxes are to be ignored and its assigners know no such boxes.
+    """
+    section = recipe.distill.labels
+    if not section.enabled:
+        return None
+    if getattr(student, "with_mask", False):
+        rule = f"must be false for a {type(student).__name__}: the teacher's labels are boxes, and its masks need outlines"
+        refuse(f"recipe {recipe.name}: distill.labels.enabled", rule, True, "take a student that predicts boxes alone")
+    if section.ignore is not None and not ignoring_assigners(student):
+        rule = f"must be null: no assigner of this {type(student).__name__} knows boxes that are neither objects nor "
+        refuse(f"recipe {recipe.name}: distill.labels.ignore", rule + "background", section.ignore)
+    return LabelTerm(section.weight, section.ignore is not None) if sees_unlabelled(recipe) else None
 
 
 def _agreement(recipe: Recipe, student: Any) -> dict[str, float] | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ikd.config import HOSTS, Recipe, StagePlan, Teacher, compares_maps, load_recipe
+from ikd.config import HOSTS, Recipe, StagePlan, Teacher, compares_maps, load_recipe, sees_unlabelled
 from ikd.data import DataFiles, DataReport, SplitReport, check_recipe_data, indexed
 from ikd.detectors import build_detector, freeze
 from ikd.errors import BadInput, refuse
@@ -17,6 +17,7 @@ from ikd.training.hooks import instances_of
 from ikd.training.levels import choose_levels
 from ikd.training.model import build_model, load_teacher, model_config
 from ikd.training.rehearsal.stage import rehearse
+from ikd.training.unlabelled.making import check_labels
 
 CPU = torch.device("cpu")
 
@@ -29,6 +30,7 @@ class PreparedStage:
         weights: the teacher's checkpoint; None when the student trains alone.
         perturbations: folder of the store; None without the adversarial term.
         boxes: file of the boxes that drive masking enhancement; None without it.
+        labels: folder of the teacher's labels; None without them.
         attack_seconds: what making the perturbations took; 0 where they were there.
         score: bbox_mAP of the teacher on the validation part, 0..1; None when the student trains alone.
     """
@@ -38,6 +40,7 @@ class PreparedStage:
     boxes: Path | None = None
     attack_seconds: float = 0.0
     score: float | None = None
+    labels: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,8 @@ def _check_stage(plan: StagePlan, files: DataFiles, data: DataReport, device: to
         elif chosen is not None:
             teacher = freeze(build_detector(model_config(chosen, files.classes)))
         model = build_model(plan.recipe, files, teacher)
+    if teacher is not None:
+        check_labels(plan, teacher)
     _check_masks(data.splits["train"], "student", model.student)
     if "segm" in plan.recipe.validate:
         if not getattr(model.student, "with_mask", False):
@@ -167,9 +172,13 @@ def _check_length(recipe: Recipe, part: SplitReport) -> None:
 
 
 def _check_rise(plan: StagePlan, per_epoch: int) -> None:
-    """Refuse a host that would not come to its weight before its stage ends."""
+    """Refuse a host or labels that would not come to their weight before their stage ends."""
     host, steps = plan.recipe.distill.host, plan.epochs * per_epoch
     warmup = getattr(plan.recipe.distill, host).warmup if host != "none" and HOSTS[host].rises else 0
-    if warmup >= steps:
-        rule = f"must be below the {steps} steps of the stage ({plan.epochs} epochs of {per_epoch})"
-        refuse(f"recipe {plan.recipe.name}: distill.{host}.warmup", rule, warmup, "the loss would never act whole")
+    rise = {f"distill.{host}.warmup": warmup}
+    if sees_unlabelled(plan.recipe):
+        rise["distill.labels.warmup"] = plan.recipe.distill.labels.warmup
+    for field, length in rise.items():
+        if length >= steps:
+            rule = f"must be below the {steps} steps of the stage ({plan.epochs} epochs of {per_epoch})"
+            refuse(f"recipe {plan.recipe.name}: {field}", rule, length, "the loss would never act whole")

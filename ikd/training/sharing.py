@@ -39,6 +39,7 @@ from ikd.training.loaders import crafts_online, val_loader
 from ikd.training.model import load_teacher, model_config
 from ikd.training.prepared import Prepared, PreparedStage, check, device_of, teacher_recipe
 from ikd.training.trial import train
+from ikd.training.unlabelled.making import teacher_labels
 from ikd.training.worker_state import determinism, reset, settle
 from ikd.trial import EpochReport, Notify, NotifyOf, TrialFolder, said_of
 
@@ -95,7 +96,11 @@ def _stage(recipe: Recipe, plan: StagePlan, files: DataFiles, progress: NotifyOf
         seeing = recipe.teachers.available[plan.boxes_from]
         seen_by = _loaded(recipe, seeing, teacher_weights(recipe, seeing, files, progress), files)
         boxes = teacher_boxes(recipe, files, seen_by, progress)
-    return PreparedStage(weights, perturbations, boxes, seconds, score)
+    labels = None
+    if plan.recipe.distill.labels.enabled:
+        tell = (lambda done, total: progress(said_of("labels", ""), done, total)) if progress else None
+        labels = teacher_labels(plan.recipe, teacher, files, _loaded(recipe, teacher, weights, files), tell)
+    return PreparedStage(weights, perturbations, boxes, seconds, score, labels)
 
 
 def _loaded(recipe: Recipe, teacher: Teacher, weights: Path | str, files: DataFiles) -> torch.nn.Module:

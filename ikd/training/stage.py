@@ -89,7 +89,14 @@ def build_runner(stage: StageRun, progress: Progress, *, scratch: Path, report: 
     model.validates_masks = "segm" in recipe.validate
     read_masks = [model.student, *([model.teacher] if crafts_online(plan.recipe) else [])]
     with_masks = any(getattr(detector, "with_mask", False) for detector in read_masks)
-    samples = train_loader(plan, files, perturbations=made.perturbations, boxes=made.boxes, with_masks=with_masks)
+    samples = train_loader(
+        plan,
+        files,
+        perturbations=made.perturbations,
+        boxes=made.boxes,
+        with_masks=with_masks,
+        labels=made.labels,
+    )
     with DefaultScope.overwrite_default_scope("mmdet"), contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints
         pinned = {"pin_memory": device_of(recipe).type == "cuda"}  # images go to the GPU while the CPU goes on
         train = TrialRunner.build_dataloader(samples | pinned, recipe.seed)

@@ -20,8 +20,14 @@ def risen(recipe: Recipe, step: int) -> float:
     return (step + 1) / (steps + 1) if rises == "linearly" else 0.0
 
 
+def labels_risen(recipe: Recipe, step: int) -> float:
+    """Return the share of its weight that the teacher's labels have in a step, counted from 0 where the stage begins."""
+    steps = recipe.distill.labels.warmup
+    return 1.0 if step >= steps else (step + 1) / (steps + 1)
+
+
 class RiseHook(Hook):
-    """Tells the model what share of the host's weights acts.
+    """Tells the model what share of the weights of host and teacher's labels acts.
 
     Args:
         recipe: in force in the stage.
@@ -35,3 +41,4 @@ class RiseHook(Hook):
         """Set it, by the place in the stage alone."""
         step = (runner.epoch - self._first) * len(runner.train_dataloader) + batch_idx
         runner.model.host_share = risen(self._recipe, step)
+        runner.model.labels_share = labels_risen(self._recipe, step)
