@@ -121,13 +121,16 @@ def samples_of(recipe: Recipe, plan: StagePlan, files: DataFiles, made: Prepared
 
 def _dataset(plan: StagePlan, files: DataFiles, made: PreparedStage) -> tuple[Any, list[int]]:
     """Return the data set of a stage in its first epoch, and the order of that epoch."""
-    config = train_loader(plan, files, perturbations=made.perturbations, boxes=made.boxes, with_masks=False)
+    config = train_loader(
+        plan, files, perturbations=made.perturbations, boxes=made.boxes, with_masks=False, labels=made.labels
+    )
     with DefaultScope.overwrite_default_scope("mmdet"), contextlib.redirect_stdout(io.StringIO()):
         loader: Any = Runner.build_dataloader(config, plan.recipe.seed)
     first = phases(plan)[0].first
     loader.batch_sampler.sampler.set_epoch(first)
     loader.dataset.start_epoch(first)
-    order = [place for batch in loader.batch_sampler for place in batch]
+    count = len(loader.dataset)  # photographs without labels come after it
+    order = [place for batch in loader.batch_sampler for place in batch if place < count]
     return loader.dataset, order
 
 

@@ -261,8 +261,7 @@ def _shared_text(one: Shared) -> str:
     there = min(one.done, images)
     cached = "yes" if one.made else str(there) if there else "no"
     what = f"teacher {one.teacher}, {one.total} epochs" if one.kind == "teacher" else ""
-    named = "perturbations of" if one.kind == "perturbations" else "boxes of"
-    return f"{what or f'{named} {one.teacher}, {images} images'} (cached: {cached})"
+    return f"{what or f'{one.kind} of {one.teacher}, {images} images'} (cached: {cached})"
 
 
 def dry_run(  # noqa: PLR0913 - one keyword for each option of `ikd sweep`

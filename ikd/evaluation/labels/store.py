@@ -120,7 +120,7 @@ class LabelStore:
         """Yield digests, counts and boxes of each shard; one that is damaged is removed, and so is made anew."""
         for file in sorted(self.folder.glob("*.npz")):
             try:
-                with np.load(file, allow_pickle=False) as content:
+                with file.open("rb") as stream, np.load(stream, allow_pickle=False) as content:
                     names, counts, boxes = content["images"], content["counts"], content["boxes"]
             except _BROKEN:
                 with contextlib.suppress(OSError):

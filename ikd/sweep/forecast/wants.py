@@ -15,9 +15,12 @@ from ikd.sweep.forecast.course import Course, Event
 from ikd.sweep.training import Training
 from ikd.trial import Shared, SharedKind
 
-FEEDS = ("attack.", "input.", "data.", "teachers.", "adversarial.enabled", "distill.me.")
+FEEDS = (
+    *("attack.", "input.", "data.", "teachers.", "adversarial.enabled", "distill.me."),
+    *("distill.labels.enabled", "distill.labels.labelled"),
+)
 """What decides which shared things a trial needs."""
-COSTLY = ("student.", "distill.host", "augment.enabled", "schedule.", "distill.sfa.enabled")
+COSTLY = ("student.", "distill.host", "augment.enabled", "schedule.", "distill.sfa.enabled", "distill.labels.ratio")
 """What an epoch costs by besides."""
 SAMPLED = 64
 """Recipes of a space that are looked at, at most."""
@@ -59,6 +62,9 @@ def wants(recipe: Recipe) -> tuple[Want, ...]:
         if plan.boxes_from is not None:
             needed.update(dict.fromkeys(_trained(recipe, plan.boxes_from)))
             needed[Want("boxes", plan.boxes_from, digest(_seen(recipe, plan.boxes_from)))] = None
+        if plan.recipe.distill.labels.enabled:
+            looked_at = [*_seen(recipe, plan.teacher), recipe.data.unlabeled, plan.recipe.distill.labels.labelled]
+            needed[Want("labels", plan.teacher, digest(looked_at))] = None
     return tuple(needed)
 
 
@@ -70,7 +76,7 @@ def _trained(recipe: Recipe, name: str) -> tuple[Want, ...]:
 
 def _content(recipe: Recipe, name: str) -> list[Any]:
     teacher = recipe.teachers.available[name].model_dump(mode="json", exclude={"ap"})
-    return [teacher, recipe.data.model_dump(mode="json", exclude={"test"})]  # which nothing is made of
+    return [teacher, recipe.data.model_dump(mode="json", exclude={"test", "unlabeled"})]  # which none of this is made of
 
 
 def _seen(recipe: Recipe, name: str) -> list[Any]:

@@ -14,6 +14,8 @@ from ikd.training.model import load_teacher
 from ikd.training.prepared import CPU, PreparedStage, teacher_recipe
 from ikd.training.rehearsal.record import rehearsal_key
 from ikd.training.sharing import boxes_name, local_file, name_of, store_of
+from ikd.training.unlabelled.making import label_store
+from ikd.training.unlabelled.reading import images_for_labels
 from ikd.trial import TRAIN_SECONDS, VAL_SECONDS, Shared, TrialFolder
 
 
@@ -36,6 +38,8 @@ def found(recipe: Recipe) -> tuple[Shared, ...]:
             every.append(_found_perturbations(plan, files, at[plan.teacher][1]))
         if plan.boxes_from is not None:
             every.append(_found_boxes(recipe, plan.boxes_from, files, at[plan.boxes_from][1]))
+        if plan.teacher is not None and plan.recipe.distill.labels.enabled:
+            every.append(_found_labels(plan, files, at[plan.teacher][1]))
         for one in every:
             told.setdefault((one.kind, one.teacher), one)
     return tuple(told.values()) + tuple(_found_rehearsals(recipe, files))
@@ -82,6 +86,16 @@ def _found_boxes(recipe: Recipe, name: str, files: DataFiles, weights: Path | No
         teacher = load_teacher(recipe.teachers.available[name], weights, files.classes)
         done = count if (cache("boxes") / boxes_name(recipe, files, teacher)).is_file() else 0
     return Shared("boxes", name, done, count)
+
+
+def _found_labels(plan: StagePlan, files: DataFiles, weights: Path | None) -> Shared:
+    assert plan.teacher is not None
+    wanted, chosen = images_for_labels(plan.recipe, files), plan.recipe.teachers.available[plan.teacher]
+    done = 0
+    if weights is not None:
+        store = label_store(plan.recipe, chosen, files, load_teacher(chosen, weights, files.classes))
+        done = len(wanted) - sum(map(len, store.missing(list(wanted))))
+    return Shared("labels", plan.teacher, done, len(wanted))
 
 
 def weights_there(recipe: Recipe, name: str, files: DataFiles) -> Path:
@@ -137,4 +151,13 @@ def stage_there(recipe: Recipe, plan: StagePlan, files: DataFiles) -> PreparedSt
         teacher = load_teacher(recipe.teachers.available[plan.boxes_from], seeing, files.classes)
         file = cache("boxes") / boxes_name(recipe, files, teacher)
         boxes = file if file.is_file() else None
-    return PreparedStage(weights, perturbations, boxes)
+    return PreparedStage(weights, perturbations, boxes, labels=_labels_there(plan, files, weights))
+
+
+def _labels_there(plan: StagePlan, files: DataFiles, weights: Path) -> Path | None:
+    """Return the folder of the labels of a stage's teacher; None where there are none, or not all of them."""
+    if not plan.recipe.distill.labels.enabled or not _found_labels(plan, files, weights).made:
+        return None
+    assert plan.teacher is not None
+    chosen = plan.recipe.teachers.available[plan.teacher]
+    return label_store(plan.recipe, chosen, files, load_teacher(chosen, weights, files.classes)).folder

@@ -23,7 +23,8 @@ def write_excerpt(files: DataFiles, folder: Path) -> DataFiles:
     Raises:
         DataError: an annotation file is unreadable.
     """
-    short = dataclasses.replace(files, train=folder / "train.json", val=folder / "val.json")
+    few = files.photographs.first(COUNT) if files.photographs is not None else None
+    short = dataclasses.replace(files, train=folder / "train.json", val=folder / "val.json", photographs=few)
     for part, place in ((files.train, short.train), (files.val, short.val)):
         write_text(place, json.dumps(_chosen(part, part.stat().st_mtime_ns)))
     return short

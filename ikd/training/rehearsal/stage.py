@@ -32,7 +32,8 @@ from ikd.training.optim import optim_wrapper
 from ikd.training.rehearsal.blame import refuse_step
 from ikd.training.rehearsal.excerpt import COUNT, write_excerpt
 from ikd.training.rehearsal.record import rehearsal_key
-from ikd.training.rehearsal.stand_ins import half_boxes
+from ikd.training.rehearsal.stand_ins import half_boxes, half_labels
+from ikd.training.unlabelled.images import collate_parts
 
 CPU_PIXELS = 512
 """Longest side of the images of a rehearsal on a CPU, which takes a minute for a step at COCO's size."""
@@ -154,7 +155,10 @@ class _Rehearsal:
         with_masks = bool(getattr(self.model.student, "with_mask", False))
         boxes = half_boxes(self.files, self.scratch / "boxes.npz") if self.recipe.distill.me.enabled else None
         plan = dataclasses.replace(self.plan, recipe=self.recipe)
-        loader = train_loader(plan, self.files, perturbations=perturbations, boxes=boxes, with_masks=with_masks)
+        labels = half_labels(self.recipe, self.files, self.scratch) if self.recipe.distill.labels.enabled else None
+        loader = train_loader(
+            plan, self.files, perturbations=perturbations, boxes=boxes, with_masks=with_masks, labels=labels
+        )
         config = loader["dataset"]
         dataset, count = _dataset(config), min(COUNT, self.recipe.schedule.batch_size)
         pipelines, tried = [config["pipeline"], *(pipeline for _, pipeline in config["later"])], []
@@ -164,8 +168,9 @@ class _Rehearsal:
             tried.append(pipeline)
             dataset.start_epoch(phase.first)
             for first in range(0, len(dataset), count):
-                samples = [self._read(dataset, index) for index in range(first, min(first + count, len(dataset)))]
-                yield pseudo_collate(samples), 0 if phase.alters or phase.attacks else LATE
+                places = [*range(first, min(first + count, len(dataset)))]
+                places += range(len(dataset), len(dataset) + count) if "unlabelled" in config else ()
+                yield collate_parts([self._read(dataset, index) for index in places]), 0 if phase.alters or phase.attacks else LATE
 
     def _read(self, dataset: Any, index: int) -> Any:
         try:

@@ -6,11 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ikd.attack import PerturbationStore
 from ikd.augment import TeacherBoxes, content_of
 from ikd.config import Recipe
 from ikd.data import DataFiles, indexed, on_disk, rescaled
+from ikd.data.images import size_of
+from ikd.evaluation.labels import LabelStore
+from ikd.training.unlabelled.reading import images_for_labels
 
 
 def half_boxes(files: DataFiles, file: Path) -> Path:
@@ -20,6 +24,17 @@ def half_boxes(files: DataFiles, file: Path) -> Path:
     boxes = [np.array([[0, 0, width, height / 2, 1]], np.float32) for width, height in halves]
     TeacherBoxes.write(file, dict(zip(_contents(files), boxes, strict=True)))
     return file
+
+
+def half_labels(recipe: Recipe, files: DataFiles, root: Path) -> Path:
+    """Write labels of a teacher that cover half of each image, of the first class, and return their folder."""
+    store = LabelStore(root, {"stand-in": True, "classes": list(files.classes), "threshold": 0.5})
+    found: dict[str, NDArray[np.float32]] = {}
+    for image, path in images_for_labels(recipe, files).items():
+        width, height = size_of(Path(path)).turned
+        found[image] = np.array([[0, 0, width, height / 2, 1, 0]], np.float32)
+    store.write(found)
+    return store.folder
 
 
 def zero_perturbations(recipe: Recipe, files: DataFiles, root: Path) -> Path:

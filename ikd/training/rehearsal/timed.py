@@ -18,8 +18,9 @@ from ikd.evaluation import find_boxes
 from ikd.training.kept.finding import found
 from ikd.training.model import load_teacher, model_config
 from ikd.training.prepared import Prepared, PreparedStage, check, device_of, teacher_recipe
-from ikd.training.rehearsal.stand_ins import half_boxes, zero_perturbations
+from ikd.training.rehearsal.stand_ins import half_boxes, half_labels, zero_perturbations
 from ikd.training.trial import train
+from ikd.training.unlabelled.making import teacher_labels
 from ikd.training.worker_state import determinism, reset, settle
 from ikd.trial import TRAIN_SECONDS, VAL_SECONDS, EpochReport, Shared, StopTrial, Timed, TrialFolder
 
@@ -100,6 +101,8 @@ def _shared(
     detector = load_teacher(teacher, _weights(recipe, one.teacher, files, scratch), files.classes).to(device_of(recipe))
     if one.kind == "boxes":
         return Timed("boxes", one.teacher, _rate(lambda tick: find_boxes(recipe, files, detector, tick)))
+    if one.kind == "labels":
+        return Timed("labels", one.teacher, _labelling_rate(recipe, one.teacher, files, scratch, detector))
     plan = next(plan for plan in recipe.stages if plan.teacher == one.teacher and plan.recipe.adversarial.enabled)
     source = TrainingImages.of(recipe, files.train, files.train_images)
     store, attack = PerturbationStore(scratch, {"measured": one.teacher}), attack_of(plan.recipe)
@@ -116,6 +119,13 @@ def _shared(
         )
 
     return Timed("perturbations", one.teacher, _rate(craft) * (1 + LOOK / attack.steps) / 2)
+
+
+def _labelling_rate(recipe: Recipe, name: str, files: DataFiles, scratch: Path, detector: torch.nn.Module) -> float:
+    """Return the seconds of one image that a teacher looks at for labels."""
+    plan = next(plan for plan in recipe.stages if plan.teacher == name and plan.recipe.distill.labels.enabled)
+    chosen, root = recipe.teachers.available[name], scratch / f"looked-{name}"
+    return _rate(lambda tick: teacher_labels(plan.recipe, chosen, files, detector, tick, root=root))
 
 
 class _Enough(Exception):
@@ -147,7 +157,10 @@ def _stand_in(recipe: Recipe, plan: StagePlan, files: DataFiles, scratch: Path) 
         perturbations = zero_perturbations(plan.recipe, files, scratch / f"perturbations-{plan.first}")
     if plan.boxes_from is not None:
         boxes = half_boxes(files, scratch / f"boxes-{plan.first}.npz")
-    return PreparedStage(_weights(recipe, plan.teacher, files, scratch), perturbations, boxes)
+    labels = None
+    if plan.recipe.distill.labels.enabled:
+        labels = half_labels(plan.recipe, files, scratch / f"labels-{plan.first}")
+    return PreparedStage(_weights(recipe, plan.teacher, files, scratch), perturbations, boxes, labels=labels)
 
 
 def _weights(recipe: Recipe, name: str, files: DataFiles, scratch: Path) -> Path | str:

@@ -70,7 +70,7 @@ def _pipeline(recipe: Recipe, teacher: Teacher, detector: Any) -> list[dict[str,
 
 
 def teacher_labels(
-    recipe: Recipe, teacher: Teacher, files: DataFiles, detector: Any, progress: Notify | None
+    recipe: Recipe, teacher: Teacher, files: DataFiles, detector: Any, progress: Notify | None, *, root: Path | None = None
 ) -> Path:
     """Return the folder of a teacher's labels, of all images that a stage reads them of; what is there is not remade.
 
@@ -80,8 +80,11 @@ def teacher_labels(
         files: data of the recipe.
         detector: the teacher with its weights, frozen, on its device.
         progress: told how many images are done.
+        root: folder of the stores, where it is not the cache.
     """
     store = label_store(recipe, teacher, files, detector)
+    if root is not None:
+        store = LabelStore(root, store.key)
     with entry("labels", store.folder.name):
         look_for_labels(
             store,
