@@ -66,7 +66,10 @@ def split(data: Path, target: Path, *, percent: int, seed: int) -> Path:
     write_text(folder / "train.json", json.dumps({**content, "images": labelled, "annotations": boxes}))
     write_text(folder / "val.json", (data / "val.json").read_text())
     links = {folder / "images": data / "images"}
-    links |= {folder / "unlabelled" / str(one["file_name"]): data / "images" / one["file_name"] for one in images[len(labelled) :]}
+    links |= {
+        folder / "unlabelled" / str(one["file_name"]): data / "images" / one["file_name"]
+        for one in images[len(labelled) :]
+    }
     for link, source in links.items():
         if not link.exists():
             link.parent.mkdir(parents=True, exist_ok=True)

@@ -62,9 +62,9 @@ class DataFiles:
         Raises:
             DataError: see `ikd.data.fingerprint`.
         """
-        parts = part_records((self.train, self.train_images), (self.val, self.val_images))
+        train, val = part_records((self.train, self.train_images), (self.val, self.val_images))
         unlabelled = self.photographs.record if self.photographs is not None else None
-        return DataRecord(self.classes, *parts, unlabelled=unlabelled)
+        return DataRecord(self.classes, train, val, unlabelled)
 
     @cached_property
     def seen(self) -> DataRecord:

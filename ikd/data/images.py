@@ -252,7 +252,7 @@ def _any_size() -> Iterator[None]:
 
 @lru_cache(maxsize=1)
 def suffixes() -> frozenset[str]:
-    """Return the suffixes, in small letters and with their dot, by which files of the kinds that are read are called."""
+    """Return the suffixes, in small letters and with their dot, of files of the kinds that are read."""
     return frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in READ)
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from ikd.config import DRAWN, Recipe
 from ikd.data.alike import near_files, same_files
@@ -114,7 +115,7 @@ def _known(folder: Path, paths: Sequence[Path]) -> list[tuple[Path, Facts]]:
 
 
 def check_photographs(
-    folder: Path, parts: dict[str, tuple[Path, Sequence[tuple[str, Facts]]]], *, orientation: str
+    folder: Path, parts: Mapping[Any, tuple[Path, Sequence[tuple[str, Facts]]]], *, orientation: str
 ) -> list[DataProblem]:
     """Find what is wrong with photographs without labels.
 

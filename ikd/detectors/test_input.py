@@ -6,9 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ikd.detectors.config import MMDET_PREFIX, shipped_file
+from ikd.detectors.config import MMDET_PREFIX, PREFIX, shipped_file
 from ikd.detectors.source import read_source
-from ikd.detectors.config import PREFIX
 
 
 def own_test_input(config: str | Mapping[str, Any]) -> tuple[tuple[int, int], bool] | None:

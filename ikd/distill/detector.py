@@ -238,9 +238,7 @@ class DistillDetector(BaseModel):
         weight = section.weight * self.labels_share if boxes_in(batch["data_samples"]) else 0.0
         return averaged([(terms, count), (more, len(images))]) | weighed(own, weight)
 
-    def _clean_losses(
-        self, clean: Batch, taught: Maps, before: Before | None
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _clean_losses(self, clean: Batch, taught: Maps, before: Before | None) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the student's own losses of a batch, and those of the terms on clean images."""
         theirs, outputs = taught
         with ExitStack() as stack:

@@ -44,7 +44,7 @@ def weighed(losses: Mapping[str, Any], weight: float) -> dict[str, Any]:
 
 
 def averaged(parts: Sequence[tuple[Mapping[str, Any], int]]) -> dict[str, Any]:
-    """Return terms of a batch that was looked at in parts: each image counts alike, so that their weights mean the same.
+    """Return terms of a batch that was looked at in parts: each image counts alike, so that weights mean the same.
 
     Args:
         parts: terms by name, each a mean over images, and the number of those; a term may be in one part alone.
@@ -98,4 +98,3 @@ def ignored(student: nn.Module, *, acts: bool) -> Iterator[None]:
     finally:
         for one, value in zip(changed, before, strict=True):
             one.ignore_iof_thr = value
-

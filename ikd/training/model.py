@@ -261,7 +261,9 @@ def _labels(recipe: Recipe, student: Any) -> LabelTerm | None:
     if not section.enabled:
         return None
     if getattr(student, "with_mask", False):
-        rule = f"must be false for a {type(student).__name__}: the teacher's labels are boxes, and its masks need outlines"
+        rule = (
+            f"must be false for a {type(student).__name__}: the teacher's labels are boxes, and its masks need outlines"
+        )
         refuse(f"recipe {recipe.name}: distill.labels.enabled", rule, True, "take a student that predicts boxes alone")
     if section.ignore is not None and not ignoring_assigners(student):
         rule = f"must be null: no assigner of this {type(student).__name__} knows boxes that are neither objects nor "

@@ -35,7 +35,9 @@ def usual_threshold(teacher: Any) -> float:
     return SOFTMAX_THRESHOLD if softmax else OTHER_THRESHOLD
 
 
-def label_key(teacher: Any, config: str, pipeline: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> dict[str, Any]:
+def label_key(
+    teacher: Any, config: str, pipeline: Sequence[Mapping[str, Any]], classes: Sequence[str]
+) -> dict[str, Any]:
     """Return everything that a teacher's labels depend on, but for the images.
 
     Args:

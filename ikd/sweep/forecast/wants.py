@@ -76,7 +76,10 @@ def _trained(recipe: Recipe, name: str) -> tuple[Want, ...]:
 
 def _content(recipe: Recipe, name: str) -> list[Any]:
     teacher = recipe.teachers.available[name].model_dump(mode="json", exclude={"ap"})
-    return [teacher, recipe.data.model_dump(mode="json", exclude={"test", "unlabeled"})]  # which none of this is made of
+    return [
+        teacher,
+        recipe.data.model_dump(mode="json", exclude={"test", "unlabeled"}),
+    ]  # which none of this is made of
 
 
 def _seen(recipe: Recipe, name: str) -> list[Any]:

@@ -21,7 +21,7 @@ def risen(recipe: Recipe, step: int) -> float:
 
 
 def labels_risen(recipe: Recipe, step: int) -> float:
-    """Return the share of its weight that the teacher's labels have in a step, counted from 0 where the stage begins."""
+    """Return the share of its weight that the teacher's labels have in a step, counted from 0 in each stage."""
     steps = recipe.distill.labels.warmup
     return 1.0 if step >= steps else (step + 1) / (steps + 1)
 

@@ -170,7 +170,10 @@ class _Rehearsal:
             for first in range(0, len(dataset), count):
                 places = [*range(first, min(first + count, len(dataset)))]
                 places += range(len(dataset), len(dataset) + count) if "unlabelled" in config else ()
-                yield collate_parts([self._read(dataset, index) for index in places]), 0 if phase.alters or phase.attacks else LATE
+                yield (
+                    collate_parts([self._read(dataset, index) for index in places]),
+                    0 if phase.alters or phase.attacks else LATE,
+                )
 
     def _read(self, dataset: Any, index: int) -> Any:
         try:

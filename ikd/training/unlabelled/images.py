@@ -41,7 +41,7 @@ class UnlabelledImages:
         seed: of the trial.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what the loader's config says
         self,
         *,
         photographs: Photographs,

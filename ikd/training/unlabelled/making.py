@@ -70,7 +70,13 @@ def _pipeline(recipe: Recipe, teacher: Teacher, detector: Any) -> list[dict[str,
 
 
 def teacher_labels(
-    recipe: Recipe, teacher: Teacher, files: DataFiles, detector: Any, progress: Notify | None, *, root: Path | None = None
+    recipe: Recipe,
+    teacher: Teacher,
+    files: DataFiles,
+    detector: Any,
+    progress: Notify | None,
+    *,
+    root: Path | None = None,
 ) -> Path:
     """Return the folder of a teacher's labels, of all images that a stage reads them of; what is there is not remade.
 

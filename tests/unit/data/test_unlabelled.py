@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import cv2
@@ -16,6 +16,7 @@ from ikd.data import DataFiles, check_recipe_data, draw_dataset
 from ikd.errors import BadInput, ConfigError, DataError
 
 Copy = Callable[[str], Path]
+NONE: Mapping[str, object] = {}
 
 
 @pytest.fixture(scope="session")
@@ -32,9 +33,9 @@ def shown(copied: Copy, others: Path) -> Path:
     return root
 
 
-def recipe_of(root: Path, folder: str = "more", **values: object) -> Recipe:
+def recipe_of(root: Path, folder: str = "more", values: Mapping[str, object] = NONE) -> Recipe:
     given = {"data.root": str(root), "data.unlabeled": folder, "distill.labels.enabled": True}
-    return load_recipe("drawn_r18", given | values)
+    return load_recipe("drawn_r18", {**given, **values})
 
 
 def refused(root: Path, folder: str = "more") -> str:
@@ -75,7 +76,7 @@ def test_names_folders_and_copies_do_not_matter(shown: Path) -> None:
 
 def test_they_are_no_part_of_a_training_that_shows_none(shown: Path) -> None:
     plain = load_recipe("drawn_r18", {"data.root": str(shown)})
-    off = recipe_of(shown, **{"distill.labels.enabled": False})
+    off = recipe_of(shown, values={"distill.labels.enabled": False})
     assert off.fingerprint() == plain.fingerprint() != recipe_of(shown).fingerprint()
     assert DataFiles.of(off).photographs is None
     assert DataFiles.of(off).record() == DataFiles.of(plain).record()
@@ -125,7 +126,7 @@ def test_a_picture_of_another_part_whatever_its_name(shown: Path, part: str) -> 
         values = {"data.test": {"annotations": "test.json"}}
     shutil.copy(shown / "images" / known["images"][0]["file_name"], shown / "more" / "innocent.png")
     with pytest.raises(DataError) as caught:
-        check_recipe_data(recipe_of(shown, **values)).raise_for_errors()
+        check_recipe_data(recipe_of(shown, values=values)).raise_for_errors()
     said = str(caught.value)
     assert f"{shown / 'more'}: data.unlabeled: must not be images of {part}.json: 1 are in both" in said
     assert "innocent.png" in said
@@ -156,10 +157,16 @@ def test_it_is_checked_again_when_a_picture_comes(shown: Path) -> None:
     [
         ({"data.root": "ikd::drawn", "data.unlabeled": "more"}, r"data\.unlabeled: must be ikd::drawn or an absolute"),
         ({"distill.labels.enabled": True}, r"distill\.labels\.enabled: needs photographs without labels \(data\.unl"),
-        ({"distill.labels.threshold": 0.4, "distill.labels.ignore": 0.4}, r"ignore: must be below distill\.labels\.thr"),
+        (
+            {"distill.labels.threshold": 0.4, "distill.labels.ignore": 0.4},
+            r"ignore: must be below distill\.labels\.thr",
+        ),
         ({"distill.labels.threshold": 1.5}, r"distill\.labels\.threshold"),
         ({"distill.labels.ratio": 0}, r"distill\.labels\.ratio"),
-        ({"distill.labels.weight": 0, "distill.host": "none", "adversarial.enabled": False}, r"weight: must be above 0"),
+        (
+            {"distill.labels.weight": 0, "distill.host": "none", "adversarial.enabled": False},
+            r"weight: must be above 0",
+        ),
         ({"teachers.sequence": []}, r"distill\.labels\.enabled: needs a teacher"),
     ],
 )

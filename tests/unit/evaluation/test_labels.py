@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -61,7 +62,9 @@ def test_filling_adds_what_no_label_is_about(tmp_path: Path) -> None:
         {"bbox": [20, 20, 60, 40], "bbox_label": 2, "ignore_flag": 1},
     ]
     added = taught.beside("1" * 64, labels)
-    assert [one["bbox"] for one in added] == [[50, 50, 60, 60]], "one overlaps a label, one lies in a crowd, one is weak"
+    assert [one["bbox"] for one in added] == [[50, 50, 60, 60]], (
+        "one overlaps a label, one lies in a crowd, one is weak"
+    )
     assert len(taught.beside("1" * 64, [])) == 3
 
 
@@ -103,7 +106,12 @@ def test_what_is_kept_of_predictions() -> None:
 
 @pytest.mark.parametrize(
     ("config", "threshold"),
-    [("ikd::retinanet_r18", 0.4), ("ikd::fcos_r18", 0.4), ("ikd::faster_rcnn_r18", 0.7), ("ikd::cascade_rcnn_r18", 0.7)],
+    [
+        ("ikd::retinanet_r18", 0.4),
+        ("ikd::fcos_r18", 0.4),
+        ("ikd::faster_rcnn_r18", 0.7),
+        ("ikd::cascade_rcnn_r18", 0.7),
+    ],
 )
 def test_the_usual_threshold_is_that_of_the_kind(tiny_recipe: Build, config: str, threshold: float) -> None:
     teacher = tiny_recipe().student.model_copy(update={"config": config, "arguments": {}})
@@ -111,17 +119,17 @@ def test_the_usual_threshold_is_that_of_the_kind(tiny_recipe: Build, config: str
 
 
 @pytest.fixture
-def looking(tiny_recipe: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Recipe, DataFiles, object]:
+def looking(tiny_recipe: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Recipe, DataFiles, Any]:
     """A recipe whose teacher has random weights, and shards of four images."""
     weights = save_untrained(tiny_recipe(), DETECTOR, tmp_path / "weights.pth")
     teacher = {**DETECTOR, "checkpoint": str(weights)}
     recipe = tiny_recipe(teachers__available={"big": teacher}, schedule__workers=0)
     monkeypatch.setattr(store, "SHARD", 4)
     files, chosen = DataFiles.of(recipe), recipe.teachers.available["big"]
-    teacher = freeze(load_teacher(chosen, weights, files.classes))
+    detector: Any = freeze(load_teacher(chosen, weights, files.classes))
     with torch.no_grad():
-        teacher.bbox_head.retina_cls.bias.fill_(-1.0)  # it sees something
-    return recipe, files, teacher
+        detector.bbox_head.retina_cls.bias.fill_(-1.0)  # it sees something
+    return recipe, files, detector
 
 
 class _Killed(Exception):
@@ -129,11 +137,11 @@ class _Killed(Exception):
 
 
 def test_who_is_killed_goes_on_and_ends_with_the_same_bits(
-    looking: tuple[Recipe, DataFiles, object], tmp_path: Path
+    looking: tuple[Recipe, DataFiles, Any], tmp_path: Path
 ) -> None:
     recipe, files, teacher = looking
     paths = {image_digest(path): str(path) for path in sorted(files.train_images.glob("train*"))[:10]}
-    pipeline = [
+    pipeline: list[dict[str, Any]] = [
         {"type": "LoadImageFromFile"},
         {"type": "Resize", "scale": (96, 96), "keep_ratio": True},
         {"type": "PackDetInputs", "meta_keys": ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")},
@@ -169,7 +177,7 @@ def test_who_is_killed_goes_on_and_ends_with_the_same_bits(
     }
 
 
-def test_labels_depend_on_weights_scale_and_suppression(looking: tuple[Recipe, DataFiles, object]) -> None:
+def test_labels_depend_on_weights_scale_and_suppression(looking: tuple[Recipe, DataFiles, Any]) -> None:
     recipe, files, teacher = looking
     chosen = recipe.teachers.available["big"]
     first = label_store(recipe, chosen, files, teacher).folder
@@ -178,7 +186,7 @@ def test_labels_depend_on_weights_scale_and_suppression(looking: tuple[Recipe, D
     other = chosen.model_copy(update={"overrides": {"test_cfg.nms.iou_threshold": 0.3}})
     assert label_store(recipe, other, files, teacher).folder != first
     with torch.no_grad():
-        next(teacher.parameters()).add_(1)  # type: ignore[attr-defined]
+        next(teacher.parameters()).add_(1)
     assert label_store(recipe, chosen, files, teacher).folder != first
 
 
