@@ -14,14 +14,14 @@ from ikd.data.files import (
     training_annotations,
 )
 from ikd.data.identity import DataRecord, PartRecord, class_changes, fingerprint, image_digest
-from ikd.data.images import image_loader
+from ikd.data.images import image_loader, size_of
 from ikd.data.instances import choices_in, chosen_instances, looks_of, said_of_prototypes
 from ikd.data.metrics import IouType, coco_evaluation, coco_metrics, matched_across_classes, metrics_of
 from ikd.data.network_size import Perturbed, perturbed, rescaled
 from ikd.data.reader import CocoIndex, categories, indexed, write_normal
 from ikd.data.report import DataProblem, DataReport, SizeRow, SplitReport
 from ikd.data.split import DataSplit, parse_shares, split_dataset
-from ikd.data.unlabelled import Photographs
+from ikd.data.unlabelled.photographs import Photographs
 from ikd.data.voc import VocImport, import_voc, parse_parts
 
 __all__ = [
@@ -69,6 +69,7 @@ __all__ = [
     "rescaled",
     "said_of_data",
     "said_of_prototypes",
+    "size_of",
     "split_dataset",
     "told_when_lost",
     "trained_on",

@@ -16,7 +16,7 @@ from ikd.data.report import DataProblem, DataReport
 from ikd.data.rules import Findings, plain_name
 from ikd.data.stamps import VERSION, kept_report
 from ikd.data.taught import sizes_of
-from ikd.data.unlabelled import check_photographs, folder_of
+from ikd.data.unlabelled.photographs import check_photographs, folder_of
 from ikd.errors import DataError, refuse
 
 

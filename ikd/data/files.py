@@ -15,7 +15,7 @@ from ikd.data.coco import on_disk
 from ikd.data.drawn.draw import drawn_dataset, drawn_folder
 from ikd.data.identity import DataRecord, part_records
 from ikd.data.reader import categories, indexed
-from ikd.data.unlabelled import Photographs, photographs_of
+from ikd.data.unlabelled.photographs import Photographs, photographs_of
 from ikd.errors import BadInput, DataGone, IkdError
 
 Config = dict[str, Any]

@@ -25,8 +25,8 @@ class LabelTerm:
         ignores: boxes set aside are neither objects nor background.
     """
 
-    weight: float = 1.0
-    ignores: bool = False
+    weight: float
+    ignores: bool
 
 
 def weighed(losses: Mapping[str, Any], weight: float) -> dict[str, Any]:

@@ -53,7 +53,8 @@ ORDER = (
 
 PUBLIC = {
     *(("distill", name) for name in ("agreement", "conditional", "crosskd", "detector", "functional")),
-    *(("distill", name) for name in ("prototypes", "response", "terms")),
+    *(("distill", name) for name in ("labels", "prototypes", "response", "terms")),
+    ("evaluation", "labels"),
     *(("pictures", name) for name in ("confusion", "detections", "grid", "judged", "panel", "style")),
     ("data", "reader", "dataset"),
 }

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from ikd.attack import PerturbationStore
 from ikd.augment import TeacherBoxes, content_of
 from ikd.config import Recipe
-from ikd.data import DataFiles, indexed, on_disk, rescaled
-from ikd.data.images import size_of
+from ikd.data import DataFiles, indexed, on_disk, rescaled, size_of
 from ikd.evaluation.labels import LabelStore
 from ikd.training.unlabelled.reading import images_for_labels
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ikd.data import Photographs
 from ikd.distill.labels import IMAGES, SAMPLES
 from ikd.errors import DataError
-from ikd.evaluation.labels.making import LEAST_SIDE_PX
+from ikd.evaluation.labels import LEAST_SIDE_PX
 from ikd.training.unlabelled.batches import draws_of
 from ikd.training.unlabelled.reading import labels_from
 

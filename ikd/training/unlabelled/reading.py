@@ -10,8 +10,7 @@ import numpy as np
 
 from ikd.config import Recipe, sees_unlabelled
 from ikd.data import DataFiles, image_digest, indexed, on_disk
-from ikd.evaluation.labels import LabelBook, LabelStore
-from ikd.evaluation.labels.store import Boxes
+from ikd.evaluation.labels import Boxes, LabelBook, LabelStore
 
 FILL_IOU = 0.5
 """A box that overlaps a label by this much shows what has that label."""

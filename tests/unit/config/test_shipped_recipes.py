@@ -21,6 +21,7 @@ SMALL: dict[str, tuple[str, str, tuple[int, ...], str]] = {
     "small_cascade": ("MaskRCNN", "CascadeRCNN", (4, 8, 16, 32), "coco_mask_rcnn_r50"),
     "small_retinanet_from_swin": ("RetinaNet", "FasterRCNN", (8, 16, 32), "coco_retinanet_r50"),
     "small_retinanet_from_cascade": ("RetinaNet", "CascadeRCNN", (8, 16, 32), "coco_retinanet_r50"),
+    "small_unlabelled": ("RetinaNet", "RetinaNet", (8, 16, 32, 64, 128), "coco_retinanet_r50"),
     "small_gk": ("RetinaNet", "RetinaNet", (8, 16, 32, 64, 128), "coco_retinanet_r50"),
     "small_dfmsd": ("RetinaNet", "RetinaNet", (8, 16, 32, 64, 128), "coco_retinanet_r50"),
 }

@@ -1,0 +1,1 @@
+"""Photographs without labels."""
