@@ -67,7 +67,7 @@ class SeededCocoDataset(IndexedCocoDataset):
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self._unlabelled = (
+        self.unlabelled = (
             UnlabelledImages(seed=seed, labelled=len(self), **unlabelled) if unlabelled is not None else None
         )
         self._fill = labels_from(**fill) if fill is not None else None
@@ -78,8 +78,8 @@ class SeededCocoDataset(IndexedCocoDataset):
         """Set the epoch (0-based), and with it the pipeline; loaders must be restarted after it."""
         self._epoch = epoch
         self.pipeline = [pipeline for first, pipeline in self._phases if first <= epoch][-1]
-        if self._unlabelled is not None:
-            self._unlabelled.start_epoch(epoch)
+        if self.unlabelled is not None:
+            self.unlabelled.start_epoch(epoch)
 
     def prepare_data(self, idx: int) -> Any:
         """Run the pipeline on one entry."""
@@ -95,8 +95,8 @@ class SeededCocoDataset(IndexedCocoDataset):
         low, high = (int(word) for word in entropy.generate_state(2))
         np.random.seed(low)
         random.seed(high)
-        if self._unlabelled is not None and index >= len(self):
-            return self._unlabelled.sample(index - len(self))
+        if self.unlabelled is not None and index >= len(self):
+            return self.unlabelled.sample(index - len(self))
         return super().__getitem__(index)
 
 
