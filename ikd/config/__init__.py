@@ -14,6 +14,7 @@ from ikd.config.recipe.fields import field_names, loss_weights
 from ikd.config.recipe.hosts import HOSTS
 from ikd.config.recipe.images import OPERATIONS, CopyPaste, Cutout, Input, Joint
 from ikd.config.recipe.recipe import Recipe, StagePlan
+from ikd.config.recipe.schedule import Ema, Schedule
 from ikd.config.recipe.sections import (
     ANCHORS,
     DRAWN,
@@ -21,7 +22,6 @@ from ikd.config.recipe.sections import (
     Anchor,
     Data,
     Detector,
-    Schedule,
     Split,
     Stage,
     Student,
@@ -89,6 +89,7 @@ __all__ = [
     "Detector",
     "Distill",
     "Domain",
+    "Ema",
     "Hopeless",
     "Hyperband",
     "Input",

@@ -45,6 +45,19 @@ class Stepping(Protocol):
     def zero_grad(self) -> None: ...  # noqa: D102
 
 
+class Average(Protocol):
+    """A moving average of the student; see `ikd.training.optim`."""
+
+    @property
+    def module(self) -> nn.Module: ...  # noqa: D102
+
+    def update(self, student: nn.Module) -> None: ...  # noqa: D102
+
+    def share(self) -> None: ...  # noqa: D102
+
+    def state_dict(self) -> dict[str, Any]: ...  # noqa: D102
+
+
 class DistillDetector(BaseModel):
     """Student, teacher and terms; one training step returns a dict of named losses.
 
@@ -84,6 +97,7 @@ class DistillDetector(BaseModel):
         self.effective_weights: dict[str, float] = {}
         self.pulls: dict[str, float] = {}
         self._own_losses: frozenset[str] = frozenset()
+        self.average: Average | None = None  # of the student, which then predicts in its place; no submodule
         self.validates_masks = False  # pasting them takes longer than all the rest
         self.position = (0, 0)  # epoch and step, for the error message; the trainer's hook sets it
         self.host_share = 1.0  # of the host's weights, while it rises to them; a hook sets it
@@ -185,10 +199,15 @@ class DistillDetector(BaseModel):
         host = self.terms.host[0] if self.terms.host else self.terms.heads.name if self.terms.heads else ""
         return host if host and name.startswith(f"loss_{host}_") else name.removeprefix("loss_")
 
+    @property
+    def validated(self) -> Any:
+        """The detector that predicts, and that is kept: the student, or its average."""
+        return self.student if self.average is None else self.average.module
+
     def val_step(self, data: Batch) -> list[Any]:
-        """Predict with the student: boxes, and masks where they are validated."""
-        with nullcontext() if self.validates_masks else boxes_only(self.student):
-            return list(self.student.val_step(data))
+        """Predict with the student, or its average: boxes, and masks where they are validated."""
+        with nullcontext() if self.validates_masks else boxes_only(self.validated):
+            return list(self.validated.val_step(data))
 
     test_step = val_step
 

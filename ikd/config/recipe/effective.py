@@ -26,6 +26,16 @@ LATER: Mapping[str, Any] = {
     "distill.teacher_precision": "as_student",
     "schedule.channels_last": False,
     "schedule.compile": False,
+    "schedule.optimizer.bias_decay": True,
+    "schedule.optimizer.lr_mult": {},
+    "schedule.optimizer.nesterov": False,
+    "schedule.optimizer.norm_decay": True,
+    "schedule.policy.floor": 0.0,
+    "schedule.policy.start": 0.0,
+    "schedule.policy.tail": 0.0,
+    "schedule.sync_norm": False,
+    "schedule.val_last": 0,
+    "schedule.warmup.shape": "linear",
     "validate": ["bbox"],
 }
 """Fields younger than trials that people have, by dotted name, and the value that trains as it was done without them.
@@ -66,6 +76,8 @@ def effective(recipe: RecipeSections, plans: Sequence[PlannedStage]) -> dict[str
     raw["input"] = _without_idle(raw["input"])
     if not recipe.input.joint.acts:
         raw["input"].pop("joint", None)
+    if not recipe.schedule.ema.enabled:
+        raw["schedule"].pop("ema")
     raw["data"]["root"] = raw["data"].pop("began_at", raw["data"]["root"])
     raw["data"].pop("test")
     terms = ("distill", "adversarial", "augment", "attack")

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
-from ikd.config.document import Document, Location
+from ikd.config.document import Document, Fault, Location
 from ikd.config.recipe.effective import alters_pixels
 from ikd.config.recipe.hosts import HOSTS
+from ikd.config.recipe.schedule_rules import schedule_faults
 from ikd.config.recipe.sections import DRAWN, RecipeSections
 from ikd.config.recipe.stages import STAGE_FIELDS, stage_ends
 from ikd.config.recipe.terms import COUPLED, MAX_EPS, WITHOUT_TEACHER
@@ -15,7 +16,6 @@ from ikd.errors import Problem
 
 SHARE_TOLERANCE = 1e-3
 """Shares are written with a few decimals: three thirds sum to 0.999."""
-Fault = tuple[Location, object, str]
 
 
 def problems_between(recipe: RecipeSections, document: Document) -> list[Problem]:
@@ -83,6 +83,7 @@ def _detector_faults(recipe: RecipeSections) -> Iterator[Fault]:
 
 
 def _other_faults(recipe: RecipeSections) -> Iterator[Fault]:
+    yield from schedule_faults(recipe)
     yield from _alignment_faults(recipe)
     yield from _prototype_faults(recipe)
     yield from _decoder_faults(recipe)
@@ -94,9 +95,6 @@ def _other_faults(recipe: RecipeSections) -> Iterator[Fault]:
         yield from _attack_faults(recipe)
     if recipe.data.root == DRAWN and recipe.data.train.images != "images":
         yield ("data", "train", "images"), recipe.data.train.images, "must be images for the drawn data set"
-    if recipe.schedule.policy.type == "one_cycle" and recipe.schedule.warmup.iterations:
-        rule = "must be 0 with policy one_cycle, which warms up by itself"
-        yield ("schedule", "warmup", "iterations"), recipe.schedule.warmup.iterations, rule
     if recipe.device == "cpu":
         asked = {
             ("schedule", "amp"): recipe.schedule.amp,
@@ -105,8 +103,6 @@ def _other_faults(recipe: RecipeSections) -> Iterator[Fault]:
         for place, value in asked.items():
             if value == "float16":
                 yield place, value, "must not be float16 with device cpu; take bfloat16"
-    if list(recipe.schedule.policy.milestones) != sorted(recipe.schedule.policy.milestones):
-        yield ("schedule", "policy", "milestones"), list(recipe.schedule.policy.milestones), "must rise"
 
 
 def _attack_faults(recipe: RecipeSections) -> Iterator[Fault]:
