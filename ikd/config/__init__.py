@@ -13,6 +13,7 @@ from ikd.config.recipe.effective import LATER, alters_pixels, compares_maps
 from ikd.config.recipe.fields import field_names, loss_weights
 from ikd.config.recipe.hosts import HOSTS
 from ikd.config.recipe.images import OPERATIONS, CopyPaste, Cutout, Input, Joint
+from ikd.config.recipe.mixing import MixUp, Mosaic, MultiScale, Pad, Photometric
 from ikd.config.recipe.recipe import Recipe, StagePlan
 from ikd.config.recipe.schedule import Ema, Schedule
 from ikd.config.recipe.sections import (
@@ -97,10 +98,15 @@ __all__ = [
     "Location",
     "MaskingEnhancement",
     "Median",
+    "MixUp",
+    "Mosaic",
+    "MultiScale",
     "Noise",
     "NonNegative",
     "Objective",
+    "Pad",
     "Pbt",
+    "Photometric",
     "Positive",
     "Prior",
     "Probability",

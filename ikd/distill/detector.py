@@ -22,6 +22,7 @@ from ikd.distill.functional import Targets, full_precision, standardise
 from ikd.distill.gradients import relative_pulls
 from ikd.distill.knowledge import Knowledge, Known, SeenInstances
 from ikd.distill.losses.adapted import AdaptedPyramid
+from ikd.distill.resizing import resized
 from ikd.distill.response import ScoreHeads, SeenLosses
 from ikd.distill.terms import NOTHING, Batch, Maps, Terms
 from ikd.errors import NonFiniteLoss, refuse
@@ -100,6 +101,7 @@ class DistillDetector(BaseModel):
         self.average: Average | None = None  # of the student, which then predicts in its place; no submodule
         self.validates_masks = False  # pasting them takes longer than all the rest
         self.position = (0, 0)  # epoch and step, for the error message; the trainer's hook sets it
+        self.resize = 1.0  # factor of the sizes of a batch; a hook sets it
         self.host_share = 1.0  # of the host's weights, while it rises to them; a hook sets it
 
     def init_weights(self) -> None:
@@ -227,6 +229,7 @@ class DistillDetector(BaseModel):
         Returns:
             Losses by name; every name that holds `loss` is summed into the total.
         """
+        data = resized(data, self.resize)
         clean = self.canvas({"inputs": data["inputs"], "data_samples": data["data_samples"]})
         seen = self._teacher_features(clean["inputs"], sizes_of(data["inputs"]))
         before = self._before(data, seen)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import random
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from mmcv.image import rescale_size
 from mmdet.registry import DATASETS
 from mmengine.dataset import Compose
 
-from ikd.augment import PARTNER, specific_arguments, test_pipeline_of, train_pipeline
+from ikd.augment import MIXED, PARTNER, TILES, specific_arguments, test_pipeline_of, train_pipeline
 from ikd.config import Recipe, StagePlan, alters_pixels
 from ikd.data import DataFiles, indexed, part_of, trained_on
 from ikd.data.reader.dataset import IndexedCocoDataset
@@ -46,7 +47,7 @@ class SeededCocoDataset(IndexedCocoDataset):
     Args:
         later: pipelines that take the place of `pipeline`, each as (first epoch, 0-based, transforms), in order.
         seed: seed of the trial.
-        partners: give each sample the entry of another image, drawn anew each time, under `partner`.
+        partners: under which keys each sample is given how many entries of other images, drawn anew each time.
     """
 
     pipeline: Compose
@@ -56,7 +57,7 @@ class SeededCocoDataset(IndexedCocoDataset):
         *args: Any,
         later: Sequence[tuple[int, Sequence[Config]]] = (),
         seed: int,
-        partners: bool = False,
+        partners: Mapping[str, int] = MappingProxyType({}),
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -71,8 +72,9 @@ class SeededCocoDataset(IndexedCocoDataset):
     def prepare_data(self, idx: int) -> Any:
         """Run the pipeline on one entry."""
         entry = self.get_data_info(idx)
-        if self._partners:
-            entry[PARTNER] = self.get_data_info(int(np.random.randint(len(self))))
+        for key, count in self._partners.items():
+            drawn = [self.get_data_info(int(np.random.randint(len(self)))) for _ in range(count)]
+            entry[key] = drawn if key != PARTNER else drawn[0]
         return self.pipeline(entry)
 
     def __getitem__(self, index: int) -> Any:
@@ -96,24 +98,30 @@ class Phase:
         first: epoch, 0-based, counted from the start of the training.
         alters: noise and crop act, by IKD's rule or by masking enhancement's.
         attacks: adversarial copies come along.
+        mixes: mosaic and mixup act.
     """
 
     first: int
     alters: bool
     attacks: bool
+    mixes: bool = False
 
 
 def phases(plan: StagePlan) -> list[Phase]:
     """Return the phases of a stage in order; the first begins with it.
 
     `augment.stop_fraction` ends IKD's noise and crop and the adversarial copies, `distill.me.stop_fraction` masking
-    enhancement, in whose stages IKD's rule has no part.
+    enhancement, in whose stages IKD's rule has no part, and `input.stop_fraction` mosaic and mixup.
     """
     first, augment, me = plan.first - 1, plan.recipe.augment, plan.recipe.distill.me
+    settings = plan.recipe.input
+    mixed = first + round(settings.stop_fraction * plan.epochs) if settings.mixes else first
     attacked = first + round(augment.stop_fraction * plan.epochs)
     altered = first + round(me.stop_fraction * plan.epochs) if me.enabled else attacked
-    starts = {first, *(end for end in (attacked, altered) if first < end < plan.last)}
-    return [Phase(start, alters=start < altered, attacks=start < attacked) for start in sorted(starts)]
+    starts = {first, *(end for end in (attacked, altered, mixed) if first < end < plan.last)}
+    return [
+        Phase(start, alters=start < altered, attacks=start < attacked, mixes=start < mixed) for start in sorted(starts)
+    ]
 
 
 def train_loader(
@@ -135,9 +143,8 @@ def train_loader(
         "flip": recipe.input.flip,
         "order": recipe.input.order,
         "with_masks": with_masks,
-        "cutout": recipe.input.cutout,
-        "copy_paste": recipe.input.copy_paste,
-        "joint": recipe.input.joint,
+        "settings": recipe.input,
+        "keep_empty": recipe.data.keep_empty,
         "orientation": recipe.data.orientation,
     }
     reader = {"type": "ikd.attack.PerturbationStore.open", "folder": str(perturbations)} if perturbations else None
@@ -147,6 +154,7 @@ def train_loader(
             augment=specific_arguments(recipe, boxes) if phase.alters else None,
             perturbations=reader if phase.attacks else None,
             crafted_later=phase.attacks and crafts_online(recipe),
+            mixes=phase.mixes,
             with_reference=bool(recipe.distill.confidence) and _alters(recipe, phase),
             **shared,
         )
@@ -158,12 +166,19 @@ def train_loader(
         "pipeline": pipelines[0],
         "later": [(phase.first, one) for phase, one in zip(planned[1:], pipelines[1:], strict=True)],
         "seed": recipe.seed,
-        "partners": recipe.input.copy_paste.enabled,
+        "partners": _partners(recipe),
     }
     return _loader(recipe, dataset) | {
         "sampler": {"type": "OrderSampler", "seed": recipe.seed},
         "batch_sampler": {"type": "SharedBatchSampler"},
     }
+
+
+def _partners(recipe: Recipe) -> dict[str, int]:
+    """Return under which keys of a sample other images' entries are wanted, and how many."""
+    settings = recipe.input
+    wanted = {PARTNER: settings.copy_paste.enabled, TILES: 3 * settings.mosaic.enabled, MIXED: settings.mixup.enabled}
+    return {key: int(count) for key, count in wanted.items() if count}
 
 
 def _alters(recipe: Recipe, phase: Phase) -> bool:

@@ -29,6 +29,7 @@ from ikd.training.hooks import (
     PrototypeHook,
     ReportHook,
     RiseHook,
+    SizeHook,
 )
 from ikd.training.loaders import crafts_online, train_loader, val_loader
 from ikd.training.model import build_model, load_teacher
@@ -84,6 +85,11 @@ def _prototype_hooks(stage: StageRun) -> list[Hook]:
     return [PrototypeHook(in_force, stage.prepared.files, first=first, epochs=stage.recipe.total_epochs)]
 
 
+def _size_hooks(recipe: Recipe) -> list[Hook]:
+    section = recipe.input.multi_scale
+    return [SizeHook(section, recipe.seed)] if section.enabled and section.by == "batch" else []
+
+
 def _pace(recipe: Recipe) -> dict[str, Any]:
     """Return how often to validate, as mmengine's loop takes it: the last epochs of a training one by one."""
     schedule = recipe.schedule
@@ -130,6 +136,7 @@ def build_runner(stage: StageRun, progress: Progress, *, scratch: Path, report: 
             EpochHook(recipe.seed),
             HoldHook(stage.stores),
             *([CraftHook(plan.recipe)] if crafts_online(plan.recipe) else []),
+            *_size_hooks(recipe),
             RiseHook(plan.recipe, first=plan.first - 1),
             *_prototype_hooks(stage),
             *([AverageHook(recipe.schedule.ema)] if recipe.schedule.ema.enabled else []),

@@ -74,6 +74,8 @@ def effective(recipe: RecipeSections, plans: Sequence[PlannedStage]) -> dict[str
     raw["schedule"] |= {"epochs": recipe.total_epochs}
     raw["schedule"].pop("epochs_per_stage")
     raw["input"] = _without_idle(raw["input"])
+    if not recipe.input.mixes:
+        raw["input"].pop("stop_fraction")
     if not recipe.input.joint.acts:
         raw["input"].pop("joint", None)
     if not recipe.schedule.ema.enabled:

@@ -8,6 +8,7 @@ from itertools import pairwise
 from ikd.config.document import Document, Fault, Location
 from ikd.config.recipe.effective import alters_pixels
 from ikd.config.recipe.hosts import HOSTS
+from ikd.config.recipe.input_rules import input_faults
 from ikd.config.recipe.schedule_rules import schedule_faults
 from ikd.config.recipe.sections import DRAWN, RecipeSections
 from ikd.config.recipe.stages import STAGE_FIELDS, stage_ends
@@ -84,6 +85,7 @@ def _detector_faults(recipe: RecipeSections) -> Iterator[Fault]:
 
 def _other_faults(recipe: RecipeSections) -> Iterator[Fault]:
     yield from schedule_faults(recipe)
+    yield from input_faults(recipe)
     yield from _alignment_faults(recipe)
     yield from _prototype_faults(recipe)
     yield from _decoder_faults(recipe)
@@ -114,10 +116,6 @@ def _attack_faults(recipe: RecipeSections) -> Iterator[Fault]:
         yield ("attack", "step"), attack.step, f"must be at most attack.eps ({attack.eps})"
     if attack.published and attack.loss != "cls":
         yield ("attack", "loss"), attack.loss, "must be cls with attack.published"
-    altered = {"cutout": recipe.input.cutout.enabled, "copy_paste": recipe.input.copy_paste.enabled}
-    for name in (name for name, enabled in altered.items() if enabled and attack.store == "online"):
-        rule = f"must be disk with input.{name}, which cannot be done once more to copies that are crafted later"
-        yield ("attack", "store"), attack.store, rule
 
 
 def _level_faults(recipe: RecipeSections) -> Iterator[Fault]:

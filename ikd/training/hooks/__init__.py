@@ -4,6 +4,7 @@ from ikd.training.hooks.average import AverageHook
 from ikd.training.hooks.instances import instances_of
 from ikd.training.hooks.prototypes import PrototypeHook
 from ikd.training.hooks.rise import RiseHook
+from ikd.training.hooks.sizes import SizeHook
 from ikd.training.hooks.trial import CraftHook, EpochHook, HoldHook, PlaceHook, ReportHook, altering_rule
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "PrototypeHook",
     "ReportHook",
     "RiseHook",
+    "SizeHook",
     "altering_rule",
     "instances_of",
 ]
