@@ -40,7 +40,7 @@ class Geometry:
 
 def scaled(section: MultiScale, geometry: Geometry, *, mosaic: bool) -> list[Transform]:
     """Return what gives images another size; of a mosaic a window is cut in any case."""
-    if not (section.enabled and section.by == "image"):
+    if not section.enabled:
         return [geometry.window] if mosaic else []
     resize = {
         "type": "IkdMultiScale",

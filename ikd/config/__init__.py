@@ -13,7 +13,7 @@ from ikd.config.recipe.effective import LATER, alters_pixels, compares_maps
 from ikd.config.recipe.fields import field_names, loss_weights
 from ikd.config.recipe.hosts import HOSTS
 from ikd.config.recipe.images import OPERATIONS, CopyPaste, Cutout, Input, Joint
-from ikd.config.recipe.mixing import MixUp, Mosaic, MultiScale, Pad, Photometric
+from ikd.config.recipe.mixing import BatchScale, MixUp, Mosaic, MultiScale, Pad, Photometric
 from ikd.config.recipe.recipe import Recipe, StagePlan
 from ikd.config.recipe.schedule import Ema, Schedule
 from ikd.config.recipe.sections import (
@@ -80,6 +80,7 @@ __all__ = [
     "Asha",
     "Attack",
     "Augment",
+    "BatchScale",
     "Budget",
     "Chosen",
     "Confirm",

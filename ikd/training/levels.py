@@ -128,11 +128,13 @@ def _zoom(recipe: Recipe) -> float:
 
 def _growth(recipe: Recipe) -> float:
     """Return how much larger than at the network's size an image may become."""
-    section = recipe.input.multi_scale
+    section, batch = recipe.input.multi_scale, recipe.input.batch_scale
+    together = batch.ratio[1] if batch.enabled else 1.0
     if not section.enabled:
-        return 1.0
+        return max(1.0, together)
     longest = max(recipe.input.scale)
-    return max(1.0, *(max(one) / longest for one in section.scales)) if section.scales else max(1.0, section.ratio[1])
+    alone = max(max(one) / longest for one in section.scales) if section.scales else section.ratio[1]
+    return max(1.0, alone * together)
 
 
 def _refuse_missing(recipe: Recipe, field: str, places: Sequence[int], shared: SharedLevels) -> None:

@@ -86,8 +86,8 @@ def _prototype_hooks(stage: StageRun) -> list[Hook]:
 
 
 def _size_hooks(recipe: Recipe) -> list[Hook]:
-    section = recipe.input.multi_scale
-    return [SizeHook(section, recipe.seed)] if section.enabled and section.by == "batch" else []
+    section = recipe.input.batch_scale
+    return [SizeHook(section, recipe.seed)] if section.enabled else []
 
 
 def _pace(recipe: Recipe) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 import pydantic
 from pydantic import Field
 
-from ikd.config.recipe.mixing import MixUp, Mosaic, MultiScale, Pad, Photometric
+from ikd.config.recipe.mixing import BatchScale, MixUp, Mosaic, MultiScale, Pad, Photometric
 from ikd.config.section import Count, Probability, Section
 
 Operation = Literal[
@@ -108,7 +108,9 @@ class Input(Section):
     joint: Joint = Joint()
     """Colours and contrasts of the whole picture, in every epoch."""
     multi_scale: MultiScale = MultiScale()
-    """Another size each time."""
+    """Another size of every image each time."""
+    batch_scale: BatchScale = BatchScale()
+    """Another size of a batch each time."""
     pad: Pad = Pad()
     """One size for all."""
     photometric: Photometric = Photometric()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ikd.config.document import Fault
 from ikd.config.recipe.sections import RecipeSections
 
-RANGES = ("multi_scale.ratio", "mosaic.centre", "mixup.jitter")
+RANGES = ("multi_scale.ratio", "batch_scale.ratio", "mosaic.centre", "mixup.jitter")
 
 
 def input_faults(recipe: RecipeSections) -> Iterator[Fault]:
@@ -29,13 +29,10 @@ def _scale_faults(recipe: RecipeSections) -> Iterator[Fault]:
     section, place = recipe.input.multi_scale, ("input", "multi_scale")
     if not section.enabled:
         return
-    if section.by == "batch" and section.scales:
-        rule = "must be empty with multi_scale.by batch, which draws a factor of multi_scale.ratio"
-        yield (*place, "scales"), [list(one) for one in section.scales], rule
-    if section.by == "image" and recipe.input.pad.enabled and not section.crop:
+    if recipe.input.pad.enabled and not section.crop:
         rule = "must be true with input.pad, whose size a larger image would leave"
         yield (*place, "crop"), False, rule
-    if recipe.input.mosaic.enabled and section.by == "image" and section.scales:
+    if recipe.input.mosaic.enabled and section.scales:
         rule = "must be empty with input.mosaic, which is resized by a factor of multi_scale.ratio"
         yield (*place, "scales"), [list(one) for one in section.scales], rule
 
@@ -69,9 +66,7 @@ def _online_faults(recipe: RecipeSections) -> Iterator[Fault]:
     """Yield what cannot be done once more to copies that are crafted in the step: all but flips and crops of IKD."""
     if not (recipe.adversarial.enabled and recipe.attack.store == "online"):
         return
-    by_image = recipe.input.multi_scale.enabled and recipe.input.multi_scale.by == "image"
-    altered = {name: getattr(recipe.input, name).enabled for name in ("cutout", "copy_paste", "mosaic", "mixup", "pad")}
-    for name, acts in (altered | {"multi_scale": by_image}).items():
-        if acts:
+    for name in ("cutout", "copy_paste", "mosaic", "mixup", "pad", "multi_scale"):
+        if getattr(recipe.input, name).enabled:
             rule = f"must be disk with input.{name}, which cannot be done once more to copies that are crafted later"
             yield ("attack", "store"), recipe.attack.store, rule

@@ -17,20 +17,27 @@ Range = tuple[Positive, Positive]
 
 
 class MultiScale(Section):
-    """Images of another size each time. Validation and attack keep `input.scale`."""
+    """Every image at another size each time. Validation and attack keep `input.scale`."""
 
     enabled: bool = False
     """Switch."""
-    by: Literal["image", "batch"] = "image"
-    """A size for each image, or one factor for the whole batch, as YOLOX does on the device that trains."""
     ratio: Range = (0.5, 2.0)
     """Smallest and largest factor of `input.scale`, drawn evenly; of a mosaic, which is twice as large, likewise."""
     scales: tuple[tuple[Count, Count], ...] = ()
-    """Sizes of which one is drawn, each as `input.scale`, in place of factors; for sizes by image."""
+    """Sizes of which one is drawn, each as `input.scale`, in place of factors."""
     crop: bool = True
-    """For sizes by image: cut a window of `input.scale`, anywhere, where the image has become larger."""
+    """Cut a window of `input.scale`, anywhere, where the image has become larger."""
+
+
+class BatchScale(Section):
+    """One factor for a whole batch, of all its images and their copies, on the device that trains: YOLOX's."""
+
+    enabled: bool = False
+    """Switch."""
+    ratio: Range = (0.75, 1.25)
+    """Smallest and largest factor, drawn evenly: 480 to 800 px of 640."""
     every: Count = 10
-    """For sizes by batch: steps with one factor."""
+    """Steps with one factor."""
 
 
 class Pad(Section):

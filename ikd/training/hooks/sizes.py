@@ -8,18 +8,18 @@ import numpy as np
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from ikd.config import MultiScale
+from ikd.config import BatchScale
 
 
 class SizeHook(Hook):
     """Tells the model by which factor it resizes its batches.
 
     Args:
-        section: a recipe's `input.multi_scale`.
+        section: a recipe's `input.batch_scale`.
         seed: of the trial.
     """
 
-    def __init__(self, section: MultiScale, seed: int) -> None:
+    def __init__(self, section: BatchScale, seed: int) -> None:
         self._section, self._seed = section, seed
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:

@@ -17,6 +17,7 @@ from ikd.config import Recipe
 from ikd.errors import BadInput, ConfigError
 from ikd.training import EpochReport, StopTrial, TrialResult, check, run_trial
 from ikd.training.optim import optim_wrapper, param_schedulers, trained_names
+from ikd.training.optim.norms import shared_norms
 
 Build = Callable[..., Recipe]
 CPU = torch.device("cpu")
@@ -278,3 +279,29 @@ def test_the_average_is_mmdets_and_is_what_is_validated_and_kept(simple: Build, 
     name = "bbox_head.retina_cls.weight"
     assert not torch.equal(last[f"student.{name}"], kept[name]), "the student goes its own way"
     assert torch.equal(content(result, "average")["model"][name], kept[name])
+
+
+@pytest.mark.parametrize(
+    ("processes", "gpu", "asked", "expected"),
+    [
+        (1, True, True, [nn.BatchNorm2d, nn.SyncBatchNorm]),
+        (2, True, True, [nn.SyncBatchNorm, nn.SyncBatchNorm]),
+        (2, True, False, [nn.BatchNorm2d, nn.SyncBatchNorm]),
+        (2, False, True, [nn.BatchNorm2d, nn.BatchNorm2d]),
+    ],
+)
+def test_norms_of_several_processes(
+    simple: Build, monkeypatch: pytest.MonkeyPatch, processes: int, gpu: bool, asked: bool, expected: list[type]
+) -> None:
+    """Over all of them where a recipe asks or a detector brings it; a CPU has none. Weights keep their names."""
+    monkeypatch.setattr("ikd.training.optim.norms.get_world_size", lambda: processes)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: gpu)
+    student = nn.Sequential(nn.BatchNorm2d(4), nn.SyncBatchNorm(4))
+    names = list(student.state_dict())
+    found = shared_norms(simple(schedule__sync_norm=asked), student)
+    kinds = [
+        next(kind for kind in (nn.SyncBatchNorm, nn.modules.batchnorm._BatchNorm) if isinstance(one, kind))
+        for one in found
+    ]
+    assert [kind is nn.SyncBatchNorm for kind in kinds] == [one is nn.SyncBatchNorm for one in expected]
+    assert list(found.state_dict()) == names

@@ -26,7 +26,7 @@ PAD = {"input__pad": {"enabled": True, "size": [128, 96]}}
 OPTIONS: dict[str, dict[str, Any]] = {
     "sizes by image": {"input__multi_scale": {"enabled": True, "ratio": [0.5, 1.5]}},
     "sizes of a list": {"input__multi_scale": {"enabled": True, "scales": [[64, 64], [96, 96]]}},
-    "sizes by batch": {"input__multi_scale": {"enabled": True, "by": "batch", "ratio": [0.7, 1.3], "every": 1}},
+    "sizes by batch": {"input__batch_scale": {"enabled": True, "ratio": [0.7, 1.3], "every": 1}},
     "pad": PAD,
     "hsv": {"input__photometric__enabled": True},
     "distortion": {"input__photometric": {"enabled": True, "kind": "distortion"}},
@@ -86,8 +86,8 @@ def test_sizes_by_batch_are_those_of_the_copies_too(
         return taken
 
     monkeypatch.setattr(DistillDetector, "losses", spy)
-    section = {"enabled": True, "by": "batch", "ratio": [0.5, 1.5], "every": 2}
-    trained(tiny_recipe(input__multi_scale=section, schedule__batch_size=4, schedule__epochs=1), tmp_path)
+    section = {"enabled": True, "ratio": [0.5, 1.5], "every": 2}
+    trained(tiny_recipe(input__batch_scale=section, schedule__batch_size=4, schedule__epochs=1), tmp_path)
     factors = [factor for factor, _ in seen[-4:]]
     assert factors[0] == factors[1] != factors[2] == factors[3], "two steps with one"
     assert all(0.5 <= factor <= 1.5 for factor in factors)
@@ -154,10 +154,7 @@ ONLINE = ADVERSARIAL | {"attack__store": "online"}
             PAD | {"input__multi_scale": {"enabled": True, "crop": False}},
             r"multi_scale\.crop: must be true with input\.pad",
         ),
-        (
-            {"input__multi_scale": {"enabled": True, "by": "batch", "scales": [[64, 64]]}},
-            r"multi_scale\.scales: must be empty with multi_scale\.by batch",
-        ),
+        ({"input__batch_scale__ratio": [2.0, 0.5]}, r"batch_scale\.ratio: must be the smallest, then the largest"),
         (
             {"input__mosaic__enabled": True, "input__multi_scale": {"enabled": True, "scales": [[64, 64]]}},
             r"multi_scale\.scales: must be empty with input\.mosaic",
