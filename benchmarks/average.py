@@ -9,6 +9,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -38,7 +39,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=4, help="images of a step")
     asked = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    student = build_detector(detector_config(CONFIG, classes=[str(one) for one in range(80)])).to(device).train()
+    student: Any = build_detector(detector_config(CONFIG, classes=[str(one) for one in range(80)])).to(device).train()
     average = StudentAverage(Ema(enabled=True), student)
     optimizer = torch.optim.AdamW(student.parameters(), 1e-4)
     images = torch.randn(asked.batch, 3, asked.side, asked.side, device=device)
@@ -51,9 +52,8 @@ def main() -> None:
 
     whole, update = seconds(step, 5), seconds(lambda: average.update(student), 30)
     weights = sum(one.numel() * one.element_size() for one in average.module.state_dict().values())
-    print(
-        f"{device.type}, {asked.batch} images of {asked.side} px: step {1000 * whole:.1f} ms, average {1000 * update:.2f} ms"
-    )
+    size = f"{asked.batch} images of {asked.side} px"
+    print(f"{device.type}, {size}: step {1000 * whole:.1f} ms, average {1000 * update:.2f} ms")
     print(f"share {100 * update / whole:.2f} %, {weights / 2**20:.1f} MiB")
 
 
