@@ -12,6 +12,7 @@ from ikd.augment.copy_paste import PARTNER, CopyPaste  # noqa: E402
 from ikd.augment.crop import ProportionalCrop  # noqa: E402
 from ikd.augment.enhancement import TeacherBoxes, boxes_by_id  # noqa: E402
 from ikd.augment.joint import JointAugment  # noqa: E402
+from ikd.augment.mixing import MIXED, TILES  # noqa: E402
 from ikd.augment.pair import (  # noqa: E402
     UNALTERED,
     AttachPerturbation,
@@ -27,7 +28,9 @@ from ikd.augment.sample_specific import SampleSpecificAugment, specific_argument
 from ikd.augment.union import union_area  # noqa: E402
 
 __all__ = [
+    "MIXED",
     "PARTNER",
+    "TILES",
     "UNALTERED",
     "AttachPerturbation",
     "AttachUnaltered",

@@ -73,7 +73,7 @@ class JointAugment(BaseTransform):
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Return the sample, altered or as it was."""
-        draws = _own_generator()
+        draws = own_generator()
         if draws.random() >= self.settings.proportion:
             return results
         image, copies = parted(results)
@@ -99,7 +99,7 @@ class AttachReference(BaseTransform):
         return joined(results, image, {REFERENCE: image, **copies})
 
 
-def _own_generator() -> np.random.Generator:
+def own_generator() -> np.random.Generator:
     """Return a generator that follows from numpy's global state and does not move it."""
     state: Any = np.random.get_state(legacy=False)["state"]
     return np.random.default_rng([int(state["pos"]), *map(int, state["key"][:8])])

@@ -8,16 +8,17 @@ from typing import Any, Literal
 
 from ikd.augment import copy_paste as _copy_paste  # noqa: F401, registers its transform
 from ikd.augment import joint as _joint  # noqa: F401, and these
-from ikd.augment.pair import AttachPerturbation, PerturbationReader
+from ikd.augment import photometric as _photometric  # noqa: F401, and this
+from ikd.augment.geometry import Geometry, Transform, mixed, mosaic, padded, scaled
+from ikd.augment.pair import CHANNELS, AttachPerturbation, PerturbationReader
 from ikd.augment.sample_specific import SampleSpecificAugment
-from ikd.config import CopyPaste as CopyPasteSection
-from ikd.config import Cutout, Data, Input, Joint, Recipe
+from ikd.config import Cutout, Data, Input, Pad, Recipe
 from ikd.data import image_loader
 from ikd.detectors import head_row
 from ikd.errors import refuse
 
 _ORDERS = ("flip_crop", "crop_flip")
-_INPUT, _ORIENTATION = Input(), Data(root="").orientation
+_INPUT, _DATA = Input(), Data(root="")
 Orientation = Literal["apply", "ignore"]
 
 
@@ -31,11 +32,11 @@ def train_pipeline(  # noqa: PLR0913 (what a recipe says of its input)
     perturbations: PerturbationReader | Mapping[str, Any] | None = None,
     crafted_later: bool = False,
     with_masks: bool = False,
-    cutout: Cutout = _INPUT.cutout,
-    copy_paste: CopyPasteSection = _INPUT.copy_paste,
-    joint: Joint = _INPUT.joint,
+    settings: Input = _INPUT,
+    mixes: bool = False,
+    keep_empty: bool = _DATA.keep_empty,
     with_reference: bool = False,
-    orientation: Orientation = _ORIENTATION,
+    orientation: Orientation = _DATA.orientation,
 ) -> list[dict[str, Any]]:
     """Write the training pipeline of one phase.
 
@@ -50,10 +51,11 @@ def train_pipeline(  # noqa: PLR0913 (what a recipe says of its input)
         perturbations: as `AttachPerturbation` takes them; None for no adversarial image.
         crafted_later: keep what an adversarial image is made from, in place of `perturbations`.
         with_masks: load and transform instance masks too.
-        cutout: holes, the same in all copies; a recipe's `input.cutout`.
-        copy_paste: objects of another image; a recipe's `input.copy_paste`. The data set puts that image's entry under
-            the sample's `partner`, as `ikd.training`'s does.
-        joint: colours and contrasts of the image, not of its copies; a recipe's `input.joint`.
+        settings: a recipe's `input`, of which the sections are read. The data set puts the entries of other images
+            that copy-paste, mosaic and mixup take under the sample's `partner`, `tiles` and `mixed`, as
+            `ikd.training`'s does.
+        mixes: mosaic and mixup act, those that are enabled.
+        keep_empty: a window may hold no box; a recipe's `data.keep_empty`.
         with_reference: keep the image before noise and joint augmentation as the copy `reference`.
         orientation: a recipe's `data.orientation`.
 
@@ -67,35 +69,56 @@ def train_pipeline(  # noqa: PLR0913 (what a recipe says of its input)
         BadInput: an argument is out of range; nothing else is checked later, except the perturbations themselves.
     """
     _check_geometry(scale, flip, order)
-    geometry: list[dict[str, Any]] = [{"type": "Resize", "scale": tuple(scale), "keep_ratio": keep_ratio}]
+    resize: list[Transform] = [{"type": "Resize", "scale": tuple(scale), "keep_ratio": keep_ratio}]
     if perturbations is not None:
         AttachPerturbation(perturbations)  # refused here, not in a worker
-        geometry.append({"type": "AttachPerturbation", "perturbations": perturbations})
+        resize.append({"type": "AttachPerturbation", "perturbations": perturbations})
     elif crafted_later:
-        geometry.append({"type": "AttachUnaltered"})
-    loaded_masks = with_masks or (copy_paste.enabled and copy_paste.by == "mask")
-    load: list[dict[str, Any]] = [
+        resize.append({"type": "AttachUnaltered"})
+    pasting = settings.copy_paste
+    load: list[Transform] = [
         image_loader(orientation),
-        {"type": "LoadAnnotations", "with_bbox": True, "with_mask": loaded_masks},
+        {
+            "type": "LoadAnnotations",
+            "with_bbox": True,
+            "with_mask": with_masks or (pasting.enabled and pasting.by == "mask"),
+        },
+        *([{"type": "AttachReference"}] if with_reference else []),
     ]
-    if copy_paste.enabled:
-        settings = copy_paste.model_dump(exclude={"enabled"})
-        geometry.append(
-            {"type": "IkdCopyPaste", "source": [*load, *geometry], "keep_masks": with_masks, **settings},
-        )
-    if joint.acts:
-        geometry.append({"type": "IkdJoint", **joint.model_dump(exclude={"enabled"})})
-    if cutout.enabled:
-        geometry.append(_holes(cutout))
-    flips: list[dict[str, Any]] = [{"type": "RandomFlip", "prob": flip}] if flip else []
+    geometry = Geometry(scale, keep_ratio, keep_empty=keep_empty)
+    pictures = _pictures(settings, [*load[:2], *resize], with_masks=with_masks)
+    flips: list[Transform] = [{"type": "RandomFlip", "prob": flip}] if flip else []
+    sizes = scaled(settings.multi_scale, geometry, mosaic=mixes and settings.mosaic.enabled)
+    if mixes:
+        # each image by itself up to here: of four about a point, none is the one whose boxes decide
+        own = resize if augment is None else [_specific(augment, resize)]
+        source = [*load, *own]
+        quarters = mosaic(settings.mosaic, source, geometry)
+        others = mixed(settings.mixup, source, flip)
+        return [*source, *quarters, *sizes, *pictures, *flips, *padded(settings.pad), *others, {"type": "PackPair"}]
+    middle = [*resize, *sizes, *pictures]
     if augment is None:
-        middle = [*geometry, *flips]
+        middle += flips
     elif order == "flip_crop" or _adds(augment):
-        middle = [_specific(augment, [*geometry, *flips])]
+        middle = [_specific(augment, [*middle, *flips])]
     else:
-        middle = [_specific(augment, geometry), *flips]
-    first = [{"type": "AttachReference"}] if with_reference else []
-    return [*load, *first, *middle, {"type": "PackPair"}]
+        middle = [_specific(augment, middle), *flips]
+    return [*load, *middle, *padded(settings.pad), {"type": "PackPair"}]
+
+
+def _pictures(settings: Input, source: list[Transform], *, with_masks: bool) -> list[Transform]:
+    """Return what is done to the picture at the network's size; `source` brings another image there."""
+    found: list[Transform] = []
+    if settings.copy_paste.enabled:
+        pasting = settings.copy_paste.model_dump(exclude={"enabled"})
+        found.append({"type": "IkdCopyPaste", "source": source, "keep_masks": with_masks, **pasting})
+    if settings.joint.acts:
+        found.append({"type": "IkdJoint", **settings.joint.model_dump(exclude={"enabled"})})
+    if settings.photometric.enabled:
+        found.append({"type": "IkdPhotometric", **settings.photometric.model_dump(exclude={"enabled"})})
+    if settings.cutout.enabled:
+        found.append(_holes(settings.cutout))
+    return found
 
 
 def test_pipeline(
@@ -103,7 +126,8 @@ def test_pipeline(
     scale: tuple[int, int],
     keep_ratio: bool = _INPUT.keep_ratio,  # noqa: PT028, no test
     bordered: bool = False,  # noqa: PT028, no test
-    orientation: Orientation = _ORIENTATION,  # noqa: PT028, no test
+    pad: Pad = _INPUT.pad,  # noqa: PT028, no test
+    orientation: Orientation = _DATA.orientation,  # noqa: PT028, no test
 ) -> list[dict[str, Any]]:
     """Write the validation pipeline: resizing only.
 
@@ -111,6 +135,7 @@ def test_pipeline(
         scale: what mmdet's Resize takes, px.
         keep_ratio: keep the aspect ratio.
         bordered: for a head that reads the border (`ikd.detectors.Head`): note one, of the pixel that makes sides even.
+        pad: one size for all; a recipe's `input.pad`.
         orientation: a recipe's `data.orientation`.
 
     Returns:
@@ -123,10 +148,13 @@ def test_pipeline(
     meta = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")
     load = image_loader(orientation)
     resize = {"type": "Resize", "scale": tuple(scale), "keep_ratio": keep_ratio}
+    filling = (
+        [{"type": "Pad", "size": tuple(pad.size), "pad_val": {"img": (pad.fill,) * CHANNELS}}] if pad.enabled else []
+    )
     if not bordered:
-        return [load, resize, {"type": "PackDetInputs", "meta_keys": meta}]
+        return [load, resize, *filling, {"type": "PackDetInputs", "meta_keys": meta}]
     pack = {"type": "PackDetInputs", "meta_keys": (*meta, "border")}
-    return [{**load, "to_float32": True}, resize, _BORDER, pack]
+    return [{**load, "to_float32": True}, resize, *filling, _BORDER, pack]
 
 
 def test_pipeline_of(recipe: Recipe, head: object) -> list[dict[str, Any]]:
@@ -143,6 +171,7 @@ def test_pipeline_of(recipe: Recipe, head: object) -> list[dict[str, Any]]:
         scale=recipe.input.scale,
         keep_ratio=recipe.input.keep_ratio,
         bordered=head_row(head).reads_border,
+        pad=recipe.input.pad,
         orientation=recipe.data.orientation,
     )
 

@@ -13,7 +13,9 @@ from ikd.config.recipe.effective import LATER, alters_pixels, compares_maps, see
 from ikd.config.recipe.fields import field_names, loss_weights
 from ikd.config.recipe.hosts import HOSTS
 from ikd.config.recipe.images import OPERATIONS, CopyPaste, Cutout, Input, Joint
+from ikd.config.recipe.mixing import BatchScale, MixUp, Mosaic, MultiScale, Pad, Photometric
 from ikd.config.recipe.recipe import Recipe, StagePlan
+from ikd.config.recipe.schedule import Ema, Schedule
 from ikd.config.recipe.sections import (
     ANCHORS,
     DRAWN,
@@ -21,7 +23,6 @@ from ikd.config.recipe.sections import (
     Anchor,
     Data,
     Detector,
-    Schedule,
     Split,
     Stage,
     Student,
@@ -79,6 +80,7 @@ __all__ = [
     "Asha",
     "Attack",
     "Augment",
+    "BatchScale",
     "Budget",
     "Chosen",
     "Confirm",
@@ -89,6 +91,7 @@ __all__ = [
     "Detector",
     "Distill",
     "Domain",
+    "Ema",
     "Hopeless",
     "Hyperband",
     "Input",
@@ -96,10 +99,15 @@ __all__ = [
     "Location",
     "MaskingEnhancement",
     "Median",
+    "MixUp",
+    "Mosaic",
+    "MultiScale",
     "Noise",
     "NonNegative",
     "Objective",
+    "Pad",
     "Pbt",
+    "Photometric",
     "Positive",
     "Prior",
     "Probability",

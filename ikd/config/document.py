@@ -14,6 +14,8 @@ import yaml
 from ikd.errors import ConfigError, Problem
 
 Location = tuple[str | int, ...]
+Fault = tuple[Location, object, str]
+"""Where, what stands there, and what is right."""
 
 
 MOST_NODES = 20_000

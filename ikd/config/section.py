@@ -42,8 +42,11 @@ class Section(pydantic.BaseModel):
         kinds = (
             getattr(one, "__origin__", one) if hasattr(one, "__metadata__") else one for one in get_args(annotation)
         )
-        meant = any(get_origin(one) is tuple for one in (annotation, *kinds))
-        return tuple(value) if meant and isinstance(value, list) else value
+        meant = [one for one in (annotation, *kinds) if get_origin(one) is tuple]
+        if not (meant and isinstance(value, list)):
+            return value
+        nested = any(get_origin(inner) is tuple for one in meant for inner in get_args(one))
+        return tuple(tuple(one) if nested and isinstance(one, list) else one for one in value)
 
 
 def validate(cls: type[SectionType], document: Document) -> SectionType:

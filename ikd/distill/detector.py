@@ -23,6 +23,7 @@ from ikd.distill.gradients import relative_pulls
 from ikd.distill.knowledge import Knowledge, Known, SeenInstances
 from ikd.distill.labels import IMAGES, NAME, SAMPLES, averaged, boxes_in, ignored, weighed
 from ikd.distill.losses.adapted import AdaptedPyramid
+from ikd.distill.resizing import resized
 from ikd.distill.response import ScoreHeads, SeenLosses
 from ikd.distill.terms import NOTHING, Batch, Maps, Terms
 from ikd.errors import NonFiniteLoss, refuse
@@ -44,6 +45,19 @@ class Stepping(Protocol):
     def step(self) -> None: ...  # noqa: D102
 
     def zero_grad(self) -> None: ...  # noqa: D102
+
+
+class Average(Protocol):
+    """A moving average of the student; see `ikd.training.optim`."""
+
+    @property
+    def module(self) -> nn.Module: ...  # noqa: D102
+
+    def update(self, student: nn.Module) -> None: ...  # noqa: D102
+
+    def share(self) -> None: ...  # noqa: D102
+
+    def state_dict(self) -> dict[str, Any]: ...  # noqa: D102
 
 
 class DistillDetector(BaseModel):
@@ -85,8 +99,10 @@ class DistillDetector(BaseModel):
         self.effective_weights: dict[str, float] = {}
         self.pulls: dict[str, float] = {}
         self._own_losses: frozenset[str] = frozenset()
+        self.average: Average | None = None  # of the student, which then predicts in its place; no submodule
         self.validates_masks = False  # pasting them takes longer than all the rest
         self.position = (0, 0)  # epoch and step, for the error message; the trainer's hook sets it
+        self.resize = 1.0  # factor of the sizes of a batch; a hook sets it
         self.host_share = 1.0  # of the host's weights, while it rises to them; a hook sets it
         self.labels_share = 1.0  # and of the weight of the teacher's labels
 
@@ -188,10 +204,15 @@ class DistillDetector(BaseModel):
         terms = (host, NAME) if host else (NAME,)
         return next((one for one in terms if name.startswith(f"loss_{one}_")), name.removeprefix("loss_"))
 
+    @property
+    def validated(self) -> Any:
+        """The detector that predicts, and that is kept: the student, or its average."""
+        return self.student if self.average is None else self.average.module
+
     def val_step(self, data: Batch) -> list[Any]:
-        """Predict with the student: boxes, and masks where they are validated."""
-        with nullcontext() if self.validates_masks else boxes_only(self.student):
-            return list(self.student.val_step(data))
+        """Predict with the student, or its average: boxes, and masks where they are validated."""
+        with nullcontext() if self.validates_masks else boxes_only(self.validated):
+            return list(self.validated.val_step(data))
 
     test_step = val_step
 
@@ -211,6 +232,7 @@ class DistillDetector(BaseModel):
         Returns:
             Losses by name; every name that holds `loss` is summed into the total.
         """
+        data = resized(data, self.resize)
         clean = self.canvas({"inputs": data["inputs"], "data_samples": data["data_samples"]})
         seen = self._teacher_features(clean["inputs"], sizes_of(data["inputs"]))
         before = self._before(data, seen)

@@ -11,23 +11,33 @@ from torch.nn.utils import clip_grad_norm_
 
 
 class WithApart(torch.optim.Optimizer):
-    """One optimiser to everything around it: one group, one state, one learning rate that schedules move.
+    """One optimiser to everything around it: one list of groups, one state, rates that schedules move.
+
+    What is apart stands at the end of the last group.
 
     Args:
         optimizer: that of the recipe, over all parameters but those apart.
         apart: parameters of the decoder.
         lr: of these while the recipe's rate is at its peak; it rises and falls with that.
         max_norm: largest L2 norm of their gradients.
+        weight_decay: of these.
     """
 
     def __init__(
-        self, optimizer: torch.optim.Optimizer, apart: Sequence[nn.Parameter], *, lr: float, max_norm: float
+        self,
+        optimizer: torch.optim.Optimizer,
+        apart: Sequence[nn.Parameter],
+        *,
+        lr: float,
+        max_norm: float,
+        weight_decay: float,
     ) -> None:
-        (group,) = optimizer.param_groups
-        self._own, self._peak, self._apart_lr, self._max_norm = optimizer, group["lr"], lr, max_norm
-        self._apart = torch.optim.AdamW(apart, lr, weight_decay=group["weight_decay"])
-        settings = {key: value for key, value in group.items() if key != "params"}
-        super().__init__([*group["params"], *apart], settings)
+        groups = optimizer.param_groups
+        self._own, self._peak, self._apart_lr, self._max_norm = optimizer, groups[-1]["lr"], lr, max_norm
+        self._apart = torch.optim.AdamW(apart, lr, weight_decay=weight_decay)
+        copies = [{**group} for group in groups]
+        copies[-1]["params"] = [*groups[-1]["params"], *apart]
+        super().__init__(copies, {key: value for key, value in groups[0].items() if key != "params"})
         self._share_state()
 
     def _share_state(self) -> None:
@@ -37,9 +47,9 @@ class WithApart(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         """Take both steps, at the rates of this moment."""
-        rate = self.param_groups[0]["lr"]
-        self._own.param_groups[0]["lr"] = rate
-        self._apart.param_groups[0]["lr"] = self._apart_lr * rate / self._peak
+        for group, own in zip(self.param_groups, self._own.param_groups, strict=True):
+            own["lr"] = group["lr"]
+        self._apart.param_groups[0]["lr"] = self._apart_lr * self.param_groups[-1]["lr"] / self._peak
         for one in (self._own, self._apart):
             one.step()
 
@@ -53,4 +63,5 @@ class WithApart(torch.optim.Optimizer):
         apart = clip_grad_norm_(self._apart.param_groups[0]["params"], self._max_norm)
         if max_norm is None:
             return apart
-        return torch.maximum(apart, clip_grad_norm_(self._own.param_groups[0]["params"], max_norm))
+        own = [one for group in self._own.param_groups for one in group["params"]]
+        return torch.maximum(apart, clip_grad_norm_(own, max_norm))

@@ -86,6 +86,6 @@ def _reason(error: Exception) -> str:
 
 
 def student_file(model: Any, *, classes: tuple[str, ...], info: Mapping[str, Any]) -> Content:
-    """Return what `best.pth` holds: the student alone in mmdet's own layout, so that mmdet can load it directly."""
-    weights = {name: tensor.detach().cpu().clone() for name, tensor in model.student.state_dict().items()}
+    """Return what `best.pth` holds: the student or its average alone, in mmdet's own layout, which it loads."""
+    weights = {name: tensor.detach().cpu().clone() for name, tensor in model.validated.state_dict().items()}
     return {"state_dict": weights, "meta": {"dataset_meta": {"classes": list(classes)}, **info}}

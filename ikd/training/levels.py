@@ -96,7 +96,8 @@ def _reached(recipe: Recipe, files: DataFiles, shared: SharedLevels, student: An
     """Return the levels that a training box reaches in the student, and what to say where some are left out."""
     every = tuple(range(len(shared.student)))
     boxes = box_sizes(files.train, files.train.stat().st_mtime_ns, recipe.input.scale, recipe.input.keep_ratio)
-    sizes = torch.cat([boxes, (boxes * _zoom(recipe)).clamp(max=max(recipe.input.scale))])
+    largest = max(recipe.input.scale) * _growth(recipe)
+    sizes = torch.cat([boxes, (boxes * _zoom(recipe) * _growth(recipe)).clamp(max=largest)])
     reached, who = reached_levels(student, sizes), f"recipe {recipe.name}: distill.levels auto"
     if reached is None:
         return every, f"{who} keeps all: which levels boxes reach in a {type(student).__name__} like this is not known"
@@ -123,6 +124,17 @@ def _zoom(recipe: Recipe) -> float:
     augment = recipe.augment
     crops = (augment.enabled or recipe.distill.me.enabled) and augment.crop.enabled
     return max(ZOOM, 1 / augment.crop.min_ratio if crops else 1.0)
+
+
+def _growth(recipe: Recipe) -> float:
+    """Return how much larger than at the network's size an image may become."""
+    section, batch = recipe.input.multi_scale, recipe.input.batch_scale
+    together = batch.ratio[1] if batch.enabled else 1.0
+    if not section.enabled:
+        return max(1.0, together)
+    longest = max(recipe.input.scale)
+    alone = max(max(one) / longest for one in section.scales) if section.scales else section.ratio[1]
+    return max(1.0, alone * together)
 
 
 def _refuse_missing(recipe: Recipe, field: str, places: Sequence[int], shared: SharedLevels) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import random
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,12 @@ from mmcv.image import rescale_size
 from mmdet.registry import DATASETS
 from mmengine.dataset import Compose
 
-from ikd.augment import PARTNER, specific_arguments, test_pipeline_of, train_pipeline
+from ikd.augment import MIXED, PARTNER, TILES, specific_arguments, test_pipeline_of, train_pipeline
 from ikd.config import Recipe, StagePlan, alters_pixels, sees_unlabelled
 from ikd.data import DataFiles, image_digest, indexed, part_of, trained_on
 from ikd.data.reader.dataset import IndexedCocoDataset
 from ikd.training import averaging as _shared  # noqa: F401, registers the samplers
-from ikd.training.unlabelled.batches import MixedBatchSampler as _  # noqa: F401, and this one
+from ikd.training.unlabelled import batches as _mixed  # noqa: F401, and another one
 from ikd.training.unlabelled.images import UnlabelledImages
 from ikd.training.unlabelled.reading import images_for_labels, labels_from
 
@@ -49,7 +50,7 @@ class SeededCocoDataset(IndexedCocoDataset):
     Args:
         later: pipelines that take the place of `pipeline`, each as (first epoch, 0-based, transforms), in order.
         seed: seed of the trial.
-        partners: give each sample the entry of another image, drawn anew each time, under `partner`.
+        partners: under which keys each sample is given how many entries of other images, drawn anew each time.
         unlabelled: arguments of `UnlabelledImages`, whose draws have the indices from the length of this data set on.
         fill: arguments of `labels_from`, but for images: boxes of a teacher that are added to the labels.
     """
@@ -61,13 +62,13 @@ class SeededCocoDataset(IndexedCocoDataset):
         *args: Any,
         later: Sequence[tuple[int, Sequence[Config]]] = (),
         seed: int,
-        partners: bool = False,
+        partners: Mapping[str, int] = MappingProxyType({}),
         unlabelled: Config | None = None,
         fill: Config | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self.unlabelled = (
+        self._unlabelled = (
             UnlabelledImages(seed=seed, labelled=len(self), **unlabelled) if unlabelled is not None else None
         )
         self._fill = labels_from(**fill) if fill is not None else None
@@ -78,16 +79,17 @@ class SeededCocoDataset(IndexedCocoDataset):
         """Set the epoch (0-based), and with it the pipeline; loaders must be restarted after it."""
         self._epoch = epoch
         self.pipeline = [pipeline for first, pipeline in self._phases if first <= epoch][-1]
-        if self.unlabelled is not None:
-            self.unlabelled.start_epoch(epoch)
+        if self._unlabelled is not None:
+            self._unlabelled.start_epoch(epoch)
 
     def prepare_data(self, idx: int) -> Any:
         """Run the pipeline on one entry."""
         entry = self.get_data_info(idx)
         if self._fill is not None:
             entry["instances"] += self._fill.beside(image_digest(entry["img_path"]), entry["instances"])
-        if self._partners:
-            entry[PARTNER] = self.get_data_info(int(np.random.randint(len(self))))
+        for key, count in self._partners.items():
+            drawn = [self.get_data_info(int(np.random.randint(len(self)))) for _ in range(count)]
+            entry[key] = drawn if key != PARTNER else drawn[0]
         return self.pipeline(entry)
 
     def __getitem__(self, index: int) -> Any:
@@ -95,8 +97,8 @@ class SeededCocoDataset(IndexedCocoDataset):
         low, high = (int(word) for word in entropy.generate_state(2))
         np.random.seed(low)
         random.seed(high)
-        if self.unlabelled is not None and index >= len(self):
-            return self.unlabelled.sample(index - len(self))
+        if self._unlabelled is not None and index >= len(self):
+            return self._unlabelled.sample(index - len(self))
         return super().__getitem__(index)
 
 
@@ -113,24 +115,30 @@ class Phase:
         first: epoch, 0-based, counted from the start of the training.
         alters: noise and crop act, by IKD's rule or by masking enhancement's.
         attacks: adversarial copies come along.
+        mixes: mosaic and mixup act.
     """
 
     first: int
     alters: bool
     attacks: bool
+    mixes: bool = False
 
 
 def phases(plan: StagePlan) -> list[Phase]:
     """Return the phases of a stage in order; the first begins with it.
 
     `augment.stop_fraction` ends IKD's noise and crop and the adversarial copies, `distill.me.stop_fraction` masking
-    enhancement, in whose stages IKD's rule has no part.
+    enhancement, in whose stages IKD's rule has no part, and `input.stop_fraction` mosaic and mixup.
     """
     first, augment, me = plan.first - 1, plan.recipe.augment, plan.recipe.distill.me
+    settings = plan.recipe.input
+    mixed = first + round(settings.stop_fraction * plan.epochs) if settings.mixes else first
     attacked = first + round(augment.stop_fraction * plan.epochs)
     altered = first + round(me.stop_fraction * plan.epochs) if me.enabled else attacked
-    starts = {first, *(end for end in (attacked, altered) if first < end < plan.last)}
-    return [Phase(start, alters=start < altered, attacks=start < attacked) for start in sorted(starts)]
+    starts = {first, *(end for end in (attacked, altered, mixed) if first < end < plan.last)}
+    return [
+        Phase(start, alters=start < altered, attacks=start < attacked, mixes=start < mixed) for start in sorted(starts)
+    ]
 
 
 def train_loader(
@@ -159,9 +167,8 @@ def train_loader(
         "flip": recipe.input.flip,
         "order": recipe.input.order,
         "with_masks": with_masks,
-        "cutout": recipe.input.cutout,
-        "copy_paste": recipe.input.copy_paste,
-        "joint": recipe.input.joint,
+        "settings": recipe.input,
+        "keep_empty": recipe.data.keep_empty,
         "orientation": recipe.data.orientation,
     }
     reader = {"type": "ikd.attack.PerturbationStore.open", "folder": str(perturbations)} if perturbations else None
@@ -171,6 +178,7 @@ def train_loader(
             augment=specific_arguments(recipe, boxes) if phase.alters else None,
             perturbations=reader if phase.attacks else None,
             crafted_later=phase.attacks and crafts_online(recipe),
+            mixes=phase.mixes,
             with_reference=bool(recipe.distill.confidence) and _alters(recipe, phase),
             **shared,
         )
@@ -182,7 +190,7 @@ def train_loader(
         "pipeline": pipelines[0],
         "later": [(phase.first, one) for phase, one in zip(planned[1:], pipelines[1:], strict=True)],
         "seed": recipe.seed,
-        "partners": recipe.input.copy_paste.enabled,
+        "partners": _partners(recipe),
     }
     loader = _loader(recipe, dataset) | {
         "sampler": {"type": "OrderSampler", "seed": recipe.seed},
@@ -209,7 +217,8 @@ def _with_labels(loader: Config, plan: StagePlan, files: DataFiles, labels: Path
         }
     if files.photographs is None or not sees_unlabelled(recipe):
         return loader | {"dataset": dataset}
-    plain = shared | {"copy_paste": recipe.input.copy_paste.model_copy(update={"enabled": False})}
+    bare = recipe.input.copy_paste.model_copy(update={"enabled": False})
+    plain = shared | {"mixes": False, "settings": recipe.input.model_copy(update={"copy_paste": bare})}
     alone = recipe.with_values({"distill.me.enabled": False})
     dataset["unlabelled"] = {
         "photographs": files.photographs,
@@ -228,6 +237,13 @@ def _with_labels(loader: Config, plan: StagePlan, files: DataFiles, labels: Path
         "batch_sampler": {"type": "MixedBatchSampler", "ratio": section.ratio},
         "collate_fn": {"type": "collate_parts"},
     }
+
+
+def _partners(recipe: Recipe) -> dict[str, int]:
+    """Return under which keys of a sample other images' entries are wanted, and how many."""
+    settings = recipe.input
+    wanted = {PARTNER: settings.copy_paste.enabled, TILES: 3 * settings.mosaic.enabled, MIXED: settings.mixup.enabled}
+    return {key: int(count) for key, count in wanted.items() if count}
 
 
 def _alters(recipe: Recipe, phase: Phase) -> bool:

@@ -44,6 +44,7 @@ from ikd.errors import refuse
 from ikd.home import cache
 from ikd.training.levels import Levels, aligned_levels, choose_levels
 from ikd.training.loaders import typical_size
+from ikd.training.optim.norms import shared_norms
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def build_model(recipe: Recipe, files: DataFiles, teacher: torch.nn.Module | Non
     Raises:
         BadInput: detectors that do not fit together, unknown detectors, unfit checkpoints.
     """
-    student = build_detector(model_config(recipe.student, files.classes))
+    student = shared_norms(recipe, build_detector(model_config(recipe.student, files.classes)))
     if recipe.student.checkpoint:
         load_weights(student, _read(recipe.student.checkpoint), classes=files.classes)
     if teacher is None:

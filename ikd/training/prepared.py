@@ -16,6 +16,7 @@ from ikd.errors import BadInput, refuse
 from ikd.training.hooks import instances_of
 from ikd.training.levels import choose_levels
 from ikd.training.model import build_model, load_teacher, model_config
+from ikd.training.optim import check_parts, falling
 from ikd.training.rehearsal.stage import rehearse
 from ikd.training.unlabelled.making import check_labels
 
@@ -112,6 +113,7 @@ def _check_stage(plan: StagePlan, files: DataFiles, data: DataReport, device: to
         model = build_model(plan.recipe, files, teacher)
     if teacher is not None:
         check_labels(plan, teacher)
+    check_parts(plan.recipe, model)
     _check_masks(data.splits["train"], "student", model.student)
     if "segm" in plan.recipe.validate:
         if not getattr(model.student, "with_mask", False):
@@ -167,6 +169,11 @@ def _check_length(recipe: Recipe, part: SplitReport) -> None:
             f"recipe {recipe.name}: schedule.warmup.iterations: must be below the {total} steps of "
             f"{'a stage' if by_stage else 'this training'} ({epochs} epochs of {per_epoch}), but got {warmup}"
         )
+    begin, end = falling(recipe, total)
+    if recipe.schedule.policy.type == "cosine" and begin >= end:
+        field = f"recipe {recipe.name}: schedule.policy.tail"
+        rule = f"must begin after warm-up and schedule.policy.start, which last for {begin} of {total} steps"
+        refuse(field, rule, recipe.schedule.policy.tail)
     for plan in recipe.stages:
         _check_rise(plan, per_epoch)
 

@@ -9,9 +9,8 @@ from mmengine.runner import Runner
 
 from ikd.errors import CheckpointError
 from ikd.training.checkpoint import Content
+from ikd.training.optim import STUDENT, trained_names
 from ikd.training.start import Start
-
-STUDENT, DECODER = "student.", "decoder."
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class TrialRunner(Runner):
         """Skip: the resolved recipe is the configuration."""
 
     @property
-    def _within(self) -> bool:
+    def within(self) -> bool:
         """Whether the start lies in this stage, not at its beginning."""
         return self.start is not None and self.start.content["epoch"] > self.first_epoch
 
@@ -60,7 +59,7 @@ class TrialRunner(Runner):
         if self.start is None:
             return
         theirs, ours = (
-            {name: tuple(value.shape) for name, value in state.items() if self._within or name.startswith(STUDENT)}
+            {name: tuple(value.shape) for name, value in state.items() if self.within or name.startswith(STUDENT)}
             for state in (self.start.content["model"], self.model.state_dict())
         )
         for name in sorted(ours.keys() | theirs.keys()):
@@ -74,7 +73,7 @@ class TrialRunner(Runner):
         """Restore model, optimiser, schedules and counters; at the start of a stage, what it carries over."""
         if self._has_loaded or self.start is None:
             return
-        content, within = self.start.content, self._within
+        content, within = self.start.content, self.within
         if within:
             self.model.load_state_dict(content["model"])
             self.optim_wrapper.load_state_dict(content["optimizer"])
@@ -82,7 +81,8 @@ class TrialRunner(Runner):
             self._take_over(content)
         if within or self.carries.schedule:
             for scheduler, state in zip(self.param_schedulers, content["schedulers"], strict=True):
-                scheduler.load_state_dict(state)
+                # the peak rates of a stage's groups are its own
+                scheduler.load_state_dict(state if within else state | {"base_values": scheduler.base_values})
         self.train_loop._epoch, self.train_loop._iter = content["epoch"], content["iteration"]
         self._has_loaded = True
 
@@ -101,13 +101,19 @@ class TrialRunner(Runner):
         states = {
             name: saved["state"][place] for place, name in enumerate(content["trained"]) if place in saved["state"]
         }
-        places = {place: name for place, name in enumerate(trained_names(self.model)) if name in earlier}
-        group = {**saved["param_groups"][0], "params": fresh["param_groups"][0]["params"]}
-        state = {place: states[name] for place, name in places.items() if name in states}
-        self.optim_wrapper.load_state_dict({**saved, "state": state, "param_groups": [group]})
+        ours = trained_names(self.model, self.optim_wrapper)
+        state = {place: states[name] for place, name in enumerate(ours) if name in earlier and name in states}
+        groups = [_carried(group, saved["param_groups"]) for group in fresh["param_groups"]]
+        self.optim_wrapper.load_state_dict({**saved, "state": state, "param_groups": groups})
 
 
-def trained_names(model: Any) -> list[str]:
-    """Return the names of the trained parameters, in the optimiser's order: those of a decoder come last."""
-    names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
-    return sorted(names, key=lambda name: name.startswith(DECODER))
+def _carried(fresh: dict[str, Any], saved: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return a group of a new stage where the one before has left its own of that name.
+
+    A group that it had not is as far in its schedule as the others were.
+    """
+    same = next((group for group in saved if group.get("name") == fresh.get("name")), None)
+    if same is not None or len(saved) == 1:
+        return {**(same or saved[0]), "params": fresh["params"]}
+    other = saved[0]
+    return {**fresh, "lr": fresh["initial_lr"] * other["lr"] / other["initial_lr"]}

@@ -6,6 +6,7 @@ import contextlib
 import io
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +20,17 @@ from ikd.distill import arrange
 from ikd.distill.detector import DistillDetector
 from ikd.evaluation import CocoEvaluator
 from ikd.progress import library_level
-from ikd.training.hooks import CraftHook, EpochHook, HoldHook, PlaceHook, PrototypeHook, ReportHook, RiseHook
+from ikd.training.hooks import (
+    AverageHook,
+    CraftHook,
+    EpochHook,
+    HoldHook,
+    PlaceHook,
+    PrototypeHook,
+    ReportHook,
+    RiseHook,
+    SizeHook,
+)
 from ikd.training.loaders import crafts_online, train_loader, val_loader
 from ikd.training.model import build_model, load_teacher
 from ikd.training.optim import optim_wrapper, param_schedulers
@@ -74,6 +85,19 @@ def _prototype_hooks(stage: StageRun) -> list[Hook]:
     return [PrototypeHook(in_force, stage.prepared.files, first=first, epochs=stage.recipe.total_epochs)]
 
 
+def _size_hooks(recipe: Recipe) -> list[Hook]:
+    section = recipe.input.batch_scale
+    return [SizeHook(section, recipe.seed)] if section.enabled else []
+
+
+def _pace(recipe: Recipe) -> dict[str, Any]:
+    """Return how often to validate, as mmengine's loop takes it: the last epochs of a training one by one."""
+    schedule = recipe.schedule
+    first = max(1, recipe.total_epochs - schedule.val_last + 1)  # from 1
+    every = [(first + 1, 1)] if schedule.val_last else None  # mmengine asks with one more than have ended
+    return {"val_interval": schedule.val_interval, "dynamic_intervals": every}
+
+
 def build_runner(stage: StageRun, progress: Progress, *, scratch: Path, report: Report | None) -> TrialRunner:
     """Build model, data, optimiser and hooks of a stage.
 
@@ -105,7 +129,7 @@ def build_runner(stage: StageRun, progress: Progress, *, scratch: Path, report: 
         model=model,
         work_dir=str(scratch / f"rank-{get_rank()}"),
         train_dataloader=train,
-        train_cfg={"by_epoch": True, "max_epochs": plan.last, "val_interval": recipe.schedule.val_interval},
+        train_cfg={"by_epoch": True, "max_epochs": plan.last, **_pace(recipe)},
         val_dataloader=val,
         val_cfg={},
         val_evaluator=[CocoEvaluator(files.val, recipe.validate, scratch / "parts")],
@@ -119,8 +143,10 @@ def build_runner(stage: StageRun, progress: Progress, *, scratch: Path, report: 
             EpochHook(recipe.seed),
             HoldHook(stage.stores),
             *([CraftHook(plan.recipe)] if crafts_online(plan.recipe) else []),
+            *_size_hooks(recipe),
             RiseHook(plan.recipe, first=plan.first - 1),
             *_prototype_hooks(stage),
+            *([AverageHook(recipe.schedule.ema)] if recipe.schedule.ema.enabled else []),
             ReportHook(recipe, progress, report, stage=stage.index),
         ],
         visualizer={"type": "Visualizer", "vis_backends": []},

@@ -28,6 +28,16 @@ LATER: Mapping[str, Any] = {
     "distill.teacher_precision": "as_student",
     "schedule.channels_last": False,
     "schedule.compile": False,
+    "schedule.optimizer.bias_decay": True,
+    "schedule.optimizer.lr_mult": {},
+    "schedule.optimizer.nesterov": False,
+    "schedule.optimizer.norm_decay": True,
+    "schedule.policy.floor": 0.0,
+    "schedule.policy.start": 0.0,
+    "schedule.policy.tail": 0.0,
+    "schedule.sync_norm": False,
+    "schedule.val_last": 0,
+    "schedule.warmup.shape": "linear",
     "validate": ["bbox"],
 }
 """Fields younger than trials that people have, by dotted name, and the value that trains as it was done without them.
@@ -66,8 +76,12 @@ def effective(recipe: RecipeSections, plans: Sequence[PlannedStage]) -> dict[str
     raw["schedule"] |= {"epochs": recipe.total_epochs}
     raw["schedule"].pop("epochs_per_stage")
     raw["input"] = _without_idle(raw["input"])
+    if not recipe.input.mixes:
+        raw["input"].pop("stop_fraction")
     if not recipe.input.joint.acts:
         raw["input"].pop("joint", None)
+    if not recipe.schedule.ema.enabled:
+        raw["schedule"].pop("ema")
     raw["data"]["root"] = raw["data"].pop("began_at", raw["data"]["root"])
     raw["data"].pop("test")
     if not any(plan.recipe.distill.labels.enabled for plan in plans):

@@ -65,7 +65,11 @@ def assign(data: dict[str, Any], name: str, value: Any) -> None:
         if not isinstance(data.get(part), dict):
             data[part] = {}
         data = data[part]
-        if part in ("arguments", "overrides"):  # below these a key is dotted itself, as in `bbox_head.stacked_convs`
+        if part in (
+            "arguments",
+            "overrides",
+            "lr_mult",
+        ):  # a key below is dotted, as in `bbox_head.stacked_convs`
             last = ".".join([*parents[index + 1 :], last])
             break
     data[last] = value

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 import pydantic
 from pydantic import Field
 
+from ikd.config.recipe.mixing import BatchScale, MixUp, Mosaic, MultiScale, Pad, Photometric
 from ikd.config.section import Count, Probability, Section
 
 Operation = Literal[
@@ -106,3 +107,22 @@ class Input(Section):
     """Objects of other images, in every epoch."""
     joint: Joint = Joint()
     """Colours and contrasts of the whole picture, in every epoch."""
+    multi_scale: MultiScale = MultiScale()
+    """Another size of every image each time."""
+    batch_scale: BatchScale = BatchScale()
+    """Another size of a batch each time."""
+    pad: Pad = Pad()
+    """One size for all."""
+    photometric: Photometric = Photometric()
+    """Colours, in every epoch."""
+    mosaic: Mosaic = Mosaic()
+    """Four images in one."""
+    mixup: MixUp = MixUp()
+    """Two images in one."""
+    stop_fraction: Probability = 1.0
+    """Share of each stage after which mosaic and mixup stop; with one teacher, of the schedule."""
+
+    @property
+    def mixes(self) -> bool:
+        """Whether any image of a training is made of several."""
+        return (self.mosaic.enabled or self.mixup.enabled) and self.stop_fraction > 0

@@ -6,9 +6,11 @@ import os
 from collections.abc import Iterator
 from itertools import pairwise
 
-from ikd.config.document import Document, Location
+from ikd.config.document import Document, Fault, Location
 from ikd.config.recipe.effective import alters_pixels, compares_maps
 from ikd.config.recipe.hosts import HOSTS
+from ikd.config.recipe.input_rules import input_faults
+from ikd.config.recipe.schedule_rules import schedule_faults
 from ikd.config.recipe.sections import DRAWN, RecipeSections
 from ikd.config.recipe.stages import STAGE_FIELDS, stage_ends
 from ikd.config.recipe.terms import COUPLED, MAX_EPS, WITHOUT_TEACHER
@@ -16,7 +18,6 @@ from ikd.errors import Problem
 
 SHARE_TOLERANCE = 1e-3
 """Shares are written with a few decimals: three thirds sum to 0.999."""
-Fault = tuple[Location, object, str]
 
 
 def problems_between(recipe: RecipeSections, document: Document) -> list[Problem]:
@@ -84,6 +85,8 @@ def _detector_faults(recipe: RecipeSections) -> Iterator[Fault]:
 
 
 def _other_faults(recipe: RecipeSections) -> Iterator[Fault]:
+    yield from schedule_faults(recipe)
+    yield from input_faults(recipe)
     yield from _alignment_faults(recipe)
     yield from _prototype_faults(recipe)
     yield from _decoder_faults(recipe)
@@ -96,9 +99,6 @@ def _other_faults(recipe: RecipeSections) -> Iterator[Fault]:
         yield from _attack_faults(recipe)
     if recipe.data.root == DRAWN and recipe.data.train.images != "images":
         yield ("data", "train", "images"), recipe.data.train.images, "must be images for the drawn data set"
-    if recipe.schedule.policy.type == "one_cycle" and recipe.schedule.warmup.iterations:
-        rule = "must be 0 with policy one_cycle, which warms up by itself"
-        yield ("schedule", "warmup", "iterations"), recipe.schedule.warmup.iterations, rule
     if recipe.device == "cpu":
         asked = {
             ("schedule", "amp"): recipe.schedule.amp,
@@ -107,8 +107,6 @@ def _other_faults(recipe: RecipeSections) -> Iterator[Fault]:
         for place, value in asked.items():
             if value == "float16":
                 yield place, value, "must not be float16 with device cpu; take bfloat16"
-    if list(recipe.schedule.policy.milestones) != sorted(recipe.schedule.policy.milestones):
-        yield ("schedule", "policy", "milestones"), list(recipe.schedule.policy.milestones), "must rise"
 
 
 def _attack_faults(recipe: RecipeSections) -> Iterator[Fault]:
@@ -120,10 +118,6 @@ def _attack_faults(recipe: RecipeSections) -> Iterator[Fault]:
         yield ("attack", "step"), attack.step, f"must be at most attack.eps ({attack.eps})"
     if attack.published and attack.loss != "cls":
         yield ("attack", "loss"), attack.loss, "must be cls with attack.published"
-    altered = {"cutout": recipe.input.cutout.enabled, "copy_paste": recipe.input.copy_paste.enabled}
-    for name in (name for name, enabled in altered.items() if enabled and attack.store == "online"):
-        rule = f"must be disk with input.{name}, which cannot be done once more to copies that are crafted later"
-        yield ("attack", "store"), attack.store, rule
 
 
 def _label_faults(recipe: RecipeSections) -> Iterator[Fault]:

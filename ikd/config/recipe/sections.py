@@ -13,8 +13,9 @@ from pydantic import Discriminator, Field, Tag
 from ikd.config.paths import absolute, from_here, is_recipe_path
 from ikd.config.recipe.hosts import FOREIGN, HOSTS
 from ikd.config.recipe.images import Input
+from ikd.config.recipe.schedule import Schedule
 from ikd.config.recipe.terms import Adversarial, Attack, Augment, Distill
-from ikd.config.section import Count, NonNegative, Positive, Probability, Section, plain
+from ikd.config.section import Section, plain
 from ikd.masking import has_secret
 
 DRAWN = "ikd::drawn"
@@ -163,75 +164,6 @@ class Teachers(Section):
     def stages(self) -> tuple[Stage, ...]:
         """The sequence with every name written out as a stage."""
         return tuple(Stage(teacher=entry) if isinstance(entry, str) else entry for entry in self.sequence)
-
-
-class Optimizer(Section):
-    """Optimiser of student and loss modules."""
-
-    type: Literal["sgd", "adamw"] = "sgd"
-    """Family."""
-    lr: Positive = 0.01
-    """Learning rate for `base_batch_size` images."""
-    base_batch_size: Count | None = None
-    """Scale lr by batch_size / base_batch_size; null uses lr as written."""
-    momentum: Probability = 0.9
-    """SGD momentum."""
-    weight_decay: NonNegative = 1e-4
-    """Weight decay."""
-
-
-class Policy(Section):
-    """Learning-rate schedule."""
-
-    type: Literal["step", "cosine", "one_cycle", "constant"] = "step"
-    """Shape."""
-    milestones: tuple[Probability, ...] = (2 / 3, 11 / 12)
-    """For step: shares of the schedule at which the rate falls by `gamma`."""
-    gamma: Positive = 0.1
-    """For step: factor at each milestone."""
-    span: Literal["whole", "stage"] = "whole"
-    """One schedule over all stages, or one for each: then warm-up, rate and the optimiser's state start anew too."""
-
-
-class Warmup(Section):
-    """Linear warm-up."""
-
-    iterations: Annotated[int, Field(ge=0)] = 500
-    """Length in optimiser steps; 0 is off."""
-    ratio: Annotated[float, Field(gt=0.0, le=1.0)] = 0.001
-    """Learning-rate factor at the first step."""
-
-
-class Schedule(Section):
-    """How long and how training runs."""
-
-    epochs: Count = 24
-    """Length of the whole training, split among the stages."""
-    epochs_per_stage: Count | None = None
-    """Length of every stage; then the training is as many times longer as there are stages, and `epochs` unused."""
-    batch_size: Count = 16
-    """Images per step."""
-    optimizer: Optimizer = Optimizer()
-    """Optimiser."""
-    policy: Policy = Policy()
-    """Learning-rate schedule."""
-    warmup: Warmup = Warmup()
-    """Warm-up."""
-    clip: Positive | None = 35.0
-    """Largest gradient norm (L2); null is off."""
-    amp: bool | Literal["float16", "bfloat16"] = False
-    """Mixed precision. `bfloat16` needs no loss scaling and no more range than float32 has (GPUs from Ampere on, CPUs),
-    `float16` scales the loss (GPUs); under both the generators of masked losses run in it too. `true` is float16 on a
-    GPU and bfloat16 on a CPU, all loss modules in float32."""
-    channels_last: bool = False
-    """Keep images and maps channels last in memory, as convolutions of a GPU read them: rounding and speed change."""
-    compile: bool = False
-    """Compile the backbones (`torch.compile`; needs triton on a GPU, a C++ compiler on a CPU): rounding and speed
-    change, and the first steps take minutes."""
-    workers: Annotated[int, Field(ge=0)] = 2
-    """Data-loading processes; changes speed only."""
-    val_interval: Count = 1
-    """Epochs between validations; the last epoch is always validated."""
 
 
 # pydantic keeps an old method of this name, which nobody calls

@@ -11,6 +11,7 @@ from typing import Any
 from ikd.config.document import Document, Location
 from ikd.config.recipe.fields import unknown_field
 from ikd.config.recipe.recipe import Recipe
+from ikd.config.recipe.schedule_rules import FALLS
 from ikd.config.recipe.stages import SEQUENCE
 from ikd.config.recipe.terms import WITHOUT_TEACHER
 from ikd.config.space.conditions import matches, structure_faults, wanted
@@ -30,6 +31,8 @@ NOT_SEARCHABLE = {
     "schedule.epochs": "trials are compared at equal epochs",
     "schedule.epochs_per_stage": "trials are compared at equal epochs; anchors show what longer stages do",
     "schedule.val_interval": "trials are compared at equal epochs",
+    "schedule.val_last": "trials are compared at equal epochs",
+    "schedule.sync_norm": "how many processes train is the runner's",
     "data.began_at": "it does not change training",
     "data.root": "trials must be validated on the same data",
     "data.val": "trials must be validated on the same data",
@@ -41,6 +44,8 @@ PARTNERS = {
     **dict.fromkeys(WITHOUT_TEACHER, SEQUENCE),
     "attack.step": "attack.eps",
     "distill.sfa.mode": "distill.host",
+    "schedule.optimizer.nesterov": "schedule.optimizer.type",
+    **dict.fromkeys((f"schedule.policy.{name}" for name in FALLS), "schedule.policy.type"),
 }
 """Fields that some values of another field refuse: where both are searched, one legal pair of a value is enough."""
 

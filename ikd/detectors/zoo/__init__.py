@@ -6,6 +6,7 @@ from typing import Any
 from ikd.detectors.zoo.anchor_free import fcos_r18, reppoints_r18
 from ikd.detectors.zoo.one_stage import atss_r18, gfl_r18, retinanet_r18
 from ikd.detectors.zoo.two_stage import cascade_rcnn_r18, faster_rcnn_r18, mask_rcnn_r18
+from ikd.detectors.zoo.yolo import rtmdet, yolox
 
 _FUNCTIONS = (
     atss_r18,
@@ -16,6 +17,8 @@ _FUNCTIONS = (
     mask_rcnn_r18,
     reppoints_r18,
     retinanet_r18,
+    rtmdet,
+    yolox,
 )
 ZOO: dict[str, Callable[..., dict[str, Any]]] = {function.__name__: function for function in _FUNCTIONS}
 
@@ -29,4 +32,6 @@ __all__ = [
     "mask_rcnn_r18",
     "reppoints_r18",
     "retinanet_r18",
+    "rtmdet",
+    "yolox",
 ]

@@ -21,8 +21,8 @@ from ikd.config import Recipe
 from ikd.training.averaging import average_statistics, average_values
 from ikd.training.checkpoint import Content, save, save_last, student_file
 from ikd.training.costs import on_test_part
+from ikd.training.optim import trained_names
 from ikd.training.progress import Progress
-from ikd.training.runner import trained_names
 from ikd.training.start import schedule_of
 from ikd.trial import (
     ATTACK_SECONDS,
@@ -215,7 +215,8 @@ class ReportHook(Hook):
             "best_epoch": progress.best_epoch,
             "best_metrics": progress.best_metrics,
             "model": runner.model.state_dict(),
-            "trained": trained_names(runner.model),
+            **({} if runner.model.average is None else {"average": runner.model.average.state_dict()}),
+            "trained": trained_names(runner.model, runner.optim_wrapper),
             "optimizer": runner.optim_wrapper.state_dict(),
             "schedule": schedule_of(self._recipe),
             "schedulers": [

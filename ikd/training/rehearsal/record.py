@@ -48,7 +48,7 @@ def rehearsal_key(plan: StagePlan, files: DataFiles, device: torch.device, *, se
         "sees": sees,
         "input": _kinds(recipe.input.model_dump(mode="json"), set()),
         "validate": list(recipe.validate),
-        "phases": [[phase.alters, phase.attacks] for phase in phases(plan)],
+        "phases": [[phase.alters, phase.attacks, phase.mixes] for phase in phases(plan)],
         "batch": min(COUNT, recipe.schedule.batch_size),
         "amp": recipe.schedule.amp,
         "channels_last": recipe.schedule.channels_last,

@@ -104,8 +104,15 @@ def _affordable(recipe: Recipe, device: torch.device) -> Recipe:
         values |= {name: "bfloat16" for name, value in halves.items() if value == "float16"}
         longest = max(recipe.input.scale)
         if longest > CPU_PIXELS:
-            values["input.scale"] = [max(1, round(side * CPU_PIXELS / longest)) for side in recipe.input.scale]
+            small = CPU_PIXELS / longest
+            values["input.scale"] = _smaller(recipe.input.scale, small)
+            values["input.pad.size"] = _smaller(recipe.input.pad.size, small)
+            values["input.multi_scale.scales"] = [_smaller(one, small) for one in recipe.input.multi_scale.scales]
     return recipe.with_values(values)
+
+
+def _smaller(size: tuple[int, int], factor: float) -> list[int]:
+    return [max(1, round(side * factor)) for side in size]
 
 
 @dataclasses.dataclass

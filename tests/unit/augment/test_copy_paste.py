@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ikd import augment
 from ikd.augment import PARTNER, CopyPaste
 from ikd.config import CopyPaste as Section
-from ikd.config import Cutout
+from ikd.config import Cutout, Input
 from ikd.errors import BadInput
 from tests.unit.augment.samples import sample
 from tests.unit.augment.test_pipeline import SCALE, dataset, original
@@ -167,10 +167,11 @@ class TestCutout:
     """Black rectangles in every copy; nothing else changes."""
 
     def made(self, drawn: Path, cutout: Cutout, index: int = 2, **options: Any) -> dict[str, Any]:
-        return dataset(drawn, augment.train_pipeline(scale=SCALE, flip=0.0, cutout=cutout, **options))[index]
+        settings = Input(cutout=cutout)
+        return dataset(drawn, augment.train_pipeline(scale=SCALE, flip=0.0, settings=settings, **options))[index]
 
     def holes(self, drawn: Path, cutout: Cutout, times: int = 1) -> list[NDArray[np.bool_]]:
-        samples = dataset(drawn, augment.train_pipeline(scale=SCALE, flip=0.0, cutout=cutout))
+        samples = dataset(drawn, augment.train_pipeline(scale=SCALE, flip=0.0, settings=Input(cutout=cutout)))
         plain = original(drawn, 2)
         return [np.asarray((samples[2]["inputs"].numpy() != plain).any(axis=0)) for _ in range(times)]
 
@@ -209,8 +210,7 @@ def test_a_whole_pipeline_pastes_and_packs(drawn: Path, by: Any) -> None:
             augment={"crop": {"min_ratio": 0.7}},
             perturbations={"type": "tests.unit.augment.samples.Constant", "value": 4},
             with_masks=with_masks,
-            copy_paste=copy_paste,
-            cutout=Cutout(enabled=True),
+            settings=Input(copy_paste=copy_paste, cutout=Cutout(enabled=True)),
         )
         items = dataset(drawn, pipeline)
         np.random.seed(0)

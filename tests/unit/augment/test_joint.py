@@ -12,7 +12,7 @@ from ikd import augment
 from ikd.augment import JointAugment
 from ikd.augment.joint import OPERATIONS
 from ikd.config import OPERATIONS as DECLARED
-from ikd.config import Joint, Recipe, load_recipe
+from ikd.config import Input, Joint, Recipe, load_recipe
 from ikd.data import DataFiles
 from ikd.errors import BadInput, ConfigError
 from ikd.training.loaders import train_loader
@@ -113,7 +113,10 @@ def test_only_the_image_is_altered_and_no_global_number_is_drawn() -> None:
 def test_samples_that_are_not_chosen_are_those_without_it(drawn: Path) -> None:
     """Flip, noise and crop draw the same numbers; and whether a sample is chosen does not hang on them."""
     plain, half, every, none = (
-        dataset(drawn, augment.train_pipeline(scale=SCALE, augment={"noise": {"probability": 0.5}}, joint=joint))
+        dataset(
+            drawn,
+            augment.train_pipeline(scale=SCALE, augment={"noise": {"probability": 0.5}}, settings=Input(joint=joint)),
+        )
         for joint in (
             Joint(),
             Joint(enabled=True, proportion=0.5, operations=("invert",), probability=1.0),
@@ -141,7 +144,9 @@ def test_samples_that_are_not_chosen_are_those_without_it(drawn: Path) -> None:
 def test_the_reference_is_the_image_before_and_shares_its_geometry(drawn: Path) -> None:
     always = {"noise": {"probability": 1.0}, "crop": {"min_ratio": 0.7}}
     invert = Joint(enabled=True, proportion=1.0, operations=("invert",), probability=1.0)
-    items = dataset(drawn, augment.train_pipeline(scale=SCALE, augment=always, joint=invert, with_reference=True))
+    items = dataset(
+        drawn, augment.train_pipeline(scale=SCALE, augment=always, settings=Input(joint=invert), with_reference=True)
+    )
     alone = dataset(drawn, augment.train_pipeline(scale=SCALE, augment=always))
     for index in range(12):
         pair = []
@@ -164,7 +169,7 @@ def test_copies_keep_their_own_way(drawn: Path, published: bool) -> None:
     shared: dict[str, Any] = {"scale": SCALE, "augment": always, "perturbations": Constant(3)}
     for index in range(8):
         samples = []
-        ways: list[dict[str, Any]] = [{}, {"with_reference": True, "joint": ALL}]
+        ways: list[dict[str, Any]] = [{}, {"with_reference": True, "settings": Input(joint=ALL)}]
         for more in ways:
             np.random.seed(index)
             samples.append(dataset(drawn, augment.train_pipeline(**shared, **more))[index])
@@ -180,8 +185,10 @@ def test_holes_stay_black(drawn: Path) -> None:
         augment.train_pipeline(
             scale=SCALE,
             flip=0.0,
-            cutout=Cutout(enabled=True, probability=1.0),
-            joint=Joint(enabled=True, proportion=1.0, probability=1.0, operations=("invert",)),
+            settings=Input(
+                cutout=Cutout(enabled=True, probability=1.0),
+                joint=Joint(enabled=True, proportion=1.0, probability=1.0, operations=("invert",)),
+            ),
         ),
     )
     np.random.seed(0)

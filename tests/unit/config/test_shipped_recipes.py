@@ -23,8 +23,13 @@ SMALL: dict[str, tuple[str, str, tuple[int, ...], str]] = {
     "small_retinanet_from_cascade": ("RetinaNet", "CascadeRCNN", (8, 16, 32), "coco_retinanet_r50"),
     "small_unlabelled": ("RetinaNet", "RetinaNet", (8, 16, 32, 64, 128), "coco_retinanet_r50"),
     "small_gk": ("RetinaNet", "RetinaNet", (8, 16, 32, 64, 128), "coco_retinanet_r50"),
+    "small_rtmdet": ("RTMDet", "RTMDet", (8, 16, 32), "rtmdet_tiny_from_s"),
+    "small_yolox": ("YOLOX", "RTMDet", (8, 16, 32), "yolox_s_from_l"),
     "small_dfmsd": ("RetinaNet", "RetinaNet", (8, 16, 32, 64, 128), "coco_retinanet_r50"),
 }
+OWN_TRAINING = {"small_rtmdet": "small_rtmdet_teacher", "small_yolox": "small_rtmdet_teacher"}
+"""Small recipes whose students are trained in another way than a RetinaNet, and their teachers' recipe."""
+OWN_REFERENCE = {"small_yolox": (640, 640, 256)}
 AS_THE_FAMILY = sorted(set(HOSTS) - {"crosskd", "pkd"})  # those two depend on the towers and on the teacher
 
 
@@ -54,11 +59,12 @@ def test_small_pairs_fit_and_inherit_where_they_say(name: str) -> None:
     for entry in teachers(recipe):
         teacher = freeze(built(entry))
         assert (type(student).__name__, type(teacher).__name__) == (student_type, teacher_type)
-        assert shared_levels(student, teacher).strides == strides
+        if name not in OWN_TRAINING:
+            assert shared_levels(student, teacher).strides == strides
         assert sum(weight.numel() for weight in teacher.parameters()) > sum(w.numel() for w in student.parameters())
         if recipe.student.inherit:
             assert any("head" in key for key in inherit(student, teacher))
-    assert recipe.student.inherit == (student_type == teacher_type and name != "small_dfmsd")
+    assert recipe.student.inherit == (student_type == teacher_type and name not in {"small_dfmsd", *OWN_TRAINING})
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -78,14 +84,15 @@ def test_small_recipes_have_their_familys_weights_rescaled(name: str) -> None:
     assert (recipe.distill.pkd.weight, recipe.distill.sfa.weight) == (6.0 if two_stage_teacher else 10.0, 1.0)
     assert recipe.distill.rescale_from is not None
     reference = recipe.distill.rescale_from
-    assert (reference.width, reference.height, reference.channels) == (1088, 800, 256)
+    expected = OWN_REFERENCE.get(name, (1088, 800, 256))
+    assert (reference.width, reference.height, reference.channels) == expected
 
 
 @pytest.mark.parametrize("name", SMALL)
 def test_small_teachers_are_trained_twice_as_long_as_small_students(name: str) -> None:
     recipe = load_recipe(name)
     for teacher in teachers(recipe):
-        assert teacher.recipe == "small_r18_teacher"
+        assert teacher.recipe == OWN_TRAINING.get(name, "small_r18_teacher")
         assert load_recipe(teacher.recipe).total_epochs == 2 * recipe.total_epochs
         assert load_recipe(teacher.recipe).input == recipe.input.model_copy(update={"order": "flip_crop"})
 

@@ -316,3 +316,73 @@ class TestSemanticAlignment:
     def test_levels_that_do_not_exist_are_refused_before_training(self, staged: Build) -> None:
         with pytest.raises(BadInput, match=r"distill\.sfa\.levels: must be among 0\.\.2.*strides 8, 16, 32.*but got 3"):
             prepare(staged(distill__sfa__enabled=True, distill__sfa__levels=[0, 3]))
+
+
+def copied(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+@pytest.mark.parametrize("between", ["carry", "restart", "adopt"])
+def test_what_a_new_teacher_finds_of_the_average(
+    staged: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, between: str
+) -> None:
+    """It goes on, begins anew at the student, or takes the student's place; and resumed it is no other."""
+    ema = {"enabled": True, "momentum": 0.1, "warmup": "none", "between_stages": between}
+    recipe = staged(schedule__ema=ema, schedule__optimizer__lr=0.01)
+    prepare(recipe)
+    found: list[tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]] = []
+    original = DistillDetector.train_step
+
+    def spy(self: DistillDetector, data: Any, optim_wrapper: Any) -> Any:
+        if self.position[1] == 1 and self.average is not None:
+            found.append((copied(self.student), copied(self.average.module)))
+        return original(self, data, optim_wrapper)
+
+    monkeypatch.setattr(DistillDetector, "train_step", spy)
+    result = run_trial(recipe, stop_after_first, directory=tmp_path / "parts")
+    ended = torch.load(result.last, weights_only=True)
+    run_trial(recipe, None, result.last, directory=tmp_path / "parts")
+    student, average = found[1]
+    name = "bbox_head.retina_cls.weight"
+    before = ended["model"][f"student.{name}"], ended["average"]["model"][name]
+    assert not torch.equal(*before)
+    assert torch.equal(student[name], before[1 if between == "adopt" else 0])
+    assert torch.equal(average[name], before[0 if between == "restart" else 1])
+    whole = run_trial(recipe, None, directory=tmp_path / "whole")
+    last = [torch.load(path / "last.pth", weights_only=True) for path in (tmp_path / "parts", tmp_path / "whole")]
+    assert whole.epochs == 2
+    for ours, theirs in ([one["average"]["model"] for one in last], [one["model"] for one in last]):
+        assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+
+
+@pytest.mark.parametrize("span", ["whole", "stage"])
+def test_groups_of_parameters_go_on_in_the_next_stage(staged: Build, tmp_path: Path, span: str) -> None:
+    """Rates of all groups go on, or begin anew; stopped at any epoch the training is no other."""
+    optimizer = {
+        "type": "adamw",
+        "lr": 1e-3,
+        "norm_decay": False,
+        "bias_decay": False,
+        "lr_mult": {"backbone": 0.1},
+    }
+    recipe = staged(
+        schedule__epochs=4,
+        schedule__optimizer=optimizer,
+        schedule__policy={"type": "cosine", "floor": 0.1, "span": span},
+    )
+    whole = curve(recipe, tmp_path / "whole")
+    result = run_trial(recipe, None, directory=tmp_path / "again")
+    groups = torch.load(result.last, weights_only=True)["optimizer"]["param_groups"]
+    rates = {group["name"]: group["lr"] for group in groups}
+    assert rates["lr x0.1"] == pytest.approx(0.1 * rates["rest"])
+    assert rates["lr x0.1, no decay"] == pytest.approx(rates["lr x0.1"])
+    assert {group["weight_decay"] for group in groups if "no decay" in group["name"]} == {0.0}
+    for stop in (1, 2, 3):
+
+        def stop_there(report: EpochReport, stop: int = stop) -> None:
+            if report.epoch == stop:
+                raise StopTrial
+
+        folder = tmp_path / f"stopped-{stop}"
+        first = run_trial(recipe, stop_there, directory=folder)
+        assert curve(recipe, folder, checkpoint=first.last) == whole[stop:]

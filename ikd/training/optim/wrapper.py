@@ -1,4 +1,4 @@
-"""Optimiser, mixed precision and learning-rate schedule of a recipe."""
+"""What surrounds an optimiser: mixed precision, clipping, the average over processes."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 
-from ikd.config import Recipe
-from ikd.distill import autocast_type
 from ikd.training.apart import WithApart
 
 
@@ -42,6 +40,7 @@ class TrialOptimWrapper(OptimWrapper):
         autocast: torch.dtype | None = None,
     ) -> None:
         super().__init__(optimizer)
+        self.base_param_settings = None  # mmengine's further group, of nothing, beside several
         self._max_norm, self._autocast = max_norm, autocast
         self._device = next(model.parameters()).device
         self._together = averaging(model) if get_dist_info()[1] > 1 else None
@@ -135,61 +134,3 @@ def averaging(model: nn.Module) -> nn.Module:
         return DistributedDataParallel(
             _Losses(model), broadcast_buffers=False, find_unused_parameters=True, gradient_as_bucket_view=True
         )
-
-
-def optim_wrapper(recipe: Recipe, model: nn.Module, device: torch.device) -> TrialOptimWrapper:
-    """Build the optimiser over student and loss modules, with clipping and mixed precision."""
-    settings, rate = recipe.schedule.optimizer, learning_rate(recipe)
-    apart = _apart(model)
-    known = {id(parameter) for parameter in apart}
-    trained = [one for one in model.parameters() if one.requires_grad and id(one) not in known]
-    optimizer: torch.optim.Optimizer = (
-        torch.optim.SGD(trained, rate, momentum=settings.momentum, weight_decay=settings.weight_decay)
-        if settings.type == "sgd"
-        else torch.optim.AdamW(trained, rate, weight_decay=settings.weight_decay)
-    )
-    if apart:
-        icd = recipe.distill.icd
-        optimizer = WithApart(optimizer, apart, lr=icd.decoder_lr, max_norm=icd.decoder_clip)
-    autocast = autocast_type(recipe, device)
-    kind = ScaledOptimWrapper if autocast is torch.float16 else TrialOptimWrapper
-    return kind(optimizer, model, max_norm=recipe.schedule.clip, autocast=autocast)
-
-
-def _apart(model: nn.Module) -> list[nn.Parameter]:
-    """Return what has an optimiser of its own: a decoder's parameters."""
-    decoder = getattr(model, "decoder", None)
-    return [] if decoder is None else list(decoder.parameters())
-
-
-def param_schedulers(recipe: Recipe, epochs: int, steps_per_epoch: int) -> list[dict[str, Any]]:
-    """Return the learning-rate schedule over `epochs`: warm-up by step, then the policy.
-
-    Every part says where it ends: mmengine would take the end of the running stage.
-    """
-    schedule, policy = recipe.schedule, recipe.schedule.policy
-    total = epochs * steps_per_epoch
-    warmup = schedule.warmup
-    parts: list[dict[str, Any]] = []
-    if warmup.iterations:
-        parts.append(
-            {"type": "LinearLR", "start_factor": warmup.ratio, "by_epoch": False, "begin": 0, "end": warmup.iterations}
-        )
-    if policy.type == "step":
-        milestones = [round(share * epochs) for share in policy.milestones]
-        by_epoch = {"by_epoch": True, "begin": 0, "end": epochs}
-        parts.append({"type": "MultiStepLR", "milestones": milestones, "gamma": policy.gamma, **by_epoch})
-    elif policy.type == "cosine":
-        begin = warmup.iterations
-        span = {"T_max": total - begin, "begin": begin, "end": total}
-        parts.append({"type": "CosineAnnealingLR", "by_epoch": False, **span})
-    elif policy.type == "one_cycle":
-        by_step = {"by_epoch": False, "begin": 0, "end": total}
-        parts.append({"type": "OneCycleLR", "eta_max": learning_rate(recipe), "total_steps": total, **by_step})
-    return parts
-
-
-def learning_rate(recipe: Recipe) -> float:
-    """Return the peak learning rate, scaled linearly with the batch where the recipe asks for it."""
-    settings = recipe.schedule.optimizer
-    return settings.lr * (recipe.schedule.batch_size / settings.base_batch_size if settings.base_batch_size else 1.0)
