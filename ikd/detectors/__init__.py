@@ -8,9 +8,18 @@ from ikd.detectors.cost import Complexity, complexity, latency_ms
 from ikd.detectors.families import Family, Head, Neck, head_row
 from ikd.detectors.mode import LATE, loss_mode, training_position
 from ikd.detectors.pretrained import without_pretrained
-from ikd.detectors.pyramid import SharedLevels, Taps, shared_levels, tap_channels, tap_names, tap_strides
+from ikd.detectors.pyramid import (
+    Level,
+    SharedLevels,
+    paired_levels,
+    shared_levels,
+    tap_channels,
+    tap_levels,
+    tap_strides,
+)
 from ikd.detectors.reach import reached_levels
 from ikd.detectors.source import read_source
+from ikd.detectors.taps import TapChoice, Taps, tap_names
 from ikd.detectors.untrusted import harmless, refuse_harm
 from ikd.detectors.weights import inherit, load_weights
 
@@ -20,8 +29,10 @@ __all__ = [
     "Complexity",
     "Family",
     "Head",
+    "Level",
     "Neck",
     "SharedLevels",
+    "TapChoice",
     "Taps",
     "base_anchors",
     "boxes_only",
@@ -37,6 +48,7 @@ __all__ = [
     "left_out",
     "load_weights",
     "loss_mode",
+    "paired_levels",
     "quiet",
     "reached_levels",
     "read_checkpoint",
@@ -44,6 +56,7 @@ __all__ = [
     "refuse_harm",
     "shared_levels",
     "tap_channels",
+    "tap_levels",
     "tap_names",
     "tap_strides",
     "training_position",

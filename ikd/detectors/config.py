@@ -60,7 +60,7 @@ def detector_config(
         model = _read(config)
     prepare_canvas(model)
     if not pretrained_backbone:
-        drop_remote_weights(model)
+        drop_remote_weights(model, absent=isinstance(config, str) and config.startswith(MMDET_PREFIX))
     apply_overrides(model, overrides or {}, classes)
     if not pretrained_backbone:
         refuse_remote_weights(model)
@@ -73,7 +73,7 @@ def detector_config(
 
 
 FUSED_STRIDE = 32
-"""Stride of the coarsest map that backbones give to a neck, in pixels.
+"""Stride of the coarsest map that backbones of four stages give to a neck, in pixels.
 
 A neck that fuses maps by upsampling needs images of whole multiples of it. Levels above come by strided convolutions,
 which round up.
@@ -88,7 +88,21 @@ def prepare_canvas(model: ConfigDict) -> None:
     preprocessor = model.get("data_preprocessor")
     if isinstance(preprocessor, dict):
         preprocessor.pop("batch_augments", None)
-        preprocessor["pad_size_divisor"] = math.lcm(divisor_of(model), FUSED_STRIDE)
+        preprocessor["pad_size_divisor"] = math.lcm(divisor_of(model), fused_stride(model))
+
+
+def fused_stride(model: Mapping[str, Any]) -> int:
+    """Return the stride of the coarsest map that the backbone of a model config gives to its neck, in pixels.
+
+    Four stages lead to `FUSED_STRIDE`, and a fifth (RTMDet's P6, a Swin of five stages) to twice that.
+    """
+    backbone = model.get("backbone")
+    if not isinstance(backbone, Mapping):
+        return FUSED_STRIDE
+    stages = [one for one in backbone.get("out_indices") or () if isinstance(one, int)]
+    if backbone.get("arch") == "P6" or (backbone.get("type") == "SwinTransformer" and max(stages, default=0) > 3):
+        return 2 * FUSED_STRIDE
+    return FUSED_STRIDE
 
 
 def divisor_of(model: Mapping[str, Any]) -> int:

@@ -19,7 +19,6 @@ from ikd.detectors import (
     inherit,
     load_weights,
     read_checkpoint,
-    tap_channels,
 )
 from ikd.distill import (
     AdaptedLoss,
@@ -89,19 +88,18 @@ def _terms(recipe: Recipe, files: DataFiles, student: Any, teacher: Any) -> Term
     else:
         heads = None
     levels = choose_levels(recipe, files, student, teacher)
-    channels = tap_channels(student), tap_channels(teacher)
-    pyramid = Pyramid(
-        [channels[0][level] for level in levels.student],
-        [channels[1][level] for level in levels.teacher],
-        levels,
-        _anchors(student, levels),
-    )
+    ours, theirs = levels.of_student, levels.of_teacher
+    channels = [[level.channels for level in side] for side in (ours, theirs)]
+    pyramid = Pyramid(channels[0], channels[1], levels, _anchors(student, levels))
     scale = _scale(recipe, files, pyramid, canvas_divisor(student, teacher))
     aligned = aligned_levels(recipe, levels)
     inputs = distill.sfa.mode == "standardise_inputs"
     return Terms(
         levels.student,
         levels.teacher,
+        taps=(distill.taps.student, distill.taps.teacher),
+        student_outputs=[level.output for level in ours],
+        teacher_outputs=[level.output for level in theirs],
         host=(host, _losses(recipe, host, scale, pyramid)) if host != "none" and HOSTS[host].reads_maps else None,
         standardised=frozenset(aligned if inputs else ()),
         alignment={}
@@ -172,8 +170,11 @@ def _scale(recipe: Recipe, files: DataFiles, pyramid: Pyramid, divisor: int) -> 
 def _anchors(student: Any, levels: Levels) -> list[Anchors] | None:
     """Return the student's anchors on the levels that are distilled; None where it has none."""
     found = base_anchors(student)
-    pairs = zip(levels.student, levels.strides, strict=True)
-    return None if found is None else [Anchors(found[level], float(stride)) for level, stride in pairs]
+    outputs = [level.output for level in levels.of_student]
+    if found is None or not all(output is not None and output < len(found) for output in outputs):
+        return None
+    pairs = zip(outputs, levels.strides, strict=True)
+    return [Anchors(found[output], float(stride)) for output, stride in pairs if output is not None]
 
 
 def _losses(recipe: Recipe, name: str, scale: Scale, pyramid: Pyramid) -> list[AdaptedLoss | AdaptedPyramid]:
@@ -201,7 +202,7 @@ def _placed(recipe: Recipe, name: str, scale: Scale, pyramid: Pyramid, place: in
     given = {"level": pyramid.levels.positions[place], "levels": pyramid.levels.positions, "scale": scale}
     if takes(name, "anchors"):
         if pyramid.anchors is None:
-            rule = "must be a loss that needs no anchors where the student predicts from points"
+            rule = "must be a loss that needs no anchors where those of the student's levels are not known"
             refuse(f"recipe {recipe.name}: distill.host", rule, name, "take a student with anchors, or another loss")
         given["anchors"] = pyramid.anchors[place]
     return {key: value for key, value in given.items() if takes(name, key)}

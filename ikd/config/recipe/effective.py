@@ -23,6 +23,7 @@ LATER: Mapping[str, Any] = {
     "distill.match": "stride",
     "distill.prototypes.couples": False,
     "distill.prototypes.response_weight": 0.0,
+    "distill.taps": {"student": "auto", "teacher": "auto"},
     "distill.teacher_precision": "as_student",
     "schedule.channels_last": False,
     "schedule.compile": False,
@@ -152,7 +153,7 @@ def _distill(distill: dict[str, Any], *, adversarial: bool, on_maps: bool) -> di
     idle = {name for name in HOSTS if name != host}
     distill = {key: value for key, value in _without_idle(distill).items() if key not in idle}
     distill.pop("measure_gradients")
-    for key in () if on_maps else ("levels", "match"):
+    for key in () if on_maps else ("levels", "match", "taps"):
         distill.pop(key, None)
     if not on_maps or distill["reduction"] != "published":  # means have no strength to keep
         distill.pop("keep_strength", None)

@@ -155,7 +155,7 @@ DENSE, ROI = (8, 16, 32, 64, 128), (4, 8, 16, 32)
 @pytest.mark.parametrize(
     ("student", "teacher", "expected"),
     [
-        ("retinanet_r18", "gfl_r18", SharedLevels((0, 1, 2, 3, 4), (0, 1, 2, 3, 4), DENSE, DENSE, DENSE)),
+        ("retinanet_r18", "gfl_r18", ((0, 1, 2, 3, 4), (0, 1, 2, 3, 4), DENSE, DENSE, DENSE)),
         ("fcos_r18", "cascade_rcnn_r18", SharedLevels((0, 1, 2), (1, 2, 3), (8, 16, 32), DENSE, ROI)),
         ("faster_rcnn_r18", "retinanet_r18", SharedLevels((1, 2, 3), (0, 1, 2), (8, 16, 32), ROI, DENSE)),
         (
