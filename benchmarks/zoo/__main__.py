@@ -48,13 +48,12 @@ def _walk(chosen: argparse.Namespace, results: dict[str, dict[str, dict[str, obj
         if name not in configs and model_of(name) is not None:
             configs[name] = {"kind": kind_of(name), "digest": digest(name)}
     write_text(chosen.to, _json(results))
-    first: dict[str, str] = {}
-    seen: set[str] = set()
+    groups: dict[str, list[str]] = {}
     for name, facts in sorted(configs.items()):
         if chosen.only in name:
-            first.setdefault(str(facts["digest"]), name)
-    # one of each kind comes first, so that a walk that is interrupted has seen all kinds
-    waiting = sorted(first.items(), key=lambda item: (_seen(str(configs[item[1]]["kind"]), seen), item[1]))
+            groups.setdefault(str(facts["digest"]), []).append(name)
+    # what most configs are comes first, so that a walk that is interrupted has seen most of them
+    waiting = [(key, names[0]) for key, names in sorted(groups.items(), key=lambda item: -len(item[1]))]
     failed = {key for key, one in tried.items() if any(one[role] for role in ROLES)} if chosen.again else set()
     waiting = [(key, name) for key, name in waiting if key not in tried or key in failed]
     with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(chosen.jobs) as pool:
@@ -65,12 +64,6 @@ def _walk(chosen: argparse.Namespace, results: dict[str, dict[str, dict[str, obj
             write_text(chosen.to, _json(results))
             said = next((f"{role}: {one[role]}" for role in ROLES if one[role]), "ok")
             print(f"{number}/{len(waiting)} {one['seconds']} s {name}: {said}", flush=True)
-
-
-def _seen(kind: str, seen: set[str]) -> bool:
-    before = kind in seen
-    seen.add(kind)
-    return before
 
 
 def _json(results: object) -> str:

@@ -64,7 +64,7 @@ def _backbone(model: Mapping[str, Any]) -> Overrides:
     backbone, neck = model.get("backbone") or {}, model.get("neck")
     kind = backbone.get("type")
     if kind in ("CSPNeXt", "CSPDarknet"):
-        return _csp(backbone, neck)
+        return _csp()
     if "shared_head" in (model.get("roi_head") or {}) or neck is None:
         return {}  # their heads want the width of that stage
     if kind in RESNETS:
@@ -94,7 +94,7 @@ def _read_by(neck: Any, widths: list[int]) -> Overrides:
     return {f"{place}.{key}": widths if isinstance(first.get(key), (list, tuple)) else widths[-1]}
 
 
-def _csp(backbone: Mapping[str, Any], neck: Mapping[str, Any]) -> Overrides:
+def _csp() -> Overrides:
     widths, out = [64, 128, 256], 64
     own = {"backbone.widen_factor": 0.25, "backbone.deepen_factor": 0.167, "neck.num_csp_blocks": 1}
     heads = {"bbox_head.in_channels": out, "bbox_head.feat_channels": out}
@@ -121,7 +121,9 @@ def kind_of(name: str) -> str:
     """Return detector, backbone's type where it is no ResNet, neck and dense head of a config, for people."""
     model = model_of(name)
     backbone, neck = model.get("backbone") or model.get("detector", {}).get("backbone") or {}, model.get("neck")
-    necks = [one["type"] for one in neck] if isinstance(neck, (list, tuple)) else [neck["type"]] if neck else ["no neck"]
+    necks = (
+        [one["type"] for one in neck] if isinstance(neck, (list, tuple)) else [neck["type"]] if neck else ["no neck"]
+    )
     head = (model.get("bbox_head") or model.get("mask_head") or {}).get("type")
     parts = [model["type"], head if head and head != f"{model['type']}Head" else None, " + ".join(necks)]
     special = backbone.get("type") if backbone.get("type") not in RESNETS else None

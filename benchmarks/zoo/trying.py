@@ -87,7 +87,6 @@ def _tried(name: str, data: Path) -> Any:
         "augment.enabled": False,
         "adversarial.enabled": False,
         "distill.host": "fgd",
-        "distill.levels": "all",
         "device": "cpu",
     }
     partner = {**RETINANET, "recipe": "drawn_r18_teacher"}
@@ -103,14 +102,19 @@ def _tried(name: str, data: Path) -> Any:
         "teachers.sequence": ["big"],
     }
     for match in ("stride", "index"):
-        pair = base.with_values({**taught, "distill.match": match})
+        pair = base.with_values({**taught, **_paired(match)})
         said = _said(lambda pair=pair: _rehearsed(pair))
         if "share no level" not in said:
             break
     yield {"taught": said, "match": match}
     alone = _said(lambda: _rehearsed(pair.student_alone())) if said else ""  # a step with a teacher is one without
     yield {"trains": alone}
-    yield {"teaches": _said(lambda: _rehearsed(base.with_values({**teaching, "distill.match": match})))}
+    yield {"teaches": _said(lambda: _rehearsed(base.with_values({**teaching, **_paired(match)})))}
+
+
+def _paired(match: str) -> Tried:
+    """Return how levels are paired: by index only the finest, where no stride is shared."""
+    return {"distill.match": match, "distill.levels": "all" if match == "stride" else [0]}
 
 
 def _head(model: Any) -> str:

@@ -5,6 +5,7 @@ from ikd.detectors.build import boxes_only, build_detector, freeze, quiet, weigh
 from ikd.detectors.checkpoint import Checkpoint, fetch, read_checkpoint
 from ikd.detectors.config import detector_config, left_out
 from ikd.detectors.cost import Complexity, complexity, latency_ms
+from ikd.detectors.cutting import ClassRows, wanted_classes
 from ikd.detectors.families import Family, Head, Neck, head_row
 from ikd.detectors.mode import LATE, loss_mode, training_position
 from ikd.detectors.pretrained import without_pretrained
@@ -26,6 +27,7 @@ from ikd.detectors.weights import inherit, load_weights
 __all__ = [
     "LATE",
     "Checkpoint",
+    "ClassRows",
     "Complexity",
     "Family",
     "Head",
@@ -60,6 +62,7 @@ __all__ = [
     "tap_names",
     "tap_strides",
     "training_position",
+    "wanted_classes",
     "weights_sha256",
     "without_pretrained",
 ]

@@ -1,4 +1,4 @@
-"""The pyramid of a detector as it is read: channels and strides of its levels, and which of a pair's belong together."""
+"""The pyramid of a detector as it is read: channels and strides of its levels, and how those of two are paired."""
 
 from __future__ import annotations
 
@@ -63,9 +63,7 @@ def tap_levels(detector: Any, choice: TapChoice = "auto") -> list[Level]:
     if taps.listed:
         theirs = _strides(side, outputs)
         places = [theirs.index(stride) if stride in theirs else None for stride in strides]
-    return [
-        Level(int(one.shape[1]), stride, place) for one, stride, place in zip(maps, strides, places, strict=True)
-    ]
+    return [Level(int(one.shape[1]), stride, place) for one, stride, place in zip(maps, strides, places, strict=True)]
 
 
 def _probed(detector: Any, taps: Taps) -> tuple[int, list[torch.Tensor], Sequence[torch.Tensor]]:

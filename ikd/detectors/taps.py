@@ -1,8 +1,8 @@
 """Where the pyramid of a detector is read, and the reading.
 
-Published distillers (FGD, MGD, IKD: `yzd-v/FGD:configs/distillers/fgd/*`) read the convolution inside each output module
-of the neck, before its norm and activation. Where that is known of a neck it is done so; any other neck is read at what
-it puts out, and a detector without one at what its backbone does.
+Published distillers (FGD, MGD, IKD: `yzd-v/FGD:configs/distillers/fgd/*`) read the convolution inside each output
+module of the neck, before its norm and activation. Where that is known of a neck it is done so; any other neck is read
+at what it puts out, and a detector without one at what its backbone does.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 
 from ikd.detectors.families import known
@@ -29,8 +28,8 @@ def tap_names(detector: nn.Module, choice: TapChoice = "auto") -> list[str]:
     Args:
         detector: mmdet detector.
         choice: `auto` is the convolution inside each output of a neck that is known, finest level first (in two-stage
-            detectors P6 is a pooled P5 and has none), and else `outputs`: the neck, or the backbone where there is none.
-            `encoder` is that of a transformer, whose memory is cut into maps.
+            detectors P6 is a pooled P5 and has none), and else `outputs`: the neck, or where there is
+            none the backbone. `encoder` is that of a transformer, whose memory is cut into maps.
 
     Raises:
         BadInput: no such module; says what there is.
@@ -98,7 +97,7 @@ class Taps:
         Raises:
             RuntimeError: a second forward in the same capture, or none at all.
         """
-        collected = _Collected(self.names, pyramid=self.reads_outputs, memory=self.reads_encoder)
+        collected = _Collected(self.names, self.reads_outputs, self.reads_encoder, copies=self.listed)
         modules = list(self._modules)
         if self.reads_encoder:
             modules.append(_module(self._detector, "neck"))
@@ -125,11 +124,18 @@ class Taps:
 
 
 class _Collected:
-    """What one forward has given so far."""
+    """What one forward has given so far.
 
-    def __init__(self, names: Sequence[str], *, pyramid: bool, memory: bool) -> None:
+    Args:
+        names: of the modules.
+        pyramid: there is one, which gives all levels.
+        memory: there is one, which gives the memory of an encoder.
+        copies: what comes behind a module may change its map in place.
+    """
+
+    def __init__(self, names: Sequence[str], pyramid: bool, memory: bool, *, copies: bool) -> None:
         self.features: list[Any] = [] if pyramid or memory else [None] * len(names)
-        self._names, self._pyramid, self._memory = names, pyramid, memory
+        self._names, self._pyramid, self._memory, self._copies = names, pyramid, memory, copies
         self._shapes: list[tuple[int, int]] = []
 
     def keep(self, place: int, output: Any) -> None:
@@ -143,7 +149,8 @@ class _Collected:
         if self._pyramid:
             self.features.extend(_maps(self._names[place], output))
         else:
-            (self.features[place],) = _maps(self._names[place], output)
+            (one,) = _maps(self._names[place], output)
+            self.features[place] = one.clone() if self._copies else one
 
     def _cut(self, place: int, output: Any) -> None:
         """Take the sizes of the neck's maps, then cut the memory, [N, sum of H W, C], into maps of these."""

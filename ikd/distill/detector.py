@@ -78,9 +78,9 @@ class DistillDetector(BaseModel):
         )
         self.agreement = Agreement(terms.names, **terms.agreement) if terms.agreement is not None else None
         self.reads_maps = teacher is not None and bool(terms.host or terms.alignment or terms.prototypes)
-        reads = teacher is not None and (self.reads_maps or terms.adversarial is not None)
+        reads = self.reads_maps or terms.adversarial is not None
         self.student_taps = Taps(student, terms.taps[0]) if reads else None
-        self.teacher_taps = Taps(teacher, terms.taps[1]) if reads else None
+        self.teacher_taps = Taps(teacher, terms.taps[1]) if reads and teacher is not None else None
         self.teacher_type: torch.dtype | None = None  # that the teacher computes in; None is the student's
         self.effective_weights: dict[str, float] = {}
         self.pulls: dict[str, float] = {}

@@ -9,9 +9,11 @@ from typing import Any
 
 import torch
 
-from ikd.config import HOSTS, Detector, Recipe, compares_maps
+from ikd.config import HOSTS, Detector, Recipe, Teacher, compares_maps
 from ikd.data import DataFiles
 from ikd.detectors import (
+    Checkpoint,
+    ClassRows,
     base_anchors,
     build_detector,
     detector_config,
@@ -19,6 +21,7 @@ from ikd.detectors import (
     inherit,
     load_weights,
     read_checkpoint,
+    wanted_classes,
 )
 from ikd.distill import (
     AdaptedLoss,
@@ -124,7 +127,7 @@ def _terms(recipe: Recipe, files: DataFiles, student: Any, teacher: Any) -> Term
     )
 
 
-def model_config(detector: Detector, classes: Sequence[str]) -> Any:
+def model_config(detector: Detector, classes: Sequence[str] | None) -> Any:
     """Return the plain mmdet config of a recipe's detector."""
     return detector_config(
         detector.config,
@@ -138,12 +141,41 @@ def model_config(detector: Detector, classes: Sequence[str]) -> Any:
 def load_teacher(teacher: Detector, weights: Path | str, classes: Sequence[str]) -> torch.nn.Module:
     """Build a teacher, or a student that is only looked at, load its weights strictly, freeze it.
 
+    A teacher of classes of its own keeps them; one with a class map is cut down to those of the data set.
+
     Raises:
         CheckpointError: the weights belong to another architecture or class list.
+        BadInput: a class map that does not fit.
     """
     plain = teacher.model_copy(update={"pretrained_backbone": False})  # the checkpoint holds the backbone
-    detector = build_detector(model_config(plain, classes))
-    load_weights(detector, _read(weights), classes=classes)
+    checkpoint = _read(weights)
+    if isinstance(teacher, Teacher) and teacher.class_map is not None:
+        return _cut_down(plain, teacher, checkpoint, classes)
+    taught: Sequence[str] | None = classes
+    if isinstance(teacher, Teacher) and teacher.classes == "own":
+        taught = checkpoint.classes
+    detector = build_detector(model_config(plain, taught))
+    load_weights(detector, checkpoint, classes=taught)
+    frozen: torch.nn.Module = freeze(detector)
+    return frozen
+
+
+def _cut_down(plain: Detector, teacher: Teacher, checkpoint: Checkpoint, classes: Sequence[str]) -> torch.nn.Module:
+    """Return a teacher of the data set's classes, from weights for more of them."""
+    names = checkpoint.classes if isinstance(teacher.classes, str) else teacher.classes
+    if names is None:
+        rule = "must list the names of the classes that the weights are for, in their order, for its class_map"
+        refuse("teachers.available: classes", rule, teacher.classes, f"{checkpoint.source!r} does not hold them")
+    assert teacher.class_map is not None
+    chosen = wanted_classes("teachers.available: class_map", teacher.class_map, classes, names)
+    detector, whole = (build_detector(model_config(plain, one)) for one in (classes, names))
+    load_weights(whole, checkpoint, classes=None)
+    other, count = whole, len(names)
+    if count == len(classes):  # only another number of classes shows which layers have rows for them
+        count += 1
+        other = build_detector(model_config(plain, [str(place) for place in range(count)]))
+    rows = ClassRows(detector.state_dict(), len(classes), other.state_dict(), count)
+    detector.load_state_dict(rows.cut(whole.state_dict(), len(names), chosen, checkpoint.source))
     frozen: torch.nn.Module = freeze(detector)
     return frozen
 

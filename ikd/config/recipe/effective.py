@@ -97,7 +97,7 @@ def _as_it_was(recipe: RecipeSections) -> dict[str, Any]:
 
 def _stage(plan: PlannedStage, recipe: RecipeSections) -> dict[str, Any]:
     def who(name: str | None) -> Any:
-        return recipe.teachers.available[name].model_dump(mode="json", exclude={"ap"}) if name is not None else None
+        return recipe.teachers.available[name].acting() if name is not None else None
 
     content = {"teacher": who(plan.teacher), "epochs": plan.epochs, **_terms_in_force(plan.recipe)}
     return content | ({"boxes_from": who(plan.boxes_from)} if plan.boxes_from else {})

@@ -69,7 +69,7 @@ def _trained(recipe: Recipe, name: str) -> tuple[Want, ...]:
 
 
 def _content(recipe: Recipe, name: str) -> list[Any]:
-    teacher = recipe.teachers.available[name].model_dump(mode="json", exclude={"ap"})
+    teacher = recipe.teachers.available[name].acting()
     return [teacher, recipe.data.model_dump(mode="json", exclude={"test"})]  # which nothing is made of
 
 
