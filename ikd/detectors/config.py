@@ -111,9 +111,12 @@ def prepare_canvas(model: ConfigDict) -> None:
 def fused_stride(model: Mapping[str, Any]) -> int:
     """Return the stride of the coarsest map that the backbone of a model config gives to its neck, in pixels.
 
-    Four stages lead to `FUSED_STRIDE`, and a fifth (RTMDet's P6, a Swin of five stages) to twice that.
+    Four stages lead to `FUSED_STRIDE`, and a fifth (RTMDet's P6, a Swin of five stages) to twice that. HRFPN makes its
+    coarse levels so too.
     """
-    backbone = model.get("backbone")
+    backbone, neck = model.get("backbone"), model.get("neck")
+    if isinstance(neck, Mapping) and neck.get("type") == "HRFPN":  # averages whole cells: its levels round down
+        return max(FUSED_STRIDE, 4 * int(neck.get("stride", 1)) * 2 ** (int(neck.get("num_outs", 5)) - 1))
     if not isinstance(backbone, Mapping):
         return FUSED_STRIDE
     stages = [one for one in backbone.get("out_indices") or () if isinstance(one, int)]

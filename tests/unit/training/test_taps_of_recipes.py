@@ -66,8 +66,8 @@ def test_named_modules_are_compared(plain: Recipe) -> None:
     model, losses = stepped(plain.with_values({"distill.taps": names}), tiny("retinanet_r18", levels=3))
     assert (list(model.terms.student_levels), list(model.terms.teacher_levels)) == ([0], [0])
     losses["loss_pkd"].backward()
-    assert model.student.backbone.layer2[0].conv1.weight.grad.abs().max() > 0
-    assert model.student.backbone.layer3[0].conv1.weight.grad is None
+    assert model.student.backbone.layer2[0].downsample[0].weight.grad.abs().max() > 0
+    assert model.student.backbone.layer3[0].downsample[0].weight.grad is None
 
 
 @pytest.mark.parametrize(
