@@ -16,7 +16,7 @@ from ikd.errors import BadInput, ConfigError
 from ikd.training import build_model
 from tests.unit.attack.toys import noise_images, sample, tiny
 
-DETR = {
+DETR: dict[str, Any] = {
     "config": "mmdet::deformable_detr/deformable-detr_r50_16xb2-50e_coco.py",
     "overrides": {
         "backbone": {"type": "ResNet", "depth": 18, "base_channels": 4, "out_indices": [1, 2, 3]},
