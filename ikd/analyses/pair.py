@@ -9,7 +9,7 @@ from typing import Any
 
 from ikd.config import Recipe, load_recipe
 from ikd.data import DataFiles, DataRecord, indexed
-from ikd.errors import BadInput
+from ikd.errors import BadInput, refuse
 from ikd.pictures import anywhere, files_as_noted
 from ikd.sweep import checkpoint_of, ended_trial, noted_data, sweep_status
 
@@ -63,6 +63,9 @@ class Pair:
 
         weights = weights_there(self.teaching, self.teacher_name, self.files)
         detector = self.teaching.teachers.available[self.teacher_name]
+        if detector.classes == "own":
+            field = f"teachers.available.{self.teacher_name}.classes"
+            refuse(field, "must be those of the data set for an analysis, which compares predictions", "own")
         return load_teacher(detector, weights, self.files.classes).to(device_of(self.recipe))
 
 

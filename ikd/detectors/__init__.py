@@ -5,12 +5,22 @@ from ikd.detectors.build import boxes_only, build_detector, freeze, quiet, weigh
 from ikd.detectors.checkpoint import Checkpoint, fetch, read_checkpoint
 from ikd.detectors.config import detector_config, left_out
 from ikd.detectors.cost import Complexity, complexity, latency_ms
+from ikd.detectors.cutting import ClassRows, wanted_classes
 from ikd.detectors.families import Family, Head, Neck, head_row
 from ikd.detectors.mode import LATE, loss_mode, training_position
 from ikd.detectors.pretrained import without_pretrained
-from ikd.detectors.pyramid import SharedLevels, Taps, shared_levels, tap_channels, tap_names, tap_strides
+from ikd.detectors.pyramid import (
+    Level,
+    SharedLevels,
+    paired_levels,
+    shared_levels,
+    tap_channels,
+    tap_levels,
+    tap_strides,
+)
 from ikd.detectors.reach import reached_levels
 from ikd.detectors.source import read_source
+from ikd.detectors.taps import TapChoice, Taps, tap_names
 from ikd.detectors.test_input import own_test_input
 from ikd.detectors.untrusted import harmless, refuse_harm
 from ikd.detectors.weights import inherit, load_weights
@@ -18,11 +28,14 @@ from ikd.detectors.weights import inherit, load_weights
 __all__ = [
     "LATE",
     "Checkpoint",
+    "ClassRows",
     "Complexity",
     "Family",
     "Head",
+    "Level",
     "Neck",
     "SharedLevels",
+    "TapChoice",
     "Taps",
     "base_anchors",
     "boxes_only",
@@ -39,6 +52,7 @@ __all__ = [
     "load_weights",
     "loss_mode",
     "own_test_input",
+    "paired_levels",
     "quiet",
     "reached_levels",
     "read_checkpoint",
@@ -46,9 +60,11 @@ __all__ = [
     "refuse_harm",
     "shared_levels",
     "tap_channels",
+    "tap_levels",
     "tap_names",
     "tap_strides",
     "training_position",
+    "wanted_classes",
     "weights_sha256",
     "without_pretrained",
 ]

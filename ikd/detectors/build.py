@@ -34,7 +34,7 @@ def build_detector(model_config: Mapping[str, Any]) -> nn.Module:
     from mmengine.registry import DefaultScope
 
     try:
-        with quiet(), harmless(), DefaultScope.overwrite_default_scope("mmdet"):
+        with quiet(r"(mmdet|mmcv|mmengine)\."), harmless(), DefaultScope.overwrite_default_scope("mmdet"):
             detector = MODELS.build(ConfigDict(model_config))
             detector.init_weights()
     except IkdError:

@@ -152,7 +152,7 @@ def _weights(content: Any, source: str) -> OrderedDict[str, Tensor]:
     """Return the state dict inside a checkpoint, its prefixes stripped and its version records kept."""
     state = content
     if isinstance(content, Mapping):
-        state = next((content[key] for key in ("state_dict", "ema_state_dict") if key in content), content)
+        state = next((content[key] for key in _HOLDERS if isinstance(content.get(key), Mapping)), content)
     if not isinstance(state, Mapping) or not any(isinstance(value, Tensor) for value in state.values()):
         found = (", ".join(map(str, state)) or "nothing") if isinstance(state, Mapping) else type(state).__name__
         raise CheckpointError(f"{source!r} holds no state dict of tensors; found {found[:200]}")
@@ -163,6 +163,8 @@ def _weights(content: Any, source: str) -> OrderedDict[str, Tensor]:
     return weights
 
 
+_HOLDERS = ("state_dict", "ema_state_dict", "model_state_dict", "model")
+"""Where trainers put the weights; of several the first: mmengine saves the averaged ones there."""
 WRAPPERS = ("module.", "student.", "architecture.")
 """What DistributedDataParallel, semi-supervised training and ikd, and mmrazor put in front of the weights of the
 trained detector; what lacks it then (a teacher, connectors) is another's."""

@@ -27,7 +27,7 @@ def detector_config(
     *,
     arguments: Mapping[str, Any] | None = None,
     overrides: Mapping[str, Any] | None = None,
-    classes: Sequence[str],
+    classes: Sequence[str] | None,
     pretrained_backbone: bool = False,
 ) -> ConfigDict:
     """Return the plain mmdet model config of a detector.
@@ -43,7 +43,7 @@ def detector_config(
         arguments: keyword arguments of an `ikd::` detector.
         overrides: dotted key into the model -> new value; list items by index
             (`roi_head.bbox_head.0.fc_out_channels`). A dict given as value replaces what was there.
-        classes: class names of the data set; their number goes into every head.
+        classes: class names of the data set; their number goes into every head. None leaves each its own.
         pretrained_backbone: keep `init_cfg` weights that need a download.
 
     Raises:
@@ -58,13 +58,18 @@ def detector_config(
         model = _model_of(copy.deepcopy(dict(config)), "the inline detector")
     else:
         model = _read(config)
+    if model["type"] in WITH_TEXT:
+        rule = "reads a text with each image, which ikd does not give; take a detector that reads images alone"
+        raise BadInput(f"{model['type']} {rule}, such as DINO or ATSS")
     prepare_canvas(model)
+    _without_process_group(model)
     if not pretrained_backbone:
-        drop_remote_weights(model)
+        drop_remote_weights(model, absent=isinstance(config, str) and config.startswith(MMDET_PREFIX))
     apply_overrides(model, overrides or {}, classes)
     if not pretrained_backbone:
         refuse_remote_weights(model)
-    set_classes(model, len(classes))
+    if classes is not None:
+        set_classes(model, len(classes))
     divisor_of(model)  # an override may have set it
     if batch_augments(model):
         rule = "must not be set: what makes batches is the recipe's `input`, for teacher and adversarial copies alike"
@@ -72,8 +77,20 @@ def detector_config(
     return model
 
 
+WITH_TEXT = ("GLIP", "GroundingDINO")
+"""Detectors that look for what a text names."""
+
+
+def _without_process_group(node: Any) -> None:
+    """Take torch's synchronised batch norm for mmcv's, in place: that one cannot be built in a single process."""
+    for value in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        _without_process_group(value)
+    if isinstance(node, dict) and node.get("type") == "MMSyncBN":
+        node["type"] = "SyncBN"
+
+
 FUSED_STRIDE = 32
-"""Stride of the coarsest map that backbones give to a neck, in pixels.
+"""Stride of the coarsest map that backbones of four stages give to a neck, in pixels.
 
 A neck that fuses maps by upsampling needs images of whole multiples of it. Levels above come by strided convolutions,
 which round up.
@@ -88,7 +105,24 @@ def prepare_canvas(model: ConfigDict) -> None:
     preprocessor = model.get("data_preprocessor")
     if isinstance(preprocessor, dict):
         preprocessor.pop("batch_augments", None)
-        preprocessor["pad_size_divisor"] = math.lcm(divisor_of(model), FUSED_STRIDE)
+        preprocessor["pad_size_divisor"] = math.lcm(divisor_of(model), fused_stride(model))
+
+
+def fused_stride(model: Mapping[str, Any]) -> int:
+    """Return the stride of the coarsest map that the backbone of a model config gives to its neck, in pixels.
+
+    Four stages lead to `FUSED_STRIDE`, and a fifth (RTMDet's P6, a Swin of five stages) to twice that. HRFPN makes its
+    coarse levels so too.
+    """
+    backbone, neck = model.get("backbone"), model.get("neck")
+    if isinstance(neck, Mapping) and neck.get("type") == "HRFPN":  # averages whole cells: its levels round down
+        return max(FUSED_STRIDE, 4 * int(neck.get("stride", 1)) * 2 ** (int(neck.get("num_outs", 5)) - 1))
+    if not isinstance(backbone, Mapping):
+        return FUSED_STRIDE
+    stages = [one for one in backbone.get("out_indices") or () if isinstance(one, int)]
+    if backbone.get("arch") == "P6" or (backbone.get("type") == "SwinTransformer" and max(stages, default=0) > 3):
+        return 2 * FUSED_STRIDE
+    return FUSED_STRIDE
 
 
 def divisor_of(model: Mapping[str, Any]) -> int:
@@ -200,7 +234,7 @@ def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
     return f"; nearest: {', '.join(close)}" if close else ""
 
 
-def apply_overrides(model: ConfigDict, overrides: Mapping[str, Any], classes: Sequence[str]) -> None:
+def apply_overrides(model: ConfigDict, overrides: Mapping[str, Any], classes: Sequence[str] | None) -> None:
     """Set each dotted key of `overrides` in `model`, in place.
 
     The last part of a key may be new (an argument the config leaves at its default); all before it must exist.
@@ -210,7 +244,7 @@ def apply_overrides(model: ConfigDict, overrides: Mapping[str, Any], classes: Se
     """
     for key, value in overrides.items():
         *parents, last = key.split(".")
-        if last == "num_classes" and "rpn_head" not in parents and value != len(classes):
+        if last == "num_classes" and "rpn_head" not in parents and classes is not None and value != len(classes):
             raise BadInput(f"override {key}={value!r}: the data set has {len(classes)} classes; leave num_classes out")
         node: Any = model
         for depth, part in enumerate(parents):

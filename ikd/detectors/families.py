@@ -30,11 +30,12 @@ class Neck:
 
     Attributes:
         name: of its class.
-        convolutions: their names below the neck, with `*` for the level.
+        convolutions: their names below the neck, with `*` for the level; several where levels lie in several lists, or
+            are made in several ways.
     """
 
     name: str
-    convolutions: str = "fpn_convs.*.conv"
+    convolutions: str | tuple[str, ...] = "fpn_convs.*.conv"
 
 
 @dataclass(frozen=True)
@@ -118,18 +119,27 @@ class Known:
         """
         row = self.necks[type(neck).__name__]
         modules = dict(neck.named_modules())
-        levels, _, inside = row.convolutions.partition(".*")
-        children = modules[levels].named_children() if levels in modules else ()
-        names = [f"{levels}.{level}{inside}" for level, _ in children]
-        if names and all(hasattr(modules.get(name), "out_channels") for name in names):
-            return names
+        found: dict[str, str] = {}
+        for pattern in [row.convolutions] if isinstance(row.convolutions, str) else row.convolutions:
+            levels, _, inside = pattern.partition(".*")
+            for level, _ in modules[levels].named_children() if levels in modules else ():
+                place, name = f"{levels}.{level}", f"{levels}.{level}{inside}"
+                if not found.get(place):
+                    found[place] = name if hasattr(modules.get(name), "out_channels") else ""
+        if found and all(found.values()):
+            return list(found.values())
         if row.name in self.owners:
             self.owners[row.name].refuse(f"neck {row.name} must have a convolution at every level", row.convolutions)
         return []
 
 
+_SEPARABLE = ("out_convs.*.conv", "out_convs.*.pointwise_conv.conv")  # the second with use_depthwise
 _OWN = Family(
-    necks=(Neck("FPN"), Neck("FPN_CARAFE"), Neck("HRFPN")),
+    necks=(
+        *(Neck(name) for name in ("FPN", "FPN_CARAFE", "FPN_DropBlock", "HRFPN")),
+        *(Neck(name, _SEPARABLE) for name in ("CSPNeXtPAFPN", "YOLOXPAFPN")),
+        Neck("ChannelMapper", ("convs.*.conv", "extra_convs.*.conv")),
+    ),
     heads=(
         Head("SABLRetinaHead", tensors_by_level=False),  # pairs of tensors for the boxes
         *(Head(name, reads_border=True) for name in ("CenterNetHead", "CornerHead", "CentripetalHead")),

@@ -11,17 +11,21 @@ from mmengine.config import ConfigDict
 from ikd.errors import BadInput
 
 
-def drop_remote_weights(model: ConfigDict) -> None:
+def drop_remote_weights(model: ConfigDict, *, absent: bool = False) -> None:
     """Remove every `init_cfg` (and `pretrained`) that would download, and let the backbone that lost it learn.
 
     A frozen stage, a norm in eval mode or without gradient is only right on top of pretrained weights: random, it would
     never learn.
+
+    Args:
+        model: changed in place.
+        absent: drop files that are not there too: some configs of mmdet name one that a person is to fetch.
     """
     for node in _nodes(model):
-        if isinstance(node.get("pretrained"), str) and _is_remote(node["pretrained"]):
+        if isinstance(node.get("pretrained"), str) and _is_remote(node["pretrained"], absent=absent):
             node.pop("pretrained")
             _unfreeze(node)
-        kept, dropped = _split(node.get("init_cfg"))
+        kept, dropped = _split(node.get("init_cfg"), absent=absent)
         if dropped:
             node.pop("init_cfg")
             if kept:
@@ -54,26 +58,28 @@ def _nodes(node: Any) -> Iterator[Any]:
             yield from _nodes(item)
 
 
-def _split(init_cfg: Any) -> tuple[list[Any], list[Any]]:
+def _split(init_cfg: Any, *, absent: bool = False) -> tuple[list[Any], list[Any]]:
     """Return the entries of an `init_cfg` to keep and those that need a download.
 
     Whatever names a checkpoint is loaded: PVT does so by itself, without `type: Pretrained`.
     """
     entries = init_cfg if isinstance(init_cfg, (list, tuple)) else [init_cfg]
     entries = [entry for entry in entries if isinstance(entry, Mapping)]
-    dropped = [entry for entry in entries if "checkpoint" in entry and _is_remote(entry["checkpoint"])]
+    dropped = [entry for entry in entries if "checkpoint" in entry and _is_remote(entry["checkpoint"], absent=absent)]
     return [entry for entry in entries if entry not in dropped], dropped
 
 
-def _is_remote(checkpoint: str) -> bool:
+def _is_remote(checkpoint: str, *, absent: bool) -> bool:
     """Whether mmengine would fetch this checkpoint: anything with a scheme. A missing local file is a person's mistake.
 
     Raises:
-        BadInput: a local file that does not exist.
+        BadInput: a local file that does not exist, unless those are to be fetched too.
     """
     if "://" in checkpoint:
         return True
     if not Path(checkpoint).expanduser().is_file():
+        if absent:
+            return True
         raise BadInput(f"init_cfg names pretrained weights {checkpoint!r}, but there is no such file")
     return False
 

@@ -1,78 +1,96 @@
-"""Reading the pyramid of a detector: the convolution inside each FPN output module, before its norm and activation.
-
-That is what FGD, MGD and IKD distil (`yzd-v/FGD:configs/distillers/fgd/*`); it differs from the neck's output where the
-neck has norms (RepPoints).
-"""
+"""The pyramid of a detector as it is read: channels and strides of its levels, and how those of two are paired."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from ikd.detectors.families import known
+from ikd.detectors.taps import TapChoice, Taps
 from ikd.errors import BadInput
 
-_PROBE_PX = 256
+PROBES_PX = (256, 512)
+"""Sides of the images that are tried: the smaller where the detector can look at it."""
 
 
-def tap_names(detector: nn.Module) -> list[str]:
-    """Return the names of the tapped convolutions, finest level first.
+@dataclass(frozen=True)
+class Level:
+    """A level as it is read.
 
-    One-stage detectors have one a level; in two-stage ones P6 is a pooled P5 and has none.
-
-    Raises:
-        BadInput: the detector has no FPN of this kind; says why.
+    Attributes:
+        channels: of its map.
+        stride: in input pixels; 0 where cells do not lie at whole strides (the unpadded levels of SSD).
+        output: which of the neck's outputs it belongs to, None where to none.
     """
-    neck = getattr(detector, "neck", None)
-    name = type(detector).__name__
-    if neck is None:
-        raise BadInput(f"{name} has no neck, so there is no feature pyramid to distil")
-    kind, families = type(neck).__name__, known()
-    if kind not in families.necks:
-        raise BadInput(
-            f"{name} has the neck {kind}, whose outputs are not those of one convolution a level; "
-            f"distillation needs one of {', '.join(families.necks)}"
-        )
-    found = families.convolutions(neck)
-    if not found:
-        raise BadInput(f"{name}: its neck {kind} has an output without a convolution")
-    return [f"neck.{convolution}" for convolution in found]
+
+    channels: int
+    stride: int
+    output: int | None
 
 
-def tap_channels(detector: nn.Module) -> list[int]:
-    """Return the number of channels at each tap.
+def tap_channels(detector: nn.Module, choice: TapChoice = "auto") -> list[int]:
+    """Return the number of channels of each level; raises as `tap_levels`."""
+    return [level.channels for level in tap_levels(detector, choice)]
 
-    Raises:
-        BadInput: as `tap_names`.
-    """
-    modules: list[Any] = [_module(detector, name) for name in tap_names(detector)]
-    return [int(module.out_channels) for module in modules]
+
+def tap_strides(detector: nn.Module, choice: TapChoice = "auto") -> list[int]:
+    """Return the stride of each level in input pixels; raises as `tap_levels`."""
+    return [level.stride for level in tap_levels(detector, choice)]
 
 
 @torch.no_grad()
-def tap_strides(detector: Any) -> list[int]:
-    """Return the stride of each tap in input pixels, from one forward of an empty image; modes and statistics stay.
+def tap_levels(detector: Any, choice: TapChoice = "auto") -> list[Level]:
+    """Return what the levels of a detector are, by a forward of an empty image; modes and statistics stay.
 
     Raises:
-        BadInput: as `tap_names`.
+        BadInput: as `tap_names`, or a module that gives no maps.
     """
-    taps = Taps(detector)
+    taps = Taps(detector, choice)
     modes = [(module, module.training) for module in detector.modules()]
-    device = next(detector.parameters()).device
     try:
         for module, _ in modes:
             module.training = False  # train() may be overridden, as in a frozen teacher
-        with taps.capture() as features:
-            detector.extract_feat(torch.zeros(1, 3, _PROBE_PX, _PROBE_PX, device=device))
+        side, maps, outputs = _probed(detector, taps)
     finally:
         for module, mode in modes:
             module.training = mode
-    return [_PROBE_PX // feature.shape[-1] for feature in features]
+    strides = _strides(side, maps)
+    places: list[int | None] = list(range(len(maps)))
+    if taps.listed:
+        theirs = _strides(side, outputs)
+        places = [theirs.index(stride) if stride in theirs else None for stride in strides]
+    return [Level(int(one.shape[1]), stride, place) for one, stride, place in zip(maps, strides, places, strict=True)]
+
+
+def _probed(detector: Any, taps: Taps) -> tuple[int, list[torch.Tensor], Sequence[torch.Tensor]]:
+    """Return the side of the first image that the detector can look at, its maps there, and its neck's outputs."""
+    device = next(detector.parameters()).device
+    for side in PROBES_PX:
+        try:
+            with taps.capture() as maps:
+                outputs = taps.forward(torch.zeros(1, 3, side, side, device=device), [(side, side)])
+        except BadInput:
+            raise
+        except Exception as error:  # levels may want more cells than a small image has
+            if side == PROBES_PX[-1]:
+                said = str(error).partition("\n")[0]
+                where = f"cannot be read at {', '.join(taps.names)}"
+                raise BadInput(f"{type(detector).__name__} {where}: {type(error).__name__}: {said}") from error
+            continue
+        break
+    return side, maps, outputs
+
+
+def _strides(side: int, maps: Sequence[torch.Tensor]) -> list[int]:
+    strides: list[int] = []
+    for one in maps:
+        whole = side % one.shape[-1] == 0 and 0 not in strides
+        strides.append(side // one.shape[-1] if whole else 0)
+    return strides
 
 
 @dataclass(frozen=True)
@@ -80,99 +98,98 @@ class SharedLevels:
     """The pyramid levels that are pairs, finest first.
 
     Attributes:
-        student: their indices among the student's taps, which are also those of its neck outputs.
+        student: their indices among the student's levels.
         teacher: their indices among the teacher's.
         strides: those of the teacher's levels in input pixels, which is where maps are compared.
-        student_strides: of all the student's taps, shared or not.
-        teacher_strides: of all the teacher's.
+        ours: all the student's levels, shared or not.
+        theirs: all the teacher's.
     """
 
     student: tuple[int, ...]
     teacher: tuple[int, ...]
     strides: tuple[int, ...]
-    student_strides: tuple[int, ...]
-    teacher_strides: tuple[int, ...]
+    ours: tuple[Level, ...]
+    theirs: tuple[Level, ...]
+
+    @property
+    def of_student(self) -> list[Level]:
+        """The student's levels of the pairs."""
+        return [self.ours[level] for level in self.student]
+
+    @property
+    def of_teacher(self) -> list[Level]:
+        """The teacher's levels of the pairs."""
+        return [self.theirs[level] for level in self.teacher]
+
+    @property
+    def student_strides(self) -> tuple[int, ...]:
+        """Of all the student's levels."""
+        return tuple(level.stride for level in self.ours)
+
+    @property
+    def teacher_strides(self) -> tuple[int, ...]:
+        """Of all the teacher's levels."""
+        return tuple(level.stride for level in self.theirs)
 
 
-def shared_levels(student: nn.Module, teacher: nn.Module, match: Literal["stride", "index"] = "stride") -> SharedLevels:
+def shared_levels(
+    student: nn.Module,
+    teacher: nn.Module,
+    match: Literal["stride", "index"] = "stride",
+    taps: tuple[TapChoice, TapChoice] = ("auto", "auto"),
+) -> SharedLevels:
     """Pair the levels of two detectors.
 
     By stride, a one-stage detector (P3 to P7) and a two-stage one (P2 to P5) share three levels, and level l of one
     looks at the same cells as its partner. By index the finest of one goes with the finest of the other, and so on as
     far as both have a level: four here, P3 with P2 up to P6 with P5, whose maps differ in size. Channels may differ.
 
+    Args:
+        student: mmdet detector.
+        teacher: mmdet detector.
+        match: how levels are paired.
+        taps: where student and teacher are read.
+
     Raises:
-        BadInput: as `tap_names`, or no level of one has the stride of a level of the other.
+        BadInput: as `tap_levels`, or no level of one has the stride of a level of the other.
     """
-    ours, theirs = tuple(tap_strides(student)), tuple(tap_strides(teacher))
-    if match == "index":
-        both = tuple(range(min(len(ours), len(theirs))))
-        return SharedLevels(both, both, theirs[: len(both)], ours, theirs)
-    strides = tuple(sorted(set(ours) & set(theirs)))
-    if not strides:
-        raise BadInput(
-            f"student and teacher share no level of their pyramids: {type(student).__name__} has strides {list(ours)}, "
-            f"{type(teacher).__name__} has {list(theirs)}; distillation compares maps of equal stride, or with "
-            f"distill.match: index those of equal index"
-        )
-    student_levels, teacher_levels = (tuple(map(levels.index, strides)) for levels in (ours, theirs))
-    return SharedLevels(student_levels, teacher_levels, strides, ours, theirs)
+    sides = [tap_levels(*side) for side in zip((student, teacher), taps, strict=True)]
+    return paired_levels(sides[0], sides[1], match, (type(student).__name__, type(teacher).__name__))
 
 
-class Taps:
-    """Collects the outputs of named modules during a forward, into a list that belongs to one block of code.
-
-    Hooks exist only inside `capture`, so a detector is never changed: it can be copied, saved and trained at any
-    time, and no feature outlives the step. Captures of two branches cannot mix: of nested ones only the innermost
-    collects.
+def paired_levels(
+    ours: Sequence[Level], theirs: Sequence[Level], match: Literal["stride", "index"], names: tuple[str, str]
+) -> SharedLevels:
+    """Pair levels that were measured before; see `shared_levels`.
 
     Args:
-        detector: the detector to read.
-        names: modules of it, as in `named_modules`; the default is `tap_names(detector)`.
+        ours: the student's.
+        theirs: the teacher's.
+        match: how levels are paired.
+        names: of both, for messages.
     """
-
-    def __init__(self, detector: nn.Module, names: Sequence[str] | None = None) -> None:
-        self.names = tuple(tap_names(detector) if names is None else names)
-        self._modules = [_module(detector, name) for name in self.names]
-        self._open: list[list[Any]] = []
-
-    @contextlib.contextmanager
-    def capture(self) -> Iterator[list[Tensor]]:
-        """Collect one forward; the list holds one tensor a tap, in order, from the forward on and after the block.
-
-        Raises:
-            RuntimeError: a second forward in the same capture, or none at all.
-        """
-        features: list[Any] = [None] * len(self.names)
-        hooks = [
-            module.register_forward_hook(self._hook(features, level)) for level, module in enumerate(self._modules)
-        ]
-        self._open.append(features)
-        try:
-            yield features
-        finally:
-            self._open.pop()
-            for hook in hooks:
-                hook.remove()
-        if any(feature is None for feature in features):
-            missing = [name for name, feature in zip(self.names, features, strict=True) if feature is None]
-            raise RuntimeError(f"no forward reached {', '.join(missing)} inside the capture")
-
-    def _hook(self, features: list[Any], level: int) -> Callable[[nn.Module, Any, Tensor], None]:
-        def keep(module: nn.Module, inputs: Any, output: Tensor) -> None:
-            del inputs
-            # a copy made inside the block carries the hook along, but is another module
-            if module is not self._modules[level] or self._open[-1] is not features:
-                return
-            if features[level] is not None:
-                raise RuntimeError(f"{self.names[level]} ran twice in one capture; open one capture for each branch")
-            features[level] = output
-
-        return keep
+    strides = tuple(tuple(level.stride for level in side) for side in (ours, theirs))
+    if match == "index":
+        pairs = [_finest_first(side) for side in strides]
+        both = min(map(len, pairs))
+        student, teacher = (side[:both] for side in pairs)
+        at = tuple(strides[1][level] for level in teacher)
+    else:
+        at = tuple(sorted(set(strides[0]) & set(strides[1]) - {0}))
+        student, teacher = (tuple(_last(side, stride) for stride in at) for side in strides)
+    if not at:
+        raise BadInput(
+            f"student and teacher share no level of their pyramids: {names[0]} has strides {list(strides[0])}, "
+            f"{names[1]} has {list(strides[1])}; distillation compares maps of equal stride, or with "
+            f"distill.match: index those of equal index"
+        )
+    return SharedLevels(student, teacher, at, tuple(ours), tuple(theirs))
 
 
-def _module(detector: nn.Module, name: str) -> nn.Module:
-    try:
-        return detector.get_submodule(name)
-    except AttributeError:
-        raise BadInput(f"{type(detector).__name__} has no module called {name!r}") from None
+def _finest_first(strides: Sequence[int]) -> tuple[int, ...]:
+    return tuple(sorted(range(len(strides)), key=lambda level: strides[level] or math.inf))
+
+
+def _last(strides: Sequence[int], stride: int) -> int:
+    """Return the last level of a stride: of stacked networks it is the one that predictions are made from."""
+    return len(strides) - 1 - list(reversed(strides)).index(stride)

@@ -15,7 +15,7 @@ from ikd.errors import BadInput, CheckpointError
 _SHOWN = 4
 
 
-def load_weights(detector: nn.Module, checkpoint: Checkpoint, *, classes: Sequence[str]) -> None:
+def load_weights(detector: nn.Module, checkpoint: Checkpoint, *, classes: Sequence[str] | None) -> None:
     """Load a checkpoint into a detector; every key must fit. On error the detector is as it was.
 
     Names that mmdet has changed since the checkpoint was saved are translated by mmdet's own modules.
@@ -23,15 +23,16 @@ def load_weights(detector: nn.Module, checkpoint: Checkpoint, *, classes: Sequen
     Args:
         detector: any mmdet detector.
         checkpoint: as read by `read_checkpoint`.
-        classes: class names of the data set, in its order.
+        classes: class names of the data set, in its order; None takes those that the weights were trained for.
 
     Raises:
         CheckpointError: other classes (number, names or order), else missing, unexpected or mis-shaped keys, else
             values that are not finite.
     """
-    _check_classes(checkpoint, tuple(classes))
     own = detector.state_dict()
-    _check_number_of_classes(checkpoint, own, tuple(classes))
+    if classes is not None:
+        _check_classes(checkpoint, tuple(classes))
+        _check_number_of_classes(checkpoint, own, tuple(classes))
     shapes = [
         f"{key} is {tuple(value.shape)}, the detector has {tuple(own[key].shape)}"
         for key, value in checkpoint.state_dict.items()

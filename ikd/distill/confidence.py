@@ -44,7 +44,7 @@ class Before:
 
     Attributes:
         taps: its maps at the FPN convolutions, averaged over cells, [N, C] each.
-        outputs: those of its neck.
+        outputs: those of its neck on the levels that are distilled.
         rows: the images that were altered.
         levels: of the teacher that are distilled.
     """
@@ -71,9 +71,9 @@ class Before:
         """Return how much each adversarial copy counts on each of the levels, [N].
 
         Args:
-            after: outputs of the teacher's neck for the copies.
+            after: outputs of the teacher's neck for the copies, on the levels that are distilled.
         """
-        return [cosine_confidence(self.outputs[level], pooled(after[level])) for level in self.levels]
+        return [cosine_confidence(one, pooled(other)) for one, other in zip(self.outputs, after, strict=True)]
 
 
 def altered_rows(data: dict[str, Any]) -> list[int]:

@@ -92,9 +92,10 @@ class DistillDetector(BaseModel):
             Knowledge(student, terms.prototypes, terms.response, couples=terms.coupled) if terms.prototypes else None
         )
         self.agreement = Agreement(terms.names, **terms.agreement) if terms.agreement is not None else None
-        reads_maps = bool(terms.host or terms.alignment or terms.prototypes)
-        self.student_taps = Taps(student) if reads_maps else None
-        self.teacher_taps = Taps(teacher) if reads_maps and teacher is not None else None
+        self.reads_maps = teacher is not None and bool(terms.host or terms.alignment or terms.prototypes)
+        reads = self.reads_maps or terms.adversarial is not None
+        self.student_taps = Taps(student, terms.taps[0]) if reads else None
+        self.teacher_taps = Taps(teacher, terms.taps[1]) if reads and teacher is not None else None
         self.teacher_type: torch.dtype | None = None  # that the teacher computes in; None is the student's
         self.effective_weights: dict[str, float] = {}
         self.pulls: dict[str, float] = {}
@@ -262,9 +263,9 @@ class DistillDetector(BaseModel):
 
     def _clean_losses(self, clean: Batch, taught: Maps, before: Before | None) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the student's own losses of a batch, and those of the terms on clean images."""
-        theirs, outputs = taught
+        theirs, outputs = taught if self.reads_maps else ([], taught[1])
         with ExitStack() as stack:
-            ours = stack.enter_context(self.student_taps.capture()) if self.student_taps else []
+            ours = stack.enter_context(self.student_taps.capture()) if self.student_taps and self.reads_maps else []
             seen = stack.enter_context(self.terms.heads.capture()) if self.terms.heads else None
             instances = stack.enter_context(self.knowledge.capture()) if self.knowledge else None
             losses = dict(self.student.loss(clean["inputs"], clean["data_samples"]))
@@ -308,7 +309,7 @@ class DistillDetector(BaseModel):
             told = self.knowledge.told(known, maps, targets)
         if seen is None or not seen.importance:
             return told
-        cells = [seen.importance[level] for level in self.terms.teacher_levels]
+        cells = [seen.importance[level] for level in self._outputs("teacher")]
         return [replace(one, importance=importance) for one, importance in zip(told, cells, strict=True)]
 
     @torch.no_grad()
@@ -316,18 +317,41 @@ class DistillDetector(BaseModel):
         """Return the outputs of the teacher's neck for the student's batch, computed in the teacher's own type."""
         seen, chosen = self.canvas.for_teacher(batch, sizes), self.teacher_type
         if chosen is None:
-            features: Sequence[Tensor] = self.teacher.extract_feat(seen)
-            return features
+            return self._ran(self.teacher, self.teacher_taps, seen, sizes)
         half = chosen is not torch.float32
         with torch.autocast(seen.device.type, dtype=chosen if half else None, enabled=half):
-            return [full_precision(one) for one in self.teacher.extract_feat(seen)]
+            return [full_precision(one) for one in self._ran(self.teacher, self.teacher_taps, seen, sizes)]
+
+    @staticmethod
+    def _ran(detector: Any, taps: Taps | None, batch: Tensor, sizes: list[tuple[int, int]]) -> Sequence[Tensor]:
+        """Run a detector as far as it is read, and return the outputs of its neck."""
+        outputs: Sequence[Tensor] = taps.forward(batch, sizes) if taps else detector.extract_feat(batch)
+        return outputs
+
+    def _outputs(self, side: Side) -> list[int]:
+        """Return the neck's outputs that a side's levels belong to.
+
+        Raises:
+            BadInput: one belongs to none.
+        """
+        terms = self.terms
+        levels, outputs = (
+            (terms.student_levels, terms.student_outputs)
+            if side == "student"
+            else (terms.teacher_levels, terms.teacher_outputs)
+        )
+        found = [output for output in (levels if outputs is None else outputs) if output is not None]
+        if len(found) < len(levels):
+            rule = "must name modules of the strides that the neck puts out: this host asks what heads say of each"
+            refuse(f"distill.taps.{side}", rule, list(terms.taps[side == "teacher"]))
+        return found
 
     @torch.no_grad()
     def _teacher_features(
         self, batch: Tensor, sizes: list[tuple[int, int]]
     ) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
         """Return the teacher's maps at the FPN convolutions and its neck's outputs; empty where nothing reads them."""
-        if self.teacher_taps is None and self.terms.heads is None and not self.terms.confident:
+        if not self.reads_maps and self.terms.heads is None and not self.terms.confident:
             return [], []
         with ExitStack() as stack:
             tapped = stack.enter_context(self.teacher_taps.capture()) if self.teacher_taps else []
@@ -349,7 +373,7 @@ class DistillDetector(BaseModel):
             return [theirs[level] for level in self.terms.teacher_levels], targets
         assert self.student_taps is not None
         with self.student_taps.capture() as ours:
-            self.student.extract_feat(batch["inputs"])
+            self.student_taps.forward(batch["inputs"], sizes_of(data["inputs"]))
         return [ours[level] for level in self.terms.student_levels], targets
 
     def _map_losses(self, maps: Maps, targets: Targets, told: Sequence[Targets]) -> dict[str, Tensor]:
@@ -380,14 +404,19 @@ class DistillDetector(BaseModel):
         """Look through the teacher at the images as they were before they were altered; None where nobody asks."""
         if not self.terms.confident:
             return None
-        taps, outputs = ([pooled(one) for one in side] for side in seen)
+        taps, outputs = self._pooled(seen)
         if rows := altered_rows(data):
             batch, sizes = self.canvas({"inputs": data["reference"]})["inputs"], sizes_of(data["reference"])
             were = self._teacher_features(batch[rows], [sizes[row] for row in rows])
-            for ours, others in zip((taps, outputs), were, strict=True):
+            for ours, others in zip((taps, outputs), self._pooled(were), strict=True):
                 for one, other in zip(ours, others, strict=True):
-                    one[rows] = pooled(other)
+                    one[rows] = other
         return Before(taps, outputs, rows, self.terms.teacher_levels)
+
+    def _pooled(self, seen: Maps) -> tuple[list[Tensor], list[Tensor]]:
+        """Return the means over cells of the teacher's maps, and of what its neck puts out on the levels at hand."""
+        tapped, outputs = seen
+        return [pooled(one) for one in tapped], [pooled(one) for one in self._put_out("teacher", outputs, tapped)]
 
     def _standardised(self, maps: Maps) -> Maps:
         """Standardise the maps that the host sees, on the levels where SFA acts on its inputs."""
@@ -406,8 +435,14 @@ class DistillDetector(BaseModel):
             BadInput: their maps differ in size, so that their cells do not look at the same pixels.
         """
         terms = self.terms
-        maps = [ours[level] for level in terms.student_levels], [theirs[level] for level in terms.teacher_levels]
-        if terms.resized:
+        return self._of_one_size(
+            [ours[level] for level in terms.student_levels], [theirs[level] for level in terms.teacher_levels]
+        )
+
+    def _of_one_size(self, ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> Maps:
+        """Return the maps of pairs of levels; see `_shared`."""
+        maps = ours, theirs
+        if self.terms.resized:
             return [_like(one, other) for one, other in zip(*maps, strict=True)], maps[1]
         for one, other in zip(*maps, strict=True):
             if one.shape[2:] != other.shape[2:]:
@@ -419,14 +454,29 @@ class DistillDetector(BaseModel):
     def _adversarial_loss(self, images: list[Tensor], targets: Targets, before: Before | None) -> Tensor:
         assert self.adversarial is not None
         batch = self.canvas({"inputs": images})["inputs"]
-        theirs = self._teach(batch, sizes_of(images))
-        with nullcontext() if self.terms.statistics_follow else untouched_statistics(self.student):
-            ours = self.student.extract_feat(batch)
-        maps = self._shared(ours, theirs)
+        assert self.student_taps is not None
+        assert self.teacher_taps is not None
+        sizes = sizes_of(images)
+        with self.teacher_taps.capture() as tapped:
+            theirs = self._put_out("teacher", self._teach(batch, sizes), tapped)
+        kept = nullcontext() if self.terms.statistics_follow else untouched_statistics(self.student)
+        with kept, self.student_taps.capture() as tapped:
+            ours = self._put_out("student", self.student_taps.forward(batch, sizes), tapped)
+        maps = self._of_one_size(ours, theirs)
         told = [targets] * len(maps[0])
         if before is not None and "adversarial" in self.terms.confident:
             told = with_confidence(told, before.of_copies(theirs))
         return self._term("adversarial", self.adversarial, maps, told)
+
+    def _put_out(self, side: Side, outputs: Sequence[Tensor], tapped: Sequence[Tensor]) -> list[Tensor]:
+        """Return a side's maps of the levels that are distilled as its neck puts them out.
+
+        Those that are read where they are an encoder's, or modules that a person has named.
+        """
+        student = side == "student"
+        levels = self.terms.student_levels if student else self.terms.teacher_levels
+        choice = self.terms.taps[0 if student else 1]
+        return [(outputs if choice in ("auto", "outputs") else tapped)[level] for level in levels]
 
     def _enhanced_loss(self, images: list[Tensor]) -> Tensor:
         """Compute beta L_aug of DFMSD's Eq. 6 and 8: the host between the maps of enhanced images, nothing else.
@@ -439,7 +489,7 @@ class DistillDetector(BaseModel):
         batch = self.canvas({"inputs": images})["inputs"]
         theirs, _ = self._teacher_features(batch, sizes_of(images))
         with untouched_statistics(self.student), self.student_taps.capture() as ours:
-            self.student.extract_feat(batch)
+            self.student_taps.forward(batch, sizes_of(images))
         nothing = [batch.new_zeros(0, 4)] * len(images)  # an enhanced image has no boxes, and this host asks for none
         enhanced = torch.ones(len(images), dtype=torch.bool, device=batch.device)
         targets = Targets(nothing, [boxes.new_zeros(0).long() for boxes in nothing], tuple(batch.shape[-2:]), enhanced)

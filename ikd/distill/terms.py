@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ikd.detectors import TapChoice
 from ikd.distill.conditional import InstanceDecoder
 from ikd.distill.labels import NAME, LabelTerm
 from ikd.distill.losses.adapted import AdaptedLoss, AdaptedPyramid
@@ -27,15 +28,20 @@ class Terms:
     Attributes:
         student_levels: indices of the student's levels that a teacher's level has the stride of, finest first.
         teacher_levels: those of the teacher.
-        host: name of the host loss and its module for each of those levels, on the FPN convolutions; one for all of
+        taps: where student and teacher are read.
+        student_outputs: outputs of the student's neck that those levels belong to, which are the levels themselves
+            where nothing is said; None where a level belongs to none.
+        teacher_outputs: those of the teacher's.
+        host: name of the host loss and its module for each of those levels, on the maps that are read; one for all of
             them where it is a loss of the whole pyramid.
         standardised: positions among those levels where the host sees standardised maps (SFA).
-        alignment: SFA's extra loss by position, on the FPN convolutions.
-        adversarial: loss for each of those levels on the adversarial copies, on the neck outputs.
+        alignment: SFA's extra loss by position, on the maps that are read.
+        adversarial: loss for each of those levels on the adversarial copies, on the neck outputs; on
+            the maps that are read where these are an encoder's or listed.
         statistics_follow: the student's running statistics follow the adversarial copies too.
         heads: what the host compares of the two heads' predictions; None where it reads none.
         decoder: what tells the host where to look in the teacher's maps, and learns that beside the student.
-        prototypes: what is distilled by prototypes, on the FPN convolutions of those levels.
+        prototypes: what is distilled by prototypes, on the maps of those levels.
         response: loss of the class scores that prototypes weigh; None where there is none.
         labels: how the student's own loss on photographs without labels counts; None where there are none.
         coupled: prototypes act within the host.
@@ -51,6 +57,9 @@ class Terms:
 
     student_levels: Sequence[int] = ()
     teacher_levels: Sequence[int] = ()
+    taps: tuple[TapChoice, TapChoice] = ("auto", "auto")
+    student_outputs: Sequence[int | None] | None = None
+    teacher_outputs: Sequence[int | None] | None = None
     host: tuple[str, Sequence[Adapted]] | None = None
     standardised: frozenset[int] = frozenset()
     alignment: Mapping[int, Adapted] = field(default_factory=dict)

@@ -14,7 +14,7 @@ import numpy as np
 
 from ikd.config import Recipe, Teacher
 from ikd.data import DataFiles, DataRecord, indexed, told_when_lost
-from ikd.errors import IkdError, first_line
+from ikd.errors import BadInput, IkdError, first_line
 from ikd.files import sha256, whole_folder
 from ikd.pictures.asked import anywhere, files_as_noted
 from ikd.pictures.batch import write_batch
@@ -132,6 +132,8 @@ class Painter:
 
     def _judged_teacher(self, recipe: Recipe, name: str, files: DataFiles, progress: NotifyOf | None) -> Judged:
         teacher: Teacher = recipe.teachers.available[name]
+        if teacher.classes == "own":
+            raise BadInput(f"teacher {name} knows other classes than the data set (classes: own)")
         weights = weights_there(recipe, name, files)
         size = (recipe.input.scale, recipe.input.keep_ratio, recipe.data.orientation)
         key = (teacher.model_dump_json(), str(weights), files.val, files.fingerprint(), size, recipe.device)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ikd.config import Recipe
 from ikd.data import DataFiles, indexed
-from ikd.detectors import SharedLevels, reached_levels, shared_levels
+from ikd.detectors import Level, SharedLevels, reached_levels, shared_levels
 from ikd.errors import refuse
 
 ZOOM = 1.25
@@ -42,6 +42,16 @@ class Levels:
     shared: SharedLevels
     said: str = ""
 
+    @property
+    def of_student(self) -> list[Level]:
+        """What the student's levels are."""
+        return [self.shared.ours[level] for level in self.student]
+
+    @property
+    def of_teacher(self) -> list[Level]:
+        """What the teacher's levels are."""
+        return [self.shared.theirs[level] for level in self.teacher]
+
     def of(self, places: Sequence[int]) -> tuple[int, ...]:
         """Return where levels that are listed as `distill.levels` lists them stand among these; others drop out."""
         return tuple(self.positions.index(place) for place in places if place in self.positions)
@@ -54,7 +64,7 @@ def choose_levels(recipe: Recipe, files: DataFiles, student: Any, teacher: Any) 
         BadInput: student and teacher cannot be paired so, or do not share a level that is listed.
     """
     distill = recipe.distill
-    shared = shared_levels(student, teacher, distill.match)
+    shared = shared_levels(student, teacher, distill.match, (distill.taps.student, distill.taps.teacher))
     if isinstance(distill.levels, str):
         chosen, said = _all(recipe, shared), ""
         if distill.levels == "auto":
@@ -103,8 +113,9 @@ def _reached(recipe: Recipe, files: DataFiles, shared: SharedLevels, student: An
         return every, f"{who} keeps all: which levels boxes reach in a {type(student).__name__} like this is not known"
     at = f"at {recipe.input.scale[0]}x{recipe.input.scale[1]} px"
     strides = [shared.student_strides[level] for level in shared.student]
+    outputs = [level.output for level in shared.of_student]
     # a crop may cut a box to any smaller size, so that no level is too fine, only too coarse
-    kept = tuple(place for place in every if any(reached[shared.student[place] :]))
+    kept = tuple(place for place in every if (at_output := outputs[place]) is None or any(reached[at_output:]))
     if not kept:
         return every, f"{who} keeps all, as no training box reaches any of them {at}: {_named(every, strides)}"
     left = [place for place in every if place not in kept]

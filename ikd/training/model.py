@@ -9,9 +9,11 @@ from typing import Any
 
 import torch
 
-from ikd.config import HOSTS, Detector, Recipe, compares_maps, sees_unlabelled
+from ikd.config import HOSTS, Detector, Recipe, Teacher, compares_maps, sees_unlabelled
 from ikd.data import DataFiles
 from ikd.detectors import (
+    Checkpoint,
+    ClassRows,
     base_anchors,
     build_detector,
     detector_config,
@@ -19,7 +21,7 @@ from ikd.detectors import (
     inherit,
     load_weights,
     read_checkpoint,
-    tap_channels,
+    wanted_classes,
 )
 from ikd.distill import (
     AdaptedLoss,
@@ -97,19 +99,18 @@ def _terms(recipe: Recipe, files: DataFiles, student: Any, teacher: Any) -> Term
     else:
         heads = None
     levels = choose_levels(recipe, files, student, teacher)
-    channels = tap_channels(student), tap_channels(teacher)
-    pyramid = Pyramid(
-        [channels[0][level] for level in levels.student],
-        [channels[1][level] for level in levels.teacher],
-        levels,
-        _anchors(student, levels),
-    )
+    ours, theirs = levels.of_student, levels.of_teacher
+    channels = [[level.channels for level in side] for side in (ours, theirs)]
+    pyramid = Pyramid(channels[0], channels[1], levels, _anchors(student, levels))
     scale = _scale(recipe, files, pyramid, canvas_divisor(student, teacher))
     aligned = aligned_levels(recipe, levels)
     inputs = distill.sfa.mode == "standardise_inputs"
     return Terms(
         levels.student,
         levels.teacher,
+        taps=(distill.taps.student, distill.taps.teacher),
+        student_outputs=[level.output for level in ours],
+        teacher_outputs=[level.output for level in theirs],
         host=(host, _losses(recipe, host, scale, pyramid)) if host != "none" and HOSTS[host].reads_maps else None,
         standardised=frozenset(aligned if inputs else ()),
         alignment={}
@@ -135,7 +136,7 @@ def _terms(recipe: Recipe, files: DataFiles, student: Any, teacher: Any) -> Term
     )
 
 
-def model_config(detector: Detector, classes: Sequence[str]) -> Any:
+def model_config(detector: Detector, classes: Sequence[str] | None) -> Any:
     """Return the plain mmdet config of a recipe's detector."""
     return detector_config(
         detector.config,
@@ -149,12 +150,41 @@ def model_config(detector: Detector, classes: Sequence[str]) -> Any:
 def load_teacher(teacher: Detector, weights: Path | str, classes: Sequence[str]) -> torch.nn.Module:
     """Build a teacher, or a student that is only looked at, load its weights strictly, freeze it.
 
+    A teacher of classes of its own keeps them; one with a class map is cut down to those of the data set.
+
     Raises:
         CheckpointError: the weights belong to another architecture or class list.
+        BadInput: a class map that does not fit.
     """
     plain = teacher.model_copy(update={"pretrained_backbone": False})  # the checkpoint holds the backbone
-    detector = build_detector(model_config(plain, classes))
-    load_weights(detector, _read(weights), classes=classes)
+    checkpoint = _read(weights)
+    if isinstance(teacher, Teacher) and teacher.class_map is not None:
+        return _cut_down(plain, teacher, checkpoint, classes)
+    taught: Sequence[str] | None = classes
+    if isinstance(teacher, Teacher) and teacher.classes == "own":
+        taught = checkpoint.classes
+    detector = build_detector(model_config(plain, taught))
+    load_weights(detector, checkpoint, classes=taught)
+    frozen: torch.nn.Module = freeze(detector)
+    return frozen
+
+
+def _cut_down(plain: Detector, teacher: Teacher, checkpoint: Checkpoint, classes: Sequence[str]) -> torch.nn.Module:
+    """Return a teacher of the data set's classes, from weights for more of them."""
+    names = checkpoint.classes if isinstance(teacher.classes, str) else teacher.classes
+    if names is None:
+        rule = "must list the names of the classes that the weights are for, in their order, for its class_map"
+        refuse("teachers.available: classes", rule, teacher.classes, f"{checkpoint.source!r} does not hold them")
+    assert teacher.class_map is not None
+    chosen = wanted_classes("teachers.available: class_map", teacher.class_map, classes, names)
+    detector, whole = (build_detector(model_config(plain, one)) for one in (classes, names))
+    load_weights(whole, checkpoint, classes=None)
+    other, count = whole, len(names)
+    if count == len(classes):  # only another number of classes shows which layers have rows for them
+        count += 1
+        other = build_detector(model_config(plain, [str(place) for place in range(count)]))
+    rows = ClassRows(detector.state_dict(), len(classes), other.state_dict(), count)
+    detector.load_state_dict(rows.cut(whole.state_dict(), len(names), chosen, checkpoint.source))
     frozen: torch.nn.Module = freeze(detector)
     return frozen
 
@@ -181,8 +211,11 @@ def _scale(recipe: Recipe, files: DataFiles, pyramid: Pyramid, divisor: int) -> 
 def _anchors(student: Any, levels: Levels) -> list[Anchors] | None:
     """Return the student's anchors on the levels that are distilled; None where it has none."""
     found = base_anchors(student)
-    pairs = zip(levels.student, levels.strides, strict=True)
-    return None if found is None else [Anchors(found[level], float(stride)) for level, stride in pairs]
+    outputs = [level.output for level in levels.of_student]
+    if found is None or not all(output is not None and output < len(found) for output in outputs):
+        return None
+    pairs = zip(outputs, levels.strides, strict=True)
+    return [Anchors(found[output], float(stride)) for output, stride in pairs if output is not None]
 
 
 def _losses(recipe: Recipe, name: str, scale: Scale, pyramid: Pyramid) -> list[AdaptedLoss | AdaptedPyramid]:
@@ -210,7 +243,7 @@ def _placed(recipe: Recipe, name: str, scale: Scale, pyramid: Pyramid, place: in
     given = {"level": pyramid.levels.positions[place], "levels": pyramid.levels.positions, "scale": scale}
     if takes(name, "anchors"):
         if pyramid.anchors is None:
-            rule = "must be a loss that needs no anchors where the student predicts from points"
+            rule = "must be a loss that needs no anchors where those of the student's levels are not known"
             refuse(f"recipe {recipe.name}: distill.host", rule, name, "take a student with anchors, or another loss")
         given["anchors"] = pyramid.anchors[place]
     return {key: value for key, value in given.items() if takes(name, key)}

@@ -91,7 +91,7 @@ def check(recipe: Recipe, device: torch.device = CPU) -> DataFiles:
 def teacher_recipe(recipe: Recipe, teacher: Teacher) -> Recipe:
     """Return the recipe that trains `teacher`: its own, with detector, data and device of the recipe it teaches in."""
     assert teacher.recipe is not None
-    detector = teacher.model_dump(exclude={"recipe", "ap"})
+    detector = teacher.model_dump(exclude={"recipe", "ap", "classes", "class_map"})
     own = load_recipe(teacher.recipe).student_alone()
     return own.with_values({"student": detector, "data": recipe.data.model_dump(), "device": recipe.device})
 

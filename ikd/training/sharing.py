@@ -122,6 +122,8 @@ def _score(
     Returns:
         0..1; None where the checkpoint cannot be read, which is refused when it is loaded for the training.
     """
+    if teacher.classes == "own":
+        return None  # its boxes are of other classes
     try:
         source = weights if isinstance(weights, Path) else local_file(weights)
         content = {
@@ -132,6 +134,8 @@ def _score(
             "classes": files.classes,
             "input": [list(recipe.input.scale), recipe.input.keep_ratio, recipe.data.orientation],
         }
+        if teacher.class_map is not None:
+            content["class_map"] = [teacher.classes, teacher.class_map]
         with entry("scores", f"{digest(content)}.json") as file:
             if not file.is_file():
                 write_text(file, json.dumps({"bbox_mAP": _measured(recipe, teacher, weights, files, progress)}))

@@ -25,6 +25,7 @@ LATER: Mapping[str, Any] = {
     "distill.match": "stride",
     "distill.prototypes.couples": False,
     "distill.prototypes.response_weight": 0.0,
+    "distill.taps": {"student": "auto", "teacher": "auto"},
     "distill.teacher_precision": "as_student",
     "schedule.channels_last": False,
     "schedule.compile": False,
@@ -114,7 +115,7 @@ def _as_it_was(recipe: RecipeSections) -> dict[str, Any]:
 
 def _stage(plan: PlannedStage, recipe: RecipeSections) -> dict[str, Any]:
     def who(name: str | None) -> Any:
-        return recipe.teachers.available[name].model_dump(mode="json", exclude={"ap"}) if name is not None else None
+        return recipe.teachers.available[name].acting() if name is not None else None
 
     content = {"teacher": who(plan.teacher), "epochs": plan.epochs, **_terms_in_force(plan.recipe)}
     return content | ({"boxes_from": who(plan.boxes_from)} if plan.boxes_from else {})
@@ -178,7 +179,7 @@ def _distill(distill: dict[str, Any], *, adversarial: bool, on_maps: bool) -> di
     idle = {name for name in HOSTS if name != host}
     distill = {key: value for key, value in _without_idle(distill).items() if key not in idle}
     distill.pop("measure_gradients")
-    for key in () if on_maps else ("levels", "match"):
+    for key in () if on_maps else ("levels", "match", "taps"):
         distill.pop(key, None)
     if not on_maps or distill["reduction"] != "published":  # means have no strength to keep
         distill.pop("keep_strength", None)

@@ -11,7 +11,7 @@ from ikd.config.recipe.effective import alters_pixels, compares_maps
 from ikd.config.recipe.hosts import HOSTS
 from ikd.config.recipe.input_rules import input_faults
 from ikd.config.recipe.schedule_rules import schedule_faults
-from ikd.config.recipe.sections import DRAWN, RecipeSections
+from ikd.config.recipe.sections import DRAWN, RecipeSections, Teacher
 from ikd.config.recipe.stages import STAGE_FIELDS, stage_ends
 from ikd.config.recipe.terms import COUPLED, MAX_EPS, WITHOUT_TEACHER
 from ikd.errors import Problem
@@ -82,6 +82,39 @@ def _detector_faults(recipe: RecipeSections) -> Iterator[Fault]:
     for name, teacher in recipe.teachers.available.items():
         if teacher.checkpoint is None and teacher.recipe is None and name in used:
             yield ("teachers", "available", name), None, "needs a checkpoint, or a recipe that trains it"
+        yield from _class_faults(recipe, name, teacher)
+
+
+def _class_faults(recipe: RecipeSections, name: str, teacher: Teacher) -> Iterator[Fault]:
+    place: Location = ("teachers", "available", name)
+    if teacher.class_map is not None and teacher.classes == "own":
+        yield (*place, "classes"), "own", "must be data, or the names of its classes, with a class_map"
+    if teacher.class_map is None and not isinstance(teacher.classes, str):
+        yield (
+            (*place, "classes"),
+            list(teacher.classes),
+            "must be data or own without a class_map, which reads the names",
+        )
+    if (teacher.class_map is not None or teacher.classes != "data") and teacher.checkpoint is None:
+        yield (*place, "checkpoint"), None, "is needed for classes of its own: a teacher's recipe trains it on the data"
+    alone = [stage for stage in recipe.teachers.stages if stage.teacher == name and not stage.set]
+    if teacher.classes == "own" and alone:
+        for field, value, instead in _read_classes(recipe):
+            rule = f"{instead} where teacher {name} knows other classes (classes: own), as this reads what it predicts"
+            yield field, value, rule
+
+
+def _read_classes(recipe: RecipeSections) -> Iterator[Fault]:
+    """Yield what reads the classes of a teacher, and what would not."""
+    distill = recipe.distill
+    if distill.host != "none" and HOSTS[distill.host].between_heads:
+        yield ("distill", "host"), distill.host, "must compare maps alone, such as fgd or pkd,"
+    if distill.prototypes.enabled and distill.prototypes.response_weight:
+        yield ("distill", "prototypes", "response_weight"), distill.prototypes.response_weight, "must be 0"
+    if recipe.student.inherit:
+        yield ("student", "inherit"), True, "must be false"
+    if recipe.adversarial.enabled and recipe.attack.loss != "feature_distance":
+        yield ("attack", "loss"), recipe.attack.loss, "must be feature_distance"
 
 
 def _other_faults(recipe: RecipeSections) -> Iterator[Fault]:

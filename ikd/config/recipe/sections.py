@@ -117,6 +117,13 @@ class Student(Detector):
     """Copy neck and head from the teacher before training (the papers' inheriting strategy; same-head pairs only)."""
 
 
+TeacherClasses = Annotated[
+    Annotated[Literal["data", "own"], Tag("word")] | Annotated[tuple[str, ...], Tag("list")],
+    Discriminator(lambda value: "word" if isinstance(value, str) else "list"),
+]
+"""Which classes a teacher knows; a discriminator, so that a wrong word is refused as a word."""
+
+
 class Teacher(Detector):
     """A frozen detector the student learns from."""
 
@@ -125,6 +132,19 @@ class Teacher(Detector):
     cached by content."""
     ap: Annotated[float, Field(ge=0.0, le=100.0)] | None = None
     """Its mAP in percent, as tables print it: searched sequences go from weak to strong by it."""
+
+    classes: TeacherClasses = "data"
+    """What its weights were trained for: the classes of the data set, in their order (`data`); others (`own`), which do
+    where nothing reads what it predicts, as FGD, MGD, PKD, CWD and the adversarial term by `feature_distance` do not;
+    or these names, in the order of its weights, for `class_map` where the checkpoint does not hold them."""
+    class_map: dict[str, str] | None = None
+    """For weights whose classes contain the data set's, such as COCO's: name in the data set -> name there; classes
+    that are left out are called the same there. The rows of the others are cut off. Null cuts nothing."""
+
+    def acting(self) -> dict[str, Any]:
+        """Return what acts, as plain values; what trains as it was done before there was such a field is left out."""
+        idle = {"ap"} | {key for key in ("classes", "class_map") if getattr(self, key) in ("data", None)}
+        return self.model_dump(mode="json", exclude=idle)
 
     @pydantic.field_validator("recipe")
     @classmethod

@@ -10,6 +10,7 @@ from pydantic import Discriminator, Field, Tag
 from ikd.config.recipe.hosts import HOSTS, Hosts
 from ikd.config.recipe.labels import Labels
 from ikd.config.recipe.loss_section import Term
+from ikd.config.recipe.taps import TapsSection
 from ikd.config.section import Count, NonNegative, Positive, Probability, Section, Weight
 
 Level = Annotated[int, Field(ge=0)]
@@ -257,6 +258,8 @@ class Distill(Hosts):
     """Which of the levels that both detectors have are distilled, by host, sfa and adversarial term alike: all of
     them, those listed (0 the finest), or all but the coarsest whose anchors or ranges no training box reaches at this
     input size. Predictions (host crosskd) are compared on every level."""
+    taps: TapsSection = TapsSection()
+    """Where the maps are read."""
     match: Literal["stride", "index"] = "stride"
     """Which levels are a pair: those of one stride, or the finest with the finest and so on, the student's map then
     resized to the teacher's (bilinear), as PKD does between families."""

@@ -75,11 +75,9 @@ def _trained(recipe: Recipe, name: str) -> tuple[Want, ...]:
 
 
 def _content(recipe: Recipe, name: str) -> list[Any]:
-    teacher = recipe.teachers.available[name].model_dump(mode="json", exclude={"ap"})
-    return [
-        teacher,
-        recipe.data.model_dump(mode="json", exclude={"test", "unlabeled"}),
-    ]  # which none of this is made of
+    teacher = recipe.teachers.available[name].acting()
+    made_of = recipe.data.model_dump(mode="json", exclude={"test", "unlabeled"})  # which none of this is made of
+    return [teacher, made_of]
 
 
 def _seen(recipe: Recipe, name: str) -> list[Any]:

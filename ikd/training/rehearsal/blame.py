@@ -40,6 +40,10 @@ HINTS = (
         "if the layer is DyHead's: its offsets belong to a finer level, which only mmcv's compiled kernels read",
     ),
     (r"Expected input batch_size", "it wants images of one size: set input.keep_ratio: false"),
+    (
+        r"'FastRCNN' object has no attribute 'rpn_head'",
+        "it wants proposals with each image, which ikd does not give: take a detector with an RPN",
+    ),
     (r"KeyError: 'text'|has no attribute 'text'", "it reads a text with each image, which ikd does not give"),
 )
 """Pattern in what was raised, and the way out."""

@@ -179,7 +179,7 @@ def test_a_neck_that_no_detector_of_its_package_has_is_checked_when_it_is_tapped
 ) -> None:
     found = own()
     found.register(Plugin("toy", "ikd.detectors", "toy-det", Family(necks=(Neck("PAFPN", "outs.*"),))))
-    monkeypatch.setattr("ikd.detectors.pyramid.known", lambda: found)
+    monkeypatch.setattr("ikd.detectors.taps.known", lambda: found)
     detector = build_detector(retinanet(**{"neck.type": "PAFPN"})())
     with pytest.raises(BadInput, match=r"package toy-det: .*neck PAFPN must have a convolution at every level"):
         tap_names(detector)

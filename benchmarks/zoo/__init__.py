@@ -1,0 +1,1 @@
+"""What ikd makes of every box detector in mmdet's zoo."""
