@@ -28,6 +28,7 @@ from ikd.config.recipe.sections import (
     Teacher,
 )
 from ikd.config.recipe.stages import sequence_text
+from ikd.config.recipe.responses import RESPONSE_LOSSES, RESPONSES
 from ikd.config.recipe.terms import (
     LOSSES,
     MAX_EPS,
@@ -68,6 +69,8 @@ __all__ = [
     "BUILDER_KEYWORDS",
     "DRAWN",
     "HOSTS",
+    "RESPONSES",
+    "RESPONSE_LOSSES",
     "LATER",
     "LOSSES",
     "MAX_EPS",

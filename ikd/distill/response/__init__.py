@@ -3,4 +3,7 @@
 from ikd.distill.response.heads import ReliableScores, ScoreHeads
 from ikd.distill.response.hosts import HEADS, Between, SeenLosses, between
 
-__all__ = ["HEADS", "Between", "ReliableScores", "ScoreHeads", "SeenLosses", "between"]
+from ikd.distill.response.terms import TERMS
+from ikd.distill.views import Assignment, Level, Locations
+
+__all__ = ["TERMS", "Assignment", "Level", "Locations", "HEADS", "Between", "ReliableScores", "ScoreHeads", "SeenLosses", "between"]
