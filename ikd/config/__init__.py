@@ -14,6 +14,7 @@ from ikd.config.recipe.fields import field_names, loss_weights
 from ikd.config.recipe.hosts import HOSTS
 from ikd.config.recipe.images import OPERATIONS, CopyPaste, Cutout, Input, Joint
 from ikd.config.recipe.recipe import Recipe, StagePlan
+from ikd.config.recipe.responses import RESPONSES
 from ikd.config.recipe.sections import (
     ANCHORS,
     DRAWN,
@@ -28,10 +29,10 @@ from ikd.config.recipe.sections import (
     Teacher,
 )
 from ikd.config.recipe.stages import sequence_text
-from ikd.config.recipe.responses import RESPONSE_LOSSES, RESPONSES
 from ikd.config.recipe.terms import (
     LOSSES,
     MAX_EPS,
+    RESPONSE_LOSSES,
     STUDENT_ALONE,
     Attack,
     Augment,
@@ -69,12 +70,12 @@ __all__ = [
     "BUILDER_KEYWORDS",
     "DRAWN",
     "HOSTS",
-    "RESPONSES",
-    "RESPONSE_LOSSES",
     "LATER",
     "LOSSES",
     "MAX_EPS",
     "OPERATIONS",
+    "RESPONSES",
+    "RESPONSE_LOSSES",
     "RIVALS",
     "STUDENT_ALONE",
     "UNDISTILLED",

@@ -11,7 +11,7 @@ from torch import Tensor
 from ikd.distill.conditional import InstanceDecoder
 from ikd.distill.losses.adapted import AdaptedLoss, AdaptedPyramid
 from ikd.distill.prototypes import PrototypeTerm
-from ikd.distill.response import Between, ScoreHeads
+from ikd.distill.response import Between, ResponseTerms, ScoreHeads
 
 Adapted = AdaptedLoss | AdaptedPyramid
 Batch = dict[str, Any]
@@ -36,6 +36,7 @@ class Terms:
         decoder: what tells the host where to look in the teacher's maps, and learns that beside the student.
         prototypes: what is distilled by prototypes, on the FPN convolutions of those levels.
         response: loss of the class scores that prototypes weigh; None where there is none.
+        predictions: losses between what the heads predict, beside the host; None where there are none.
         coupled: prototypes act within the host.
         resized: levels may differ in size; the student's map is then brought to that of the teacher's.
         confident: the terms, `host`, `sfa`, `prototypes` and `adversarial`, in which altered images count by cosine
@@ -58,6 +59,7 @@ class Terms:
     decoder: InstanceDecoder | None = None
     prototypes: PrototypeTerm | None = None
     response: ScoreHeads | None = None
+    predictions: ResponseTerms | None = None
     coupled: bool = False
     resized: bool = False
     confident: frozenset[str] = frozenset()
@@ -74,6 +76,7 @@ class Terms:
         found += ["sfa"] if self.alignment else []
         found += ["prototypes_global", "prototypes_feature"] if self.prototypes else []
         found += [self.response.name] if self.response else []
+        found += self.predictions.names if self.predictions else ()
         return list(dict.fromkeys([*found, *(["adversarial"] if self.adversarial is not None else [])]))
 
 

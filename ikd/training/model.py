@@ -37,7 +37,7 @@ from ikd.distill.agreement import shared_weights
 from ikd.distill.conditional import InstanceDecoder
 from ikd.distill.detector import DistillDetector
 from ikd.distill.prototypes import PrototypeTerm
-from ikd.distill.response import ReliableScores, between
+from ikd.distill.response import ReliableScores, ResponseTerms, between
 from ikd.distill.terms import Terms
 from ikd.errors import refuse
 from ikd.home import cache
@@ -74,7 +74,7 @@ def build_model(recipe: Recipe, files: DataFiles, teacher: torch.nn.Module | Non
     if recipe.student.inherit:
         inherit(student, teacher)
     distill = recipe.distill
-    if not (distill.host != "none" or compares_maps(recipe)):
+    if not (distill.host != "none" or compares_maps(recipe) or distill.response.active):
         return DistillDetector(student)
     return DistillDetector(student, teacher, _terms(recipe, files, student, teacher))
 
@@ -84,10 +84,16 @@ def _terms(recipe: Recipe, files: DataFiles, student: Any, teacher: Any) -> Term
     if host != "none" and HOSTS[host].between_heads:
         reduction = "mean" if distill.reduction == "variance" else distill.reduction  # of maps, where it compares those
         heads = between(host, student, teacher, **getattr(distill, host).model_dump(), reduction=reduction)
-        if not compares_maps(recipe):
-            return Terms(heads=heads, measured=distill.measure_gradients, agreement=_agreement(recipe, student))
     else:
         heads = None
+    predictions = _predictions(recipe, student, teacher)
+    if not compares_maps(recipe):
+        return Terms(
+            heads=heads,
+            predictions=predictions,
+            measured=distill.measure_gradients,
+            agreement=_agreement(recipe, student),
+        )
     levels = choose_levels(recipe, files, student, teacher)
     channels = tap_channels(student), tap_channels(teacher)
     pyramid = Pyramid(
@@ -116,6 +122,7 @@ def _terms(recipe: Recipe, files: DataFiles, student: Any, teacher: Any) -> Term
         decoder=_decoder(recipe, files, pyramid) if host != "none" and HOSTS[host].decodes else None,
         prototypes=_prototypes(recipe, files, student, pyramid) if distill.prototypes.enabled else None,
         response=_response(recipe, student, teacher),
+        predictions=predictions,
         coupled=distill.prototypes.couples,
         resized=distill.match == "index",
         confident=frozenset(distill.confidence),
@@ -241,6 +248,18 @@ def _response(recipe: Recipe, student: Any, teacher: Any) -> ReliableScores | No
         weight=section.response_weight,
         class_reduction="mean",
     )
+
+
+def _predictions(recipe: Recipe, student: Any, teacher: Any) -> ResponseTerms | None:
+    """Return the response terms that are switched on; None where there are none.
+
+    Raises:
+        BadInput: the two heads cannot be compared by one of them.
+    """
+    section = recipe.distill.response
+    terms = {name: getattr(section, name) for name in section.active}
+    chosen = {name: term.model_dump(include=set(term.hyperparameters())) for name, term in terms.items()}
+    return ResponseTerms(student, teacher, chosen) if chosen else None
 
 
 def _agreement(recipe: Recipe, student: Any) -> dict[str, float] | None:

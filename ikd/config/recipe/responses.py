@@ -7,8 +7,6 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ikd.config.recipe.hosts import CrossKd
-from ikd.config.recipe.instance_hosts import Vkd
 from ikd.config.recipe.loss_section import Term
 from ikd.config.section import Count, NonNegative, Positive, Probability, Section, Weight
 
@@ -142,15 +140,6 @@ RESPONSES: Mapping[str, type[ResponseTerm]] = {
     "dense_teacher": DenseTeacher,
 }
 """Response terms of a recipe, by name."""
-RESPONSE_LOSSES: Mapping[str, type[Term]] = {
-    **RESPONSES,
-    "vkd": Vkd,
-    "crosskd": CrossKd,
-    "soft_labels": SoftLabels,
-    "crosskd_roi": CrossKdRoi,
-    "kd_detr": KdDetr,
-}
-"""The sections of all losses between heads on their common view; hosts have some of them too."""
 
 
 class Response(Section):

@@ -7,8 +7,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from ikd.config.recipe.hosts import HOSTS, Hosts
+from ikd.config.recipe.hosts import HOSTS, CrossKd, Hosts
+from ikd.config.recipe.instance_hosts import Vkd
 from ikd.config.recipe.loss_section import Term
+from ikd.config.recipe.responses import RESPONSES, CrossKdRoi, KdDetr, Response, SoftLabels
 from ikd.config.section import Count, NonNegative, Positive, Probability, Section, Weight
 
 Level = Annotated[int, Field(ge=0)]
@@ -243,6 +245,8 @@ class Distill(Hosts):
     """Semantic feature alignment."""
     prototypes: PrototypeSection = PrototypeSection()
     """Global Knowledge."""
+    response: Response = Response()
+    """Losses between what the heads predict, beside the host or with host none."""
     confidence: tuple[ConfidentTerm, ...] = ()
     """CCD (Li et al., ACCV 2022, there of logits): the terms in which an altered image counts 1 + cos, from 0 to 2,
     between the teacher's features of it and of the image before, averaged over cells on each level; others count 1.
@@ -277,6 +281,7 @@ WITHOUT_TEACHER: Mapping[str, Any] = {
     "distill.me.enabled": False,
     "distill.sfa.enabled": False,
     "distill.prototypes.enabled": False,
+    **{f"distill.response.{name}.enabled": False for name in RESPONSES},
     "distill.confidence": [],
     "distill.agreement.enabled": False,
     "adversarial.enabled": False,
@@ -297,3 +302,12 @@ STUDENT_ALONE: Mapping[str, Any] = {
 
 LOSSES: Mapping[str, type[Term]] = {**HOSTS, "adversarial": Adversarial}
 """The declarations of all losses, by their names."""
+RESPONSE_LOSSES: Mapping[str, type[Term]] = {
+    **RESPONSES,
+    "vkd": Vkd,
+    "crosskd": CrossKd,
+    "soft_labels": SoftLabels,
+    "crosskd_roi": CrossKdRoi,
+    "kd_detr": KdDetr,
+}
+"""The sections of all losses between heads on their common view; hosts have some of them too."""

@@ -67,7 +67,7 @@ class Assignment(NamedTuple):
 
     weight: Tensor
     positive: Tensor
-    count: Tensor
+    count: Tensor  # type: ignore[assignment]  # over the method of tuples
     objects: Sequence[Tensor] | None = None
 
 
@@ -75,9 +75,7 @@ def unassigned(teacher: Locations) -> Assignment:
     """Return the assignment of images or heads without one: every place counts, the teacher's scores are the count."""
     with torch.no_grad():
         highest = teacher.logits.sigmoid().amax(dim=-1)
-    return Assignment(
-        torch.ones_like(highest), torch.zeros_like(highest, dtype=torch.bool), highest.sum().clamp(min=1)
-    )
+    return Assignment(torch.ones_like(highest), torch.zeros_like(highest, dtype=torch.bool), highest.sum().clamp(min=1))
 
 
 def joint_logits(one: Locations) -> Tensor:

@@ -27,7 +27,7 @@ def paired(student: Locations, teacher: Locations, assigned: Assignment) -> tupl
     """
     if student.logits.shape[-1] != teacher.logits.shape[-1]:
         counts = (student.logits.shape[-1], teacher.logits.shape[-1])
-        refuse("distill.response", "must be between heads of equal classes; student and teacher have", counts)
+        refuse("distill.response", "must be between heads of equal classes (student, teacher)", counts)
     if tuple(student.levels) == tuple(teacher.levels):
         return student, teacher, assigned
     ours, theirs = _shared(student.levels, teacher.levels)
@@ -44,12 +44,13 @@ def _shared(ours: Sequence[Level], theirs: Sequence[Level]) -> tuple[list[Level]
     pairs = [(level, of_stride[level.stride]) for level in ours if level.stride in of_stride]
     if not pairs:
         strides = [[level.stride for level in side] for side in (ours, theirs)]
-        refuse("distill.response", "must be between heads with a stride in common; student and teacher have", strides)
+        refuse("distill.response", "must be between heads with a stride in common (student, teacher)", strides)
     for one, other in pairs:
         if one[1:3] != other[1:3]:
-            refuse("distill.response", f"must be between maps of one size; at stride {one.stride:g} they are of", pairs)
+            sizes = [tuple(side[1:3]) for side in (one, other)]
+            refuse("distill.response", f"must be between maps of one size at stride {one.stride:g}", sizes)
         if one.anchors != other.anchors and 1 not in (one.anchors, other.anchors):
-            rule = "must be between heads of equal anchors, or one a cell on one side; student and teacher have"
+            rule = "must be between heads of equal anchors, or one a cell on one side (student, teacher)"
             refuse("distill.response", rule, (one.anchors, other.anchors))
     return [one for one, _ in pairs], [other for _, other in pairs]
 

@@ -11,12 +11,12 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from ikd.config import RESPONSE_LOSSES
-from ikd.distill.response.terms.bckd import bckd, logits, vkd
 from ikd.distill.response.terms.crossed import crosskd, crosskd_roi
-from ikd.distill.response.terms.dense_teacher import dense_teacher
-from ikd.distill.response.terms.ld import ld
+from ikd.distill.response.terms.distances import ld
+from ikd.distill.response.terms.labels import soft_labels
 from ikd.distill.response.terms.queries import kd_detr
-from ikd.distill.response.terms.soft_labels import soft_labels
+from ikd.distill.response.terms.scores import bckd, logits, vkd
+from ikd.distill.response.terms.surest import dense_teacher
 from ikd.distill.views import Assignment, Locations, paired
 from ikd.errors import BadInput
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from ikd.distill.losses.crosskd import crosskd_classification
-from ikd.distill.response.terms.bckd import quality_loss
-from ikd.distill.response.terms.ld import divergence
+from ikd.distill.response.terms.distances import divergence
+from ikd.distill.response.terms.scores import quality_loss
 from ikd.distill.views import Assignment, Locations
 from ikd.distill.views.boxes import giou_distance
 

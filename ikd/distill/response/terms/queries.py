@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from ikd.distill.losses.crosskd import crosskd_classification
-from ikd.distill.response.terms.ld import divergence
+from ikd.distill.response.terms.distances import divergence
 from ikd.distill.views import Assignment, Locations
 from ikd.distill.views.boxes import giou_distance
 
@@ -60,8 +59,8 @@ def kd_detr(
             parts["cls"].append(far / logits.shape[-1] if published else far / total)
         else:
             parts["cls"].append(crosskd_classification(logits, wanted, gamma, weights[..., None]) / total)
-        shares = [_as_shares(side, one.sizes) for side, one in ((boxes, student), (there, teacher))]
-        parts["l1"].append((F.l1_loss(*shares, reduction="none").mean(dim=-1) * weights).sum() / total)
+        near, far_off = (_as_shares(side, one.sizes) for side, one in ((boxes, student), (there, teacher)))
+        parts["l1"].append(((near - far_off).abs().mean(dim=-1) * weights).sum() / total)
         parts["giou"].append((giou_distance(boxes, there) * weights).sum() / total)
     scales = {"cls": w_cls, "l1": w_l1, "giou": w_giou}
     return {name: scales[name] * torch.stack(found).sum() for name, found in parts.items()}

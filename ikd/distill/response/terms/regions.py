@@ -17,9 +17,7 @@ _SIDE_STRIDES = 8.0
 
 
 @torch.no_grad()
-def valuable_regions(
-    student: Locations, objects: Sequence[Tensor], *, gamma: float, published: bool
-) -> Tensor:
+def valuable_regions(student: Locations, objects: Sequence[Tensor], *, gamma: float, published: bool) -> Tensor:
     """Return the largest IoU of each place's anchor with the objects whose region holds it, [N, M]; 0 outside.
 
     Args:
@@ -29,14 +27,12 @@ def valuable_regions(
         published: divide the common area by the anchor's, rather than the union.
     """
     assert student.centres is not None
-    strides = [centre.new_full((level.places, 1), level.stride) for level in student.levels for centre in [student.boxes]]
+    strides = [student.boxes.new_full((level.places, 1), level.stride) for level in student.levels]
     half = torch.cat(strides) * _SIDE_STRIDES / 2
     centres = student.centres.to(half).expand(len(objects), -1, -1)
     anchors = torch.cat([centres - half, centres + half], dim=-1)
     counts = [level.places for level in student.levels]
-    return torch.stack(
-        [_of_image(*pair, counts, gamma, published) for pair in zip(anchors, objects, strict=True)]
-    )
+    return torch.stack([_of_image(*pair, counts, gamma, published) for pair in zip(anchors, objects, strict=True)])
 
 
 def _of_image(anchors: Tensor, boxes: Tensor, counts: Sequence[int], gamma: float, published: bool) -> Tensor:
@@ -60,7 +56,9 @@ def _thresholds(overlaps: Tensor, apart: Tensor, counts: Sequence[int]) -> Tenso
     """Return ATSS's threshold of each object, [G, 1]: mean and deviation of the overlaps of the nearest anchors."""
     nearest = [
         level.gather(1, near.topk(min(NEAREST, near.shape[1]), dim=1, largest=False).indices)
-        for level, near in zip(overlaps.split(list(counts), dim=1), apart.split(list(counts), dim=1), strict=True)
+        for level, near in zip(
+            torch.split(overlaps, list(counts), dim=1), torch.split(apart, list(counts), dim=1), strict=True
+        )
     ]
     chosen = torch.cat(nearest, dim=1)
     return (chosen.mean(dim=1) + chosen.std(dim=1)).unsqueeze(1)

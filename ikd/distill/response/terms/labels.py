@@ -44,7 +44,8 @@ def soft_labels(
     """
     del assigned
     with torch.no_grad():
-        chosen = [_chosen(student, teacher, image, tau, (alpha, beta), candidates) for image in range(len(student.logits))]
+        images = range(len(student.logits))
+        chosen = [_chosen(student, teacher, image, tau, (alpha, beta), candidates) for image in images]
     parts = [_of_image(student, teacher, image, *found) for image, found in enumerate(chosen)]
     total = torch.stack([metric.sum() for _, _, metric in chosen]).sum().clamp(min=1)
     cls, box = (torch.stack(side).sum() / total for side in zip(*parts, strict=True))
@@ -80,6 +81,7 @@ def _chosen(
     whose = overlaps.masked_fill(~wanted, -1.0).argmax(dim=0)
     wanted &= torch.arange(len(sure), device=sure.device)[:, None] == whose
     kept, shared = aligned * wanted, overlaps * wanted
-    metric = scores[sure][:, None] * kept / kept.amax(dim=1, keepdim=True).clamp(min=1e-12) * shared.amax(dim=1, keepdim=True)
+    relative = kept / kept.amax(dim=1, keepdim=True).clamp(min=1e-12)
+    metric = scores[sure][:, None] * relative * shared.amax(dim=1, keepdim=True)
     at = wanted.any(dim=0).nonzero().squeeze(1)
     return at, sure[whose[at]], metric[whose[at], at]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -47,12 +49,12 @@ def ld(
     assert student.bins is not None
     assert teacher.bins is not None
     surest = student.logits.detach().sigmoid().amax(dim=-1)
-    shared: dict[str, float] = {"temperature": temperature, "mean": reduction == "mean"}
-    found = {"main": w * _weighted(student.bins, teacher.bins, surest * assigned.positive, share=1.0, **shared)}
+    weighted = partial(_weighted, student.bins, teacher.bins, temperature=temperature, mean=reduction == "mean")
+    found = {"main": w * weighted(surest * assigned.positive, share=1.0)}
     if w_vlr and assigned.objects is not None:
         regions = valuable_regions(student, assigned.objects, gamma=vlr_gamma, published=published)
         value = (regions > 0).to(regions.dtype) if vlr_weight == "mask" else regions
-        found["vlr"] = w_vlr * _weighted(student.bins, teacher.bins, value, share=0.25, **shared)
+        found["vlr"] = w_vlr * weighted(value, share=0.25)
     if w_kd:
         found["kd"] = w_kd * _class_loss(student, teacher, assigned, kd_temperature)
     return found
@@ -73,8 +75,9 @@ def _weighted(ours: Tensor, theirs: Tensor, value: Tensor, *, temperature: float
 def _class_loss(student: Locations, teacher: Locations, assigned: Assignment, temperature: float) -> Tensor:
     """Return the divergence of the classes, as softmaxes, averaged over the positives of each level and classes."""
     parts = []
-    sides = [side.split([level.places for level in student.levels], dim=1) for side in (student.logits, teacher.logits)]
-    marks = assigned.positive.split([level.places for level in student.levels], dim=1)
+    sizes = [level.places for level in student.levels]
+    sides = [torch.split(side, sizes, dim=1) for side in (student.logits, teacher.logits)]
+    marks = torch.split(assigned.positive, sizes, dim=1)
     for ours, theirs, at in zip(*sides, marks, strict=True):
         found = divergence(ours[at], theirs[at], temperature).sum() / student.logits.shape[-1]
         parts.append(found / at.sum().clamp(min=1))

@@ -96,5 +96,5 @@ def vkd(
 
 def _levels_with_positives(student: Locations, assigned: Assignment) -> Tensor:
     """Return 1 at the places of levels with a positive, else 0, [M]."""
-    parts = assigned.positive.split([level.places for level in student.levels], dim=1)
+    parts = torch.split(assigned.positive, [level.places for level in student.levels], dim=1)
     return torch.cat([part.any().to(assigned.weight.dtype).expand(part.shape[1]) for part in parts])
