@@ -15,6 +15,7 @@ from ikd.config.recipe.hosts import HOSTS
 from ikd.config.recipe.images import OPERATIONS, CopyPaste, Cutout, Input, Joint
 from ikd.config.recipe.mixing import BatchScale, MixUp, Mosaic, MultiScale, Pad, Photometric
 from ikd.config.recipe.recipe import Recipe, StagePlan
+from ikd.config.recipe.responses import RESPONSES
 from ikd.config.recipe.schedule import Ema, Schedule
 from ikd.config.recipe.sections import (
     ANCHORS,
@@ -32,6 +33,7 @@ from ikd.config.recipe.stages import sequence_text
 from ikd.config.recipe.terms import (
     LOSSES,
     MAX_EPS,
+    RESPONSE_LOSSES,
     STUDENT_ALONE,
     Attack,
     Augment,
@@ -73,6 +75,8 @@ __all__ = [
     "LOSSES",
     "MAX_EPS",
     "OPERATIONS",
+    "RESPONSES",
+    "RESPONSE_LOSSES",
     "RIVALS",
     "STUDENT_ALONE",
     "UNDISTILLED",

@@ -13,7 +13,7 @@ from ikd.distill.conditional import InstanceDecoder
 from ikd.distill.labels import NAME, LabelTerm
 from ikd.distill.losses.adapted import AdaptedLoss, AdaptedPyramid
 from ikd.distill.prototypes import PrototypeTerm
-from ikd.distill.response import Between, ScoreHeads
+from ikd.distill.response import Between, ResponseTerms, ScoreHeads
 
 Adapted = AdaptedLoss | AdaptedPyramid
 Batch = dict[str, Any]
@@ -44,6 +44,7 @@ class Terms:
         prototypes: what is distilled by prototypes, on the maps of those levels.
         response: loss of the class scores that prototypes weigh; None where there is none.
         labels: how the student's own loss on photographs without labels counts; None where there are none.
+        predictions: losses between what the heads predict, beside the host; None where there are none.
         coupled: prototypes act within the host.
         resized: levels may differ in size; the student's map is then brought to that of the teacher's.
         confident: the terms, `host`, `sfa`, `prototypes` and `adversarial`, in which altered images count by cosine
@@ -70,6 +71,7 @@ class Terms:
     prototypes: PrototypeTerm | None = None
     response: ScoreHeads | None = None
     labels: LabelTerm | None = None
+    predictions: ResponseTerms | None = None
     coupled: bool = False
     resized: bool = False
     confident: frozenset[str] = frozenset()
@@ -87,6 +89,7 @@ class Terms:
         found += ["prototypes_global", "prototypes_feature"] if self.prototypes else []
         found += [self.response.name] if self.response else []
         found += [NAME] if self.labels else []
+        found += self.predictions.names if self.predictions else ()
         return list(dict.fromkeys([*found, *(["adversarial"] if self.adversarial is not None else [])]))
 
 

@@ -40,7 +40,7 @@ from ikd.distill.conditional import InstanceDecoder
 from ikd.distill.detector import DistillDetector
 from ikd.distill.labels import LabelTerm, ignoring_assigners
 from ikd.distill.prototypes import PrototypeTerm
-from ikd.distill.response import ReliableScores, between
+from ikd.distill.response import ReliableScores, ResponseTerms, between
 from ikd.distill.terms import Terms
 from ikd.errors import refuse
 from ikd.home import cache
@@ -78,7 +78,7 @@ def build_model(recipe: Recipe, files: DataFiles, teacher: torch.nn.Module | Non
     if recipe.student.inherit:
         inherit(student, teacher)
     distill = recipe.distill
-    if not (distill.host != "none" or compares_maps(recipe)):
+    if not (distill.host != "none" or compares_maps(recipe) or distill.response.active):
         labels = _labels(recipe, student)
         return DistillDetector(student, terms=Terms(labels=labels, measured=distill.measure_gradients and bool(labels)))
     return DistillDetector(student, teacher, _terms(recipe, files, student, teacher))
@@ -89,15 +89,17 @@ def _terms(recipe: Recipe, files: DataFiles, student: Any, teacher: Any) -> Term
     if host != "none" and HOSTS[host].between_heads:
         reduction = "mean" if distill.reduction == "variance" else distill.reduction  # of maps, where it compares those
         heads = between(host, student, teacher, **getattr(distill, host).model_dump(), reduction=reduction)
-        if not compares_maps(recipe):
-            return Terms(
-                heads=heads,
-                labels=_labels(recipe, student),
-                measured=distill.measure_gradients,
-                agreement=_agreement(recipe, student),
-            )
     else:
         heads = None
+    predictions = _predictions(recipe, student, teacher)
+    if not compares_maps(recipe):
+        return Terms(
+            heads=heads,
+            predictions=predictions,
+            labels=_labels(recipe, student),
+            measured=distill.measure_gradients,
+            agreement=_agreement(recipe, student),
+        )
     levels = choose_levels(recipe, files, student, teacher)
     ours, theirs = levels.of_student, levels.of_teacher
     channels = [[level.channels for level in side] for side in (ours, theirs)]
@@ -126,6 +128,7 @@ def _terms(recipe: Recipe, files: DataFiles, student: Any, teacher: Any) -> Term
         prototypes=_prototypes(recipe, files, student, pyramid) if distill.prototypes.enabled else None,
         response=_response(recipe, student, teacher),
         labels=_labels(recipe, student),
+        predictions=predictions,
         coupled=distill.prototypes.couples,
         resized=distill.match == "index",
         confident=frozenset(distill.confidence),
@@ -303,6 +306,18 @@ def _labels(recipe: Recipe, student: Any) -> LabelTerm | None:
         rule = f"must be null: no assigner of this {type(student).__name__} knows boxes that are neither objects nor "
         refuse(f"recipe {recipe.name}: distill.labels.ignore", rule + "background", section.ignore)
     return LabelTerm(section.weight, section.ignore is not None) if sees_unlabelled(recipe) else None
+
+
+def _predictions(recipe: Recipe, student: Any, teacher: Any) -> ResponseTerms | None:
+    """Return the response terms that are switched on; None where there are none.
+
+    Raises:
+        BadInput: the two heads cannot be compared by one of them.
+    """
+    section = recipe.distill.response
+    terms = {name: getattr(section, name) for name in section.active}
+    chosen = {name: term.model_dump(include=set(term.hyperparameters())) for name, term in terms.items()}
+    return ResponseTerms(student, teacher, chosen) if chosen else None
 
 
 def _agreement(recipe: Recipe, student: Any) -> dict[str, float] | None:

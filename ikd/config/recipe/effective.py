@@ -191,9 +191,13 @@ def _distill(distill: dict[str, Any], *, adversarial: bool, on_maps: bool) -> di
         distill["me"].pop("stages")  # said by which stages have it
     if distill.get("sfa", {}).get("mode") == "standardise_inputs":
         distill["sfa"].pop("weight")
+    distill["response"] = _without_idle(distill.get("response", {}))
+    if not distill["response"]:
+        distill.pop("response")
     if "prototypes" in distill:
         distill["prototypes"] = _prototypes(distill["prototypes"])
-    acts = host != "none" or adversarial or any(name in distill for name in ("sfa", "me", "prototypes", "labels"))
+    others = ("sfa", "me", "prototypes", "labels", "response")
+    acts = host != "none" or adversarial or any(name in distill for name in others)
     return distill if acts else {}
 
 

@@ -9,6 +9,7 @@ from pydantic import Field, create_model
 
 from ikd.config.recipe.instance_hosts import Defeat, Fgfi, Frs, Gid, Icd, Rkd, Rmpfi, Vkd
 from ikd.config.recipe.loss_section import BUILDER_KEYWORDS, Term
+from ikd.config.recipe.responses import RESPONSES
 from ikd.config.section import LossWeight, NonNegative, Positive, Probability, Section, Weight
 from ikd.plugins import Plugin, plugins
 
@@ -164,8 +165,18 @@ _OWN: Mapping[str, type[Term]] = {
 
 
 _TAKEN = (
-    *(*_OWN, "adversarial", "agreement", "confidence", "host", "keep_strength", "levels", "match", "me"),
-    *("measure_gradients", "none", "prototypes", "reduction", "rescale_from", "sfa", "teacher_precision", "total"),
+    *(*_OWN, *RESPONSES, "adversarial", "agreement", "confidence", "host", "keep_strength", "levels", "match", "me"),
+    *(
+        "measure_gradients",
+        "none",
+        "prototypes",
+        "reduction",
+        "rescale_from",
+        "response",
+        "sfa",
+        "teacher_precision",
+        "total",
+    ),
 )
 """Names that a recipe or a loss report has for something else."""
 

@@ -7,9 +7,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from ikd.config.recipe.hosts import HOSTS, Hosts
+from ikd.config.recipe.hosts import HOSTS, CrossKd, Hosts
+from ikd.config.recipe.instance_hosts import Vkd
 from ikd.config.recipe.labels import Labels
 from ikd.config.recipe.loss_section import Term
+from ikd.config.recipe.responses import RESPONSES, CrossKdRoi, KdDetr, Response, SoftLabels
 from ikd.config.recipe.taps import TapsSection
 from ikd.config.section import Count, NonNegative, Positive, Probability, Section, Weight
 
@@ -247,6 +249,8 @@ class Distill(Hosts):
     """Global Knowledge."""
     labels: Labels = Labels()
     """The teacher's boxes as labels."""
+    response: Response = Response()
+    """Losses between what the heads predict, beside the host or with host none."""
     confidence: tuple[ConfidentTerm, ...] = ()
     """CCD (Li et al., ACCV 2022, there of logits): the terms in which an altered image counts 1 + cos, from 0 to 2,
     between the teacher's features of it and of the image before, averaged over cells on each level; others count 1.
@@ -284,6 +288,7 @@ WITHOUT_TEACHER: Mapping[str, Any] = {
     "distill.sfa.enabled": False,
     "distill.prototypes.enabled": False,
     "distill.labels.enabled": False,
+    **{f"distill.response.{name}.enabled": False for name in RESPONSES},
     "distill.confidence": [],
     "distill.agreement.enabled": False,
     "adversarial.enabled": False,
@@ -304,3 +309,12 @@ STUDENT_ALONE: Mapping[str, Any] = {
 
 LOSSES: Mapping[str, type[Term]] = {**HOSTS, "adversarial": Adversarial}
 """The declarations of all losses, by their names."""
+RESPONSE_LOSSES: Mapping[str, type[Term]] = {
+    **RESPONSES,
+    "vkd": Vkd,
+    "crosskd": CrossKd,
+    "soft_labels": SoftLabels,
+    "crosskd_roi": CrossKdRoi,
+    "kd_detr": KdDetr,
+}
+"""The sections of all losses between heads on their common view; hosts have some of them too."""

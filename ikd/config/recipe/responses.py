@@ -1,0 +1,160 @@
+"""The response terms: losses between what two heads predict, each beside a host or alone (`distill.response`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from ikd.config.recipe.loss_section import Term
+from ikd.config.section import Count, NonNegative, Positive, Probability, Section, Weight
+
+
+class ResponseTerm(Term):
+    """One loss between the outputs of two heads."""
+
+    between_heads = True
+    reads_maps = False
+
+    enabled: bool = False
+    """Switch."""
+
+
+class Bckd(ResponseTerm):
+    """BCKD (Yang et al., ICCV 2023): class scores and decoded boxes at every place of two dense heads."""
+
+    w_cls: Weight = 1.0
+    """Weight of the classes; 0.1 to 4."""
+    w_loc: Weight = 4.0
+    """Weight of the boxes; 0.4 to 16."""
+    gamma: NonNegative = 1.0
+    """Power of the difference of scores that weighs the classes: 0, 0.5, 1 or 2; at 0 it is never 0."""
+    scores: Literal["auto", "class", "joint"] = "auto"
+    """What is compared: scores of classes, or those times centerness or objectness; `auto` is joint where one head
+    alone has such a quality."""
+    published: bool = False
+    """Leave out the levels without a positive in the batch, as the authors' code does."""
+
+
+class Logits(ResponseTerm):
+    """Plain class scores of two dense heads, the arm of an ablation."""
+
+    w_cls: Weight = 1.0
+    """Weight; 0.1 to 4."""
+    gamma: NonNegative = 0.0
+    """Power of the difference of scores that weighs places; 0 is the plain cross-entropy."""
+    scores: Literal["auto", "class", "joint"] = "auto"
+    """As of bckd."""
+
+
+class Ld(ResponseTerm):
+    """Localisation distillation (Zheng et al., CVPR 2022): distance distributions of two heads with equal bins."""
+
+    w: Weight = 0.5
+    """Weight at positives; 0.05 to 5 (published 0.25 with reduction published)."""
+    temperature: Positive = 10.0
+    """Temperature of the distributions; 3 to 20."""
+    w_vlr: Weight = 0.5
+    """Weight in the valuable region around objects; 0.05 to 5, 0 leaves it out."""
+    vlr_gamma: Probability = 0.25
+    """Share of an object's threshold at which its region begins: 0, 0.25 or 0.5."""
+    vlr_weight: Literal["iou", "mask"] = "iou"
+    """How places of the region count: by overlap, as the code, or alike, as the paper."""
+    w_kd: Weight = 0.0
+    """Weight of the classes at positives, as softmaxes; 0.5 to 20 (published 10), 0 leaves them out."""
+    kd_temperature: Positive = 2.0
+    """Temperature of those classes."""
+    reduction: Literal["mean", "published"] = "mean"
+    """Weighted mean over places, or the published sum, which grows with batch and objects."""
+    published: bool = False
+    """Regions by common over anchor area, as the authors' code has it."""
+
+
+class DenseTeacher(ResponseTerm):
+    """Dense Teacher (Zhou et al., ECCV 2022): the teacher's surest places as targets, the rest as background."""
+
+    ratio: Annotated[float, Field(gt=0.0, le=1.0)] = 0.01
+    """Share of places that are targets; 0.003 to 0.1."""
+    w_cls: Weight = 4.0
+    """Weight of the classes; 0.4 to 16 (published 4; 2 with all of COCO)."""
+    w_box: Weight = 1.0
+    """Weight of the boxes; 0.1 to 4."""
+    w_quality: Weight = 1.0
+    """Weight of centerness or objectness, where both heads have it; 0.1 to 4."""
+
+
+class SoftLabels(ResponseTerm):
+    """A teacher's detections as soft targets of a dense student."""
+
+    tau: Probability = 0.3
+    """Least score of a detection; 0.2 to 0.8."""
+    alpha: NonNegative = 1.0
+    """Power of the student's score in the alignment of place and detection."""
+    beta: NonNegative = 6.0
+    """Power of the overlap in it."""
+    candidates: Count = 13
+    """Places of a detection, at most."""
+    w_cls: Weight = 1.0
+    """Weight of the classes."""
+    w_box: Weight = 2.0
+    """Weight of the boxes."""
+
+
+class CrossKdRoi(ResponseTerm):
+    """CrossKD of two stages: the student's regions, scored by the teacher's head on the student's pyramid."""
+
+    w_cls: Weight = 0.5
+    """Weight of the classes; 0.05 to 5."""
+    w_reg: Weight = 1.0
+    """Weight of the coded boxes; 0.1 to 8."""
+    temperature: Positive = 3.0
+    """Temperature of the softmax: 1, 2, 3 or 5."""
+
+
+class KdDetr(ResponseTerm):
+    """KD-DETR (Wang et al., CVPR 2024): queries that two DETRs both decode."""
+
+    w_cls: Weight = 1.0
+    """Weight of the classes; 0.1 to 10."""
+    w_l1: Weight = 5.0
+    """Weight of the coordinates; 0.5 to 25."""
+    w_giou: Weight = 2.0
+    """Weight of the overlaps; 0.2 to 10."""
+    temperature: Positive = 10.0
+    """Temperature of `kl`: 2, 5 or 10."""
+    gamma: NonNegative = 1.0
+    """Power of the difference of scores that weighs `bce`."""
+    class_loss: Literal["bce", "kl"] = "bce"
+    """Loss of the classes; heads with a softmax take `kl`."""
+    layer: Literal["last", "same"] = "last"
+    """The teacher's layer that a layer of the student follows."""
+    published: bool = False
+    """The authors' class loss: a divergence summed over queries."""
+
+
+RESPONSES: Mapping[str, type[ResponseTerm]] = {
+    "bckd": Bckd,
+    "logits": Logits,
+    "ld": Ld,
+    "dense_teacher": DenseTeacher,
+}
+"""Response terms of a recipe, by name."""
+
+
+class Response(Section):
+    """Losses between what the two heads predict, beside the host or with none; several act at once."""
+
+    bckd: Bckd = Bckd()
+    """Class scores and boxes, weighed by how much the classes differ."""
+    logits: Logits = Logits()
+    """Plain class scores."""
+    ld: Ld = Ld()
+    """Distance distributions, of GFL heads."""
+    dense_teacher: DenseTeacher = DenseTeacher()
+    """The teacher's surest places."""
+
+    @property
+    def active(self) -> tuple[str, ...]:
+        """Names of the terms that are switched on."""
+        return tuple(name for name in RESPONSES if getattr(self, name).enabled)

@@ -1,0 +1,222 @@
+"""How each dense head of mmdet is read: a row each, by the name of its class; subclasses only where listed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ikd.distill.views.locations import Assignment, Level, Locations
+
+_SURE = 1e-6
+"""Probabilities of TOOD are kept this far from 0 and 1 before they become logits."""
+Maps = Sequence[Tensor]
+
+
+@dataclass(frozen=True)
+class DenseRow:
+    """What is particular to a dense head.
+
+    Attributes:
+        read: of the head, its outputs and its levels, gives the view.
+        targets: the method whose results say what the student's loss makes of its places.
+        labelled: of the head, the results of its calls, and the number of images, gives labels and weights, [N, M].
+        one_each: an image without positives counts as one, as in the head's own loss.
+    """
+
+    read: Callable[[Any, Sequence[Maps], Sequence[Level]], Locations]
+    labelled: Callable[[Any, Sequence[Any], int], tuple[Tensor, Tensor]]
+    targets: str = "get_targets"
+    one_each: bool = True
+
+
+def levels_of(head: Any, maps: Maps) -> list[Level]:
+    """Return the levels of a dense head whose class outputs these are."""
+    strides = [one[0] if isinstance(one, (tuple, list)) else one for one in head.prior_generator.strides]
+    found = []
+    for stride, one in zip(strides, maps, strict=True):
+        height, width = one.shape[2:]
+        found.append(Level(float(stride), height, width, one.shape[1] // head.cls_out_channels))
+    return found
+
+
+def flat(maps: Maps, size: int) -> Tensor:
+    """Bring levels of [N, A size, H, W] to [N, M, size], in the order level, row, column, anchor, float32 or above."""
+    parts = [one.permute(0, 2, 3, 1).reshape(len(one), -1, size) for one in maps]
+    joined = torch.cat(parts, dim=1)
+    return joined if joined.dtype == torch.float64 else joined.float()
+
+
+def locations(head: Any, outputs: Sequence[Maps]) -> Locations:
+    """Return what a dense head says.
+
+    Args:
+        head: of a class in `ROWS`.
+        outputs: of its forward: maps a level of each kind.
+    """
+    return ROWS[type(head).__name__].read(head, outputs, levels_of(head, outputs[0]))
+
+
+def assignment(head: Any, results: Sequence[Any], images: int, objects: Sequence[Tensor] | None = None) -> Assignment:
+    """Return what a student's loss made of its places.
+
+    Args:
+        head: of a class in `ROWS`.
+        results: of the calls of its row's `targets` during one loss.
+        images: N.
+        objects: boxes of the truth, [G, 4] an image.
+    """
+    from mmdet.utils import reduce_mean  # mmdet only where a detector exists
+
+    row = ROWS[type(head).__name__]
+    labels, weights = row.labelled(head, results, images)
+    weight = (weights != 0).float()
+    positive = (labels >= 0) & (labels < head.num_classes) & (weight > 0)
+    counts = positive.sum(dim=1).float()
+    count = counts.clamp(min=1).sum() if row.one_each else counts.sum()
+    return Assignment(weight, positive, reduce_mean(count).clamp(min=1), objects)
+
+
+def _priors(generator: Any, levels: Sequence[Level], like: Tensor, **how: Any) -> Tensor:
+    """Return anchors or points of all levels, [M, 4] or [M, 2] in input pixels, of the type of `like`."""
+    sizes = [(level.height, level.width) for level in levels]
+    return torch.cat(generator.grid_priors(sizes, dtype=like.dtype, device=like.device, **how))
+
+
+def _middles(priors: Tensor) -> Tensor:
+    return priors if priors.shape[1] == 2 else (priors[:, :2] + priors[:, 2:]) / 2
+
+
+def _strides(levels: Sequence[Level], like: Tensor) -> Tensor:
+    """Return the stride of each place, [M, 1]."""
+    return torch.cat([like.new_full((level.places, 1), level.stride) for level in levels])
+
+
+def _decoded(head: Any, priors: Tensor, coded: Tensor) -> Tensor:
+    """Decode [N, M, 4] by the head's own coder."""
+    every = priors.expand(len(coded), *priors.shape).flatten(0, 1)
+    boxes: Tensor = head.bbox_coder.decode(every, coded.flatten(0, 1))
+    return boxes.view(coded.shape)
+
+
+def _by_anchors(head: Any, outputs: Sequence[Maps], levels: Sequence[Level], *, quality: bool) -> Locations:
+    coded = flat(outputs[1], 4)
+    priors = _priors(head.prior_generator, levels, coded)
+    return Locations(
+        flat(outputs[0], head.cls_out_channels),
+        _decoded(head, priors, coded),
+        quality=flat(outputs[2], 1).squeeze(2) if quality else None,
+        levels=levels,
+        centres=_middles(priors),
+        softmax=not head.use_sigmoid_cls,
+    )
+
+
+def _by_points(
+    head: Any, outputs: Sequence[Maps], levels: Sequence[Level], *, quality: bool, generator: str = "prior_generator"
+) -> Locations:
+    """Read distances in pixels; FCOS says them in strides while it trains with `norm_on_bbox`."""
+    coded = flat(outputs[-1] if generator == "fcos_prior_generator" else outputs[1], 4)
+    if type(head).__name__ == "FCOSHead" and head.norm_on_bbox and head.training:
+        coded = coded * _strides(levels, coded)
+    points = _priors(getattr(head, generator), levels, coded)
+    return Locations(
+        flat(outputs[0], head.cls_out_channels),
+        _decoded(head, points, coded),
+        quality=flat(outputs[2], 1).squeeze(2) if quality else None,
+        levels=levels,
+        centres=points,
+    )
+
+
+def _by_bins(head: Any, outputs: Sequence[Maps], levels: Sequence[Level]) -> Locations:
+    bins = flat(outputs[1], 4 * (head.reg_max + 1)).view(len(outputs[1][0]), -1, 4, head.reg_max + 1)
+    reach = (bins.softmax(dim=3) * torch.arange(bins.shape[3], device=bins.device)).sum(dim=3)
+    centres = _middles(_priors(head.prior_generator, levels, bins))
+    return Locations(
+        flat(outputs[0], head.cls_out_channels),
+        _decoded(head, centres, reach * _strides(levels, reach)),
+        bins=bins,
+        levels=levels,
+        centres=centres,
+        softmax=not head.use_sigmoid_cls,
+    )
+
+
+def _aligned(head: Any, outputs: Sequence[Maps], levels: Sequence[Level]) -> Locations:
+    """Read TOOD, which says probabilities, and boxes in strides."""
+    boxes = flat(outputs[1], 4)
+    sure = flat(outputs[0], head.cls_out_channels).clamp(_SURE, 1 - _SURE)
+    centres = _middles(_priors(head.prior_generator, levels, boxes))
+    return Locations(sure.logit(), boxes * _strides(levels, boxes), levels=levels, centres=centres)
+
+
+def _by_objectness(head: Any, outputs: Sequence[Maps], levels: Sequence[Level]) -> Locations:
+    coded = flat(outputs[1], 4)
+    priors = _priors(head.prior_generator, levels, coded, with_stride=True)
+    return Locations(
+        flat(outputs[0], head.cls_out_channels),
+        head._bbox_decode(priors, coded),
+        quality=flat(outputs[2], 1).squeeze(2),
+        levels=levels,
+        centres=priors[:, :2],
+    )
+
+
+def _at(head: Any, results: Sequence[Any], images: int, *, first: int) -> tuple[Tensor, Tensor]:
+    """Read labels and weights, a level each, at the places `first` and after it."""
+    del head
+    labels, weights = (
+        torch.cat([level.reshape(images, -1) for level in part], dim=1) for part in results[0][first : first + 2]
+    )
+    return labels, weights
+
+
+def _labels_alone(head: Any, results: Sequence[Any], images: int) -> tuple[Tensor, Tensor]:
+    """Read labels a level of FCOS and VFNet; the weights of the latter are those of all levels in one."""
+    labels = [level.reshape(images, -1) for level in results[0][0]]
+    given = results[0][1] if type(head).__name__ == "VFNetHead" else None
+    joined = torch.cat(labels, dim=1)
+    if not isinstance(given, Tensor):
+        return joined, torch.ones_like(joined)
+    parts = torch.split(given, [level.numel() for level in labels])
+    return joined, torch.cat([part.view(images, -1) for part in parts], dim=1)
+
+
+def _reassigned(head: Any, results: Sequence[Any], images: int) -> tuple[Tensor, Tensor]:
+    """Read PAA's second assignment, an image each."""
+    del head, images
+    return torch.stack([one[0] for one in results]), torch.stack([one[1] for one in results])
+
+
+def _foreground(head: Any, results: Sequence[Any], images: int) -> tuple[Tensor, Tensor]:
+    """Read YOLOX's mask, an image each; every place counts."""
+    del images
+    masks = torch.stack([one[0] for one in results])
+    return torch.where(masks, 0, head.num_classes), torch.ones_like(masks)
+
+
+_SECOND = partial(_at, first=1)
+_DISTANCES = partial(_by_points, quality=False)
+ROWS: Mapping[str, DenseRow] = MappingProxyType(
+    {
+        "ATSSHead": DenseRow(partial(_by_anchors, quality=True), _SECOND),
+        "DDODHead": DenseRow(partial(_by_anchors, quality=True), _SECOND, targets="get_cls_targets"),
+        "FCOSHead": DenseRow(partial(_by_points, quality=True), _labels_alone, one_each=False),
+        "GFLHead": DenseRow(_by_bins, _SECOND),
+        "LDHead": DenseRow(_by_bins, _SECOND),
+        "PAAHead": DenseRow(partial(_by_anchors, quality=True), _reassigned, targets="paa_reassign"),
+        "RTMDetHead": DenseRow(_DISTANCES, _SECOND),
+        "RTMDetSepBNHead": DenseRow(_DISTANCES, _SECOND),
+        "RetinaHead": DenseRow(partial(_by_anchors, quality=False), partial(_at, first=0)),
+        "TOODHead": DenseRow(_aligned, _SECOND),
+        "VFNetHead": DenseRow(partial(_DISTANCES, generator="fcos_prior_generator"), _labels_alone),
+        "YOLOXHead": DenseRow(_by_objectness, _foreground, targets="_get_targets_single", one_each=False),
+    }
+)
+"""The dense heads that losses between heads can read."""
