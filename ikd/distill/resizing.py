@@ -8,6 +8,8 @@ from typing import Any
 from torch import Tensor
 from torch.nn import functional as F
 
+from ikd.distill.labels import IMAGES, SAMPLES
+
 Batch = dict[str, Any]
 
 
@@ -15,14 +17,16 @@ def resized(data: Batch, factor: float) -> Batch:
     """Return a batch with all images, copies of them and annotations resized by one factor.
 
     Args:
-        data: lists by name: images [3, H, W] uint8, all of them but `data_samples`, whose samples are changed in place.
+        data: lists by name: images [3, H, W] uint8, all of them but samples, which are changed in place.
         factor: above 0.
     """
     if factor == 1:
         return data
-    for image, sample in zip(data["inputs"], data["data_samples"], strict=True):
-        _resize_sample(sample, _size(image, factor), image)
-    found = {name: _images(value, factor) for name, value in data.items() if name != "data_samples"}
+    described = {"data_samples": "inputs", SAMPLES: IMAGES}
+    for samples, images in described.items():
+        for image, sample in zip(data.get(images, ()), data.get(samples, ()), strict=True):
+            _resize_sample(sample, _size(image, factor), image)
+    found = {name: _images(value, factor) for name, value in data.items() if name not in described}
     return data | found
 
 
