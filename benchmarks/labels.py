@@ -67,7 +67,7 @@ def main() -> None:
     recipe = load_recipe(options.recipe, {**plain, **labels, **parse_sets(options.set)})
     prepared = prepare(recipe)
     files, made = prepared.files, prepared.stages[0]
-    given = {"perturbations": None, "boxes": None, "with_masks": False, "labels": made.labels}
+    given: dict[str, Any] = {"perturbations": None, "boxes": None, "with_masks": False, "labels": made.labels}
     with DefaultScope.overwrite_default_scope("mmdet"), contextlib.redirect_stdout(io.StringIO()):
         loader = Runner.build_dataloader(train_loader(recipe.stages[0], files, **given), recipe.seed)
     loader.dataset.start_epoch(0)
