@@ -104,6 +104,7 @@ class DistillDetector(BaseModel):
         self.validates_masks = False  # pasting them takes longer than all the rest
         self.position = (0, 0)  # epoch and step, for the error message; the trainer's hook sets it
         self.resize = 1.0  # factor of the sizes of a batch; a hook sets it
+        self.distils = True  # until distillation ends; a hook sets it
         self.host_share = 1.0  # of the host's weights, while it rises to them; a hook sets it
         self.labels_share = 1.0  # and of the weight of the teacher's labels
 
@@ -239,6 +240,10 @@ class DistillDetector(BaseModel):
         """
         data = resized(data, self.resize)
         clean = self.canvas({"inputs": data["inputs"], "data_samples": data["data_samples"]})
+        if not self.distils:
+            own = dict(self.student.loss(clean["inputs"], clean["data_samples"]))
+            self._own_losses = frozenset(own)
+            return own
         seen = self._teacher_features(clean["inputs"], sizes_of(data["inputs"]))
         before = self._before(data, seen)
         own, terms = self._clean_losses(clean, seen, before)

@@ -128,13 +128,15 @@ def phases(plan: StagePlan) -> list[Phase]:
     """Return the phases of a stage in order; the first begins with it.
 
     `augment.stop_fraction` ends IKD's noise and crop and the adversarial copies, `distill.me.stop_fraction` masking
-    enhancement, in whose stages IKD's rule has no part, and `input.stop_fraction` mosaic and mixup.
+    enhancement, in whose stages IKD's rule has no part, and `input.stop_fraction` mosaic and mixup. Copies and
+    enhancement end where `distill.stop_fraction` ends all distillation, too.
     """
     first, augment, me = plan.first - 1, plan.recipe.augment, plan.recipe.distill.me
     settings = plan.recipe.input
     mixed = first + round(settings.stop_fraction * plan.epochs) if settings.mixes else first
-    attacked = first + round(augment.stop_fraction * plan.epochs)
-    altered = first + round(me.stop_fraction * plan.epochs) if me.enabled else attacked
+    specific = first + round(augment.stop_fraction * plan.epochs)
+    enhanced = min(first + round(me.stop_fraction * plan.epochs), plan.taught_until)
+    attacked, altered = min(specific, plan.taught_until), enhanced if me.enabled else specific
     starts = {first, *(end for end in (attacked, altered, mixed) if first < end < plan.last)}
     return [
         Phase(start, alters=start < altered, attacks=start < attacked, mixes=start < mixed) for start in sorted(starts)

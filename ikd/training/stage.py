@@ -144,7 +144,7 @@ def build_runner(stage: StageRun, progress: Progress, *, scratch: Path, report: 
             HoldHook(stage.stores),
             *([CraftHook(plan.recipe)] if crafts_online(plan.recipe) else []),
             *_size_hooks(recipe),
-            RiseHook(plan.recipe, first=plan.first - 1),
+            RiseHook(plan),
             *_prototype_hooks(stage),
             *([AverageHook(recipe.schedule.ema)] if recipe.schedule.ema.enabled else []),
             ReportHook(recipe, progress, report, stage=stage.index),

@@ -55,7 +55,10 @@ class Cwd(Term):
     tau: Positive = 1.0
     """Temperature."""
     weight: Weight = 5.0
-    """Weight."""
+    """Weight; 1 with normalise batch."""
+    normalise: Literal["none", "batch"] = "none"
+    """Compare maps as they are, or behind a batch norm without scale and shift on either side, with a 1x1 convolution
+    for the student even where channels are equal: RTMDet's and YOLOX's, whatever the scale of their maps."""
 
 
 class Fbkd(Term):

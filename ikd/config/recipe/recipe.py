@@ -184,6 +184,11 @@ class StagePlan:
         """Length in epochs."""
         return self.last - self.first + 1
 
+    @property
+    def taught_until(self) -> int:
+        """Last epoch in which anything of the teacher acts, at least the first one."""
+        return self.first - 1 + max(1, round(self.recipe.distill.stop_fraction * self.epochs))
+
 
 def stage_plans(recipe: Recipe) -> tuple[StagePlan, ...]:
     """Return the stages of a recipe; see `Recipe.stages`."""

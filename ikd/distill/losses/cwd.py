@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from torch import Tensor, nn
 
-from ikd.distill.functional import Targets, kl_over_positions
+from ikd.distill.functional import OVER_CHANNEL, Targets, kl_over_positions
+
+_NORM_EPS = 1e-5  # of batch norm, within the root
 
 
 class CWD(nn.Module):
@@ -13,12 +17,27 @@ class CWD(nn.Module):
     Args:
         tau: temperature > 0.
         weight: w.
+        normalise: `none`, or `batch`: both maps go through a batch norm without scale and shift first, by the statistics
+            of this batch. The student's adapter is there for equal channels, too, and has no bias, which is lost there.
+
+    References:
+        With `batch`: `open-mmlab/mmyolo:configs/rtmdet/distillation/`.
     """
 
-    def __init__(self, *, tau: float, weight: float) -> None:
+    def __init__(self, *, tau: float, weight: float, normalise: Literal["none", "batch"]) -> None:
         super().__init__()
         self.tau, self.weight = tau, weight
+        self.adapts_always = normalise == "batch"
 
     def forward(self, student: Tensor, teacher: Tensor, targets: Targets) -> Tensor:
         """Return the weighted loss of one level; maps [N, C, H, W] of equal shape. The boxes play no part."""
+        if self.adapts_always:
+            student, teacher = _normalised(student), _normalised(teacher)
         return self.weight * kl_over_positions(student, teacher, self.tau)
+
+
+def _normalised(features: Tensor) -> Tensor:
+    """Return what a batch norm without scale and shift gives in training; a channel of one value becomes 0."""
+    variance = features.var(dim=OVER_CHANNEL, correction=0, keepdim=True)
+    centred = features - features.mean(dim=OVER_CHANNEL, keepdim=True)
+    return centred * (variance + _NORM_EPS).rsqrt()

@@ -57,8 +57,8 @@ def features_of(plan: StagePlan, epoch: int) -> dict[str, str]:
     """
     recipe = plan.recipe
     acts = epoch <= plan.first - 1 + round(recipe.augment.stop_fraction * plan.epochs)
-    attacked = recipe.adversarial.enabled and acts and plan.teacher is not None
-    teacher = recipe.teacher
+    teacher = recipe.teacher if epoch <= plan.taught_until else None
+    attacked = recipe.adversarial.enabled and acts and teacher is not None
     return {
         **_shared_features(recipe),
         "student": _detector(recipe.student.model_dump(mode="json")),
@@ -72,7 +72,7 @@ def features_of(plan: StagePlan, epoch: int) -> dict[str, str]:
 
 def _looked(plan: StagePlan, epoch: int) -> str:
     """Return at how many images, against those of an epoch, the student looks in one to choose prototypes anew."""
-    if not plan.recipe.distill.prototypes.enabled or plan.teacher is None:
+    if not plan.recipe.distill.prototypes.enabled or plan.teacher is None or epoch > plan.taught_until:
         return NOWHERE
     looks = looks_of(plan.recipe)
     share = looks.images / max(1, looks.taught) if looks is not None else 1.0

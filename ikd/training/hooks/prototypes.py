@@ -45,7 +45,9 @@ class PrototypeHook(Hook):
         self._instances: _Instances | None = None
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Refresh where it is time, by the place in the stage alone."""
+        """Refresh where it is time, by the place in the stage alone, and while anything is distilled."""
+        if not runner.model.distils:
+            return
         if self._section.attenuate:
             runner.model.prototypes.attenuation = 1 - runner.epoch / self._epochs
         per_epoch = len(runner.train_dataloader)

@@ -1,4 +1,4 @@
-"""How a host comes to its weight in the first steps of a stage."""
+"""How a host comes to its weight in the first steps of a stage, and where all distillation ends."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from ikd.config import HOSTS, Recipe
+from ikd.config import HOSTS, Recipe, StagePlan
 
 
 def risen(recipe: Recipe, step: int) -> float:
@@ -27,18 +27,18 @@ def labels_risen(recipe: Recipe, step: int) -> float:
 
 
 class RiseHook(Hook):
-    """Tells the model what share of the weights of host and teacher's labels acts.
+    """Tells the model what share of the weights of host and teacher's labels acts, and whether anything does.
 
     Args:
-        recipe: in force in the stage.
-        first: epochs before the stage.
+        plan: of the stage.
     """
 
-    def __init__(self, recipe: Recipe, *, first: int) -> None:
-        self._recipe, self._first = recipe, first
+    def __init__(self, plan: StagePlan) -> None:
+        self._plan, self._recipe, self._first = plan, plan.recipe, plan.first - 1
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Set it, by the place in the stage alone."""
         step = (runner.epoch - self._first) * len(runner.train_dataloader) + batch_idx
+        runner.model.distils = runner.epoch < self._plan.taught_until
         runner.model.host_share = risen(self._recipe, step)
         runner.model.labels_share = labels_risen(self._recipe, step)

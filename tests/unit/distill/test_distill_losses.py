@@ -60,7 +60,7 @@ CASES = {
         plain={"mask_ratio": 0.0, "se_side": "none"},
     ),
     "crosskd": Case(145.6787298 / 3, weights=("w_cls",), changes={"beta": 2.0, "reduction": "mean"}, additive=False),
-    "cwd": Case(1.330324194, changes={"tau": 2.0}),
+    "cwd": Case(1.330324194, changes={"tau": 2.0, "normalise": "batch"}),
     "defeat": Case(
         1.747689693 + 2.252997107,  # inside and outside boxes
         weights=("w_object", "w_background"),
@@ -368,6 +368,20 @@ def test_unknown_loss_is_refused() -> None:
 def test_reconstructions_say_so() -> None:
     assert {name for name, cls in LOSSES.items() if "RECONSTRUCTION" in str(cls.__doc__)} == RECONSTRUCTIONS
     assert all("Inferred by us" in str(LOSSES[name].__doc__) for name in RECONSTRUCTIONS)
+
+
+@pytest.mark.parametrize(("tau", "value"), [(1.0, 0.7791006574), (2.0, 0.9018531699)])
+def test_cwd_behind_batch_norms(tau: float, value: float) -> None:
+    loss = build_loss("cwd", 4, 4, weight=1.0, tau=tau, normalise="batch").double()
+    assert isinstance(loss.adapter, torch.nn.Conv2d)
+    assert loss.adapter.bias is None
+    with torch.no_grad():
+        loss.adapter.weight.copy_(torch.eye(4)[..., None, None])
+    student, teacher = maps()
+    assert loss(student, teacher, TARGETS).item() == pytest.approx(value, rel=1e-9)
+    assert loss(3 * student + 1, teacher / 2 - 5, TARGETS).item() == pytest.approx(value, rel=1e-4), "up to eps"
+    single = loss(student[:1, :, :1, :1], teacher[:1, :, :1, :1], TARGETS)
+    assert single.item() == 0
 
 
 def test_cwd_at_temperature_two() -> None:

@@ -79,7 +79,7 @@ def test_a_wrong_value_is_refused_in_words(name: str, key: str, value: object, r
     ("name", "key", "known"),
     [
         ("adversarial", "enabled", "weight, distance, reduction, scale"),  # a switch of the recipe's
-        ("cwd", "reduction", "tau, weight"),
+        ("cwd", "reduction", "tau, weight, normalise"),
         ("crosskd", "level", "position, w_cls, w_reg, beta, reduction"),
         ("mgd", "channels", "alpha, mask_ratio, reduction, scale"),
     ],
