@@ -3,8 +3,8 @@
     python -m benchmarks.methods --data FOLDER [--recipe small_dfmsd] [--seeds 3] [--jobs 2] [--to results.json]
         [--hosts NAME ...] [--without-ikd] [--table]
 
-Rows: the student alone; each host with one teacher, without and with IKD (sample-specific augmentation and adversarial
-term); DFMSD with the recipe's teacher sequence, and its control of equal budget (the last teacher for all epochs).
+Rows: the student alone, and inheriting alone where the recipe inherits, which all of its other rows then do; each host
+with one teacher, without and with IKD (sample-specific augmentation and adversarial term); DFMSD with the recipe's teacher sequence, and its control of equal budget (the last teacher for all epochs).
 Published weights belong to large maps, so each host first chooses one factor for all of its weights (the weight of
 IKD's adversarial term likewise), which is printed. That is done on a seed of its own, which judges nothing.
 
@@ -183,11 +183,12 @@ def made(recipe: Recipe, row: Row, seed: int) -> Recipe:
 
 def table(recipe: Recipe, listed: list[Row], results: Results, seeds: int) -> str:
     """Return the table as Markdown."""
-    alone = [recipe.student_alone().with_values({"seed": seed}) for seed in range(seeds)]
+    alone = floors_of(recipe, seeds)
     lines = ["| method | seeds | mAP | APs | APm | APl | cost |", "|---|---|---|---|---|---|---|"]
-    trainings = [("student alone", alone)]
+    trainings = list(alone.items())
     trainings += [(row.name, [made(recipe, row, seed) for seed in range(seeds)]) for row in listed]
-    floors = [results[one.fingerprint()]["cpu_seconds"] for one in alone if one.fingerprint() in results]
+    first = alone["student alone"]
+    floors = [results[one.fingerprint()]["cpu_seconds"] for one in first if one.fingerprint() in results]
     floor = statistics.mean(floors) if floors else float("nan")
     for name, recipes in trainings:
         found = [results[one.fingerprint()] for one in recipes if one.fingerprint() in results]
@@ -198,6 +199,14 @@ def table(recipe: Recipe, listed: list[Row], results: Results, seeds: int) -> st
         cost = statistics.mean(one["cpu_seconds"] for one in found) / floor
         lines.append(f"| {name} | {len(found)} | {' | '.join(cells)} | {cost:.2f} |")
     return "\n".join(lines)
+
+
+def floors_of(recipe: Recipe, seeds: int) -> dict[str, list[Recipe]]:
+    """Return the rows without distillation: the student alone, and inheriting alone where the recipe inherits."""
+    kinds = {"student alone": recipe.student_alone()}
+    if recipe.student.inherit:
+        kinds["inheriting alone"] = recipe.anchor("inherit_alone")
+    return {name: [one.with_values({"seed": seed}) for seed in range(seeds)] for name, one in kinds.items()}
 
 
 def spread(values: list[float]) -> str:
@@ -242,7 +251,7 @@ def main() -> None:
     listed = rows(recipe, chosen)
     if not options.table:
         judged = [made(recipe, row, seed) for seed in range(options.seeds) for row in listed]  # seed by seed
-        alone = [recipe.student_alone().with_values({"seed": seed}) for seed in range(options.seeds)]
+        alone = [one for listed in floors_of(recipe, options.seeds).values() for one in listed]
         train_all([*alone, *judged], results, options)
     print(table(recipe, listed, results, options.seeds))
 
