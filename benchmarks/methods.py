@@ -4,7 +4,8 @@
         [--hosts NAME ...] [--without-ikd] [--table]
 
 Rows: the student alone, and inheriting alone where the recipe inherits, which all of its other rows then do; each host
-with one teacher, without and with IKD (sample-specific augmentation and adversarial term); DFMSD with the recipe's teacher sequence, and its control of equal budget (the last teacher for all epochs).
+with one teacher, without and with IKD (sample-specific augmentation and adversarial term); DFMSD with the recipe's
+teacher sequence, and its control of equal budget (the last teacher for all epochs).
 Published weights belong to large maps, so each host first chooses one factor for all of its weights (the weight of
 IKD's adversarial term likewise), which is printed. That is done on a seed of its own, which judges nothing.
 

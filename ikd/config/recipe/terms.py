@@ -273,8 +273,8 @@ class Distill(Hosts):
     rescale_from: Reference | None = None
     """Rescale sum-reduced weights from this input to the recipe's own; null uses the weights as written."""
     stop_fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
-    """Share of a stage after which nothing of the teacher acts any more, in whole epochs and at least one: mmyolo ends at
-    epoch 280 of 300 (0.9333), with the mosaic."""
+    """Share of a stage after which nothing of the teacher acts any more, in whole epochs and at least one: mmyolo ends
+    at epoch 280 of 300 (0.9333), with the mosaic."""
     keep_strength: bool = True
     """Multiply the weights of sums over cells by the cells of the student's whole pyramid over those of the levels
     that are compared, so that a sum over fewer levels keeps its published strength; logged as weight/cells_factor."""

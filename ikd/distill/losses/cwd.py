@@ -17,8 +17,8 @@ class CWD(nn.Module):
     Args:
         tau: temperature > 0.
         weight: w.
-        normalise: `none`, or `batch`: both maps go through a batch norm without scale and shift first, by the statistics
-            of this batch. The student's adapter is there for equal channels, too, and has no bias, which is lost there.
+        normalise: `none`, or `batch`: both maps go through a batch norm without scale and shift first, by the
+            statistics of this batch. The student's adapter is there for equal channels, too, and has no bias.
 
     References:
         With `batch`: `open-mmlab/mmyolo:configs/rtmdet/distillation/`.
