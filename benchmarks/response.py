@@ -75,7 +75,7 @@ def measured(config: str, asked: argparse.Namespace) -> dict[str, float]:
 
     def own() -> torch.Tensor:
         losses = student.loss_by_feat(*leaves(), truth, metas)
-        return torch.stack([sum(one) if isinstance(one, list) else one for one in losses.values()]).sum()
+        return torch.stack([torch.stack(one).sum() if isinstance(one, list) else one for one in losses.values()]).sum()
 
     def of(name: str) -> Callable[[], torch.Tensor]:
         def work() -> torch.Tensor:
