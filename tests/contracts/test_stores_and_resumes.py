@@ -61,6 +61,7 @@ WHOLE = {
     "checks": "what was found out of files, by their path, time and size",
     "costs": "what things took",
     "coco": "what one annotation file says, named after its content",
+    "labels": "a teacher's boxes, an entry for each image by its content; its own tests change images and files",
     "prototypes": "a teacher's features of boxes, named after the content of their annotation file and images",
 }
 BY_ID = {
@@ -74,6 +75,8 @@ BY_ID = {
     "data/reader/dataset.py": "each image's entry of the file that is read",
     "pictures/judged.py": "likewise",
     "training/hooks/prototypes.py": "likewise, the boxes of an image",
+    "evaluation/labels/making.py": "the place in the list that is seen, within one call",
+    "training/unlabelled/images.py": "a name for messages",
     "evaluation/boxes.py": "files of before, whose ids are believed only when the teacher sees the same again",
 }
 """Modules that look at an image's id, and what for: never to find what was kept of the image."""

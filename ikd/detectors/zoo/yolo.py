@@ -18,7 +18,7 @@ _STRIDES = (8, 16, 32)
 
 
 def rtmdet(
-    *, base_channels: Channels = 8, neck_channels: Channels = 32, tower_convs: Towers = 2, depth: Depth = 0.167
+    *, base_channels: Channels = 8, neck_channels: Channels = 32, tower_convs: Towers = 2, depth_factor: Depth = 0.167
 ) -> dict[str, Any]:
     """Return an RTMDet for small inputs; the default has 0.5 M parameters.
 
@@ -26,11 +26,17 @@ def rtmdet(
         base_channels: width of the first backbone stage; RTMDet-tiny has 24, -s 32, -m 48, -l 64.
         neck_channels: width of the pyramid and of the towers; four times `base_channels` in the family.
         tower_convs: 3x3 convolutions before each prediction.
-        depth: blocks of a stage relative to RTMDet-l; tiny has 0.167, -s 0.33.
+        depth_factor: blocks of a stage relative to RTMDet-l; tiny has 0.167, -s 0.33.
     """
     norm, activation = {"type": "BN"}, {"type": "SiLU", "inplace": True}
     shared = {"expand_ratio": 0.5, "norm_cfg": norm, "act_cfg": activation}
-    backbone = {"type": "CSPNeXt", "arch": "P5", "channel_attention": True, **_size(base_channels, depth), **shared}
+    backbone = {
+        "type": "CSPNeXt",
+        "arch": "P5",
+        "channel_attention": True,
+        **_size(base_channels, depth_factor),
+        **shared,
+    }
     neck = {"type": "CSPNeXtPAFPN", **_neck(base_channels, neck_channels), **shared}
     head = {
         "type": "RTMDetSepBNHead",
@@ -68,7 +74,7 @@ def rtmdet(
 
 
 def yolox(
-    *, base_channels: Channels = 8, neck_channels: Channels = 32, tower_convs: Towers = 2, depth: Depth = 0.33
+    *, base_channels: Channels = 8, neck_channels: Channels = 32, tower_convs: Towers = 2, depth_factor: Depth = 0.33
 ) -> dict[str, Any]:
     """Return a YOLOX for small inputs; the default has 0.6 M parameters.
 
@@ -76,7 +82,7 @@ def yolox(
         base_channels: width of the first backbone stage; YOLOX-tiny has 24, -s 32, -m 48, -l 64.
         neck_channels: width of the pyramid and of the towers; four times `base_channels` in the family.
         tower_convs: 3x3 convolutions before each prediction.
-        depth: blocks of a stage relative to YOLOX-l; tiny and -s have 0.33.
+        depth_factor: blocks of a stage relative to YOLOX-l; tiny and -s have 0.33.
     """
     # as published, but for the momentum of its norms, whose 0.03 follows too slowly in a few hundred steps
     norm, activation = {"type": "BN", "eps": 0.001}, {"type": "Swish"}
@@ -98,7 +104,7 @@ def yolox(
     return {
         "type": "YOLOX",
         "data_preprocessor": preprocessor(),
-        "backbone": {"type": "CSPDarknet", "out_indices": (2, 3, 4), **_size(base_channels, depth), **shared},
+        "backbone": {"type": "CSPDarknet", "out_indices": (2, 3, 4), **_size(base_channels, depth_factor), **shared},
         "neck": {"type": "YOLOXPAFPN", **_neck(base_channels, neck_channels), **shared},
         "bbox_head": head,
         "train_cfg": {"assigner": {"type": "SimOTAAssigner", "center_radius": 2.5}},
@@ -106,8 +112,8 @@ def yolox(
     }
 
 
-def _size(base_channels: int, depth: float) -> dict[str, Any]:
-    return {"widen_factor": base_channels / _WIDTH, "deepen_factor": depth}
+def _size(base_channels: int, depth_factor: float) -> dict[str, Any]:
+    return {"widen_factor": base_channels / _WIDTH, "deepen_factor": depth_factor}
 
 
 def _neck(base_channels: int, neck_channels: int) -> dict[str, Any]:
