@@ -241,7 +241,7 @@ class DistillDetector(BaseModel):
         data = resized(data, self.resize)
         clean = self.canvas({"inputs": data["inputs"], "data_samples": data["data_samples"]})
         if not self.distils:
-            own = dict(self.student.loss(clean["inputs"], clean["data_samples"]))
+            own = dict(self.student.loss(clean["inputs"], self._truth(clean)))
             self._own_losses = frozenset(own)
             return own
         seen = self._teacher_features(clean["inputs"], sizes_of(data["inputs"]))
@@ -254,6 +254,16 @@ class DistillDetector(BaseModel):
         if "enhanced" in data:
             losses["loss_me"] = self._enhanced_loss(data["enhanced"])
         return losses
+
+    def _truth(self, clean: Batch) -> list[Any]:
+        """Return the samples without masks that only the teacher reads: RTMDet's assigner would take them for its own."""
+        samples: list[Any] = clean["data_samples"]
+        if getattr(self.student, "with_mask", False) or not any("masks" in one.gt_instances for one in samples):
+            return samples
+        bare = [one.clone() for one in samples]
+        for one in bare:
+            one.gt_instances.pop("masks", None)
+        return bare
 
     def _with_unlabelled(self, terms: dict[str, Any], data: Batch) -> dict[str, Any]:
         """Add what photographs without labels give: their part of the terms, and the student's own loss on them.
@@ -278,7 +288,7 @@ class DistillDetector(BaseModel):
             seen = stack.enter_context(self.terms.heads.capture()) if self.terms.heads else None
             predicted = stack.enter_context(self.terms.predictions.capture()) if self.terms.predictions else None
             instances = stack.enter_context(self.knowledge.capture()) if self.knowledge else None
-            losses = dict(self.student.loss(clean["inputs"], clean["data_samples"]))
+            losses = dict(self.student.loss(clean["inputs"], self._truth(clean)))
         terms: dict[str, Any] = {}
         maps = self._shared(ours, theirs) if theirs else ([], [])
         targets = targets_of(clean)

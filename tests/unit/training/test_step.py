@@ -109,3 +109,17 @@ def test_a_student_of_nan_has_diverged_and_does_not_crash(name: str) -> None:
             sample.gt_instances.masks = BitmapMasks([torch.ones(64, 64).byte().numpy()], 64, 64)
     with pytest.raises(NonFiniteLoss, match="=nan"):
         model.train_step(data, wrapper_of(model))
+
+
+def test_a_student_of_boxes_is_shown_no_masks_that_its_teacher_reads() -> None:
+    """mmdet's assigner of RTMDet takes masks, where there are some, for tensors of its own."""
+    from mmdet.structures.mask import BitmapMasks
+
+    data, shown = batch_of((64, 64)), batch_of((64, 64))
+    for sample in data["data_samples"]:
+        count = len(sample.gt_instances)
+        sample.gt_instances.masks = BitmapMasks(torch.ones(count, 64, 64).numpy().astype("uint8"), 64, 64)
+    model = DistillDetector(student(name="rtmdet").train())
+    found, expected = model.losses(data), model.losses(shown)
+    assert {"loss_cls", "loss_bbox"} <= found.keys() == expected.keys()
+    assert all("masks" in sample.gt_instances for sample in data["data_samples"]), "the teacher's are still there"
