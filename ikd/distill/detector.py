@@ -256,12 +256,13 @@ class DistillDetector(BaseModel):
         return losses
 
     def _truth(self, clean: Batch) -> list[Any]:
-        """Return the samples without masks that only the teacher reads: RTMDet's assigner would take them for its own."""
+        """Return the samples without masks that only the teacher reads, which RTMDet's assigner would take for its own."""
         samples: list[Any] = clean["data_samples"]
         if getattr(self.student, "with_mask", False) or not any("masks" in one.gt_instances for one in samples):
             return samples
         bare = [one.clone() for one in samples]
         for one in bare:
+            one.gt_instances = one.gt_instances.clone()
             one.gt_instances.pop("masks", None)
         return bare
 
