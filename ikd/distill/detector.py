@@ -256,7 +256,7 @@ class DistillDetector(BaseModel):
         return losses
 
     def _truth(self, clean: Batch) -> list[Any]:
-        """Return the samples without masks that only the teacher reads, which RTMDet's assigner would take for its own."""
+        """Return the samples without masks that only the teacher reads: RTMDet's assigner would read them."""
         samples: list[Any] = clean["data_samples"]
         if getattr(self.student, "with_mask", False) or not any("masks" in one.gt_instances for one in samples):
             return samples
