@@ -136,7 +136,7 @@ class KdDetr(ResponseTerm):
     layer: Literal["last", "same"] = "last"
     """The teacher's layer that a layer of the student follows."""
     published: bool = False
-    """The authors' class loss: a divergence summed over queries."""
+    """The authors' form: classes by a divergence summed over queries, boxes over the sum of weights, however small."""
 
 
 RESPONSES: Mapping[str, type[ResponseTerm]] = {

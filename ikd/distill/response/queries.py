@@ -40,8 +40,8 @@ class SeenCalls:
 class QueryTerm:
     """KD-DETR: the student decodes queries of the teacher, and drawn ones, on its own memory, and learns to agree.
 
-    *Specific* queries are the teacher's own of an image, *general* ones are drawn anew each step, the same for both. The
-    student's own queries are trained by the labels as ever and get nothing from here. Holds both detectors without
+    *Specific* queries are the teacher's own of an image, *general* ones are drawn anew each step, the same for both.
+    The student's own queries are trained by the labels as ever and get nothing from here. Holds both detectors without
     being a module, so that neither enters the parameters of what holds it.
 
     Args:
@@ -101,7 +101,7 @@ class QueryTerm:
         sizes = [tuple(sample.img_shape) for sample in samples]
         with torch.no_grad(), torch.autocast(teacher_features[0].device.type, enabled=False):
             theirs, decoded = self._taught(teacher_features, samples)
-        found = {}
+        found: dict[str, Tensor] = {}
         for name, queries in self._sets(theirs, position).items():
             student = _said(self._student, _decode(self._student, ours, queries), sizes)
             with torch.no_grad(), torch.autocast(teacher_features[0].device.type, enabled=False):

@@ -41,6 +41,8 @@ def test_every_argument_acts(name: str) -> None:
         "backbone": "swin",
         "anchor_scale": 2.0,
         "head_units": 32,
+        "queries": 10,
+        "layers": 3,
         "masks": True,
         "deformable": True,
     }
@@ -53,7 +55,7 @@ def test_every_argument_acts(name: str) -> None:
 
 def test_what_several_take_is_the_same_in_all_of_them() -> None:
     declared = {field.name: field.default for field in dataclasses.fields(SmallDetector)}
-    own = {"anchor_scale"}
+    own = {"anchor_scale", "layers", "queries"}
     taken = [argument for function in ZOO.values() for argument in inspect.signature(function).parameters.values()]
     assert {argument.name for argument in taken} == {*declared, *own}
     assert all(argument.default == declared[argument.name] for argument in taken if argument.name not in own)
