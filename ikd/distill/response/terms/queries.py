@@ -29,7 +29,8 @@ def kd_detr(
 
     Queries weigh by the teacher's highest score of its last layer, over the sum of these weights, at least 1 (averaged
     over devices). Boxes compare as centres and sides in shares of the image. `published` is the authors' form: a
-    divergence over the mean of classes, summed over queries rather than averaged, and boxes over the plain sum. The assignment is not read.
+    divergence over the mean of classes, summed over queries rather than averaged, and boxes over the plain sum. The
+    assignment is not read.
 
     Args:
         student: logits [D, N, Q, K] and boxes [D, N, Q, 4], or one layer without the first axis.
