@@ -61,3 +61,15 @@ def test_no_queries_at_all_are_refused() -> None:
     assert load_recipe("small_kd_detr", nothing | {"distill.response.kd_detr.enabled": False})
     with pytest.raises(ConfigError, match=r"kd_detr.*general"):
         load_recipe("small_kd_detr", {"distill.response.kd_detr.general": -1})
+
+
+def test_what_the_class_loss_does_not_read_makes_no_other_recipe() -> None:
+    base = "distill.response.kd_detr."
+    recipe = load_recipe("small_kd_detr")
+    assert recipe.with_values({base + "gamma": 2.0}).fingerprint() != recipe.fingerprint()
+    for values, other in (
+        ({"class_loss": "kl"}, {"gamma": 2.0}),
+        ({"published": True}, {"gamma": 2.0, "class_loss": "kl"}),
+    ):
+        one, two = ({base + key: value for key, value in each.items()} for each in (values, {**values, **other}))
+        assert recipe.with_values(one).fingerprint() == recipe.with_values(two).fingerprint()
