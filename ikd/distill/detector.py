@@ -202,10 +202,9 @@ class DistillDetector(BaseModel):
 
     def _term_of(self, name: str) -> str:
         """Return the term that a loss belongs to: all that heads are compared by is the host, its decoder too."""
-        if self.terms.predictions is not None:
-            for term in self.terms.predictions.names:
-                if name.startswith(f"loss_{term}_"):
-                    return term
+        for term in self.terms.between_heads:
+            if name.startswith(f"loss_{term}_"):
+                return term
         host = self.terms.host[0] if self.terms.host else self.terms.heads.name if self.terms.heads else ""
         terms = (host, NAME) if host else (NAME,)
         return next((one for one in terms if name.startswith(f"loss_{one}_")), name.removeprefix("loss_"))
@@ -288,6 +287,7 @@ class DistillDetector(BaseModel):
             ours = stack.enter_context(self.student_taps.capture()) if self.student_taps and self.reads_maps else []
             seen = stack.enter_context(self.terms.heads.capture()) if self.terms.heads else None
             predicted = stack.enter_context(self.terms.predictions.capture()) if self.terms.predictions else None
+            asked = stack.enter_context(self.terms.queries.capture()) if self.terms.queries else None
             instances = stack.enter_context(self.knowledge.capture()) if self.knowledge else None
             losses = dict(self.student.loss(clean["inputs"], self._truth(clean)))
         terms: dict[str, Any] = {}
@@ -305,6 +305,8 @@ class DistillDetector(BaseModel):
             terms |= {name: self.host_share * value for name, value in found.items()}
         if self.terms.predictions is not None and predicted is not None:
             terms |= self.terms.predictions.losses(predicted, outputs, targets.boxes)
+        if self.terms.queries is not None and asked is not None:
+            terms |= self.terms.queries.losses(asked, outputs, clean["data_samples"], self.position)
         if theirs:
             told = self._told(maps, targets, seen, known)
             terms |= self._map_losses(maps, targets, with_confidence(told, confidence) if confidence else told)
@@ -374,7 +376,7 @@ class DistillDetector(BaseModel):
         self, batch: Tensor, sizes: list[tuple[int, int]]
     ) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
         """Return the teacher's maps at the FPN convolutions and its neck's outputs; empty where nothing reads them."""
-        reads = self.terms.heads or self.terms.predictions
+        reads = self.terms.heads or self.terms.predictions or self.terms.queries
         if not self.reads_maps and reads is None and not self.terms.confident:
             return [], []
         with ExitStack() as stack:

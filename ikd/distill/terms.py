@@ -13,7 +13,7 @@ from ikd.distill.conditional import InstanceDecoder
 from ikd.distill.labels import NAME, LabelTerm
 from ikd.distill.losses.adapted import AdaptedLoss, AdaptedPyramid
 from ikd.distill.prototypes import PrototypeTerm
-from ikd.distill.response import Between, ResponseTerms, ScoreHeads
+from ikd.distill.response import Between, QueryTerm, ResponseTerms, ScoreHeads
 
 Adapted = AdaptedLoss | AdaptedPyramid
 Batch = dict[str, Any]
@@ -44,7 +44,8 @@ class Terms:
         prototypes: what is distilled by prototypes, on the maps of those levels.
         response: loss of the class scores that prototypes weigh; None where there is none.
         labels: how the student's own loss on photographs without labels counts; None where there are none.
-        predictions: losses between what the heads predict, beside the host; None where there are none.
+        predictions: losses between what dense heads predict, beside the host; None where there are none.
+        queries: loss between what two DETRs say of the same queries; None where there is none.
         coupled: prototypes act within the host.
         resized: levels may differ in size; the student's map is then brought to that of the teacher's.
         confident: the terms, `host`, `sfa`, `prototypes` and `adversarial`, in which altered images count by cosine
@@ -72,6 +73,7 @@ class Terms:
     response: ScoreHeads | None = None
     labels: LabelTerm | None = None
     predictions: ResponseTerms | None = None
+    queries: QueryTerm | None = None
     coupled: bool = False
     resized: bool = False
     confident: frozenset[str] = frozenset()
@@ -89,8 +91,13 @@ class Terms:
         found += ["prototypes_global", "prototypes_feature"] if self.prototypes else []
         found += [self.response.name] if self.response else []
         found += [NAME] if self.labels else []
-        found += self.predictions.names if self.predictions else ()
+        found += self.between_heads
         return list(dict.fromkeys([*found, *(["adversarial"] if self.adversarial is not None else [])]))
+
+    @property
+    def between_heads(self) -> list[str]:
+        """Names of the response terms."""
+        return [*(self.predictions.names if self.predictions else ()), *([self.queries.name] if self.queries else ())]
 
 
 NOTHING = Terms()

@@ -40,7 +40,7 @@ from ikd.distill.conditional import InstanceDecoder
 from ikd.distill.detector import DistillDetector
 from ikd.distill.labels import LabelTerm, ignoring_assigners
 from ikd.distill.prototypes import PrototypeTerm
-from ikd.distill.response import ReliableScores, ResponseTerms, between
+from ikd.distill.response import QueryTerm, ReliableScores, ResponseTerms, between
 from ikd.distill.terms import Terms
 from ikd.errors import refuse
 from ikd.home import cache
@@ -91,11 +91,12 @@ def _terms(recipe: Recipe, files: DataFiles, student: Any, teacher: Any) -> Term
         heads = between(host, student, teacher, **getattr(distill, host).model_dump(), reduction=reduction)
     else:
         heads = None
-    predictions = _predictions(recipe, student, teacher)
+    predictions, queries = _predictions(recipe, student, teacher), _queries(recipe, student, teacher)
     if not compares_maps(recipe):
         return Terms(
             heads=heads,
             predictions=predictions,
+            queries=queries,
             labels=_labels(recipe, student),
             measured=distill.measure_gradients,
             agreement=_agreement(recipe, student),
@@ -129,6 +130,7 @@ def _terms(recipe: Recipe, files: DataFiles, student: Any, teacher: Any) -> Term
         response=_response(recipe, student, teacher),
         labels=_labels(recipe, student),
         predictions=predictions,
+        queries=queries,
         coupled=distill.prototypes.couples,
         resized=distill.match == "index",
         confident=frozenset(distill.confidence),
@@ -309,15 +311,27 @@ def _labels(recipe: Recipe, student: Any) -> LabelTerm | None:
 
 
 def _predictions(recipe: Recipe, student: Any, teacher: Any) -> ResponseTerms | None:
-    """Return the response terms that are switched on; None where there are none.
+    """Return the response terms between dense heads that are switched on; None where there are none.
 
     Raises:
         BadInput: the two heads cannot be compared by one of them.
     """
     section = recipe.distill.response
-    terms = {name: getattr(section, name) for name in section.active}
+    terms = {name: getattr(section, name) for name in section.active if name != QueryTerm.name}
     chosen = {name: term.model_dump(include=set(term.hyperparameters())) for name, term in terms.items()}
     return ResponseTerms(student, teacher, chosen) if chosen else None
+
+
+def _queries(recipe: Recipe, student: Any, teacher: Any) -> QueryTerm | None:
+    """Return the loss between what two DETRs say of the same queries, where it acts.
+
+    Raises:
+        BadInput: the two cannot decode the same queries.
+    """
+    section = recipe.distill.response.kd_detr
+    if not section.enabled:
+        return None
+    return QueryTerm(student, teacher, seed=recipe.seed, **section.model_dump(exclude={"enabled"}))
 
 
 def _agreement(recipe: Recipe, student: Any) -> dict[str, float] | None:

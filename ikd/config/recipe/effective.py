@@ -194,6 +194,8 @@ def _distill(distill: dict[str, Any], *, adversarial: bool, on_maps: bool) -> di
     if distill.get("sfa", {}).get("mode") == "standardise_inputs":
         distill["sfa"].pop("weight")
     distill["response"] = _without_idle(distill.get("response", {}))
+    if "kd_detr" in distill["response"]:
+        distill["response"]["kd_detr"] = _shared_queries(distill["response"]["kd_detr"])
     if not distill["response"]:
         distill.pop("response")
     if "prototypes" in distill:
@@ -201,6 +203,12 @@ def _distill(distill: dict[str, Any], *, adversarial: bool, on_maps: bool) -> di
     others = ("sfa", "me", "prototypes", "labels", "response")
     acts = host != "none" or adversarial or any(name in distill for name in others)
     return distill if acts else {}
+
+
+def _shared_queries(section: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what the class loss in force does not read; a temperature may be that of heads with a softmax."""
+    idle = ("class_loss", "gamma") if section["published"] else ("gamma",) if section["class_loss"] == "kl" else ()
+    return {key: value for key, value in section.items() if key not in idle}
 
 
 def _prototypes(section: dict[str, Any]) -> dict[str, Any]:

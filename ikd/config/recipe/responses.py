@@ -113,8 +113,14 @@ class CrossKdRoi(ResponseTerm):
 
 
 class KdDetr(ResponseTerm):
-    """KD-DETR (Wang et al., CVPR 2024): queries that two DETRs both decode."""
+    """KD-DETR (Wang et al., CVPR 2024): queries that two DETRs of one class both decode."""
 
+    beside = ("enabled", "specific", "general")
+
+    specific: bool = True
+    """Compare the teacher's own queries."""
+    general: Annotated[int, Field(ge=0)] = 300
+    """Compare so many random queries, drawn anew each step: 100, 300 or 900; 0 is off."""
     w_cls: Weight = 1.0
     """Weight of the classes; 0.1 to 10."""
     w_l1: Weight = 5.0
@@ -126,11 +132,11 @@ class KdDetr(ResponseTerm):
     gamma: NonNegative = 1.0
     """Power of the difference of scores that weighs `bce`."""
     class_loss: Literal["bce", "kl"] = "bce"
-    """Loss of the classes; heads with a softmax take `kl`."""
+    """Loss of the classes; heads with a softmax take `kl`, and `published` does."""
     layer: Literal["last", "same"] = "last"
     """The teacher's layer that a layer of the student follows."""
     published: bool = False
-    """The authors' class loss: a divergence summed over queries."""
+    """The authors' form: classes by a divergence summed over queries, boxes over the sum of weights, however small."""
 
 
 RESPONSES: Mapping[str, type[ResponseTerm]] = {
@@ -138,6 +144,7 @@ RESPONSES: Mapping[str, type[ResponseTerm]] = {
     "logits": Logits,
     "ld": Ld,
     "dense_teacher": DenseTeacher,
+    "kd_detr": KdDetr,
 }
 """Response terms of a recipe, by name."""
 
@@ -153,6 +160,8 @@ class Response(Section):
     """Distance distributions, of GFL heads."""
     dense_teacher: DenseTeacher = DenseTeacher()
     """The teacher's surest places."""
+    kd_detr: KdDetr = KdDetr()
+    """Queries that two DETRs both decode."""
 
     @property
     def active(self) -> tuple[str, ...]:

@@ -126,6 +126,7 @@ def _other_faults(recipe: RecipeSections) -> Iterator[Fault]:
     yield from _level_faults(recipe)
     yield from _confidence_faults(recipe)
     yield from _label_faults(recipe)
+    yield from _query_faults(recipe)
     if "bbox" not in recipe.validate or len(set(recipe.validate)) < len(recipe.validate):
         yield ("validate",), list(recipe.validate), "must hold bbox, and nothing twice"
     if recipe.adversarial.enabled:
@@ -223,6 +224,16 @@ def _prototype_faults(recipe: RecipeSections) -> Iterator[Fault]:
     elif section.couples and host == "rkd" and sfa.enabled and sfa.mode == "standardise_inputs":
         rule = "must be extra_loss where rkd compares with prototypes (distill.prototypes.couples), whose features are "
         yield ("distill", "sfa", "mode"), sfa.mode, rule + "not standardised"
+
+
+def _query_faults(recipe: RecipeSections) -> Iterator[Fault]:
+    section = recipe.distill.response.kd_detr
+    if section.enabled and not (section.specific or section.general):
+        yield (
+            ("distill", "response", "kd_detr", "general"),
+            0,
+            "must be above 0, or specific true, for queries to compare",
+        )
 
 
 def _alignment_faults(recipe: RecipeSections) -> Iterator[Fault]:

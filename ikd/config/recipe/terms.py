@@ -11,7 +11,7 @@ from ikd.config.recipe.hosts import HOSTS, CrossKd, Hosts
 from ikd.config.recipe.instance_hosts import Vkd
 from ikd.config.recipe.labels import Labels
 from ikd.config.recipe.loss_section import Term
-from ikd.config.recipe.responses import RESPONSES, CrossKdRoi, KdDetr, Response, SoftLabels
+from ikd.config.recipe.responses import RESPONSES, CrossKdRoi, Response, SoftLabels
 from ikd.config.recipe.taps import TapsSection
 from ikd.config.section import Count, NonNegative, Positive, Probability, Section, Weight
 
@@ -318,6 +318,5 @@ RESPONSE_LOSSES: Mapping[str, type[Term]] = {
     "crosskd": CrossKd,
     "soft_labels": SoftLabels,
     "crosskd_roi": CrossKdRoi,
-    "kd_detr": KdDetr,
 }
 """The sections of all losses between heads on their common view; hosts have some of them too."""

@@ -3,6 +3,7 @@
 from ikd.distill.response.extra import ResponseTerms
 from ikd.distill.response.heads import ReliableScores, ScoreHeads
 from ikd.distill.response.hosts import HEADS, Between, SeenLosses, between
+from ikd.distill.response.queries import QueryTerm
 from ikd.distill.response.terms import TERMS
 from ikd.distill.views import Assignment, Level, Locations
 
@@ -13,6 +14,7 @@ __all__ = [
     "Between",
     "Level",
     "Locations",
+    "QueryTerm",
     "ReliableScores",
     "ResponseTerms",
     "ScoreHeads",

@@ -15,6 +15,7 @@ SMALL: dict[str, tuple[str, str, tuple[int, ...], str]] = {
     "small_gfl": ("GFL", "GFL", (8, 16, 32, 64, 128), "coco_gfl_r50"),
     "small_bckd": ("GFL", "GFL", (8, 16, 32, 64, 128), "coco_gfl_r50"),
     "small_ld": ("GFL", "GFL", (8, 16, 32, 64, 128), "coco_gfl_r50"),
+    "small_kd_detr": ("DABDETR", "DABDETR", (), "coco_retinanet_r50"),
     "small_atss": ("ATSS", "ATSS", (8, 16, 32, 64, 128), "coco_retinanet_r50"),
     "small_reppoints": ("RepPointsDetector", "RepPointsDetector", (8, 16, 32, 64, 128), "coco_reppoints_r50"),
     "small_fcos": ("FCOS", "FCOS", (8, 16, 32, 64, 128), "coco_fcos_r50"),
@@ -29,7 +30,11 @@ SMALL: dict[str, tuple[str, str, tuple[int, ...], str]] = {
     "small_yolox": ("YOLOX", "RTMDet", (8, 16, 32), "yolox_s_from_l"),
     "small_dfmsd": ("RetinaNet", "RetinaNet", (8, 16, 32, 64, 128), "coco_retinanet_r50"),
 }
-OWN_TRAINING = {"small_rtmdet": "small_rtmdet_teacher", "small_yolox": "small_rtmdet_teacher"}
+OWN_TRAINING = {
+    "small_rtmdet": "small_rtmdet_teacher",
+    "small_yolox": "small_rtmdet_teacher",
+    "small_kd_detr": "small_kd_detr_teacher",
+}
 """Small recipes whose students are trained in another way than a RetinaNet, and their teachers' recipe."""
 OWN_REFERENCE = {"small_yolox": (640, 640, 256)}
 AS_THE_FAMILY = sorted(set(HOSTS) - {"crosskd", "pkd"})  # those two depend on the towers and on the teacher

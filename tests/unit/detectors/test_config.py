@@ -44,6 +44,8 @@ def test_every_argument_acts(name: str) -> None:
         "backbone": "swin",
         "anchor_scale": 2.0,
         "head_units": 32,
+        "queries": 10,
+        "layers": 3,
         "masks": True,
         "deformable": True,
     }
@@ -56,7 +58,7 @@ def test_every_argument_acts(name: str) -> None:
 
 def test_what_several_take_is_the_same_in_all_of_them() -> None:
     declared = {field.name: field.default for field in dataclasses.fields(SmallDetector)}
-    own = {"anchor_scale", "depth_factor"}
+    own = {"anchor_scale", "depth_factor", "layers", "queries"}
     taken = {name: inspect.signature(function).parameters.values() for name, function in ZOO.items()}
     assert {argument.name for arguments in taken.values() for argument in arguments} == {*declared, *own}
     alike = [argument for name, arguments in taken.items() for argument in arguments if name not in CSP]

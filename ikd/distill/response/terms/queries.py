@@ -27,9 +27,10 @@ def kd_detr(
 ) -> dict[str, Tensor]:
     """Return `cls`, `l1` and `giou`, summed over the student's decoder layers.
 
-    Queries weigh by the teacher's highest score of its last layer, over the sum of these weights. Boxes compare as
-    centres and sides in shares of the image. `published` is the authors' class loss: a divergence over the mean of
-    classes, summed over queries rather than averaged. The assignment is not read.
+    Queries weigh by the teacher's highest score of its last layer, over the sum of these weights, at least 1 (averaged
+    over devices). Boxes compare as centres and sides in shares of the image. `published` is the authors' form: a
+    divergence over the mean of classes, summed over queries rather than averaged, and boxes over the plain sum. The
+    assignment is not read.
 
     Args:
         student: logits [D, N, Q, K] and boxes [D, N, Q, 4], or one layer without the first axis.
@@ -47,10 +48,12 @@ def kd_detr(
     References:
         Wang et al., KD-DETR, CVPR 2024; `Myleswork/KD-DETR:models/DAB_DETR/kd_loss.py`.
     """
+    from mmdet.utils import reduce_mean  # mmdet only where a detector exists
+
     del assigned
     ours, theirs = _layers(student), _layers(teacher)
     weights = theirs[0][-1].sigmoid().amax(dim=-1) if not teacher.softmax else _surest(theirs[0][-1])
-    total = weights.sum().clamp(min=1)
+    total = reduce_mean(weights.sum()).clamp(min=torch.finfo(weights.dtype).tiny if published else 1)
     parts: dict[str, list[Tensor]] = {"cls": [], "l1": [], "giou": []}
     for index, (logits, boxes) in enumerate(zip(*ours, strict=True)):
         wanted, there = (side[index if layer == "same" else -1] for side in theirs)

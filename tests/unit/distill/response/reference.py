@@ -79,7 +79,7 @@ def queries(side: str) -> Locations:
         if student
         else 2 * (0.4 * d + 0.3 * n + 0.9 * q + 0.8 * k).cos() - 1
     )
-    angle = (0.5 * d + 0.3 * n + 0.7 * q + 1.3 * k).sin() if student else (0.2 * d + 0.6 * n + 0.4 * q + 1.1 * k).cos()
+    angle = (0.3 * d + 0.5 * n + 0.7 * q + 1.3 * k).sin() if student else (0.2 * d + 0.6 * n + 0.4 * q + 1.1 * k).cos()
     coded = angle.sigmoid() * torch.tensor([1, 1, 0.5, 0.5], dtype=torch.float64)
     middle, half = coded[..., :2], coded[..., 2:] / 2
     return Locations(logits, torch.cat([middle - half, middle + half], dim=-1))
