@@ -18,6 +18,7 @@ LATER: Mapping[str, Any] = {
     "data.unlabeled": None,
     "deterministic": False,
     "distill.confidence": [],
+    "distill.crosskd.connector": "auto",
     "distill.fgfi.warmup": 0,
     "distill.frs.warmup": 0,
     "distill.keep_strength": False,
