@@ -148,6 +148,7 @@ class TestConnector:
         cross = crossed("FCOSHead", student, teacher, connector="always")
         for connector in convolutions(cross):
             torch.nn.init.dirac_(connector.weight)
+            assert connector.bias is not None
             torch.nn.init.zeros_(connector.bias)
         plain = losses(crossed("FCOSHead", student, teacher), student, teacher)
         found = losses(cross, student, teacher)

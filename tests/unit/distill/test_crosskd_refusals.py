@@ -13,6 +13,7 @@ from ikd.distill.crosskd.rows import CROSSED
 from ikd.errors import BadInput
 from tests.unit.distill.heads import FAMILIES, built, hyperparameters, tiny
 
+LD = {"type": "KnowledgeDistillationKLDivLoss", "loss_weight": 0.25, "T": 10}
 REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "position above the tower": (
         {"tower_convs": 1},
@@ -44,7 +45,7 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         "the student's RetinaHead scores with a softmax",
     ),
     "subclass": (
-        {"family": "GFLHead", "overrides": {"bbox_head.type": "LDHead"}},
+        {"family": "GFLHead", "overrides": {"bbox_head.type": "LDHead", "bbox_head.loss_ld": LD}},
         {"family": "GFLHead"},
         "the student has a LDHead; CrossKD needs one of ATSSHead, DDODHead, FCOSHead, GFLHead, PAAHead",
     ),
