@@ -70,9 +70,23 @@ def _built(head: str, seed: int, width: int) -> Any:
         overrides = overrides | dict.fromkeys(_WIDTHS, width)
     torch.manual_seed(seed)
     detector: Any = build_detector(detector_config(f"mmdet::{config}", overrides=overrides, classes=["0", "1", "2"]))
+    return settled(detector)
+
+
+def settled(detector: Any) -> Any:
+    """Give an untrained detector weights and running statistics by which its predictions vary."""
+    norms = [one for one in detector.modules() if isinstance(one, torch.nn.modules.batchnorm._BatchNorm)]
+    before = [one.momentum for one in norms]
     for parameter in detector.bbox_head.parameters():
         if parameter.dim() > 1:
             torch.nn.init.normal_(parameter, std=0.05)
+    for one in norms:
+        one.momentum = None  # the mean of all batches
+    with torch.no_grad():
+        detector.train()
+        detector.bbox_head(detector.extract_feat(torch.randn(4, 3, 96, 96)))
+    for one, momentum in zip(norms, before, strict=True):
+        one.momentum = momentum
     return detector
 
 

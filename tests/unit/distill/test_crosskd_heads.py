@@ -16,6 +16,7 @@ from ikd.distill.crosskd.rows import CROSSED
 from ikd.distill.crosskd.towers import tower_features
 from ikd.distill.detector import DistillDetector
 from ikd.distill.terms import Terms
+from ikd.distill.views.boxes import giou_distance
 from ikd.distill.views.heads import ROWS
 from ikd.errors import BadInput
 from tests.unit.distill.dense import HEADS, detector_of
@@ -194,3 +195,12 @@ def test_a_head_of_another_kind_is_refused() -> None:
         BadInput, match="head families must be equal, but the student has PAAHead, the teacher ATSSHead"
     ):
         check_heads(detector_of("PAAHead"), detector_of("ATSSHead"), position=1)
+
+
+def test_a_box_turned_over_is_as_far_as_one_that_misses() -> None:
+    """Its sides are negative, and their product is no area: the distance stays from 0 to 2."""
+    truth = torch.tensor([0.0, 0.0, 10.0, 10.0])
+    turned = torch.tensor([[9.0, 9, 1, 1], [60, 60, -40, -40], [9, 1, 1, 9], [200, 200, 150, 150]])
+    found = giou_distance(turned, truth.expand(4, 4))
+    assert found.amin() >= 1
+    assert found.amax() <= 2
