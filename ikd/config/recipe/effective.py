@@ -19,6 +19,7 @@ LATER: Mapping[str, Any] = {
     "deterministic": False,
     "distill.confidence": [],
     "distill.cwd.normalise": "none",
+    "distill.crosskd.connector": "auto",
     "distill.fgfi.warmup": 0,
     "distill.frs.warmup": 0,
     "distill.keep_strength": False,

@@ -135,7 +135,13 @@ class CrossKd(Term):
     reads_maps = False
 
     position: Annotated[int, Field(ge=0)] = 3
-    """Tower convolution after which the student's feature crosses over (i); 0 is the neck's output."""
+    """Tower convolution after which the student's feature crosses over (i); 0 is the neck's output.
+
+    RTMDet and YOLOX have two: 1 suits them. TOOD has no towers, and takes 0 alone.
+    """
+    connector: Literal["auto", "always"] = "auto"
+    """A trained 1x1 convolution for each tower brings the student to the teacher's width where they cross: `auto` where
+    the widths differ, `always` also where they are equal. It is left out of the exported student."""
     w_cls: Weight = 1.0
     """Weight of the classification term."""
     w_reg: Weight = 1.0

@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ikd.distill.crosskd.families import FAMILIES, HeadFamily
-from ikd.errors import BadInput
+from ikd.distill.crosskd.rows import CROSSED, CrossRow
+from ikd.errors import BadInput, refuse
 
 Row = tuple[str, Callable[[Any], Any], str]
 """What must agree, how to read it, and what to do about it; later rows presuppose the earlier ones."""
@@ -17,10 +17,10 @@ Row = tuple[str, Callable[[Any], Any], str]
 _PRIORS = ("base_sizes", "scales", "ratios", "scale_major", "centers", "center_offset", "offset")
 
 
-def check_heads(student: nn.Module, teacher: nn.Module, *, position: int) -> HeadFamily:
+def check_heads(student: nn.Module, teacher: nn.Module, *, position: int) -> CrossRow:
     """Check that the teacher's head can go on from the student's features after `position` tower convolutions.
 
-    The towers may differ in length and norm, the pyramids in width, as long as the features fit where they cross.
+    The towers may differ in length, norm and width, and so may the pyramids.
 
     Args:
         student: mmdet detector.
@@ -28,29 +28,24 @@ def check_heads(student: nn.Module, teacher: nn.Module, *, position: int) -> Hea
         position: number of tower convolutions that the student runs itself; 0 is the neck's output.
 
     Returns:
-        What CrossKD does for the kind of head that both have.
+        How CrossKD gets into the kind of head that both have.
 
     Raises:
-        BadInput: a detector without one of the four heads, heads of different families, a position outside a tower,
-            other channels there, or other classes, levels, anchors, box coding or bins.
+        BadInput: a detector without one of the heads in `CROSSED`, heads of different families, a position outside a
+            tower, or other classes, levels, anchors, box coding or bins.
     """
     heads = {"student": _head(student, "student"), "teacher": _head(teacher, "teacher")}
     for role, head in heads.items():
-        if not 0 <= position <= head.stacked_convs:
-            raise BadInput(
-                f"distill.crosskd.position: must be 0..{head.stacked_convs}, because the towers of the {role}'s "
-                f"{_name(head)} have {head.stacked_convs} convolutions, but got {position}"
+        depth = CROSSED[_name(head)].depth(head)
+        if not 0 <= position <= depth:
+            why = f"the towers of the {role}'s {_name(head)} have {depth} convolutions"
+            refuse(
+                "distill.crosskd.position",
+                f"must be 0..{depth}, because {why}" if depth else f"must be 0, because a {_name(head)} has no towers",
+                position,
             )
     check_alike("crosskd", heads["student"], heads["teacher"], (*SAME_PLACES, *SAME_BOXES))
-    widths = [
-        head.in_channels if position == 0 else head.cls_convs[position - 1].out_channels for head in heads.values()
-    ]
-    if widths[0] != widths[1]:
-        raise BadInput(
-            f"crosskd: at position {position} the teacher's head needs features of {widths[1]} channels, but the "
-            f"student's have {widths[0]}; change {'the neck' if position == 0 else 'feat_channels'} of the student"
-        )
-    return FAMILIES[_name(heads["teacher"])]
+    return CROSSED[_name(heads["teacher"])]
 
 
 def check_alike(method: str, student: Any, teacher: Any, rows: Sequence[Row]) -> None:
@@ -74,17 +69,17 @@ def check_alike(method: str, student: Any, teacher: Any, rows: Sequence[Row]) ->
 
 
 def _head(detector: nn.Module, role: str) -> Any:
-    """Return the dense head; subclasses of the four are refused, because they assign or predict otherwise."""
+    """Return the dense head; subclasses that are not listed are refused, because they assign or predict otherwise."""
     head = getattr(detector, "bbox_head", None)
-    known = ", ".join(FAMILIES)
+    known = ", ".join(CROSSED)
     if head is None or hasattr(detector, "roi_head"):
         raise BadInput(
             f"crosskd: the {role} is a {_name(detector)}, which has no single dense head; CrossKD needs a one-stage "
             f"detector with one of {known}"
         )
-    if _name(head) not in FAMILIES:
+    if _name(head) not in CROSSED:
         raise BadInput(f"crosskd: the {role} has a {_name(head)}; CrossKD needs one of {known}")
-    if not head.use_sigmoid_cls:
+    if not getattr(head, "use_sigmoid_cls", True):
         raise BadInput(f"crosskd: the {role}'s {_name(head)} scores with a softmax; CrossKD needs loss_cls.use_sigmoid")
     return head
 
@@ -98,6 +93,11 @@ def _priors(head: Any) -> dict[str, Any]:
     found = {name: getattr(generator, name) for name in _PRIORS if hasattr(generator, name)}
     values = {name: value.tolist() if isinstance(value, Tensor) else value for name, value in found.items()}
     return {"type": _name(generator), **values}
+
+
+def _coder(head: Any) -> dict[str, Any] | None:
+    coder = getattr(head, "bbox_coder", None)  # YOLOX decodes by itself
+    return None if coder is None else {"type": _name(coder), **vars(coder)}
 
 
 SAME_PLACES: tuple[Row, ...] = (
@@ -114,7 +114,7 @@ SAME_PLACES: tuple[Row, ...] = (
 SAME_BOXES: tuple[Row, ...] = (
     (
         "box coders",
-        lambda head: {"type": _name(head.bbox_coder), **vars(head.bbox_coder)},
+        _coder,
         "give the student the teacher's bbox_coder",
     ),
     ("reg_max", lambda head: getattr(head, "reg_max", None), "give the student the teacher's reg_max"),

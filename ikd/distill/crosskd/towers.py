@@ -10,24 +10,23 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
+from ikd.distill.crosskd.rows import CrossRow
+
 
 @dataclass
 class Seen:
     """What one forward of a head left behind.
 
     Attributes:
-        classification: per level, [N, C, H, W] of the classification tower where the heads cross, before the ReLU.
-        regression: the same of the regression tower.
-        targets: what the head's own `get_targets` returned; None until it ran.
-        asked: what that was called with, arguments and keywords.
+        maps: of each tower, classification first, per level [N, C, H, W] where the heads cross, before the activation;
+            at position 0 once, of the neck.
+        results: what the calls returned by which the head's own loss labels places.
         importance: of cells, for losses of maps; CrossKD tells them nothing.
         instances: of images, likewise.
     """
 
-    classification: list[Tensor] = field(default_factory=list)
-    regression: list[Tensor] = field(default_factory=list)
-    targets: tuple[Any, ...] | None = None
-    asked: tuple[tuple[Any, ...], dict[str, Any]] | None = None
+    maps: list[list[Tensor]] = field(default_factory=list)
+    results: list[Any] = field(default_factory=list)
     importance: Sequence[Tensor] = ()
     instances: Sequence[Tensor] | None = None
 
@@ -40,31 +39,56 @@ class HasTargets(Protocol):
 
 
 @contextlib.contextmanager
-def tower_features(head: Any, position: int) -> Iterator[Seen]:
-    """Collect the features of both towers after `position` convolutions, before the ReLU, while the block lasts."""
+def tower_features(head: Any, row: CrossRow, position: int) -> Iterator[Seen]:
+    """Collect what the towers hold after `position` convolutions, before the activation, while the block lasts."""
     seen = Seen()
-
-    def keep_inputs(module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        seen.classification.extend(inputs[0])
-        seen.regression.extend(inputs[0])
-
-    def keep(into: list[Tensor]) -> Callable[[nn.Module, tuple[Tensor, ...]], Tensor]:
-        def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
-            into.append(inputs[0])
-            return inputs[0].clone()  # the ReLU works in place
-
-        return hook
-
     if position == 0:
-        hooks = [head.register_forward_pre_hook(keep_inputs)]
+        seen.maps.append([])
+        hooks = [head.register_forward_pre_hook(_keep_inputs(seen.maps[0]))]
     else:
-        towers = ((head.cls_convs, seen.classification), (head.reg_convs, seen.regression))
-        hooks = [convs[position - 1].activate.register_forward_pre_hook(keep(into)) for convs, into in towers]
+        hooks = []
+        for activations in row.activations(head, position):
+            seen.maps.append([])
+            hooks += [one.register_forward_pre_hook(_keep(seen.maps[-1])) for one in activations]
     try:
         yield seen
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def _keep_inputs(into: list[Tensor]) -> Callable[[nn.Module, tuple[Any, ...]], None]:
+    def hook(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        into.extend(inputs[0])
+
+    return hook
+
+
+def _keep(into: list[Tensor]) -> Callable[[nn.Module, tuple[Tensor, ...]], Tensor]:
+    def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
+        into.append(inputs[0])
+        return inputs[0].clone()  # activations work in place
+
+    return hook
+
+
+@contextlib.contextmanager
+def recorded(head: Any, method: str, into: list[Any]) -> Iterator[None]:
+    """Append what a method of a head returns while the block lasts: mmdet hands it to nobody."""
+    compute, outer = getattr(head, method), vars(head).get(method)
+
+    def record(*args: Any, **kwargs: Any) -> Any:
+        found = compute(*args, **kwargs)
+        into.append(found)
+        return found
+
+    setattr(head, method, record)  # on the instance, over the class's
+    try:
+        yield
+    finally:
+        delattr(head, method)
+        if outer is not None:  # somebody else's record around this one
+            setattr(head, method, outer)
 
 
 @contextlib.contextmanager
@@ -104,13 +128,17 @@ class _Pick(nn.Module):
         return pair[self.index]
 
 
-def upper(head: Any, position: int) -> Any:
+def upper(head: Any, row: CrossRow, position: int) -> Any:
     """Return a view of `head` that starts after `position` tower convolutions, from pairs of features a level.
 
-    Shares every layer with `head`, so mmdet's own forward makes the predictions of each family.
+    Shares every layer with `head`, so mmdet's own forward makes the predictions of each family. At position 0 it is the
+    head itself, from features a level.
     """
+    if position == 0:
+        return head
     view = copy.copy(head)
     view._modules = dict(head._modules)  # else the shallow copy would change the head itself
-    for index, name in enumerate(("cls_convs", "reg_convs")):
-        setattr(view, name, nn.ModuleList([_Pick(index), *getattr(head, name)[position:]]))
+    for index, name in enumerate(row.towers):
+        rest = [nn.Sequential(_Pick(index), *list(convs)[position:]) for convs in row.of_levels(head, name)]
+        setattr(view, name, nn.ModuleList(rest) if row.nested else rest[0])
     return view

@@ -10,10 +10,13 @@ _LEAST_AREA = 1e-6
 
 
 def overlap_parts(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the areas that boxes [..., 4] share with those of the same row, and the areas of their unions."""
+    """Return the areas that boxes [..., 4] share with those of the same row, and the areas of their unions.
+
+    A box with a negative side has no area: of two such sides the product would be one, and grow as the box turns over.
+    """
     corners = torch.maximum(one[..., :2], other[..., :2]), torch.minimum(one[..., 2:], other[..., 2:])
     common = (corners[1] - corners[0]).clamp(min=0).prod(dim=-1)
-    areas = [(side[..., 2:] - side[..., :2]).prod(dim=-1) for side in (one, other)]
+    areas = [(side[..., 2:] - side[..., :2]).clamp(min=0).prod(dim=-1) for side in (one, other)]
     return common, (areas[0] + areas[1] - common).clamp(min=_LEAST_AREA)
 
 

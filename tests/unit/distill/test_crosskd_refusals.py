@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 
 from ikd.detectors import build_detector, detector_config, freeze
-from ikd.distill.crosskd.families import FAMILIES
 from ikd.distill.crosskd.fit import check_heads
 from ikd.distill.crosskd.heads import CrossHeads
+from ikd.distill.crosskd.rows import CROSSED
 from ikd.errors import BadInput
-from tests.unit.distill.heads import built, hyperparameters, tiny
+from tests.unit.distill.heads import FAMILIES, built, hyperparameters, tiny
 
+LD = {"type": "KnowledgeDistillationKLDivLoss", "loss_weight": 0.25, "T": 10}
 REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "position above the tower": (
         {"tower_convs": 1},
@@ -28,7 +29,6 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "classes": ({"num_classes": 2}, {}, "numbers of classes must be equal, but the student has 2, the teacher 3"),
     "levels": ({"levels": 4}, {}, r"strides of the levels must be equal.*neck\.num_outs"),
     "anchors": ({"anchor_scale": 8.0}, {}, "anchors must be equal.*give the student the teacher's anchor_generator"),
-    "width": ({"neck_channels": 16}, {}, "at position 2 the teacher's head needs features of 32 channels, but .* 16"),
     "box coder": (
         {"overrides": {"bbox_head.bbox_coder.target_stds": [0.1, 0.1, 0.2, 0.2]}},
         {},
@@ -45,9 +45,9 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         "the student's RetinaHead scores with a softmax",
     ),
     "subclass": (
-        {"family": "ATSSHead", "overrides": {"bbox_head.type": "PAAHead"}},
-        {"family": "ATSSHead"},
-        "the student has a PAAHead; CrossKD needs one of ATSSHead, FCOSHead, GFLHead, RetinaHead",
+        {"family": "GFLHead", "overrides": {"bbox_head.type": "LDHead", "bbox_head.loss_ld": LD}},
+        {"family": "GFLHead"},
+        "the student has a LDHead; CrossKD needs one of ATSSHead, DDODHead, FCOSHead, GFLHead, PAAHead",
     ),
 }
 
@@ -71,8 +71,8 @@ def test_two_stage_detectors_are_refused() -> None:
 
 
 def test_fitting_heads_give_what_is_done_for_their_kind() -> None:
-    for name, family in FAMILIES.items():
-        assert check_heads(built(name, 1), built(name, 2), position=1) is family
+    for name in FAMILIES:
+        assert check_heads(built(name, 1), built(name, 2), position=1) is CROSSED[name]
 
 
 def test_negative_position_is_refused() -> None:

@@ -1,37 +1,12 @@
-"""CrossKD's losses, between cross predictions and the teacher's own (Wang et al., CVPR 2024)."""
+"""CrossKD between RoI heads (Wang et al., CVPR 2024)."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from ikd.distill.losses.crosskd import crosskd_classification
-from ikd.distill.response.terms.distances import divergence
-from ikd.distill.response.terms.scores import quality_loss
 from ikd.distill.views import Assignment, Locations
-from ikd.distill.views.boxes import giou_distance
-
-
-def crosskd(
-    student: Locations, teacher: Locations, assigned: Assignment, *, w_cls: float, w_reg: float, beta: float
-) -> dict[str, Tensor]:
-    """Return `cls`, `reg` and, where both have one, `quality`, of cross predictions in the place of a student's.
-
-    Boxes weigh by the teacher's highest score: GIoU over the positives, or of heads with bins the divergence of these,
-    a mean over sides, over the sum of the weights.
-    """
-    cls = crosskd_classification(student.logits, teacher.logits, beta, assigned.weight[..., None]) / assigned.count
-    weights = teacher.logits.detach().sigmoid().amax(dim=-1) * (assigned.weight != 0)
-    if student.bins is not None and teacher.bins is not None:
-        reg = (divergence(student.bins, teacher.bins, 1.0).mean(dim=-1) * weights).sum() / weights.sum().clamp(min=1)
-    else:
-        theirs = teacher.boxes.detach()
-        has_area = (theirs[..., 2:] > theirs[..., :2]).all(dim=-1)
-        reg = (giou_distance(student.boxes, theirs) * weights * has_area).sum() / assigned.count
-    found = {"cls": w_cls * cls, "reg": w_reg * reg}
-    if student.quality is not None and teacher.quality is not None:
-        found["quality"] = quality_loss(student, teacher, assigned)
-    return found
+from ikd.distill.views.distances import divergence
 
 
 def crosskd_roi(

@@ -6,19 +6,13 @@ from functools import partial
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from ikd.distill.response.terms.regions import valuable_regions
 from ikd.distill.views import Assignment, Locations
+from ikd.distill.views.distances import divergence
 
 _EPS = 1e-6
 _SIDES = 4
-
-
-def divergence(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """Return T^2 KL(teacher || student) of softmaxes along the last axis, [...]."""
-    ours, theirs = ((side / temperature).log_softmax(dim=-1) for side in (student, teacher.detach()))
-    return F.kl_div(ours, theirs, reduction="none", log_target=True).sum(dim=-1) * temperature**2
 
 
 def ld(

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from ikd.distill.losses.crosskd import crosskd_classification
-from ikd.distill.response.terms.distances import divergence
 from ikd.distill.views import Assignment, Locations
 from ikd.distill.views.boxes import giou_distance
+from ikd.distill.views.distances import divergence
 
 
 def kd_detr(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from ikd.distill.losses.crosskd import crosskd_classification
 from ikd.distill.losses.vkd import ClassReduction, over_classes, sigmoid_divergence, softmax_divergence
 from ikd.distill.views import Assignment, Locations, joint_logits
 from ikd.distill.views.boxes import giou_distance
+from ikd.distill.views.distances import quality_loss
 
 
 def score_logits(student: Locations, teacher: Locations, scores: str) -> tuple[Tensor, Tensor, bool]:
@@ -23,17 +23,6 @@ def score_logits(student: Locations, teacher: Locations, scores: str) -> tuple[T
     joint = scores == "joint" or (scores == "auto" and (student.quality is None) != (teacher.quality is None))
     ours, theirs = (joint_logits(one) if joint else one.logits for one in (student, teacher))
     return ours, theirs.detach(), joint
-
-
-def quality_loss(student: Locations, teacher: Locations, assigned: Assignment) -> Tensor:
-    """Return the cross-entropy of the qualities at the positives, summed over their count."""
-    assert student.quality is not None
-    assert teacher.quality is not None
-    wanted = teacher.quality.detach().sigmoid()
-    found = F.binary_cross_entropy_with_logits(
-        student.quality, wanted, weight=assigned.positive.to(wanted.dtype), reduction="sum"
-    )
-    return found / assigned.count
 
 
 def bckd(

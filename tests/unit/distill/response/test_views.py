@@ -3,85 +3,26 @@
 from __future__ import annotations
 
 import copy
-import functools
 from typing import Any
 
 import pytest
 import torch
 from mmengine.logging import MessageHub
 
-from ikd.detectors import build_detector, detector_config, freeze
+from ikd.detectors import freeze
 from ikd.distill.response import ResponseTerms
 from ikd.distill.views.heads import ROWS, locations
 from ikd.errors import BadInput
-from tests.unit.distill.heads import BOXES, FAMILIES, batch, tiny, two_stages
+from tests.unit.distill.dense import HEADS, detector_of
+from tests.unit.distill.heads import BOXES, batch, tiny, two_stages
 
-_RESNET = {
-    "backbone": {"type": "ResNet", "depth": 18, "base_channels": 8, "norm_eval": False, "init_cfg": None},
-    "neck.in_channels": [8, 16, 32, 64],
-    "neck.out_channels": 32,
-    "bbox_head.in_channels": 32,
-    "bbox_head.feat_channels": 32,
-}
-_WIDE = {
-    "backbone.widen_factor": 0.125,
-    "neck.in_channels": [32, 64, 128],
-    "neck.out_channels": 32,
-    "bbox_head.in_channels": 32,
-    "bbox_head.feat_channels": 32,
-}
-CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
-    "DDODHead": ("ddod/ddod_r50_fpn_1x_coco.py", _RESNET),
-    "PAAHead": ("paa/paa_r50_fpn_1x_coco.py", _RESNET),
-    "TOODHead": ("tood/tood_r50_fpn_1x_coco.py", _RESNET),
-    "VFNetHead": ("vfnet/vfnet_r50_fpn_1x_coco.py", _RESNET),
-    "RTMDetSepBNHead": ("rtmdet/rtmdet_tiny_8xb32-300e_coco.py", _WIDE | {"backbone.init_cfg": None}),
-    "RTMDetHead": (
-        "rtmdet/rtmdet_tiny_8xb32-300e_coco.py",
-        {key: value for key, value in _WIDE.items() if not key.startswith("bbox_head")}
-        | {
-            "backbone.init_cfg": None,
-            "bbox_head": {
-                "type": "RTMDetHead",
-                "in_channels": 32,
-                "feat_channels": 32,
-                "stacked_convs": 1,
-                "anchor_generator": {"type": "MlvlPointGenerator", "offset": 0, "strides": [8, 16, 32]},
-                "bbox_coder": {"type": "DistancePointBBoxCoder"},
-                "loss_cls": {"type": "QualityFocalLoss", "use_sigmoid": True, "beta": 2.0, "loss_weight": 1.0},
-                "loss_bbox": {"type": "GIoULoss", "loss_weight": 2.0},
-                "num_classes": 3,
-                "with_objectness": False,
-            },
-        },
-    ),
-    "YOLOXHead": ("yolox/yolox_tiny_8xb8-300e_coco.py", _WIDE),
-}
 pytestmark = pytest.mark.filterwarnings("ignore:DeprecationWarning. pos_bboxes")  # DDOD asks its sampler so
-HEADS = (*FAMILIES, *CONFIGS)
-
-
-@functools.cache
-def _built(head: str, seed: int) -> Any:
-    if head in FAMILIES:
-        return tiny(head, seed)
-    config, overrides = CONFIGS[head]
-    torch.manual_seed(seed)
-    detector: Any = build_detector(detector_config(f"mmdet::{config}", overrides=overrides, classes=["0", "1", "2"]))
-    for parameter in detector.bbox_head.parameters():
-        if parameter.dim() > 1:
-            torch.nn.init.normal_(parameter, std=0.05)
-    return detector
 
 
 @pytest.fixture(autouse=True)
 def _late() -> None:
     """Be past the first epochs, in which TOOD assigns as ATSS."""
     MessageHub.get_current_instance().update_info("epoch", 100)
-
-
-def detector_of(head: str, seed: int = 1) -> Any:
-    return copy.deepcopy(_built(head, seed))
 
 
 def losses(student: Any, teacher: Any, *names: str, **hyperparameters: Any) -> dict[str, torch.Tensor]:

@@ -1,0 +1,25 @@
+"""Distances between what two heads say, place by place."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from ikd.distill.views.locations import Assignment, Locations
+
+
+def divergence(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """Return T^2 KL(teacher || student) of softmaxes along the last axis, [...]."""
+    ours, theirs = ((side / temperature).log_softmax(dim=-1) for side in (student, teacher.detach()))
+    return F.kl_div(ours, theirs, reduction="none", log_target=True).sum(dim=-1) * temperature**2
+
+
+def quality_loss(student: Locations, teacher: Locations, assigned: Assignment) -> Tensor:
+    """Return the cross-entropy of the qualities at the positives, summed over their count."""
+    assert student.quality is not None
+    assert teacher.quality is not None
+    wanted = teacher.quality.detach().sigmoid()
+    found = F.binary_cross_entropy_with_logits(
+        student.quality, wanted, weight=assigned.positive.to(wanted.dtype), reduction="sum"
+    )
+    return found / assigned.count
