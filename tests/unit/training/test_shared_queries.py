@@ -14,6 +14,7 @@ from ikd.distill.detector import DistillDetector
 from ikd.distill.response import QueryTerm
 from ikd.distill.terms import Terms
 from ikd.errors import BadInput
+from ikd.training.optim import TrialOptimWrapper
 from tests.unit.distill.detrs import FAMILIES, data, detr
 from tests.unit.distill.heads import tiny
 
@@ -178,3 +179,15 @@ def test_a_record_takes_one_loss() -> None:
     with pytest.raises(RuntimeError, match="exactly one"), term.capture():
         pass
     assert "forward_decoder" not in vars(student)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_step_of_each_family_is_finite(family: str) -> None:
+    student = detr(family, 1).train()
+    model = pair(student, detr(family, 2))
+    before = {name: one.detach().clone() for name, one in student.named_parameters()}
+    wrapper: Any = TrialOptimWrapper(torch.optim.AdamW(model.parameters(), 1e-3), model, max_norm=0.1)
+    losses = model.train_step(data(), wrapper)
+    assert {name.removeprefix("loss_") for name in PARTS} <= set(losses)
+    assert all(one.isfinite().all() for one in student.parameters())
+    assert any(not torch.equal(one, before[name]) for name, one in student.named_parameters())
