@@ -35,7 +35,7 @@ def fingerprints() -> dict[str, dict[str, str]]:
     for name in recipe_names():
         recipe = load_recipe(name)
         chosen = recipe.distill.prototypes
-        if chosen.enabled and (chosen.response_weight or chosen.couples):
+        if recipe.distill.labels.enabled or (chosen.enabled and (chosen.response_weight or chosen.couples)):
             continue  # which are younger
         recipe = recipe.with_values(AS_BEFORE)
         recipe = recipe if recipe.data.root == DRAWN else recipe.with_values({"data.root": COCO})

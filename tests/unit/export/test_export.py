@@ -203,7 +203,7 @@ def test_what_is_no_student_of_this_data_is_refused(
 
 
 def test_last_and_missing_checkpoints_are_refused(best: Path, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"holds no state dict"):
+    with pytest.raises(CheckpointError, match=r"must be the best\.pth of a trial"):
         export_student(best.with_name("last.pth"), tmp_path / "place")
     with pytest.raises(CheckpointError, match=r"no checkpoint at"):
         export_student(best.with_name("none.pth"), tmp_path / "place")
