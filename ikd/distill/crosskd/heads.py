@@ -81,7 +81,7 @@ class CrossHeads:
         w_cls: float,
         w_reg: float,
         beta: float,
-        connector: Connector = "auto",
+        connector: Connector,
         reduction: Reduction = "published",
     ) -> None:
         self._row = check_heads(student, teacher, position=position)

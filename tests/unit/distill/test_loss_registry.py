@@ -80,7 +80,7 @@ def test_a_wrong_value_is_refused_in_words(name: str, key: str, value: object, r
     [
         ("adversarial", "enabled", "weight, distance, reduction, scale"),  # a switch of the recipe's
         ("cwd", "reduction", "tau, weight, normalise"),
-        ("crosskd", "level", "position, w_cls, w_reg, beta, reduction"),
+        ("crosskd", "level", "position, connector, w_cls, w_reg, beta, reduction"),
         ("mgd", "channels", "alpha, mask_ratio, reduction, scale"),
     ],
 )
