@@ -18,6 +18,7 @@ from ikd.errors import BadInput, ConfigError
 from ikd.training import EpochReport, StopTrial, TrialResult, check, run_trial
 from ikd.training.optim import optim_wrapper, param_schedulers, trained_names
 from ikd.training.optim.norms import shared_norms
+from tests.marks import some
 
 Build = Callable[..., Recipe]
 CPU = torch.device("cpu")
@@ -84,7 +85,7 @@ def usual(simple: Build, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     return weights
 
 
-@pytest.mark.parametrize("option", ALIKE)
+@pytest.mark.parametrize("option", some(ALIKE, 4))
 def test_each_option_acts_and_goes_on_as_if_it_had_not_stopped(
     simple: Build, usual: dict[str, Any], tmp_path: Path, option: str
 ) -> None:

@@ -8,9 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from mmdet.structures import DetDataSample
-from mmdet.structures.bbox import HorizontalBoxes
-from mmdet.structures.mask import BitmapMasks
 from mmengine.structures import InstanceData
 
 from ikd.config import Recipe
@@ -18,6 +15,7 @@ from ikd.distill.detector import DistillDetector
 from ikd.distill.resizing import resized
 from ikd.errors import ConfigError
 from ikd.training import check, phases
+from tests.marks import some
 from tests.unit.training.test_schedule import content, equal, trained
 
 Build = Callable[..., Recipe]
@@ -52,7 +50,7 @@ def usual(tiny_recipe: Build, tmp_path_factory: pytest.TempPathFactory) -> Any:
     return content(trained(tiny_recipe(**PLAIN), tmp_path_factory.mktemp("usual"))[0], "model")
 
 
-@pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.parametrize("option", some(reversed(OPTIONS), 5))
 def test_each_option_acts_and_goes_on_as_if_it_had_not_stopped(
     tiny_recipe: Build, usual: Any, tmp_path: Path, option: str
 ) -> None:
@@ -94,6 +92,11 @@ def test_sizes_by_batch_are_those_of_the_copies_too(
 
 
 def test_a_batch_is_resized_with_boxes_and_masks() -> None:
+    # not before ikd's kernels are there
+    from mmdet.structures import DetDataSample
+    from mmdet.structures.bbox import HorizontalBoxes
+    from mmdet.structures.mask import BitmapMasks
+
     boxes = torch.tensor([[10.0, 20.0, 30.0, 40.0]])
     sample = DetDataSample(metainfo={"img_shape": (40, 60), "scale_factor": (2.0, 2.0)})
     sample.gt_instances = InstanceData(
