@@ -57,9 +57,10 @@ class SharedBatchSampler(AspectRatioBatchSampler):
             yield batch[rank::processes] or batch[:1]  # the last one may be too small for all
 
 
-def average_statistics(model: torch.nn.Module) -> None:
-    """Replace the running statistics of normalisation layers that are learning by their mean."""
-    layers = [layer for layer in model.modules() if isinstance(layer, _BatchNorm) and layer.training]
+def average_statistics(model: torch.nn.Module, *, learning: bool = True) -> None:
+    """Replace the running statistics of normalisation layers by their mean: of those that are learning, or of all."""
+    norms = [layer for layer in model.modules() if isinstance(layer, _BatchNorm)]
+    layers = [layer for layer in norms if layer.training or not learning]
     tensors = [one for layer in layers for one in (layer.running_mean, layer.running_var) if one is not None]
     if tensors:
         all_reduce_params(tensors, op="mean")

@@ -8,12 +8,11 @@ from typing import Any
 
 import torch
 from mmdet.models.layers import ExpMomentumEMA
-from mmengine.dist import all_reduce_params
 from mmengine.model import ExponentialMovingAverage, MomentumAnnealingEMA
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from ikd.config import Ema
+from ikd.training.averaging import average_statistics
 
 State = dict[str, Any]
 
@@ -53,9 +52,7 @@ class StudentAverage:
 
     def share(self) -> None:
         """Bring the running statistics of all processes together; their weights are the same anyway."""
-        norms = [one for one in self.module.modules() if isinstance(one, _BatchNorm)]
-        statistics = [one for norm in norms for one in (norm.running_mean, norm.running_var) if one is not None]
-        all_reduce_params(statistics, op="mean")
+        average_statistics(self.module, learning=False)
 
     def state_dict(self) -> State:
         """Return the average and its place in the warm-up."""

@@ -6,9 +6,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-from mmdet.engine import schedulers as _schedulers  # noqa: F401, registers the quadratic warm-up
-from mmengine.optim.scheduler import OneCycleLR
-from mmengine.registry import PARAM_SCHEDULERS
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
@@ -125,12 +122,3 @@ def _apart(model: nn.Module) -> list[nn.Parameter]:
     """Return what has an optimiser of its own: a decoder's parameters."""
     decoder = getattr(model, "decoder", None)
     return [] if decoder is None else list(decoder.parameters())
-
-
-@PARAM_SCHEDULERS.register_module()
-class GroupedOneCycleLR(OneCycleLR):
-    """One-cycle whose peak is each group's own rate, where mmengine's is one for all."""
-
-    def __init__(self, optimizer: Any, *args: Any, **arguments: Any) -> None:
-        peaks = [group["lr"] for group in optimizer.param_groups]
-        super().__init__(optimizer, *args, eta_max=peaks, **arguments)

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from mmdet.engine import schedulers as _schedulers  # noqa: F401, registers the quadratic warm-up
+from mmengine.optim.scheduler import OneCycleLR
+from mmengine.registry import PARAM_SCHEDULERS
+
 from ikd.config import Recipe
 
 _RISE, _FALL = 25.0, 1e4
@@ -77,3 +81,12 @@ def _one_cycle(recipe: Recipe, epochs: int, steps_per_epoch: int) -> list[Part]:
     floor = recipe.schedule.policy.floor
     fall = {"final_div_factor": min(_FALL, 1 / (_RISE * floor))} if floor else {}
     return [{"type": "GroupedOneCycleLR", "total_steps": end, **span, **fall}]
+
+
+@PARAM_SCHEDULERS.register_module()
+class GroupedOneCycleLR(OneCycleLR):
+    """One-cycle whose peak is each group's own rate, where mmengine's is one for all."""
+
+    def __init__(self, optimizer: Any, *args: Any, **arguments: Any) -> None:
+        peaks = [group["lr"] for group in optimizer.param_groups]
+        super().__init__(optimizer, *args, eta_max=peaks, **arguments)
