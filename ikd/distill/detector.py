@@ -204,11 +204,8 @@ class DistillDetector(BaseModel):
 
     def _term_of(self, name: str) -> str:
         """Return the term that a loss belongs to: all that heads are compared by is the host, its decoder too."""
-        for term in self.terms.between_heads:
-            if name.startswith(f"loss_{term}_"):
-                return term
-        host = self.terms.host[0] if self.terms.host else self.terms.heads.name if self.terms.heads else ""
-        terms = (host, NAME) if host else (NAME,)
+        host = self.terms.host[0] if self.terms.host else self.terms.heads.name if self.terms.heads else None
+        terms = [*self.terms.between_heads, *([host] if host else []), NAME]
         return next((one for one in terms if name.startswith(f"loss_{one}_")), name.removeprefix("loss_"))
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -91,16 +91,16 @@ def _terms(recipe: Recipe, files: DataFiles, student: Any, teacher: Any) -> Term
         heads = between(host, student, teacher, **getattr(distill, host).model_dump(), reduction=reduction)
     else:
         heads = None
-    predictions, queries = _predictions(recipe, student, teacher), _queries(recipe, student, teacher)
+    between_heads = Terms(
+        heads=heads,
+        predictions=_predictions(recipe, student, teacher),
+        queries=_queries(recipe, student, teacher),
+        labels=_labels(recipe, student),
+        measured=distill.measure_gradients,
+        agreement=_agreement(recipe, student),
+    )
     if not compares_maps(recipe):
-        return Terms(
-            heads=heads,
-            predictions=predictions,
-            queries=queries,
-            labels=_labels(recipe, student),
-            measured=distill.measure_gradients,
-            agreement=_agreement(recipe, student),
-        )
+        return between_heads
     levels = choose_levels(recipe, files, student, teacher)
     ours, theirs = levels.of_student, levels.of_teacher
     channels = [[level.channels for level in side] for side in (ours, theirs)]
@@ -108,9 +108,10 @@ def _terms(recipe: Recipe, files: DataFiles, student: Any, teacher: Any) -> Term
     scale = _scale(recipe, files, pyramid, canvas_divisor(student, teacher))
     aligned = aligned_levels(recipe, levels)
     inputs = distill.sfa.mode == "standardise_inputs"
-    return Terms(
-        levels.student,
-        levels.teacher,
+    return replace(
+        between_heads,
+        student_levels=levels.student,
+        teacher_levels=levels.teacher,
         taps=(distill.taps.student, distill.taps.teacher),
         student_outputs=[level.output for level in ours],
         teacher_outputs=[level.output for level in theirs],
@@ -124,18 +125,12 @@ def _terms(recipe: Recipe, files: DataFiles, student: Any, teacher: Any) -> Term
         },
         adversarial=_losses(recipe, "adversarial", scale, pyramid) if recipe.adversarial.enabled else None,
         statistics_follow=recipe.adversarial.updates_statistics,
-        heads=heads,
         decoder=_decoder(recipe, files, pyramid) if host != "none" and HOSTS[host].decodes else None,
         prototypes=_prototypes(recipe, files, student, pyramid) if distill.prototypes.enabled else None,
         response=_response(recipe, student, teacher),
-        labels=_labels(recipe, student),
-        predictions=predictions,
-        queries=queries,
         coupled=distill.prototypes.couples,
         resized=distill.match == "index",
         confident=frozenset(distill.confidence),
-        agreement=_agreement(recipe, student),
-        measured=distill.measure_gradients,
         cells_factor=scale.kept if _acts(recipe) else None,
         said=levels.said,
     )
