@@ -49,16 +49,26 @@ def crosskd_classification(
     References:
         CrossKD, Sec. 3.3; `jbwang1997/CrossKD:mmdet/models/losses/kd_loss.py`.
     """
-    target = teacher_logits.detach().sigmoid()
-    distance = (student_logits.sigmoid() - target).abs()
+    loss = focused_entropy(student_logits, teacher_logits.detach().sigmoid(), beta)
+    return (loss if weight is None else loss * weight).sum()
+
+
+def focused_entropy(logits: Tensor, target: Tensor, beta: float) -> Tensor:
+    r"""Return :math:`\mathrm{BCE}(\sigma(z), t) \, |\sigma(z) - t|^\beta`, of any shape, element by element.
+
+    Args:
+        logits: z.
+        target: t, of the same shape, 0..1, taken as constant.
+        beta: focus, >= 0.
+    """
+    distance = (logits.sigmoid() - target).abs()
     if 0 < beta < 1:
         # the slope at equality is infinite, and backward would make NaN of it; nothing is left to learn there
         equal = distance == 0
         focus = distance.masked_fill(equal, 1.0).pow(beta).masked_fill(equal, 0.0)
     else:
         focus = distance.pow(beta)
-    loss = F.binary_cross_entropy_with_logits(student_logits, target, reduction="none") * focus
-    return (loss if weight is None else loss * weight).sum()
+    return F.binary_cross_entropy_with_logits(logits, target, reduction="none") * focus
 
 
 class CrossKD(nn.Module):

@@ -17,17 +17,17 @@ def softmax_divergence(student: Tensor, teacher: Tensor, temperature: float) -> 
     r"""Return :math:`T^2 \, p_T (\log p_T - \log p_S)` of each class, p a softmax over the classes of z / T.
 
     Args:
-        student: z_S, [R, K] logits.
-        teacher: z_T, [R, K], taken as constant.
+        student: z_S, [..., K] logits.
+        teacher: z_T, of the same shape, taken as constant.
         temperature: T > 0.
 
     Returns:
-        [R, K]; the sum over classes is the divergence, >= 0.
+        [..., K]; the sum over classes is the divergence, >= 0.
 
     References:
         Hinton et al., Distilling the Knowledge in a Neural Network, 2015.
     """
-    ours, theirs = ((side / temperature).log_softmax(dim=1) for side in (student, teacher.detach()))
+    ours, theirs = ((side / temperature).log_softmax(dim=-1) for side in (student, teacher.detach()))
     return F.kl_div(ours, theirs, reduction="none", log_target=True) * temperature**2
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
+from ikd.distill.losses.vkd import softmax_divergence
 from ikd.distill.views.locations import Assignment, Locations
 
 
 def divergence(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     """Return T^2 KL(teacher || student) of softmaxes along the last axis, [...]."""
-    ours, theirs = ((side / temperature).log_softmax(dim=-1) for side in (student, teacher.detach()))
-    return F.kl_div(ours, theirs, reduction="none", log_target=True).sum(dim=-1) * temperature**2
+    return softmax_divergence(student, teacher, temperature).sum(dim=-1)
 
 
 def quality_loss(student: Locations, teacher: Locations, assigned: Assignment) -> Tensor:

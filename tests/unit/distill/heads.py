@@ -101,3 +101,14 @@ def batch(boxes: Boxes) -> tuple[Tensor, list[Any]]:
 def hyperparameters(**changes: Any) -> dict[str, Any]:
     """Return what `CrossHeads` is built with: the recipe's, at a position that the small towers have."""
     return LOSSES["crosskd"](**{"position": 1, **changes}).model_dump()
+
+
+def losses_of(between: Any, student: Any, teacher: Any, boxes: Boxes = BOXES) -> dict[str, Any]:
+    """Return what a comparison of two heads makes of one loss of the student."""
+    images, samples = batch(boxes)
+    with between.capture() as seen:
+        student.loss(images, samples)
+    with torch.no_grad():
+        features = teacher.extract_feat(images)
+    found: dict[str, Any] = between.losses(seen, features)
+    return found

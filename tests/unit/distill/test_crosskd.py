@@ -14,7 +14,7 @@ from ikd.detectors import freeze, weights_sha256
 from ikd.distill.crosskd.heads import CrossHeads
 from ikd.distill.functional import Targets
 from ikd.distill.losses.crosskd import CrossKD, align_scale, crosskd_classification
-from tests.unit.distill.heads import BOXES, FAMILIES, SIDE, Boxes, batch, hyperparameters, pair, tiny, twins
+from tests.unit.distill.heads import BOXES, FAMILIES, SIDE, Boxes, batch, hyperparameters, losses_of, pair, tiny, twins
 
 PREDICTORS = {
     "RetinaHead": ("retina_cls", "retina_reg"),
@@ -27,12 +27,7 @@ PREDICTORS = {
 def cross_losses(student: Any, teacher: Any, boxes: Boxes = BOXES, **settings: Any) -> dict[str, Any]:
     reduction = settings.pop("reduction", "published")
     cross = CrossHeads(student, teacher, **hyperparameters(**settings), reduction=reduction)
-    images, samples = batch(boxes)
-    with cross.capture() as seen:
-        student.loss(images, samples)
-    with torch.no_grad():
-        features = teacher.extract_feat(images)
-    return cross.losses(seen, features)
+    return losses_of(cross, student, teacher, boxes)
 
 
 def maps() -> tuple[Tensor, Tensor]:

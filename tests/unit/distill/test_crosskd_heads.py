@@ -20,7 +20,7 @@ from ikd.distill.views.boxes import giou_distance
 from ikd.distill.views.heads import ROWS
 from ikd.errors import BadInput
 from tests.unit.distill.dense import HEADS, detector_of
-from tests.unit.distill.heads import BOXES, Boxes, batch, hyperparameters
+from tests.unit.distill.heads import BOXES, batch, hyperparameters, losses_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:DeprecationWarning. pos_bboxes")  # DDOD asks its sampler so
 POSITIONS = {"TOODHead": 0}
@@ -35,15 +35,6 @@ def _late() -> None:
 
 def crossed(head: str, student: Any, teacher: Any, **settings: Any) -> CrossHeads:
     return CrossHeads(student, teacher, **hyperparameters(**{"position": POSITIONS.get(head, 1)} | settings))
-
-
-def losses(cross: CrossHeads, student: Any, teacher: Any, boxes: Boxes = BOXES) -> dict[str, Tensor]:
-    images, samples = batch(boxes)
-    with cross.capture() as seen:
-        student.loss(images, samples)
-    with torch.no_grad():
-        features = teacher.extract_feat(images)
-    return cross.losses(seen, features)
 
 
 def total(found: dict[str, Tensor]) -> Tensor:
@@ -86,7 +77,7 @@ def test_gradient_reaches_what_is_below_and_the_connector(head: str, width: int)
     student, teacher = detector_of(head, 1, width).train(), freeze(detector_of(head, 2))
     before = weights_sha256(teacher)
     cross = crossed(head, student, teacher)
-    found = losses(cross, student, teacher)
+    found = losses_of(cross, student, teacher)
     torch.autograd.backward(total(found))
     assert all(torch.isfinite(one) and one.item() > 0 for one in found.values())
     assert ("loss_crosskd_objectness" in found) == (head == "YOLOXHead")
@@ -118,7 +109,7 @@ def test_gradient_reaches_what_is_below_and_the_connector(head: str, width: int)
 @pytest.mark.parametrize("head", HEADS)
 def test_without_boxes(head: str) -> None:
     student, teacher = detector_of(head, 1, 64).train(), freeze(detector_of(head, 2))
-    found = losses(crossed(head, student, teacher), student, teacher, [[], []])
+    found = losses_of(crossed(head, student, teacher), student, teacher, [[], []])
     torch.autograd.backward(total(found))
     assert all(torch.isfinite(one) for one in found.values())
     assert all(torch.isfinite(one.grad).all() for one in student.parameters() if one.grad is not None)
@@ -127,7 +118,7 @@ def test_without_boxes(head: str) -> None:
 @pytest.mark.parametrize("head", HEADS)
 def test_capture_leaves_the_heads_as_they_were(head: str) -> None:
     student, teacher = detector_of(head, 1).train(), freeze(detector_of(head, 2))
-    losses(crossed(head, student, teacher), student, teacher)
+    losses_of(crossed(head, student, teacher), student, teacher)
     for one in (student, teacher):
         assert ROWS[head].targets not in vars(one.bbox_head)
     for detector in (student, teacher):
@@ -141,8 +132,8 @@ class TestConnector:
         cross = crossed("FCOSHead", student, teacher, connector="always")
         assert cross.connectors is not None
         assert len(cross.connectors) == 2
-        plain = losses(crossed("FCOSHead", student, teacher), student, teacher)
-        assert total(losses(cross, student, teacher)).item() != pytest.approx(total(plain).item(), rel=1e-4)
+        plain = losses_of(crossed("FCOSHead", student, teacher), student, teacher)
+        assert total(losses_of(cross, student, teacher)).item() != pytest.approx(total(plain).item(), rel=1e-4)
 
     def test_one_that_passes_everything_is_as_none(self) -> None:
         student, teacher = detector_of("FCOSHead", 1).eval(), freeze(detector_of("FCOSHead", 2))
@@ -151,8 +142,8 @@ class TestConnector:
             torch.nn.init.dirac_(connector.weight)
             assert connector.bias is not None
             torch.nn.init.zeros_(connector.bias)
-        plain = losses(crossed("FCOSHead", student, teacher), student, teacher)
-        found = losses(cross, student, teacher)
+        plain = losses_of(crossed("FCOSHead", student, teacher), student, teacher)
+        found = losses_of(cross, student, teacher)
         assert {name: one.item() for name, one in found.items()} == pytest.approx(
             {name: one.item() for name, one in plain.items()}, rel=1e-5
         )

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from ikd.distill.losses.crosskd import focused_entropy
 from ikd.distill.views import Assignment, Locations
 from ikd.distill.views.boxes import giou_distance, iou
 
@@ -55,9 +55,8 @@ def soft_labels(
 def _of_image(student: Locations, teacher: Locations, image: int, at: Tensor, whose: Tensor, metric: Tensor) -> Any:
     ours, target = student.logits[image, at], torch.zeros_like(student.logits[image, at])
     target[torch.arange(len(at), device=at.device), teacher.logits[image].argmax(dim=1)[whose]] = metric
-    entropy = F.binary_cross_entropy_with_logits(ours, target, reduction="none")
     far = giou_distance(student.boxes[image, at], teacher.boxes[image, whose].detach())
-    return (entropy * (ours.sigmoid() - target).abs() ** 2).sum(), (metric * far).sum()
+    return focused_entropy(ours, target, 2).sum(), (metric * far).sum()
 
 
 def _chosen(

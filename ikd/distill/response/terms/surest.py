@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ikd.distill.losses.crosskd import focused_entropy
 from ikd.distill.views import Assignment, Locations
 from ikd.distill.views.boxes import giou_distance
 
@@ -35,10 +36,9 @@ def dense_teacher(
     surest = highest.topk(max(1, int(ratio * len(highest)))).indices
     target = torch.zeros_like(wanted).index_copy(0, surest, wanted[surest])
     ours = student.logits.flatten(0, 1)
-    focal = F.binary_cross_entropy_with_logits(ours, target, reduction="none") * (ours.sigmoid() - target) ** 2
     boxes = [side.flatten(0, 1)[surest] for side in (student.boxes, teacher.boxes.detach())]
     found = {
-        "cls": w_cls * focal.sum() / highest[surest].sum().clamp(min=1e-6),
+        "cls": w_cls * focused_entropy(ours, target, 2).sum() / highest[surest].sum().clamp(min=1e-6),
         "box": w_box * giou_distance(boxes[0], boxes[1]).mean(),
     }
     if student.quality is not None and teacher.quality is not None:
