@@ -19,8 +19,9 @@ from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 
 from ikd.detectors import build_detector, detector_config
+from ikd.distill.recording import recorded
 from ikd.distill.response import TERMS
-from ikd.distill.views.heads import ROWS, assignment, locations
+from ikd.distill.views.heads import ROWS, assignment, locations, strides_of
 
 HEADS = {
     "RetinaNet": "mmdet::retinanet/retinanet_r18_fpn_1x_coco.py",
@@ -61,7 +62,7 @@ def measured(config: str, asked: argparse.Namespace) -> dict[str, float]:
     ]
     student, teacher = (one.bbox_head.train() for one in made)
     widths = student.in_channels if isinstance(student.in_channels, int) else student.in_channels[0]
-    strides = [int(one[0] if isinstance(one, tuple) else one) for one in student.prior_generator.strides]
+    strides = [int(one) for one in strides_of(student)]
     maps = [torch.randn(asked.batch, widths, -(-asked.height // one), -(-asked.width // one)) for one in strides]
     drawn = samples(asked.batch, asked.width, asked.height)
     truth, metas = [one.gt_instances for one in drawn], [one.metainfo for one in drawn]
@@ -98,19 +99,9 @@ def measured(config: str, asked: argparse.Namespace) -> dict[str, float]:
 
 def _results(head: Any, outputs: Any, truth: Any, metas: Any) -> list[Any]:
     """Return what the head's own loss calls for its targets give."""
-    method = ROWS[type(head).__name__].targets
-    compute, found = getattr(head, method), []
-
-    def record(*args: Any, **kwargs: Any) -> Any:
-        result = compute(*args, **kwargs)
-        found.append(result)
-        return result
-
-    setattr(head, method, record)
-    try:
+    found: list[Any] = []
+    with recorded(head, ROWS[type(head).__name__].targets, found):
         head.loss_by_feat(*outputs, truth, metas)
-    finally:
-        delattr(head, method)
     return found
 
 

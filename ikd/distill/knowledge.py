@@ -13,6 +13,7 @@ from torch import Tensor
 from ikd.distill.functional import Targets
 from ikd.distill.prototypes.relation import Relations
 from ikd.distill.prototypes.term import PrototypeTerm
+from ikd.distill.recording import recorded
 from ikd.distill.response import ScoreHeads
 from ikd.distill.response.places import SeenHead
 
@@ -70,7 +71,7 @@ class Knowledge:
         seen = SeenInstances()
         with contextlib.ExitStack() as stack:
             if self._sampler is not None:
-                stack.enter_context(_samples(self._sampler, seen.sampled))
+                stack.enter_context(recorded(self._sampler, "sample", seen.sampled))
             if self._response is not None:
                 seen.scores = stack.enter_context(self._response.capture())
             yield seen
@@ -138,19 +139,3 @@ def sampled_targets(sampled: Sequence[Any], targets: Targets) -> Targets:
         return targets
     boxes = [one.pos_priors.detach().float() for one in sampled]
     return replace(targets, boxes=boxes, labels=[one.pos_gt_labels for one in sampled])
-
-
-@contextlib.contextmanager
-def _samples(sampler: Any, kept: list[Any]) -> Iterator[None]:
-    """Keep what a sampler returns while the block lasts: mmdet hands it to nobody."""
-    sample = sampler.sample
-
-    def record(*arguments: Any, **keywords: Any) -> Any:
-        kept.append(sample(*arguments, **keywords))
-        return kept[-1]
-
-    sampler.sample = record  # on the instance, over the class's
-    try:
-        yield
-    finally:
-        del sampler.sample

@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 from ikd.distill.crosskd.compare import crosskd
 from ikd.distill.crosskd.fit import check_heads
-from ikd.distill.crosskd.towers import Seen, recorded, tower_features, upper
+from ikd.distill.crosskd.towers import Seen, tower_features, upper
 from ikd.distill.losses.crosskd import align_scale
 from ikd.distill.losses.weights import Reduction
+from ikd.distill.recording import recorded
 from ikd.distill.views.heads import ROWS, assignment, locations
 from ikd.distill.views.locations import Locations
 

@@ -1,4 +1,4 @@
-"""Getting into a dense head of mmdet: reading its towers and targets, and entering it half way up."""
+"""Getting into a dense head of mmdet: reading its towers, and entering it half way up."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -29,13 +29,6 @@ class Seen:
     results: list[Any] = field(default_factory=list)
     importance: Sequence[Tensor] = ()
     instances: Sequence[Tensor] | None = None
-
-
-class HasTargets(Protocol):
-    """What keeps what a head's `get_targets` was called with, and what it returned."""
-
-    targets: tuple[Any, ...] | None
-    asked: tuple[tuple[Any, ...], dict[str, Any]] | None
 
 
 @contextlib.contextmanager
@@ -70,50 +63,6 @@ def _keep(into: list[Tensor]) -> Callable[[nn.Module, tuple[Tensor, ...]], Tenso
         return inputs[0].clone()  # activations work in place
 
     return hook
-
-
-@contextlib.contextmanager
-def recorded(head: Any, method: str, into: list[Any]) -> Iterator[None]:
-    """Append what a method of a head returns while the block lasts: mmdet hands it to nobody."""
-    compute, outer = getattr(head, method), vars(head).get(method)
-
-    def record(*args: Any, **kwargs: Any) -> Any:
-        found = compute(*args, **kwargs)
-        into.append(found)
-        return found
-
-    setattr(head, method, record)  # on the instance, over the class's
-    try:
-        yield
-    finally:
-        delattr(head, method)
-        if outer is not None:  # somebody else's record around this one
-            setattr(head, method, outer)
-
-
-@contextlib.contextmanager
-def own_targets(head: Any, seen: HasTargets) -> Iterator[None]:
-    """Record what `head.get_targets` returns while the block lasts: mmdet hands it to nobody."""
-    compute, outer = head.get_targets, vars(head).get("get_targets")
-
-    def record(*args: Any, **kwargs: Any) -> Any:
-        seen.asked = tuple(map(kept, args)), {name: kept(value) for name, value in kwargs.items()}
-        targets = compute(*args, **kwargs)
-        seen.targets = tuple(targets)
-        return targets
-
-    head.get_targets = record  # on the instance, over the class's
-    try:
-        yield
-    finally:
-        del head.get_targets
-        if outer is not None:  # somebody else's record around this one
-            head.get_targets = outer
-
-
-def kept(argument: Any) -> Any:
-    """Return an argument of `get_targets` so that a head does not join its levels in place."""
-    return list(argument) if isinstance(argument, list) else argument
 
 
 class _Pick(nn.Module):

@@ -1,4 +1,4 @@
-"""The assignments of four dense heads, level by level: a row each, by the name of the head's class."""
+"""The assignments of four dense heads, level by level."""
 
 from __future__ import annotations
 
@@ -27,17 +27,6 @@ class Assignment:
     count: Tensor
 
 
-@dataclass(frozen=True)
-class HeadFamily:
-    """What losses of scores ask of a kind of head.
-
-    Attributes:
-        assigned: of the student's head and what its `get_targets` returned, gives the assignment.
-    """
-
-    assigned: Callable[[Any, Sequence[Any]], Assignment]
-
-
 def flat(maps: list[Tensor], size: int) -> Tensor:
     """Flatten levels of [N, A size, H, W] to [M, size], in the order level, image, row, column, anchor."""
     return torch.cat([level.permute(0, 2, 3, 1).reshape(-1, size) for level in maps])
@@ -64,11 +53,12 @@ def _assignment(head: Any, labels: list[Tensor], weights: list[Tensor], count: T
 
 
 _AFTER_ANCHORS = partial(_anchors_assigned, first=1)  # GFL and ATSS return their anchors first
-FAMILIES: Mapping[str, HeadFamily] = MappingProxyType(
+ASSIGNED: Mapping[str, Callable[[Any, Sequence[Any]], Assignment]] = MappingProxyType(
     {
-        "ATSSHead": HeadFamily(_AFTER_ANCHORS),
-        "FCOSHead": HeadFamily(_points_assigned),
-        "GFLHead": HeadFamily(_AFTER_ANCHORS),
-        "RetinaHead": HeadFamily(partial(_anchors_assigned, first=0)),
+        "ATSSHead": _AFTER_ANCHORS,
+        "FCOSHead": _points_assigned,
+        "GFLHead": _AFTER_ANCHORS,
+        "RetinaHead": partial(_anchors_assigned, first=0),
     }
 )
+"""By the name of a head's class, what makes the assignment of that head and what its `get_targets` returned."""

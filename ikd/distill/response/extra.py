@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ikd.distill.recording import recorded
 from ikd.distill.response.terms import TERMS
-from ikd.distill.views.heads import ROWS, assignment, locations
+from ikd.distill.views.heads import ROWS, assignment, locations, strides_of
 from ikd.errors import refuse
 
 
@@ -63,26 +64,16 @@ class ResponseTerms:
             RuntimeError: no loss was computed inside the block, or more than one.
         """
         seen, head = SeenOutputs(), self._student
-        method = ROWS[type(head).__name__].targets
-        compute, outer = getattr(head, method), vars(head).get(method)
 
         def keep(module: nn.Module, inputs: tuple[Any, ...], outputs: Any) -> None:
             seen.outputs.append(outputs)
 
-        def record(*args: Any, **kwargs: Any) -> Any:
-            found = compute(*args, **kwargs)
-            seen.results.append(found)
-            return found
-
         hook = head.register_forward_hook(keep)
-        setattr(head, method, record)  # on the instance, over the class's
         try:
-            yield seen
+            with recorded(head, ROWS[type(head).__name__].targets, seen.results):
+                yield seen
         finally:
             hook.remove()
-            delattr(head, method)
-            if outer is not None:  # somebody else's record around this one
-                setattr(head, method, outer)
         if len(seen.outputs) != 1 or not seen.results:
             raise RuntimeError("a capture takes exactly one student.loss(...)")
 
@@ -120,7 +111,7 @@ def _check(name: str, student: Any, teacher: Any) -> None:
     classes = [int(head.num_classes) for head in heads]
     if classes[0] != classes[1]:
         refuse(where, "must be between heads of equal classes (student, teacher)", classes)
-    strides = [_strides(head) for head in heads]
+    strides = [strides_of(head) for head in heads]
     if not set(strides[0]) & set(strides[1]):
         refuse(where, "must be between heads with a stride in common (student, teacher)", strides)
     anchors = [{int(one) for one in _anchors(head)} for head in heads]
@@ -148,10 +139,6 @@ def _dense(where: str, detector: Any, role: str) -> Any:
     if not getattr(head, "use_sigmoid_cls", True):
         refuse(where, f"must be between heads that score with sigmoids (the {role})", f"{found} with a softmax")
     return head
-
-
-def _strides(head: Any) -> list[float]:
-    return [float(one[0] if isinstance(one, (tuple, list)) else one) for one in head.prior_generator.strides]
 
 
 def _anchors(head: Any) -> Sequence[int]:

@@ -12,11 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ikd.distill.crosskd.families import flat
-from ikd.distill.crosskd.towers import kept
+from ikd.distill.recording import kept
+from ikd.distill.response.assigned import flat
 from ikd.distill.response.objects import assigned_by
 from ikd.distill.response.pairing import dense_pair
 from ikd.distill.response.places import SeenHead, dense_capture
+from ikd.distill.views.heads import strides_of
 
 BEFORE = 3000
 """Places of an image among which instances are chosen, those of the highest scores."""
@@ -134,11 +135,9 @@ class Said:
         """Read the outputs of a head, maps [N, A K, H, W] and [N, A d, H, W] a level."""
         images, device = len(logits[0]), logits[0].device
         priors = head.prior_generator.grid_priors([one.shape[2:] for one in logits], device=device)
-        steps = [stride[0] if isinstance(stride, tuple) else stride for stride in head.prior_generator.strides]
+        steps = strides_of(head)
         repeated = [level.repeat(images, 1) for level in priors]
-        strides = torch.cat(
-            [one.new_full((len(one), 1), float(step)) for one, step in zip(repeated, steps, strict=True)]
-        )
+        strides = torch.cat([one.new_full((len(one), 1), step) for one, step in zip(repeated, steps, strict=True)])
         said = flat([level.float() for level in boxes], boxes[0].shape[1] // _anchors(head, logits[0]))
         return cls(
             head,
@@ -148,7 +147,7 @@ class Said:
             torch.cat(repeated),
             strides,
             tuple(len(level) for level in priors),
-            (logits[0].shape[2] * float(steps[0]), logits[0].shape[3] * float(steps[0])),
+            (logits[0].shape[2] * steps[0], logits[0].shape[3] * steps[0]),
         )
 
     def decoded(self) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ikd.distill.crosskd.families import FAMILIES, Assignment
+from ikd.distill.response.assigned import ASSIGNED, Assignment
 
 ONE_OBJECT_PX = 0.5
 """Boxes of one class in one image whose sides are less apart are one object: the head's own coding rounds them."""
@@ -37,7 +37,7 @@ class Positives:
 def assigned_by(head: Any, targets: Sequence[Any]) -> Assignment:
     """Return the assignment of a dense head's own loss; an RPN's is made as a RetinaNet's."""
     name = type(head).__name__
-    return FAMILIES["RetinaHead" if name == "RPNHead" else name].assigned(head, targets)
+    return ASSIGNED["RetinaHead" if name == "RPNHead" else name](head, targets)
 
 
 @torch.no_grad()

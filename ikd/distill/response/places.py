@@ -10,11 +10,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from ikd.distill.crosskd.families import FAMILIES
-from ikd.distill.crosskd.towers import own_targets
 from ikd.distill.functional import Targets
 from ikd.distill.losses.vkd import ClassReduction, over_classes, sigmoid_divergence, softmax_divergence
 from ikd.distill.prototypes.relation import painted
+from ikd.distill.recording import own_targets
+from ikd.distill.response.assigned import ASSIGNED
 from ikd.distill.response.pairing import dense_pair, has_two_stages, region_pair
 
 
@@ -105,7 +105,7 @@ class Cells:
         assert seen.targets is not None
         taught = taught_logits(self._teacher, features)
         with torch.autocast(taught[0].device.type, enabled=False):
-            assigned = FAMILIES[type(self._student).__name__].assigned(self._student, seen.targets)
+            assigned = ASSIGNED[type(self._student).__name__](self._student, seen.targets)
             values = []
             for ours, theirs in zip(seen.logits, taught, strict=True):
                 found = sigmoid_divergence(ours.float(), theirs, temperature)

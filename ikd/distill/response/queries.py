@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ikd.distill.recording import around
 from ikd.distill.response.terms import TERMS
 from ikd.distill.views import Locations, unassigned
 from ikd.errors import refuse
@@ -149,19 +150,14 @@ class QueryTerm:
 @contextlib.contextmanager
 def _recorded(detector: Any) -> Iterator[SeenCalls]:
     """Note how the decoder of a detector is called inside the block."""
-    seen, compute, outer = SeenCalls(), detector.forward_decoder, vars(detector).get("forward_decoder")
+    seen = SeenCalls()
 
-    def record(**kwargs: Any) -> Any:
+    def record(compute: Callable[..., Any], **kwargs: Any) -> Any:
         seen.calls.append(dict(kwargs))
         return compute(**kwargs)
 
-    detector.forward_decoder = record  # on the instance, over the class's
-    try:
+    with around(detector, "forward_decoder", record):
         yield seen
-    finally:
-        del detector.forward_decoder
-        if outer is not None:  # somebody else's record around this one
-            detector.forward_decoder = outer
 
 
 def _decode(detector: Any, call: Call, queries: Mapping[str, Tensor]) -> Call:

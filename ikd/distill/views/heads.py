@@ -35,13 +35,17 @@ class DenseRow:
     one_each: bool = True
 
 
+def strides_of(head: Any) -> list[float]:
+    """Return the stride of each level of a dense head, in input pixels."""
+    return [float(one[0] if isinstance(one, (tuple, list)) else one) for one in head.prior_generator.strides]
+
+
 def levels_of(head: Any, maps: Maps) -> list[Level]:
     """Return the levels of a dense head whose class outputs these are."""
-    strides = [one[0] if isinstance(one, (tuple, list)) else one for one in head.prior_generator.strides]
     found = []
-    for stride, one in zip(strides, maps, strict=True):
+    for stride, one in zip(strides_of(head), maps, strict=True):
         height, width = one.shape[2:]
-        found.append(Level(float(stride), height, width, one.shape[1] // head.cls_out_channels))
+        found.append(Level(stride, height, width, one.shape[1] // head.cls_out_channels))
     return found
 
 
