@@ -115,6 +115,10 @@ def _read_classes(recipe: RecipeSections) -> Iterator[Fault]:
         yield ("student", "inherit"), True, "must be false"
     if recipe.adversarial.enabled and recipe.attack.loss != "feature_distance":
         yield ("attack", "loss"), recipe.attack.loss, "must be feature_distance"
+    for name in distill.response.active:
+        yield ("distill", "response", name, "enabled"), True, "must be false"
+    if distill.labels.enabled:
+        yield ("distill", "labels", "enabled"), True, "must be false"
 
 
 def _other_faults(recipe: RecipeSections) -> Iterator[Fault]:

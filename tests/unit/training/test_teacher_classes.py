@@ -111,6 +111,11 @@ def test_a_teacher_may_keep_classes_of_its_own(told: bool, tmp_path: Path) -> No
 
 READ = {
     "distill.host": ("crosskd", r"distill\.host: must compare maps alone, such as fgd or pkd,"),
+    "distill.response.bckd.enabled": (True, r"distill\.response\.bckd\.enabled: must be false"),
+    "distill.labels": (
+        {"enabled": True, "labelled": "fill"},
+        r"distill\.labels\.enabled: must be false",
+    ),
     "student.inherit": (True, r"student\.inherit: must be false"),
     "attack.loss": ("cls", r"attack\.loss: must be feature_distance"),
 }
