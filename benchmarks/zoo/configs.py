@@ -66,7 +66,7 @@ def _backbone(model: Mapping[str, Any]) -> Overrides:
     if kind in ("CSPNeXt", "CSPDarknet"):
         return _csp()
     if "shared_head" in (model.get("roi_head") or {}) or neck is None:
-        return {}  # their heads want the width of that stage
+        return _few_rois(model)  # their heads want the width of that stage
     if kind in RESNETS:
         deep = bool(backbone.get("dcn") or backbone.get("plugins"))  # which need bottlenecks
         changes = {key: backbone[key] for key in KEPT if key in backbone}
@@ -85,6 +85,14 @@ def _backbone(model: Mapping[str, Any]) -> Overrides:
     else:
         return {}
     return own | _read_by(neck, [widths[stage] for stage in backbone.get("out_indices", range(4))])
+
+
+def _few_rois(model: Mapping[str, Any]) -> Overrides:
+    """Return what leaves a head that runs a whole stage of a backbone on each region few regions."""
+    if "shared_head" not in (model.get("roi_head") or {}):
+        return {}
+    sampled = {"train_cfg.rcnn.sampler.num": 32, "train_cfg.rpn_proposal.max_per_img": 50}
+    return {**sampled, "test_cfg.rpn.max_per_img": 50}
 
 
 def _read_by(neck: Any, widths: list[int]) -> Overrides:

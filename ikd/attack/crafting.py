@@ -22,7 +22,7 @@ from ikd.attack.room import bytes_in
 from ikd.attack.store import PerturbationStore
 from ikd.config import MAX_EPS, Attack
 from ikd.data import categories, coco_metrics
-from ikd.detectors import boxes_only, weights_sha256
+from ikd.detectors import boxes_only, has_masks, weights_sha256
 from ikd.errors import DataError, refuse
 from ikd.evaluation import coco_detections
 from ikd.trial import Notify
@@ -96,7 +96,7 @@ def generate(  # noqa: PLR0913 - each is the caller's to choose
         refuse("attack: batch_size", "must be at least 1", batch_size)
     limit_of(attack)
     teacher.to(device)
-    dataset = open_dataset(source, with_masks=bool(getattr(teacher, "with_mask", False)))
+    dataset = open_dataset(source, with_masks=has_masks(teacher))
     images = digests(dataset)
     absent = set(store.missing(images))
     if not absent and store.complete:

@@ -1,7 +1,7 @@
 """Any mmdet detector: built from a name, a file or a dict, loaded safely, tapped and frozen."""
 
 from ikd.detectors.anchors import base_anchors
-from ikd.detectors.build import boxes_only, build_detector, freeze, quiet, weights_sha256
+from ikd.detectors.build import boxes_only, build_detector, freeze, has_masks, quiet, weights_sha256
 from ikd.detectors.checkpoint import Checkpoint, fetch, read_checkpoint
 from ikd.detectors.config import detector_config, left_out
 from ikd.detectors.cost import Complexity, complexity, latency_ms
@@ -45,6 +45,7 @@ __all__ = [
     "fetch",
     "freeze",
     "harmless",
+    "has_masks",
     "head_row",
     "inherit",
     "latency_ms",

@@ -13,6 +13,7 @@ import torch
 from mmengine.config import ConfigDict
 from torch import nn
 
+from ikd.detectors.semantic import learn_without_maps
 from ikd.detectors.untrusted import harmless, refuse_harm
 from ikd.errors import BadInput, IkdError, refuse
 from ikd.ops import install
@@ -45,6 +46,7 @@ def build_detector(model_config: Mapping[str, Any]) -> nn.Module:
             f"mmdet cannot build {model_config.get('type')}: {type(error).__name__}: {error}{hint}"
         ) from error
     _complete(detector)
+    learn_without_maps(detector)
     _check_normalisation(detector, str(model_config.get("type")))
     return detector
 
@@ -119,6 +121,11 @@ class Frozen(nn.Module):
 def frozen_class(of: Any) -> Any:
     """Return the class of the frozen detectors of a class, which has its name."""
     return type(of.__name__, (Frozen, of), {"__module__": of.__module__})
+
+
+def has_masks(detector: Any) -> bool:
+    """Return whether a detector learns and predicts masks, which RTMDet-Ins does by its box head."""
+    return bool(getattr(detector, "with_mask", False)) or hasattr(getattr(detector, "bbox_head", None), "mask_head")
 
 
 @contextlib.contextmanager

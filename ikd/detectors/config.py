@@ -100,12 +100,15 @@ which round up.
 def prepare_canvas(model: ConfigDict) -> None:
     """Let batches be made by the recipe alone, of a size that every neck can take: in place.
 
-    `batch_augments` goes, and the divisor becomes a multiple of the backbone's coarsest stride.
+    `batch_augments` goes, the divisor becomes a multiple of the backbone's coarsest stride, and masks are padded as
+    images are, which RTMDet-Ins leaves to its own pipeline.
     """
     preprocessor = model.get("data_preprocessor")
     if isinstance(preprocessor, dict):
         preprocessor.pop("batch_augments", None)
         preprocessor["pad_size_divisor"] = math.lcm(divisor_of(model), fused_stride(model))
+        if str((model.get("bbox_head") or {}).get("type", "")).startswith("RTMDetIns"):
+            preprocessor["pad_mask"] = True
 
 
 def fused_stride(model: Mapping[str, Any]) -> int:

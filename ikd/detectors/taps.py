@@ -118,7 +118,7 @@ class Taps:
             # a copy made inside the block carries the hook along, but is another module
             own = self._modules[place] if place < len(self._modules) else self._detector.neck
             if module is own and self._open[-1] is collected:
-                collected.keep(place, output)
+                collected.keep(place, _tested_branch(self._detector, output))
 
         return keep
 
@@ -169,6 +169,17 @@ class _Collected:
         if not self.features:
             return list(self._names)
         return [name for name, one in zip(self._names, self.features, strict=False) if one is None]
+
+
+def _tested_branch(detector: Any, output: Any) -> Any:
+    """Leave of TridentNet's three branches, which in training lie behind one another, the one that predicts."""
+    backbone = getattr(detector, "backbone", None)
+    count, tested = getattr(backbone, "num_branch", 1), getattr(backbone, "test_branch_idx", 0)
+    if count == 1 or not (backbone.training or tested == -1):
+        return output
+    if isinstance(output, (tuple, list)):
+        return [one.chunk(count)[tested] for one in output]
+    return output.chunk(count)[tested]
 
 
 def _maps(name: str, output: Any) -> list[Tensor]:

@@ -13,7 +13,7 @@ from mmengine.model import BaseDataPreprocessor, BaseModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ikd.detectors import Taps, boxes_only
+from ikd.detectors import Taps, boxes_only, has_masks
 from ikd.distill.agreement import Agreement, shared_weights
 from ikd.distill.blame import cause_of
 from ikd.distill.canvas import Canvas, sizes_of, untouched_statistics
@@ -256,7 +256,7 @@ class DistillDetector(BaseModel):
     def _truth(self, clean: Batch) -> list[Any]:
         """Return the samples without masks that only the teacher reads: RTMDet's assigner would read them."""
         samples: list[Any] = clean["data_samples"]
-        if getattr(self.student, "with_mask", False) or not any("masks" in one.gt_instances for one in samples):
+        if has_masks(self.student) or not any("masks" in one.gt_instances for one in samples):
             return samples
         bare = [one.clone() for one in samples]
         for one in bare:

@@ -18,6 +18,7 @@ from ikd.data.reader import dataset as _indexed  # noqa: F401, registers the dat
 from ikd.detectors import (
     build_detector,
     harmless,
+    has_masks,
     load_weights,
     read_checkpoint,
     read_source,
@@ -155,7 +156,7 @@ def run(
     Raises:
         BadInput: masks are asked for, of a detector that predicts none.
     """
-    if "segm" in kinds and not detector.with_mask:
+    if "segm" in kinds and not has_masks(detector):
         refuse("validate", f"must not hold segm: a {type(detector).__name__} predicts no masks", list(kinds))
     total = len(loader.dataset)
     metric = CocoEvaluator(annotations, kinds)

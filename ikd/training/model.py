@@ -18,6 +18,7 @@ from ikd.detectors import (
     build_detector,
     detector_config,
     freeze,
+    has_masks,
     inherit,
     load_weights,
     read_checkpoint,
@@ -202,7 +203,7 @@ def _scale(recipe: Recipe, files: DataFiles, pyramid: Pyramid, divisor: int) -> 
     reference, keeps = distill.rescale_from, distill.keep_strength and strides != whole
     if reference is None and not keeps:
         return Scale()
-    height, width = typical_size(files.train, recipe.input.scale, recipe.input.keep_ratio, divisor)
+    height, width = typical_size(files.train, recipe.input, divisor)
     now = PyramidSize(height, width, pyramid.teacher[0])
     before = now if reference is None else PyramidSize(reference.height, reference.width, reference.channels)
     return rescale(before, now, strides, whole=whole if keeps else strides)
@@ -294,7 +295,7 @@ def _labels(recipe: Recipe, student: Any) -> LabelTerm | None:
     section = recipe.distill.labels
     if not section.enabled:
         return None
-    if getattr(student, "with_mask", False):
+    if has_masks(student):
         rule = (
             f"must be false for a {type(student).__name__}: the teacher's labels are boxes, and its masks need outlines"
         )

@@ -11,7 +11,7 @@ import torch
 
 from ikd.config import HOSTS, Recipe, StagePlan, Teacher, compares_maps, load_recipe, sees_unlabelled
 from ikd.data import DataFiles, DataReport, SplitReport, check_recipe_data, indexed
-from ikd.detectors import build_detector, freeze
+from ikd.detectors import build_detector, freeze, has_masks
 from ikd.errors import BadInput, refuse
 from ikd.training.hooks import instances_of
 from ikd.training.levels import choose_levels
@@ -116,7 +116,7 @@ def _check_stage(plan: StagePlan, files: DataFiles, data: DataReport, device: to
     check_parts(plan.recipe, model)
     _check_masks(data.splits["train"], "student", model.student)
     if "segm" in plan.recipe.validate:
-        if not getattr(model.student, "with_mask", False):
+        if not has_masks(model.student):
             rule = f"must not hold segm: the student, a {type(model.student).__name__}, predicts no masks"
             refuse(f"recipe {plan.recipe.name}: validate", rule, list(plan.recipe.validate))
         _check_masks(data.splits["val"], "student, whose masks are validated", model.student)
@@ -143,7 +143,7 @@ def said_of_levels(recipe: Recipe) -> list[str]:
 
 
 def _check_masks(part: SplitReport, who: str, detector: Any) -> None:
-    if getattr(detector, "with_mask", False) and part.without_mask:
+    if has_masks(detector) and part.without_mask:
         raise BadInput(
             f"{part.annotations}: annotations: {part.without_mask} boxes have no segmentation that gives a mask, "
             f"which is needed for the {who} ({type(detector).__name__}); mend them (see `ikd data check`), or take "

@@ -16,6 +16,7 @@ from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 
 from ikd.config import Recipe, StagePlan
+from ikd.detectors import has_masks
 from ikd.distill import arrange
 from ikd.distill.detector import DistillDetector
 from ikd.evaluation import CocoEvaluator
@@ -112,7 +113,7 @@ def build_runner(stage: StageRun, progress: Progress, *, scratch: Path, report: 
     model = _model_of(stage)
     model.validates_masks = "segm" in recipe.validate
     read_masks = [model.student, *([model.teacher] if crafts_online(plan.recipe) else [])]
-    with_masks = any(getattr(detector, "with_mask", False) for detector in read_masks)
+    with_masks = any(has_masks(detector) for detector in read_masks)
     samples = train_loader(
         plan,
         files,

@@ -21,7 +21,7 @@ from mmengine.registry import DefaultScope
 from ikd.attack import PerturbationStore, TrainingImages, attack_of, attacked_at_once, generate
 from ikd.config import Detector, Recipe, StagePlan
 from ikd.data import DataFiles
-from ikd.detectors import LATE, quiet, training_position
+from ikd.detectors import LATE, has_masks, quiet, training_position
 from ikd.distill import arrange
 from ikd.distill.detector import DistillDetector
 from ikd.errors import BadInput, IkdError, JobError, NonFiniteLoss, first_line
@@ -159,7 +159,7 @@ class _Rehearsal:
 
     def _batches(self, perturbations: Path | None) -> Iterator[tuple[Batch, int]]:
         """Yield batches of the phases that differ, each with the epoch in which such a one may come."""
-        with_masks = bool(getattr(self.model.student, "with_mask", False))
+        with_masks = has_masks(self.model.student)
         boxes = half_boxes(self.files, self.scratch / "boxes.npz") if self.recipe.distill.me.enabled else None
         plan = dataclasses.replace(self.plan, recipe=self.recipe)
         labels = half_labels(self.recipe, self.files, self.scratch) if self.recipe.distill.labels.enabled else None

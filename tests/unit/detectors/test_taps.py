@@ -307,3 +307,23 @@ def test_the_memory_of_an_encoder_is_cut_into_maps(name: str) -> None:
     assert [one.shape for one in maps] == [one.shape for one in outputs]
     assert torch.equal(torch.cat([one.flatten(2).transpose(1, 2) for one in maps], dim=1), memories[0])
     assert not any(torch.equal(one, other) for one, other in zip(maps, outputs, strict=True))
+
+
+class Branching(torch.nn.Module):
+    """A backbone as TridentNet's: three branches behind one another in training, one of them at test time."""
+
+    num_branch, test_branch_idx = 3, 1
+
+    def forward(self, images: torch.Tensor) -> Any:
+        return [torch.cat([images + 10 * branch for branch in (range(3) if self.training else [1])])]
+
+
+def test_of_several_branches_the_one_that_predicts_is_read() -> None:
+    detector: Any = torch.nn.Module()
+    detector.backbone = Branching()
+    taps, images = Taps(detector), torch.arange(2.0).view(2, 1, 1, 1)
+    for training in (True, False):
+        detector.train(training)
+        with taps.capture() as features:
+            detector.backbone(images)
+        assert features[0].flatten().tolist() == [10, 11]
