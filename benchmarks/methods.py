@@ -1,16 +1,18 @@
 """Every method on the same student, data and budget: what each gains and what it costs.
 
-    python -m benchmarks.methods --data FOLDER [--recipe small_dfmsd] [--seeds 3] [--jobs 2] [--to results.json]
-        [--hosts NAME ...] [--without-ikd] [--table]
+    python -m benchmarks.methods --data FOLDER [--student r18 | --recipe NAME] [--seeds 3] [--jobs 2]
+        [--to results.json] [--methods NAME ...] [--without-ikd] [--table]
 
 Rows: the student alone, and inheriting alone where the recipe inherits, which all of its other rows then do; each host
 with one teacher, without and with IKD (sample-specific augmentation and adversarial term); DFMSD with the recipe's
-teacher sequence, and its control of equal budget (the last teacher for all epochs).
+teacher sequence, and its control of equal budget (the last teacher for all epochs); each response term alone.
+`--student rtmdet` makes two tables: a teacher of the same family four times as wide, and one of two stages on a Swin.
 Published weights belong to large maps, so each host first chooses one factor for all of its weights (the weight of
 IKD's adversarial term likewise), which is printed. That is done on a seed of its own, which judges nothing.
 
-`--hosts` takes some of the hosts, `--without-ikd` leaves out the rows with IKD on top, `--table` trains nothing and
-prints what is there: the same file may be filled by several commands.
+`--methods` takes some of the hosts and terms; what does not fit a pair is said and left out. `--without-ikd` leaves out
+the rows with IKD on top, `--table` trains nothing and prints what is there: the same file may be filled by several
+commands.
 
 Cost is CPU seconds of the training process, one thread, over those of the student alone. Finished trainings are kept
 in the results file, by the content of their recipe: the same command goes on where it was interrupted.
@@ -31,10 +33,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ikd.config import HOSTS, LOSSES, Recipe, load_recipe, loss_weights
+from ikd.config import HOSTS, LOSSES, RESPONSES, Recipe, load_recipe, loss_weights
 
 METRICS = ("bbox_mAP", "bbox_APs", "bbox_APm", "bbox_APl")
+STUDENTS = {"r18": ("small_dfmsd",), "rtmdet": ("small_rtmdet", "small_rtmdet_from_swin")}
+"""Recipes of a student: one table each."""
 WEIGHTS = {name: loss_weights(section) for name, section in HOSTS.items()}
+TERMS = {name: loss_weights(section) for name, section in RESPONSES.items()}
 SUMMED = tuple(name for name, section in LOSSES.items() if section.summed)
 """Sums over a map: carried to small maps at full strength they drown the detection loss."""
 CHOICE_SEED = 100
@@ -60,17 +65,21 @@ class Row:
 
 
 def strength(recipe: Recipe, host: str, factor: float) -> Values:
-    """Return the weights of a host, times a factor; of `adversarial`, those of IKD's term. One that is null follows."""
+    """Return the weights of a host or term, or of `adversarial`, times a factor; one that is null follows another."""
     if host == "adversarial":
         return {"adversarial.weight": recipe.adversarial.weight * factor}
-    section = getattr(recipe.distill, host)
-    weights = {name: getattr(section, name) for name in WEIGHTS[host]}
-    return {f"distill.{host}.{name}": weight * factor for name, weight in weights.items() if weight is not None}
+    field = f"response.{host}" if host in TERMS else host
+    section = getattr(recipe.distill.response if host in TERMS else recipe.distill, host)
+    weights = {name: getattr(section, name) for name in {**WEIGHTS, **TERMS}[host]}
+    return {f"distill.{field}.{name}": weight * factor for name, weight in weights.items() if weight is not None}
 
 
 def alone_with(recipe: Recipe, host: str) -> Values:
-    """Return the values of one host with the recipe's last teacher, and nothing else."""
-    return {**PLAIN, "distill.host": host, "teachers.sequence": [recipe.teachers.stages[-1].teacher]}
+    """Return the values of one host, or response term, with the recipe's last teacher, and nothing else."""
+    last = {**PLAIN, "teachers.sequence": [recipe.teachers.stages[-1].teacher]}
+    if host in TERMS:
+        return {**last, "distill.host": "none", f"distill.response.{host}.enabled": True}
+    return {**last, "distill.host": host}
 
 
 def factors(host: str) -> tuple[float, ...]:
@@ -78,7 +87,7 @@ def factors(host: str) -> tuple[float, ...]:
     return SUMMED_FACTORS if host in SUMMED else OTHER_FACTORS
 
 
-def candidates(recipe: Recipe, hosts: Sequence[str] = (*WEIGHTS, "adversarial")) -> dict[str, list[Row]]:
+def candidates(recipe: Recipe, hosts: Sequence[str] = (*WEIGHTS, *TERMS, "adversarial")) -> dict[str, list[Row]]:
     """Return, for each host and the adversarial term, the trainings among which its factor is chosen."""
     found: dict[str, list[Row]] = {}
     for host in hosts:
@@ -91,7 +100,7 @@ def rows(recipe: Recipe, chosen: Mapping[str, float]) -> list[Row]:
     """Return the table's rows, at the chosen strengths, of what a strength was chosen for."""
     ikd = {**IKD, **strength(recipe, "adversarial", chosen["adversarial"])} if "adversarial" in chosen else {}
     table = [Row("ikd alone", {**alone_with(recipe, "none"), **ikd})] if ikd else []
-    for host in (name for name in WEIGHTS if name != "dfmsd" and name in chosen):
+    for host in (name for name in (*WEIGHTS, *TERMS) if name != "dfmsd" and name in chosen):
         values = {**alone_with(recipe, host), **strength(recipe, host, chosen[host])}
         table += [Row(host, values), *([Row(f"{host} + ikd", {**values, **ikd})] if ikd else [])]
     return table + (_sequences(recipe, chosen["dfmsd"], ikd) if "dfmsd" in chosen else [])
@@ -161,7 +170,7 @@ def train_all(recipes: list[Recipe], results: Results, options: argparse.Namespa
 
 def choose(recipe: Recipe, results: Results, options: argparse.Namespace) -> dict[str, float]:
     """Choose each host's factor, and print it."""
-    hosts = [*(options.hosts or WEIGHTS), *([] if options.without_ikd else ["adversarial"])]
+    hosts = [*(options.methods or (*WEIGHTS, *TERMS)), *([] if options.without_ikd else ["adversarial"])]
     found = candidates(recipe, hosts)
     trainings = {host: [made(recipe, row, CHOICE_SEED) for row in listed] for host, listed in found.items()}
     if not options.table:
@@ -228,21 +237,30 @@ def notify() -> Callable[[str, int, int], None]:
 
 
 def main() -> None:
-    """Choose the strengths, train the rows, print the table."""
+    """Print the tables of a student."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="COCO-format folder")
-    parser.add_argument("--recipe", default="small_dfmsd")
+    whom = parser.add_mutually_exclusive_group()
+    whom.add_argument("--student", choices=list(STUDENTS), default="r18")
+    whom.add_argument("--recipe")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--to", type=Path, help="results file, to go on from")
-    parser.add_argument("--hosts", nargs="+", choices=list(WEIGHTS), help="default: all")
-    parser.add_argument("--without-ikd", action="store_true", help="hosts alone")
+    parser.add_argument("--methods", nargs="+", choices=[*WEIGHTS, *TERMS], help="hosts and terms; default: all")
+    parser.add_argument("--without-ikd", action="store_true", help="no rows with IKD")
     parser.add_argument("--table", action="store_true", help="train nothing, print what is there")
     options = parser.parse_args()
     values: Values = {"data.root": options.data} | ({"schedule.epochs": options.epochs} if options.epochs else {})
-    recipe = load_recipe(options.recipe, values)
     results = finished(options.to)
+    for name in [options.recipe] if options.recipe else STUDENTS[options.student]:
+        recipe = load_recipe(name, values)
+        print(f"{name}: {recipe.description}", flush=True)
+        print(f"{measured(recipe, results, options)}\n", flush=True)
+
+
+def measured(recipe: Recipe, results: Results, options: argparse.Namespace) -> str:
+    """Choose a recipe's strengths, train its rows, and return its table."""
     if not options.table:
         from ikd.training import prepare
 
@@ -254,7 +272,7 @@ def main() -> None:
         judged = [made(recipe, row, seed) for seed in range(options.seeds) for row in listed]  # seed by seed
         alone = [one for listed in floors_of(recipe, options.seeds).values() for one in listed]
         train_all([*alone, *judged], results, options)
-    print(table(recipe, listed, results, options.seeds))
+    return table(recipe, listed, results, options.seeds)
 
 
 if __name__ == "__main__":

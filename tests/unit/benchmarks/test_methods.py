@@ -7,8 +7,10 @@ import pytest
 from benchmarks.methods import (
     CHOICE_SEED,
     OTHER_FACTORS,
+    STUDENTS,
     SUMMED,
     SUMMED_FACTORS,
+    TERMS,
     WEIGHTS,
     candidates,
     factors,
@@ -17,7 +19,7 @@ from benchmarks.methods import (
     strength,
     table,
 )
-from ikd.config import HOSTS, load_recipe
+from ikd.config import HOSTS, RESPONSES, load_recipe
 
 
 def test_the_weights_of_every_host() -> None:
@@ -43,7 +45,24 @@ def test_a_strength_scales_every_weight_and_nothing_else() -> None:
     weighed = recipe.with_values({"distill.dfmsd.beta": 1.0})
     assert strength(weighed, "dfmsd", 0.1) == alpha | {"distill.dfmsd.beta": pytest.approx(0.1)}
     assert strength(recipe, "adversarial", 0.5) == {"adversarial.weight": recipe.adversarial.weight / 2}
-    assert candidates(recipe).keys() == {*HOSTS, "adversarial"}
+    assert candidates(recipe).keys() == {*HOSTS, *RESPONSES, "adversarial"}
+
+
+def test_a_response_term_stands_alone_and_its_weights_are_scaled() -> None:
+    recipe = load_recipe("small_rtmdet")
+    (first, second) = candidates(recipe, ["bckd"])["bckd"]
+    assert (first.name, second.name) == ("bckd x1", "bckd x0.1")
+    trained = made(recipe, second, 0)
+    assert trained.distill.host == "none"
+    assert trained.distill.response.active == ("bckd",)
+    assert (trained.distill.response.bckd.w_cls, trained.distill.response.bckd.w_loc) == pytest.approx((0.1, 0.4))
+    assert [row.name for row in rows(recipe, {"bckd": 1.0, "pkd": 1.0})] == ["pkd", "bckd"]
+
+
+def test_the_students_of_a_table_are_alike() -> None:
+    for names in STUDENTS.values():
+        recipes = [load_recipe(name) for name in names]
+        assert len({one.student_alone().fingerprint() for one in recipes}) == 1, "one floor for all of its tables"
 
 
 def test_rows_are_those_of_what_a_strength_was_chosen_for() -> None:
@@ -52,7 +71,8 @@ def test_rows_are_those_of_what_a_strength_was_chosen_for() -> None:
     assert names == ["gid", "icd"]
     both = [row.name for row in rows(recipe, {"icd": 0.1, "adversarial": 0.1})]
     assert both == ["ikd alone", "icd", "icd + ikd"]
-    assert len(rows(recipe, dict.fromkeys((*WEIGHTS, "adversarial"), 1.0))) == 1 + 2 * (len(WEIGHTS) - 1) + 4
+    everything = (*WEIGHTS, *TERMS, "adversarial")
+    assert len(rows(recipe, dict.fromkeys(everything, 1.0))) == 1 + 2 * (len(WEIGHTS) - 1 + len(TERMS)) + 4
 
 
 def test_no_seed_that_judges_has_chosen_and_the_table_says_what_is_there() -> None:
