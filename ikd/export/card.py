@@ -143,7 +143,7 @@ def _markdown(content: Mapping[str, Any]) -> str:
         "is chosen by.\n\n" + _metrics(content["metrics"]),
         _test(content),
         f"## Loading\n\nAll of this works in this folder, with mmdet and without ikd.\n\n{LOADING}",
-        _onnx(content["onnx"]),
+        _onnx(content["onnx"], content["recipe"]["input"]["pad"]),
         _search(content["search"], tested=bool(content["test"])),
         "## Recipe\n\nWhat acted in this training; the whole recipe is recipe.yaml.\n\n"
         + block(yaml.safe_dump(content["recipe_in_effect"], sort_keys=False), "yaml"),
@@ -260,14 +260,16 @@ def _unchosen(apart: Mapping[str, Any], *, tested: bool) -> str:
     return f"* Nobody has chosen by these figures: {'; '.join(free)}. All others took part in a choice.\n"
 
 
-def _onnx(onnx: Mapping[str, Any] | None) -> str:
+def _onnx(onnx: Mapping[str, Any] | None, pad: Mapping[str, Any]) -> str:
     if onnx is None:
         return ""
+    size, fill = "{} x {}".format(*pad["size"]), pad["fill"]
+    filled = f"filled at right and bottom with grey {fill} to {size} px (width x height), " if pad["enabled"] else ""
     return (
         f"## ONNX\n\n`{onnx['file']}` is backbone, neck and head; decoding and NMS are left to whoever runs it."
-        f"\n\n* Input {code(onnx['input'])} [N, 3, H, W] float32: resized, {onnx['channels']} pixels of 0..255 minus "
-        f"{_numbers(onnx['mean'])}, divided by {_numbers(onnx['std'])}, then padded with {onnx['pad_value']:g} at "
-        f"right and bottom to sides that are multiples of {onnx['size_divisor']} px.\n"
+        f"\n\n* Input {code(onnx['input'])} [N, 3, H, W] float32: resized, {filled}{onnx['channels']} pixels of 0..255 "
+        f"minus {_numbers(onnx['mean'])}, divided by {_numbers(onnx['std'])}, then padded with {onnx['pad_value']:g} "
+        f"at right and bottom to sides that are multiples of {onnx['size_divisor']} px.\n"
         f"* Outputs, finest level first: {', '.join(map(code, onnx['outputs']))}.\n"
         f"* Largest difference to PyTorch: {onnx['largest_difference']:.1e}.\n"
     )

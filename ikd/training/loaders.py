@@ -18,7 +18,7 @@ from mmdet.registry import DATASETS
 from mmengine.dataset import Compose
 
 from ikd.augment import MIXED, PARTNER, TILES, specific_arguments, test_pipeline_of, train_pipeline
-from ikd.config import Recipe, StagePlan, alters_pixels, sees_unlabelled
+from ikd.config import Input, Recipe, StagePlan, alters_pixels, sees_unlabelled
 from ikd.data import DataFiles, image_digest, indexed, part_of, trained_on
 from ikd.data.reader.dataset import IndexedCocoDataset
 from ikd.training import averaging as _shared  # noqa: F401, registers the samplers
@@ -30,12 +30,14 @@ Config = dict[str, Any]
 
 
 @lru_cache(maxsize=32)
-def typical_size(annotations: Path, scale: tuple[int, int], keep_ratio: bool, divisor: int) -> tuple[int, int]:
-    """Return the median padded (height, width) of the resized training images, in pixels."""
+def typical_size(annotations: Path, settings: Input, divisor: int) -> tuple[int, int]:
+    """Return the median (height, width) of the training images, resized and padded, in pixels."""
     index = indexed(annotations)
     heights, widths = [], []
     for size in zip(index.widths.tolist(), index.heights.tolist(), strict=True):
-        width, height = rescale_size(size, scale) if keep_ratio else scale
+        width, height = rescale_size(size, settings.scale) if settings.keep_ratio else settings.scale
+        if settings.pad.enabled:
+            width, height = settings.pad.size
         heights.append(math.ceil(height / divisor) * divisor)
         widths.append(math.ceil(width / divisor) * divisor)
     return int(statistics.median_low(heights)), int(statistics.median_low(widths))

@@ -170,7 +170,9 @@ def _label_faults(recipe: RecipeSections) -> Iterator[Fault]:
     if labels.ignore is not None and labels.threshold != "auto" and labels.ignore >= labels.threshold:
         rule = f"must be below distill.labels.threshold ({labels.threshold:g})"
         yield ("distill", "labels", "ignore"), labels.ignore, rule
-    if labels.weight == 0 and folder is not None and not (compares_maps(recipe) or recipe.distill.host != "none"):
+    distill = recipe.distill
+    compares = compares_maps(recipe) or distill.host != "none" or distill.response.active
+    if labels.weight == 0 and folder is not None and not compares:
         rule = "must be above 0 where no term between the detectors sees the photographs either"
         yield ("distill", "labels", "weight"), labels.weight, rule
 

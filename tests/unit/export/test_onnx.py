@@ -5,17 +5,20 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from ikd.config import Input
 from ikd.detectors import build_detector, detector_config
 from ikd.errors import BadInput, JobError
 from ikd.export import export_student
 from ikd.export import onnx as _onnx
-from ikd.export.onnx import _normalisation, require_one_stage, write_onnx
+from ikd.export.card import _onnx as _onnx_text
+from ikd.export.onnx import OnnxFile, _normalisation, require_one_stage, write_onnx
 
 HAS_EXTRA = all(importlib.util.find_spec(name) for name in _onnx.PACKAGES)
 needs_extra = pytest.mark.skipif(not HAS_EXTRA, reason="the extra onnx is not installed")
@@ -66,6 +69,15 @@ def test_the_card_gets_the_detectors_own_normalisation() -> None:
     config.data_preprocessor = {"type": "DetDataPreprocessor", "pad_size_divisor": 32}
     plain = _normalisation(build_detector(config).data_preprocessor)
     assert plain == {"mean": (0.0,) * 3, "std": (1.0,) * 3, "channels": "BGR", "pad_value": 0.0}
+
+
+def test_the_card_says_what_a_fixed_square_is_filled_with() -> None:
+    onnx = asdict(OnnxFile("student.onnx", "images", ("cls_0",), "RGB", (0.0,) * 3, (1.0,) * 3, 0.0, 32, 1e-6))
+    pad = Input().pad.model_copy(update={"enabled": True, "size": (640, 384), "fill": 90}).model_dump()
+    assert "resized, filled at right and bottom with grey 90 to 640 x 384 px (width x height), RGB" in _onnx_text(
+        onnx, pad
+    )
+    assert "resized, RGB pixels" in _onnx_text(onnx, Input().pad.model_dump())
 
 
 @needs_extra

@@ -219,6 +219,12 @@ class TestStrength:
         cells = [(96 // stride) ** 2 for stride in (8, 16, 32)] + [4, 1]  # the last two are rounded up
         assert model_of(recipe).terms.cells_factor == pytest.approx(sum(cells) / cells[0])
 
+    def test_a_fixed_square_is_the_input_whatever_the_images_are(self, pair: Build) -> None:
+        pad = {"enabled": True, "size": [160, 128]}
+        recipe = pair(distill__levels=[0], distill__rescale_from=None, input__pad=pad)
+        cells = [(128 // stride) * (160 // stride) for stride in (8, 16, 32)] + [2 * 3, 1 * 2]  # rounded up
+        assert model_of(recipe).terms.cells_factor == pytest.approx(sum(cells) / cells[0])
+
     def test_means_have_no_factor(self, pair: Build) -> None:
         for changes in ({"distill__reduction": "mean"}, {"distill__host": "pkd"}, {"distill__reduction": "variance"}):
             assert model_of(pair(distill__levels=[0], **changes)).terms.cells_factor is None

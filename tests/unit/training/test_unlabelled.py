@@ -17,7 +17,7 @@ from torch.utils.data import Sampler
 from ikd.config import Recipe
 from ikd.data import DataFiles, draw_dataset, indexed
 from ikd.distill.detector import DistillDetector
-from ikd.errors import BadInput
+from ikd.errors import BadInput, ConfigError
 from ikd.evaluation.labels import LabelStore
 from ikd.home import cache
 from ikd.training import EpochReport, Prepared, StopTrial, prepare, resumable, run_trial, train_loader
@@ -346,6 +346,14 @@ def test_other_photographs_are_another_training(build: Build, tmp_path: Path, ph
 def test_what_cannot_be_is_refused_before_training(build: Build, change: dict[str, Any], rule: str) -> None:
     with pytest.raises(BadInput, match=rule):
         check(build(**change))
+
+
+def test_a_weight_of_zero_needs_a_term_that_sees_the_photographs(build: Build) -> None:
+    rule = r"distill\.labels\.weight: must be above 0 where no term between the detectors sees the photographs either"
+    with pytest.raises(ConfigError, match=rule):
+        build(distill__host="none", distill__labels__weight=0.0)
+    build(distill__host="none", distill__labels__weight=0.0, distill__response__bckd__enabled=True)
+    build(distill__host="pkd", distill__labels__weight=0.0)
 
 
 @pytest.mark.parametrize(
