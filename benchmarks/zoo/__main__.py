@@ -1,13 +1,14 @@
 """Walk mmdet's zoo: build, train a step, predict, be taught by a RetinaNet, teach one.
 
-    python -m benchmarks.zoo [--to results.json] [--seconds 180] [--jobs 1] [--part I/N] [--table docs/detectors.md]
+    python -m benchmarks.zoo [--to results.json] [--seconds 180] [--jobs 1] [--only NAME ...] [--again] [--table FILE]
 
 Every box detector that mmdet ships is tried with a small stand-in for its backbone (see `configs.small`), on two drawn
 images of different shapes, through the whole pipeline of a training. Configs that are equal once they are small are
 tried once. Each runs in a process of its own, within `--seconds`. What was tried stands in the results file: the same
 command goes on where it was interrupted, and takes up what is new.
 
-`--table` tries nothing and writes the page from what is there; `--again` tries anew what failed.
+`--table` tries nothing and writes the page from what is there. `--again` makes every config small anew, which `configs`
+may have learned to do otherwise, and tries anew what failed.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def main() -> None:
     parser.add_argument("--to", type=Path, default=RECORDED, help="results; read first, and written after each config")
     parser.add_argument("--seconds", type=float, default=180, help="longest time of one config")
     parser.add_argument("--jobs", type=int, default=1, help="configs at once")
-    parser.add_argument("--only", default="", help="configs whose name holds this")
+    parser.add_argument("--only", nargs="+", default=[""], help="configs whose names hold one of these")
     parser.add_argument("--again", action="store_true", help="try anew what failed")
     parser.add_argument("--table", type=Path, help="write this page from the results, and try nothing")
     chosen = parser.parse_args()
@@ -45,12 +46,15 @@ def main() -> None:
 def _walk(chosen: argparse.Namespace, results: dict[str, dict[str, dict[str, object]]]) -> None:
     configs, tried = results["configs"], results["tried"]
     for name in zoo_names():
-        if name not in configs and model_of(name) is not None:
+        if (chosen.again or name not in configs) and any(part in name for part in chosen.only) and model_of(name):
             configs[name] = {"kind": kind_of(name), "digest": digest(name)}
+    used = {facts["digest"] for facts in configs.values()}
+    for key in tried.keys() - used:
+        del tried[key]
     write_text(chosen.to, _json(results))
     groups: dict[str, list[str]] = {}
     for name, facts in sorted(configs.items()):
-        if chosen.only in name:
+        if any(part in name for part in chosen.only):
             groups.setdefault(str(facts["digest"]), []).append(name)
     # what most configs are comes first, so that a walk that is interrupted has seen most of them
     waiting = [(key, names[0]) for key, names in sorted(groups.items(), key=lambda item: -len(item[1]))]

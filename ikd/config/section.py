@@ -34,6 +34,10 @@ class Section(pydantic.BaseModel):
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
+    def written(self) -> Any:
+        """Return what a person writes for it, where that is shorter than its fields."""
+        return self
+
     @pydantic.field_validator("*", mode="before")
     @classmethod
     def _list_for_tuple(cls, value: Any, info: pydantic.ValidationInfo) -> Any:

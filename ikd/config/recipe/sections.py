@@ -247,7 +247,7 @@ class RecipeSections(Section):
             if isinstance(node, dict) and (rest := ".".join(parts[index:])) in node:  # keys of `overrides` have dots
                 return plain(node[rest])
             node = node.get(part) if isinstance(node, dict) else None
-        return plain(node)
+        return plain(node.written() if isinstance(node, Section) else node)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the recipe as plain YAML-able values.

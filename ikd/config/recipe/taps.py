@@ -42,6 +42,10 @@ class TapsSection(Section):
     def _of_both(cls, value: Any) -> Any:
         return {"student": value, "teacher": value} if isinstance(value, str) else value
 
+    def written(self) -> Any:
+        """Return the one word where it stands for both sides, as a person and a space write it."""
+        return self.student if isinstance(self.student, str) and self.student == self.teacher else self
+
     @pydantic.field_validator("student", "teacher")
     @classmethod
     def _named_once(cls, value: Any) -> Any:

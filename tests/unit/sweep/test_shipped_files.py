@@ -27,7 +27,7 @@ DRAWS = 600
 def test_there_are_files_to_check() -> None:
     assert {path.stem for path in SPACES} >= {
         *("quickstart", "ikd", "dfmsd", "dfmsd_coco", "hosts", "toggles", "augmentation", "everything"),
-        *("rtmdet", "yolox", "any"),
+        *("rtmdet", "yolox", "detr", "any"),
     }
     assert {path.stem for path in RUNNERS} >= {"local", "gpu"}
 

@@ -90,6 +90,12 @@ def test_modules_that_are_not_there_are_refused(plain: Recipe) -> None:
         plain.with_values({"distill.taps": "neck"})
     with pytest.raises(ConfigError, match=r"distill\.taps\.student: must name at least one module, and none twice"):
         plain.with_values({"distill.taps.student": ["neck", "neck"]})
+    assert plain.value("distill.taps") == "auto", "as a space writes it"
+    assert plain.with_values({"distill.taps": "outputs"}).value("distill.taps") == "outputs"
+    assert plain.with_values({"distill.taps.student": "outputs"}).value("distill.taps") == {
+        "student": "outputs",
+        "teacher": "auto",
+    }
 
 
 def test_where_maps_are_read_is_part_of_a_training_where_maps_are_read(plain: Recipe) -> None:
