@@ -311,3 +311,31 @@ def test_what_mmdet_refuses_is_named() -> None:
 def test_distillers_are_refused() -> None:
     with pytest.raises(BadInput, match="is itself a distiller"):
         detector_config("mmdet::ld/ld_r18-gflv1-r101_fpn_1x_coco.py", classes=CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("name", "divisor"),
+    [
+        ("hrnet/fcos_hrnetv2p-w18-gn-head_4xb4-1x_coco.py", 128),
+        ("hrnet/faster-rcnn_hrnetv2p-w18-1x_coco.py", 64),
+        ("rtmdet/rtmdet_x_p6_4xb8-300e_coco.py", 64),
+        ("rtmdet/rtmdet_l_swin_b_p6_4xb16-100e_coco.py", 64),
+        ("rtmdet/rtmdet_l_8xb32-300e_coco.py", 32),
+    ],
+)
+def test_images_are_padded_to_the_coarsest_map_that_a_neck_fuses(name: str, divisor: int) -> None:
+    assert detector_config(f"mmdet::{name}", classes=["a"]).data_preprocessor.pad_size_divisor == divisor
+
+
+def test_torchs_synchronised_norm_becomes_the_one_that_builds_in_a_single_process() -> None:
+    name = "mmdet::simple_copy_paste/mask-rcnn_r50_fpn_rpn-2conv_4conv1fc_syncbn-all_32xb2-ssj-270k_coco.py"
+    text = str(detector_config(name, classes=["a"]).to_dict())
+    assert "MMSyncBN" not in text
+    assert "'SyncBN'" in text
+
+
+@pytest.mark.parametrize("name", ["glip/glip_atss_swin-t_a_fpn_dyhead_16xb2_ms-2x_funtune_coco.py", "odd"])
+def test_detectors_that_read_a_text_are_refused(name: str) -> None:
+    config: Any = f"mmdet::{name}" if "/" in name else {"type": "GroundingDINO", "bbox_head": {"num_classes": 3}}
+    with pytest.raises(BadInput, match="reads a text with each image, which ikd does not give; take a detector that"):
+        detector_config(config, classes=["a"])
