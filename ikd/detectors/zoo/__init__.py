@@ -5,7 +5,7 @@ from typing import Any
 
 from ikd.detectors.zoo.anchor_free import fcos_r18, reppoints_r18
 from ikd.detectors.zoo.one_stage import atss_r18, gfl_r18, retinanet_r18
-from ikd.detectors.zoo.transformers import dab_detr_r18
+from ikd.detectors.zoo.transformers import dab_detr_r18, dino_r18
 from ikd.detectors.zoo.two_stage import cascade_rcnn_r18, faster_rcnn_r18, mask_rcnn_r18
 from ikd.detectors.zoo.yolo import rtmdet, yolox
 
@@ -13,6 +13,7 @@ _FUNCTIONS = (
     atss_r18,
     cascade_rcnn_r18,
     dab_detr_r18,
+    dino_r18,
     faster_rcnn_r18,
     fcos_r18,
     gfl_r18,
@@ -29,6 +30,7 @@ __all__ = [
     "atss_r18",
     "cascade_rcnn_r18",
     "dab_detr_r18",
+    "dino_r18",
     "faster_rcnn_r18",
     "fcos_r18",
     "gfl_r18",

@@ -46,6 +46,7 @@ def test_every_argument_acts(name: str) -> None:
         "head_units": 32,
         "queries": 10,
         "layers": 3,
+        "encoder_layers": 2,
         "masks": True,
         "deformable": True,
     }
@@ -58,7 +59,7 @@ def test_every_argument_acts(name: str) -> None:
 
 def test_what_several_take_is_the_same_in_all_of_them() -> None:
     declared = {field.name: field.default for field in dataclasses.fields(SmallDetector)}
-    own = {"anchor_scale", "depth_factor", "layers", "queries"}
+    own = {"anchor_scale", "depth_factor", "encoder_layers", "layers", "queries"}
     taken = {name: inspect.signature(function).parameters.values() for name, function in ZOO.items()}
     assert {argument.name for arguments in taken.values() for argument in arguments} == {*declared, *own}
     alike = [argument for name, arguments in taken.items() for argument in arguments if name not in CSP]

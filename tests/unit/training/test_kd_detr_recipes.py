@@ -15,7 +15,7 @@ from tests.unit.training.untrained import save_untrained
 SMALL = {"base_channels": 4, "neck_channels": 16, "queries": 10, "layers": 1}
 
 
-TEACHER = {"config": "ikd::dab_detr_r18", "arguments": {**SMALL, "base_channels": 8}}
+TEACHER = {"config": "ikd::dino_r18", "arguments": {**SMALL, "base_channels": 8}}
 
 
 @pytest.fixture
