@@ -199,7 +199,9 @@ def _scale(recipe: Recipe, files: DataFiles, pyramid: Pyramid, divisor: int) -> 
 
     The second is the ratio of cells at the input that the weights belong to: that of `rescale_from`, or the recipe's.
     """
-    distill, strides, whole = recipe.distill, pyramid.levels.strides, pyramid.levels.shared.student_strides
+    distill, strides = recipe.distill, pyramid.levels.strides
+    # the unpadded levels of an SSD have no stride, and a few cells
+    whole = tuple(stride for stride in pyramid.levels.shared.student_strides if stride)
     reference, keeps = distill.rescale_from, distill.keep_strength and strides != whole
     if reference is None and not keeps:
         return Scale()
