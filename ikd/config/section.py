@@ -42,12 +42,14 @@ class Section(pydantic.BaseModel):
     @classmethod
     def _list_for_tuple(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
         """Take a list where a tuple is meant, from a program as from a file; sets have no order and stay errors."""
+        if not isinstance(value, list):  # nearly all: a recipe is validated for every proposal
+            return value
         annotation = cls.model_fields[str(info.field_name)].annotation
         kinds = (
             getattr(one, "__origin__", one) if hasattr(one, "__metadata__") else one for one in get_args(annotation)
         )
         meant = [one for one in (annotation, *kinds) if get_origin(one) is tuple]
-        if not (meant and isinstance(value, list)):
+        if not meant:
             return value
         nested = any(get_origin(inner) is tuple for one in meant for inner in get_args(one))
         return tuple(tuple(one) if nested and isinstance(one, list) else one for one in value)
