@@ -6,6 +6,7 @@ A difference here is a cache made anew, a sweep that cannot go on, or another te
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import math
 import shutil
@@ -56,7 +57,10 @@ def test_every_recipe_and_anchor_has_its_fingerprint() -> None:
 
 def trains_otherwise(name: str, anchor: str) -> bool:
     """Tell whether what a recipe's masking enhancement does has changed: its weight, its boxes' share, its end."""
-    return any(stage.recipe.distill.me.enabled for stage in load_recipe(name).anchor(anchor).stages)
+    return any(stage.recipe.distill.me.enabled for stage in recipe_of(name).anchor(anchor).stages)
+
+
+recipe_of = functools.cache(load_recipe)
 
 
 def test_every_search_space_reads_counts_and_begins_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
