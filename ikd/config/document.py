@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
+import functools
 import itertools
 import re
 from dataclasses import dataclass, field
@@ -177,8 +179,18 @@ def read_yaml(path: Path) -> Document:
     return Document(file, data, lines)
 
 
-def _parsed(text: str) -> tuple[Any, dict[Location, int], list[tuple[Location, int]]]:
+Parsed = tuple[Any, dict[Location, int], list[tuple[Location, int]]]
+
+
+def _parsed(text: str) -> Parsed:
     """Return the value of a text, the lines of all that is in it, and the keys written twice."""
+    data, lines, repeated = _once_parsed(text)
+    return copy.deepcopy(data), dict(lines), list(repeated)
+
+
+@functools.lru_cache(maxsize=128)
+def _once_parsed(text: str) -> Parsed:
+    """Parse a text; the recipes that others start from, and those of teachers, are read again and again."""
     lines: dict[Location, int] = {}
     loader = _Loader(text)
     try:
