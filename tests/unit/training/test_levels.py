@@ -287,7 +287,7 @@ class TestIndex:
 def test_a_trial_notes_once_what_was_chosen(
     tiny_recipe: Build, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    recipe = tiny_recipe(schedule__epochs=2, input__scale=[48, 48])
+    recipe = tiny_recipe(schedule__epochs=2, input__scale=[48, 48], adversarial__enabled=False)
     result = run_trial(recipe, directory=tmp_path)
     (said,) = said_of_levels(recipe)
     of_teacher, *others = (tmp_path / "notes.txt").read_text().splitlines()

@@ -35,7 +35,7 @@ def test_costs_are_in_every_report_and_change_nothing_else(tiny_recipe: Build, t
 
 def test_a_searched_width_acts_on_every_exact_cost(tiny_recipe: Build, tmp_path: Path) -> None:
     """As a search space sets it: one argument of the student, by its dotted name."""
-    base = tiny_recipe(schedule__epochs=1)
+    base = tiny_recipe(schedule__epochs=1).student_alone()
     found = {}
     for width in (4, 8):
         recipe = base.with_values({"student.arguments.base_channels": width})
@@ -52,14 +52,15 @@ def test_a_searched_width_acts_on_every_exact_cost(tiny_recipe: Build, tmp_path:
 
 def test_a_resumed_trial_keeps_its_figure(tiny_recipe: Build, tmp_path: Path) -> None:
     reports: list[EpochReport] = []
+    recipe = tiny_recipe().student_alone()
 
     def stop(report: EpochReport) -> None:
         reports.append(report)
         raise StopTrial
 
-    result = run_trial(tiny_recipe(), stop, directory=tmp_path, options=TrialOptions(costs=("latency_ms",)))
+    result = run_trial(recipe, stop, directory=tmp_path, options=TrialOptions(costs=("latency_ms",)))
     run_trial(
-        tiny_recipe(),
+        recipe,
         reports.append,
         result.last,
         directory=tmp_path,
