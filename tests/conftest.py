@@ -6,6 +6,7 @@ import gc
 import operator
 import os
 import random
+import sqlite3
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,10 +20,44 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")  # golden values are the CPU's
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
+MANY_MODULES = 100
+settled = 0
+"""How many modules the garbage collector does not look at any more."""
+
+
 def pytest_collection_finish() -> None:
-    """Spare the garbage collector what the tests have imported: mmengine calls it twice a data set."""
+    """Spare the garbage collector what the tests have imported: mmengine calls it once a data set, ikd once a trial."""
+    settle()
+
+
+def settle() -> None:
+    global settled
     gc.collect()
     gc.freeze()
+    settled = len(sys.modules)
+
+
+@pytest.fixture(autouse=True)
+def late_imports() -> None:
+    """Spare it what tests have imported since, as MLflow, Ray and matplotlib are."""
+    if len(sys.modules) > settled + MANY_MODULES:
+        settle()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_power_cut() -> Iterator[None]:
+    """Wait for no disk: what tests write need not outlive the machine. Processes of their own wait, as people's do."""
+    from sqlalchemy import Engine, event
+
+    def unsynced(connection: Any, record: Any) -> None:
+        if isinstance(connection, sqlite3.Connection):
+            connection.execute("PRAGMA synchronous=OFF")
+
+    event.listen(Engine, "connect", unsynced)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
+    event.remove(Engine, "connect", unsynced)
 
 
 @pytest.fixture(autouse=True)
@@ -84,6 +119,26 @@ def tiny_recipe(session_home: Path, tiny_data: Path) -> Callable[..., Any]:
         return load_recipe("drawn_r18", values | named)
 
     return build
+
+
+@pytest.fixture(scope="session")
+def by_heart(session_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a student that has learnt 12 images by heart: the images in `data`, best.pth in `trial`."""
+    from tests.unit.export.students import train_student
+
+    folder = tmp_path_factory.mktemp("by_heart")
+    train_student(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty database of MLflow's, to be copied: its tables cost seconds."""
+    from ikd.tracking.mlflow_client import make_client
+
+    path = tmp_path_factory.mktemp("template") / "a new folder" / "mlflow.db"
+    make_client(f"sqlite:///{path}")
+    return path
 
 
 @pytest.fixture(scope="session")

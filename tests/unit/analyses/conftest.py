@@ -15,7 +15,7 @@ from ikd.export import export_student
 from ikd.sweep.study.database import open_storage
 from ikd.sweep.study.folder import COMPLETE, sweep_folder, write_files
 from ikd.sweep.study.study import SweepStudy
-from tests.unit.export.students import recipe_on, train_student
+from tests.unit.export.students import recipe_on
 from tests.unit.sweep.conftest import make_runner, make_space
 from tests.unit.sweep.player import Worker, conduct, play
 
@@ -38,9 +38,9 @@ class Trained:
 
 
 @pytest.fixture(scope="session")
-def trained(session_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+def trained(by_heart: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     folder = tmp_path_factory.mktemp("analyzed")
-    best, alone = train_student(folder).best, recipe_on(folder / "data")
+    best, alone = by_heart / "trial" / "best.pth", recipe_on(by_heart / "data")
     student = alone.student.model_dump(mode="json", exclude={"inherit"}) | {"checkpoint": str(best)}
     teaching = {"teachers.available": {"itself": student}, "teachers.sequence": ["itself"], "distill.host": "fgd"}
     recipe = alone.with_values(teaching | {"attack.steps": 2})

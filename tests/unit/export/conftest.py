@@ -11,14 +11,13 @@ import pytest
 import torch
 
 from ikd.export import Exported, SearchContext, export_student
-from tests.unit.export.students import train_student
 
 CONTEXT = SearchContext("night", 7, "7 host=mgd", {"distill.host": "mgd", "adversarial.weight": 1e-5}, "finished", 12)
 
 
 @pytest.fixture(scope="session")
-def best(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train_student(tmp_path_factory.mktemp("student")).best
+def best(by_heart: Path) -> Path:
+    return by_heart / "trial" / "best.pth"
 
 
 @pytest.fixture(scope="session")

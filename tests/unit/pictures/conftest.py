@@ -13,7 +13,7 @@ import pytest
 
 from ikd.config import Recipe
 from ikd.pictures import Painter, Pictured
-from tests.unit.export.students import recipe_on, train_student
+from tests.unit.export.students import recipe_on
 
 Change = Callable[[dict[str, Any]], None]
 
@@ -40,10 +40,8 @@ class Trained:
 
 
 @pytest.fixture(scope="session")
-def trained(session_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    folder = tmp_path_factory.mktemp("pictured")
-    result = train_student(folder)
-    return Trained(recipe_on(folder / "data"), result.best, folder / "data")
+def trained(by_heart: Path) -> Trained:
+    return Trained(recipe_on(by_heart / "data"), by_heart / "trial" / "best.pth", by_heart / "data")
 
 
 @pytest.fixture(scope="session")

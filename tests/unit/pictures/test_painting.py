@@ -91,7 +91,7 @@ def test_a_trial_trained_alone_is_shown_beside_the_teacher_of_the_base(trained: 
     ("checkpoint", "says"),
     [
         (lambda folder: folder / "gone.pth", r"teacher itself: its checkpoint must be a file, but .*gone.pth is not"),
-        (lambda folder: folder / "text.pth", r"text.pth"),
+        pytest.param(lambda folder: folder / "text.pth", r"text.pth", marks=pytest.mark.slow),
     ],
 )
 def test_a_teacher_that_cannot_be_loaded_is_left_out_with_a_line(

@@ -1,4 +1,4 @@
-"""A ready database a test (its tables cost seconds, so they are made once), and a server in a thread."""
+"""A ready database a test, and a server in a thread."""
 
 from __future__ import annotations
 
@@ -11,13 +11,6 @@ from typing import Any
 import pytest
 
 from ikd.tracking.mlflow_client import make_client
-
-
-@pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("template") / "a new folder" / "mlflow.db"
-    make_client(f"sqlite:///{path}")
-    return path
 
 
 @pytest.fixture
