@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import expect, sync_playwright
 
 from ikd.report import write_comparison, write_report
+from tests.marks import some
 from tests.unit.report.conftest import EVIL
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -60,7 +61,7 @@ def opened(browser: Any, page: Path, *, width: int = 1600, scheme: str = "light"
     return tab, faults
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(1600, "light"), (400, "dark")])
+@pytest.mark.parametrize(("width", "scheme"), [(1600, "light"), pytest.param(400, "dark", marks=pytest.mark.slow)])
 def test_every_chart_is_drawn_and_nothing_is_asked_of_the_network(
     browser: Any, played_home: Path, tmp_path: Path, width: int, scheme: str
 ) -> None:
@@ -80,7 +81,8 @@ def test_every_chart_is_drawn_and_nothing_is_asked_of_the_network(
 
 def test_a_change_to_dark_is_followed(browser: Any, played_home: Path, tmp_path: Path) -> None:
     page = write_report("whole", tmp_path / "x.html", home=played_home)[0]
-    tab, faults = opened(browser, page)
+    tab, faults = opened(browser, page, width=400)
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 400, "nothing sticks out"
     label = tab.locator(".main-svg .xtick text").first
     before = label.evaluate("(one) => getComputedStyle(one).fill")
     tab.emulate_media(color_scheme="dark")
@@ -102,7 +104,7 @@ def test_names_are_shown_and_not_run(browser: Any, hostile_home: Path, tmp_path:
     assert any("<script>" in label for label in labels), "and stands beside its axis"
 
 
-@pytest.mark.parametrize("name", ["failed", "alone"])
+@pytest.mark.parametrize("name", some(["failed", "alone"], 1))
 def test_sweeps_without_much_to_show_make_a_page(browser: Any, failed_home: Path, tmp_path: Path, name: str) -> None:
     page = write_report(name, tmp_path / "x.html", home=failed_home)[0]
     tab, faults = opened(browser, page)
