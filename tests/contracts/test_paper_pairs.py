@@ -4,6 +4,7 @@ paper does, and its detectors fit.
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -43,7 +44,10 @@ def of_ikd(flags: str) -> set[str]:
 
 @pytest.fixture(params=sorted(TABLE))
 def row(request: pytest.FixtureRequest) -> tuple[Mapping[str, str], Recipe]:
-    return TABLE[request.param], load_recipe(request.param)
+    return TABLE[request.param], read(request.param)
+
+
+read = functools.cache(load_recipe)
 
 
 def test_every_row_of_the_tables_has_its_recipe_and_no_other() -> None:
