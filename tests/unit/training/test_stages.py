@@ -14,12 +14,13 @@ import torch
 from ikd.config import Recipe
 from ikd.distill.detector import DistillDetector
 from ikd.errors import BadInput
-from ikd.training import EpochReport, StopTrial, load_teacher, perturb, prepare, run_trial
+from ikd.training import EpochReport, StopTrial, load_teacher, perturb, prepare, resumable, run_trial
 from tests.marks import some
 from tests.unit.training.untrained import save_untrained
 
 Build = Callable[..., Recipe]
 Metrics = dict[str, float]
+TIMED = ("seconds/train", "seconds/val", "seconds/attack")
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +46,19 @@ def staged(tiny_recipe: Build, tmp_path_factory: pytest.TempPathFactory) -> Buil
 def curve(recipe: Recipe, directory: Path, **arguments: Any) -> list[Metrics]:
     reports: list[EpochReport] = []
     run_trial(recipe, reports.append, directory=directory, **arguments)
-    timed = ("seconds/train", "seconds/val", "seconds/attack")
-    return [{name: value for name, value in one.metrics.items() if name not in timed} for one in reports]
+    return [{name: value for name, value in one.metrics.items() if name not in TIMED} for one in reports]
+
+
+def first_epoch(recipe: Recipe, directory: Path) -> Metrics:
+    """Return what the first epoch reports; the training ends there."""
+    found: list[Metrics] = []
+
+    def report(one: EpochReport) -> None:
+        found.append({name: value for name, value in one.metrics.items() if name not in TIMED})
+        raise StopTrial
+
+    run_trial(recipe, report, directory=directory)
+    return found[0]
 
 
 @pytest.fixture(scope="module")
@@ -54,13 +66,29 @@ def plain(staged: Build, tmp_path_factory: pytest.TempPathFactory) -> list[Metri
     return curve(staged(), tmp_path_factory.mktemp("plain"))
 
 
+def in_parts(recipe: Recipe, folder: Path, *stops: int) -> list[Metrics]:
+    """Train a recipe, stopped after some epochs and taken up from its checkpoint each time."""
+    found: list[Metrics] = []
+
+    def report(one: EpochReport) -> None:
+        found.append({name: value for name, value in one.metrics.items() if name not in TIMED})
+        if one.epoch in stops:
+            raise StopTrial
+
+    for stop in stops:
+        last = run_trial(recipe, report, resumable(folder), directory=folder)
+        assert last.epochs == stop
+    run_trial(recipe, report, resumable(folder), directory=folder)
+    return found
+
+
 def test_each_stage_has_its_teacher(staged: Build, plain: list[Metrics], tmp_path: Path) -> None:
     assert [report["stage"] for report in plain] == [1.0, 2.0]
     one = curve(staged(teachers__sequence=["weak"], schedule__epochs=2), tmp_path / "one")
-    other = curve(staged(teachers__sequence=["big", "weak"]), tmp_path / "other")
+    other = first_epoch(staged(teachers__sequence=["big", "weak"]), tmp_path / "other")
     assert plain[0]["loss/fgd"] == pytest.approx(one[0]["loss/fgd"], rel=1e-6), "the first stage is the weak teacher's"
     assert plain[1]["loss/fgd"] != pytest.approx(one[1]["loss/fgd"], rel=1e-3), "the second is not"
-    assert plain[0]["loss/fgd"] != pytest.approx(other[0]["loss/fgd"], rel=1e-3), "the order counts"
+    assert plain[0]["loss/fgd"] != pytest.approx(other["loss/fgd"], rel=1e-3), "the order counts"
 
 
 def test_teachers_are_never_in_memory_together(staged: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,7 +131,7 @@ def stop_after_first(report: EpochReport) -> None:
         raise StopTrial
 
 
-@pytest.mark.parametrize("restart", [True, False])
+@pytest.mark.parametrize("restart", some([False, True], 1))
 def test_the_student_carries_over_and_losses_restart(
     staged: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, restart: bool
 ) -> None:
@@ -117,31 +145,31 @@ def test_the_student_carries_over_and_losses_restart(
     assert bool(second[trained].abs().sum() == 0) is restart
 
 
-@pytest.mark.parametrize(("stop", "span"), some([(3, "whole"), (2, "stage"), (1, "whole"), (2, "whole")], 2))
+@pytest.fixture(scope="module")
+def spans(staged: Build, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, list[Metrics]]]:
+    """Folder and reports of four epochs under a schedule of each span."""
+    folder = tmp_path_factory.mktemp("spans")
+    return {span: (folder / span, curve(of_span(staged, span), folder / span)) for span in ("whole", "stage")}
+
+
+def of_span(staged: Build, span: str) -> Recipe:
+    return staged(schedule__epochs=4, schedule__policy={"type": "cosine", "span": span})
+
+
+@pytest.mark.parametrize("span", some(["whole", "stage"], 1))
 def test_a_sequence_stopped_and_resumed_equals_an_uninterrupted_one(
-    staged: Build, tmp_path: Path, stop: int, span: str
+    staged: Build, spans: dict[str, tuple[Path, list[Metrics]]], tmp_path: Path, span: str
 ) -> None:
     """Stopped within the first stage, at its end, and within the second."""
-    recipe = staged(schedule__epochs=4, schedule__policy__span=span)
-    whole = curve(recipe, tmp_path / "whole")
-
-    def stop_there(report: EpochReport) -> None:
-        if report.epoch == stop:
-            raise StopTrial
-
-    parts = tmp_path / "parts"
-    first = run_trial(recipe, stop_there, directory=parts)
-    assert first.epochs == stop
-    assert curve(recipe, parts, checkpoint=first.last) == whole[stop:]
-    weights = [torch.load(folder / "last.pth", weights_only=True)["model"] for folder in (tmp_path / "whole", parts)]
+    folder, whole = spans[span]
+    assert in_parts(of_span(staged, span), tmp_path, 1, 2, 3) == whole
+    weights = [torch.load(path / "last.pth", weights_only=True)["model"] for path in (folder, tmp_path)]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
-def test_the_schedule_spans_the_whole_or_each_stage(staged: Build, tmp_path: Path) -> None:
-    rates = {}
-    for span in ("whole", "stage"):
-        recipe = staged(schedule__epochs=4, schedule__policy={"type": "cosine", "span": span})
-        rates[span] = [report["lr"] for report in curve(recipe, tmp_path / span)]
+def test_the_schedule_spans_the_whole_or_each_stage(spans: dict[str, tuple[Path, list[Metrics]]]) -> None:
+    assert all([report["stage"] for report in reports] == [1, 1, 2, 2] for _, reports in spans.values())
+    rates = {span: [report["lr"] for report in reports] for span, (_, reports) in spans.items()}
     assert rates["whole"] == sorted(rates["whole"], reverse=True)
     assert rates["stage"][:2] == pytest.approx(rates["stage"][2:])
 
@@ -158,10 +186,9 @@ def test_momentum_goes_on_with_a_whole_schedule_alone(staged: Build, tmp_path: P
 @pytest.mark.parametrize(
     ("sequence", "changes", "stages"),
     [
-        (["weak", "big"], {}, [1, 1, 2, 2]),
         ([{"teacher": "weak", "share": 0.25}, {"teacher": "big", "share": 0.75}], {}, [1, 2, 2, 2]),
-        (["weak", "big", "weak", "big"], {}, [1, 2, 3, 4]),
         (["weak", "big"], {"schedule__epochs_per_stage": 1}, [1, 2]),
+        pytest.param(["weak", "big", "weak", "big"], {}, [1, 2, 3, 4], marks=pytest.mark.slow),
     ],
 )
 def test_epochs_of_the_stages(
@@ -217,7 +244,7 @@ class TestMaskingEnhancement:
         values = {"distill__me__enabled": True, "augment__stop_fraction": 0.0, "augment__noise__probability": 1.0}
         return staged(**(values | changes))
 
-    @pytest.mark.parametrize(("stages", "expected"), [("first", [1, 0]), ("last", [0, 1]), ("both", [1, 1])])
+    @pytest.mark.parametrize(("stages", "expected"), some([("first", [1, 0]), ("last", [0, 1]), ("both", [1, 1])], 1))
     def test_stages(
         self, staged: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stages: str, expected: list[int]
     ) -> None:
@@ -259,22 +286,20 @@ class TestMaskingEnhancement:
         ), "null is alpha"
 
     def test_added_images_have_a_pass_and_a_loss_of_their_own(self, staged: Build, tmp_path: Path) -> None:
-        def trained(name: str, **changes: Any) -> list[Metrics]:
+        def recipe(**changes: Any) -> Recipe:
             values = {"distill__host": "dfmsd", "distill__me__form": "added", "augment__crop__probability": 1.0}
-            return curve(self.recipe(staged, **values, **changes), tmp_path / name)
+            return self.recipe(staged, **values, **changes)
 
-        first, second = trained("beta", distill__dfmsd__beta=1e-5)
+        first, second = curve(recipe(distill__dfmsd__beta=1e-5), tmp_path / "beta")
         assert "loss/me" not in first
-        stronger = trained("stronger", distill__dfmsd__beta=3e-5)
+        stronger = curve(recipe(distill__dfmsd__beta=3e-5), tmp_path / "stronger")
         beta = "weight/dfmsd_beta_effective"  # of no image in the first stage
         assert stronger[0] == first | {beta: pytest.approx(3 * first[beta])}
         assert stronger[1]["loss/me"] == pytest.approx(3 * second["loss/me"], rel=0.2)
         assert stronger[1]["loss/dfmsd"] == pytest.approx(second["loss/dfmsd"], rel=0.1), "alpha weighs the clean ones"
         plain = curve(staged(distill__host="dfmsd", augment__enabled=False), tmp_path / "plain")
         assert second["loss/cls"] == pytest.approx(plain[1]["loss/cls"], rel=0.05), "detection is that of clean images"
-        assert trained("following")[1]["loss/me"] == pytest.approx(2 * second["loss/me"], rel=0.2), (
-            "null is alpha, 2e-5"
-        )
+        assert recipe().fingerprint() == recipe(distill__dfmsd__beta=2e-5).fingerprint(), "null is alpha"
 
     def test_it_ends_by_its_own_fraction(self, staged: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         recipe = self.recipe(
@@ -285,7 +310,7 @@ class TestMaskingEnhancement:
         )
         assert self.altered(recipe, tmp_path, monkeypatch) == [1, 0, 1, 0]
 
-    @pytest.mark.parametrize("form", ["replaced", "added"])
+    @pytest.mark.parametrize("form", some(["added", "replaced"], 1))
     def test_the_shares_of_altered_images_are_metrics(self, staged: Build, tmp_path: Path, form: str) -> None:
         changes = {"distill__me": {"enabled": True, "form": form}, "augment__crop__enabled": False}
         first, second = curve(self.recipe(staged, **changes, distill__host="dfmsd"), tmp_path)
@@ -302,7 +327,7 @@ class TestSemanticAlignment:
     def test_modes_levels_and_weight_act(self, staged: Build, plain: list[Metrics], tmp_path: Path) -> None:
         def losses(name: str, **changes: Any) -> Metrics:
             values = {f"distill__sfa__{key}": value for key, value in changes.items()}
-            return curve(staged(distill__sfa__enabled=True, **values), tmp_path / name)[0]
+            return first_epoch(staged(distill__sfa__enabled=True, **values), tmp_path / name)
 
         extra = losses("extra", levels=[0, 1])
         assert extra["loss/fgd"] == pytest.approx(plain[0]["loss/fgd"], rel=0.05)
@@ -371,18 +396,9 @@ def test_groups_of_parameters_go_on_in_the_next_stage(staged: Build, tmp_path: P
         schedule__policy={"type": "cosine", "floor": 0.1, "span": span},
     )
     whole = curve(recipe, tmp_path / "whole")
-    result = run_trial(recipe, None, directory=tmp_path / "again")
-    groups = torch.load(result.last, weights_only=True)["optimizer"]["param_groups"]
+    groups = torch.load(tmp_path / "whole" / "last.pth", weights_only=True)["optimizer"]["param_groups"]
     rates = {group["name"]: group["lr"] for group in groups}
     assert rates["lr x0.1"] == pytest.approx(0.1 * rates["rest"])
     assert rates["lr x0.1, no decay"] == pytest.approx(rates["lr x0.1"])
     assert {group["weight_decay"] for group in groups if "no decay" in group["name"]} == {0.0}
-    for stop in (1, 2, 3):
-
-        def stop_there(report: EpochReport, stop: int = stop) -> None:
-            if report.epoch == stop:
-                raise StopTrial
-
-        folder = tmp_path / f"stopped-{stop}"
-        first = run_trial(recipe, stop_there, directory=folder)
-        assert curve(recipe, folder, checkpoint=first.last) == whole[stop:]
+    assert in_parts(recipe, tmp_path / "parts", 1, 2, 3) == whole
