@@ -139,12 +139,12 @@ def test_without_mosaic_an_image_is_as_it_was(drawn: Path) -> None:
 def test_sizes_are_drawn_between_their_ends_or_from_the_list(drawn: Path) -> None:
     def sizes(**section: Any) -> set[int]:
         given = settings(multi_scale={"crop": False, **section})
-        return {max(made(drawn, given, seed=seed)["inputs"].shape[1:]) for seed in range(25)}
+        return {max(made(drawn, given, seed=seed)["inputs"].shape[1:]) for seed in range(15)}
 
     found = sizes(ratio=(0.5, 1.5))
     assert min(found) >= 80
     assert max(found) <= 240
-    assert len(found) > 10
+    assert len(found) > 6
     assert sizes(scales=((64, 64), (96, 96))) == {64, 96}
     assert max(sizes(ratio=(2.0, 2.0), crop=True)) == 160
 

@@ -177,9 +177,9 @@ def modulated(features: Tensor, offset: Tensor, mask: Tensor, weight: Tensor) ->
 
 def test_offsets_of_a_finer_map_are_read_by_the_steps_of_the_output() -> None:
     """What the compiled kernel does and DyHead relies on: the first numbers of an image, in the output's shape."""
-    features, weight = draw(2, 2, 4, 3), draw(3, 2, 3, 3, seed=1)
-    fine = draw(2, 18, 8, 6, seed=2) * 0.5, draw(2, 9, 8, 6, seed=3)
-    read = [one.flatten(1)[:, : width * 12].reshape(2, width, 4, 3) for one, width in zip(fine, (18, 9), strict=True)]
+    features, weight = draw(2, 2, 3, 2), draw(2, 2, 3, 3, seed=1)
+    fine = draw(2, 18, 6, 4, seed=2) * 0.5, draw(2, 9, 6, 4, seed=3)
+    read = [one.flatten(1)[:, : width * 6].reshape(2, width, 3, 2) for one, width in zip(fine, (18, 9), strict=True)]
     assert torch.equal(modulated(features, *fine, weight), modulated(features, *read, weight))  # type: ignore[call-arg]
     leaves = [features, *fine, weight]
     assert torch.autograd.gradcheck(modulated, [one.requires_grad_() for one in leaves])
