@@ -221,7 +221,7 @@ def test_nothing_is_found_by_an_images_id() -> None:
     assert found == BY_ID.keys(), "what is kept of an image is found by `ikd.data.image_digest`"
 
 
-@pytest.mark.parametrize("change", some(CHANGES, 2))
+@pytest.mark.parametrize("change", some(reversed(CHANGES), 2))
 def test_boxes_of_an_image_are_its_own(seeing: Recipe, data: Path, change: str) -> None:
     _, before = kept(seeing)
     CHANGES[change](data)
@@ -237,7 +237,7 @@ def test_boxes_of_an_image_are_its_own(seeing: Recipe, data: Path, change: str) 
     assert all(image in file for image in fresh)
 
 
-@pytest.mark.parametrize("change", some(CHANGES, 3))
+@pytest.mark.parametrize("change", some(reversed(CHANGES), 2))
 def test_perturbations_of_an_image_are_its_own(seeing: Recipe, data: Path, change: str) -> None:
     before, _ = kept(seeing)
     old = {image: before.read(image) for image in pictures(seeing)}
@@ -374,7 +374,7 @@ def snapshot(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-@pytest.mark.parametrize("change", some(CHANGES, 4))
+@pytest.mark.parametrize("change", some(["files renamed", *(one for one in CHANGES if one != "files renamed")], 2))
 def test_a_training_goes_on_with_the_data_it_began_with(alone: Recipe, data: Path, tmp_path: Path, change: str) -> None:
     """`ikd train --resume`, a trial of a sweep, and one of somebody's own Tuner: all of them read last.pth here."""
     folder = TrialFolder(tmp_path / "out")
@@ -420,7 +420,7 @@ def test_a_training_of_before_is_not_believed_to_have_moved(alone: Recipe, data:
         run_trial(moved, checkpoint=folder.last, directory=folder.path)
 
 
-@pytest.mark.parametrize("change", OTHER)
+@pytest.mark.parametrize("change", some(reversed(OTHER), 1))
 def test_other_data_are_not_moved_ones(alone: Recipe, data: Path, tmp_path: Path, change: str) -> None:
     folder = TrialFolder(tmp_path / "out")
     run_trial(alone, once, directory=folder.path)
@@ -440,7 +440,7 @@ def test_in_several_processes_too(alone: Recipe, data: Path, tmp_path: Path) -> 
         run_trial(alone, checkpoint=folder.last, directory=folder.path, options=TrialOptions(processes=2))
 
 
-@pytest.mark.parametrize("change", OTHER)
+@pytest.mark.parametrize("change", some(OTHER, 1))
 def test_adopting_needs_the_same_data(alone: Recipe, data: Path, tmp_path: Path, change: str) -> None:
     source = TrialFolder(tmp_path / "source")
     run_trial(alone, once, directory=source.path)
@@ -468,7 +468,7 @@ def test_a_checkpoint_of_before_goes_on_with_a_word(
     assert capsys.readouterr().out.count("does not say what data it was trained on") == 1
 
 
-@pytest.mark.parametrize("change", some(reversed(CHANGES), 2))
+@pytest.mark.parametrize("change", some(reversed(CHANGES), 1))
 def test_an_interrupted_teacher_is_no_other_datas(
     tiny_recipe: Build, data: Path, tmp_path: Path, change: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

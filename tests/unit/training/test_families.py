@@ -59,6 +59,8 @@ def test_masks_are_learned_through_every_augmentation(pair: Build, tmp_path: Pat
         adversarial__enabled=True,
         distill__me__enabled=True,
         distill__sfa__enabled=True,
+        attack__steps=1,
+        input__scale=[64, 64],
     )
     result = run_trial(recipe.with_values({"validate": ["bbox", "segm"]}), directory=tmp_path)
     assert {"loss/mask", "loss/dfmsd", "loss/adversarial", "loss/sfa"} <= set(result.metrics)
@@ -80,7 +82,7 @@ def test_levels_that_both_have_are_distilled(pair: Build, tmp_path: Path) -> Non
         prepare(recipe.with_values({"distill.sfa": {"enabled": True, "levels": [3]}}))
 
 
-@pytest.mark.parametrize("family", ["retinanet_r18", "fcos_r18", "gfl_r18", "atss_r18"])
+@pytest.mark.parametrize("family", some(["gfl_r18", "fcos_r18", "retinanet_r18", "atss_r18"], 2))
 def test_crosskd_trains_between_equal_heads(pair: Build, tmp_path: Path, family: str) -> None:
     found: list[dict[str, float]] = []
     for position in (0, 1):
@@ -106,8 +108,8 @@ TWO_STAGE = ("defeat", "frs", "gid", "icd", "rmpfi", "vkd")
 @pytest.mark.parametrize(
     ("host", "family"),
     [
-        *some([(host, "retinanet_r18") for host in ("fgfi", "gid", "icd", "rkd", "rmpfi", "defeat", "frs", "vkd")], 4),
-        *some([(host, "faster_rcnn_r18") for host in TWO_STAGE], 2),
+        *some([(host, "retinanet_r18") for host in ("gid", "icd", "fgfi", "rkd", "rmpfi", "defeat", "frs", "vkd")], 2),
+        *some([(host, "faster_rcnn_r18") for host in TWO_STAGE], 1),
     ],
 )
 def test_imitation_trains_between_equal_detectors(pair: Build, tmp_path: Path, host: str, family: str) -> None:

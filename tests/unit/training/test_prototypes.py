@@ -91,7 +91,9 @@ def test_every_loss_is_reported_and_two_fade(known: Build, tmp_path: Path) -> No
     assert second["loss/prototypes_global"] < 0.75 * steady[1]["loss/prototypes_global"]
 
 
-@pytest.mark.parametrize(("every", "expected"), [(1.0, [(0, 0), (1, 0), (2, 0)]), (2.0, [(0, 0), (2, 0)]), (0.5, None)])
+@pytest.mark.parametrize(
+    ("every", "expected"), some([(0.5, None), (1.0, [(0, 0), (1, 0), (2, 0)]), (2.0, [(0, 0), (2, 0)])], 1)
+)
 def test_they_are_chosen_anew_when_it_is_time(
     known: Build, tmp_path: Path, refreshed: Refreshed, every: float, expected: Refreshed | None
 ) -> None:
@@ -139,11 +141,11 @@ def test_choosing_disturbs_nothing_else(known: Build, tmp_path: Path, monkeypatc
     some(
         [
             {"method": "kmeans"},
-            {"count": 1},
             {"min_side": 30.0},
+            {"response_weight": 2.0},
+            {"count": 1},
             {"global_weight": 1.0},
             {"feature_weight": 0.0},
-            {"response_weight": 2.0},
             {"method": "dbscan", "bandwidth": 0.5},
             {"method": "random"},
             {"method": "ambiguous"},
@@ -153,7 +155,7 @@ def test_choosing_disturbs_nothing_else(known: Build, tmp_path: Path, monkeypatc
             {"response_weight": 0.0},
             {"response_temperature": 4.0},
         ],
-        6,
+        3,
     ),
 )
 def test_every_option_changes_the_training(
