@@ -1,8 +1,10 @@
-"""Sorting by `value` in MLflow gives the ranking of `ikd status`, on a server of MLflow's own."""
+"""Sorting by `value` in MLflow gives the ranking of `ikd status`, in a database and on a server of MLflow's own."""
 
 from __future__ import annotations
 
+import contextlib
 import random
+import shutil
 import socket
 import subprocess
 import sys
@@ -24,6 +26,7 @@ from ikd.sweep.study.study import SweepStudy
 from ikd.sweep.view.ranking import _in_order
 from ikd.tracking import open_tracker
 from ikd.tracking.mlflow_client import make_client
+from tests.marks import some
 from tests.unit.sweep import player
 from tests.unit.sweep.conftest import OpenStudy, make_runner, make_space
 from tests.unit.sweep.fake_training import epoch_metrics
@@ -32,16 +35,26 @@ from tests.unit.sweep.player import SilentWatcher, Worker, play
 CONFIRM = {"share": 0.15, "apart": 2}
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[str]:
+@pytest.fixture(params=some(["database", "server"], 1))
+def place(request: pytest.FixtureRequest, template: Path, tmp_path: Path) -> Iterator[str]:
+    """Name where runs go: MLflow's database on this machine, or a server over it."""
+    shutil.copy(template, tmp_path / "runs.db")
+    if request.param == "database":
+        yield f"sqlite:///{tmp_path / 'runs.db'}"
+        return
+    with served(tmp_path) as uri:
+        yield uri
+
+
+@contextlib.contextmanager
+def served(tmp_path: Path) -> Iterator[str]:
     """Serve MLflow over a database of its own, as `mlflow server` does, on this machine alone."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     uri = f"http://127.0.0.1:{port}"
-    make_client(f"sqlite:///{tmp_path / 'server.db'}")
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{tmp_path / 'server.db'}"]
+    command += ["--backend-store-uri", f"sqlite:///{tmp_path / 'runs.db'}"]
     command += ["--artifacts-destination", (tmp_path / "artifacts").as_uri()]
     with (tmp_path / "server.log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
         try:
@@ -82,14 +95,14 @@ def shown_order(study: SweepStudy, space: Any, recipe: Recipe) -> list[str]:
 
 
 def test_sorting_by_value_gives_the_ranking(
-    server: str, open_study: OpenStudy, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+    place: str, open_study: OpenStudy, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While the sweep runs, too: after each trial that ends the server has the order of the table."""
     monkeypatch.setattr(player, "epoch_metrics", noisy)
     space = make_space(budget={"trials": 14, "confirm": CONFIRM}, sampler={"random": {}})
     files, folder, study = SweepFiles(space, recipe, make_runner()), sweep_folder("s"), open_study()
-    client, seen = make_client(server), []
-    with open_tracker(server, home=folder.home, folder=folder.path) as tracker:
+    client, seen = make_client(place), []
+    with open_tracker(place, home=folder.home, folder=folder.path) as tracker:
         announce(tracker, files, folder, study)
         conductor = Conductor(files, study=study, watcher=SilentWatcher(), tracker=tracker)
         ended = conductor.mirror.ended
