@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from ikd.cli import app
-from ikd.config import Recipe, SearchSpace, SweepFiles
+from ikd.config import Recipe, SearchSpace, SweepFiles, load_recipe
 from ikd.errors import BadInput
 from ikd.export import export_sweep
 from ikd.export import sweep as exporting
@@ -25,12 +26,13 @@ from ikd.sweep.mirror.announce import announce
 from ikd.sweep.mirror.mirror import Mirror
 from ikd.sweep.records.trials import Proposal, Role, TrialRecord
 from ikd.sweep.storage.keeping import without_place
+from ikd.sweep.study.database import open_storage
 from ikd.sweep.study.folder import COMPLETE, sweep_folder, write_files
 from ikd.sweep.study.study import SweepStudy
 from ikd.sweep.view.live import SweepView
 from ikd.tracking import NullTracker, Page, open_tracker
 from ikd.tracking.mlflow_client import make_client
-from tests.unit.sweep.conftest import OpenStudy, make_runner, make_space
+from tests.unit.sweep.conftest import make_runner, make_space
 
 HOST, SIGMA = "distill.host", "augment.noise.sigma"
 ALONE, LUCKY = 0, 16
@@ -39,18 +41,21 @@ GOOD = [("fgd", 0.1 * k, 35.0 + 0.2 * (k % 2)) for k in range(8)]
 BAD = [("mgd", 0.1 * k, 30.0) for k in range(7)]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def space() -> SearchSpace:
     parameters = {HOST: {"choice": ["fgd", "mgd"]}, SIGMA: {"uniform": [0, 1]}}
     return make_space(parameters=parameters, anchors=["student_alone"], budget={"trials": 24})
 
 
-@pytest.fixture
-def study(space: SearchSpace, recipe: Recipe, ikd_home: Path, open_study: OpenStudy) -> SweepStudy:
-    """Return a complete sweep `s` in the home: search, two repeats of what it chooses, two and two kept apart."""
-    folder = sweep_folder("s", ikd_home)
-    made = open_study(folder.path, name="s")
-    write_files(folder, SweepFiles(space, recipe, make_runner(storage=str(ikd_home))))
+@pytest.fixture(scope="module")
+def whole(space: SearchSpace, empty_study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with a complete sweep `s`: search, two repeats of what it chooses, two and two kept apart."""
+    home, recipe = tmp_path_factory.mktemp("whole"), load_recipe("drawn_r18")
+    folder = sweep_folder("s", home)
+    folder.path.mkdir(parents=True)
+    shutil.copy(empty_study, folder.path / "study.db")
+    made = study_in(folder.path, space)
+    write_files(folder, SweepFiles(space, recipe, make_runner()))
 
     def train(points: float, values: Mapping[str, Any], role: Role = "search", of: int | None = None) -> None:
         anchors = ("student_alone",) if not made.records else ()
@@ -66,7 +71,7 @@ def study(space: SearchSpace, recipe: Recipe, ikd_home: Path, open_study: OpenSt
     train(29.0, {})
     for host, sigma, points in (*GOOD, *BAD, ("mgd", 0.75, 35.4)):
         train(points, {HOST: host, SIGMA: sigma})
-    chosen = sweep_status("s").standing
+    chosen = sweep_status("s", home=home).standing
     assert chosen is not None
     of = chosen.chosen.number
     for k, points in enumerate((35.2, 34.9), start=1):
@@ -75,7 +80,18 @@ def study(space: SearchSpace, recipe: Recipe, ikd_home: Path, open_study: OpenSt
         train(points, {**made.records[of].values, "seed": 1000 + k}, "apart", of)
         train(points - 6.5 + k, {"seed": 1000 + k}, "apart", ALONE)
     made.note(COMPLETE, len(made.records))
-    return made
+    return home
+
+
+def study_in(folder: Path, space: SearchSpace) -> SweepStudy:
+    return SweepStudy(open_storage(folder, "sqlite"), "s", folder, objective=space.objective)
+
+
+@pytest.fixture
+def study(whole: Path, space: SearchSpace, ikd_home: Path) -> SweepStudy:
+    """Return the study of a copy of that sweep, in the home."""
+    shutil.copytree(whole, ikd_home)
+    return study_in(sweep_folder("s", ikd_home).path, space)
 
 
 @pytest.fixture
@@ -88,7 +104,7 @@ def known(study: SweepStudy) -> Standing:
 def plain(*arguments: str) -> Any:
     done = CliRunner().invoke(app, [*arguments, "--json"], catch_exceptions=False)
     assert done.exit_code == 0, done.output
-    return json.loads(done.output)
+    return json.loads(done.stdout)  # beside what a slow machine says meanwhile
 
 
 def test_the_choice_is_not_the_best_seen(known: Standing) -> None:
@@ -278,9 +294,15 @@ def test_the_tracker_is_told_the_same(known: Standing, study: SweepStudy, space:
 
 
 def test_mlflow_has_the_marks_of_the_last_choice(
-    known: Standing, study: SweepStudy, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    known: Standing,
+    study: SweepStudy,
+    recipe: Recipe,
+    template: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Runs that have ended take another mark, and lose theirs; they stay ended."""
+    shutil.copy(template, tmp_path / "mlflow.db")
     stale = 3 if known.chosen.number != 3 else 4
     before = replace(known, configurations=tuple(one for one in known.configurations if one.number == stale))
     files = SweepFiles(known.space, recipe, make_runner())
