@@ -24,7 +24,7 @@ teachers:
     big:
       config: ikd::retinanet_r18
       arguments: {{base_channels: 8, neck_channels: 16, levels: 3}}
-      recipe: drawn_r18_teacher
+      recipe: {teacher}
   sequence: [big]
 input: {{scale: [96, 96]}}
 attack: {{steps: 2}}
@@ -40,6 +40,7 @@ sampler: {{tpe: {{startup_trials: 2}}}}
 scheduler: {{asha: {{grace_epochs: 1, reduction_factor: 2}}}}
 budget: {{trials: 5}}
 """
+COMMAND = "sweep {home}/space.yaml --name whole --runner {home}/runner.yaml"
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def space(home: Path, tiny_data: Path) -> Path:
-    (home / "recipe.yaml").write_text(RECIPE.format(data=tiny_data))
+    (home / "teacher.yaml").write_text("base: drawn_r18_teacher\nschedule: {epochs: 2}\n")
+    (home / "recipe.yaml").write_text(RECIPE.format(data=tiny_data, teacher=home / "teacher.yaml"))
     path = home / "space.yaml"
     path.write_text(SPACE.format(recipe=home / "recipe.yaml"))
     return path
@@ -63,7 +65,8 @@ def ikd(home: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def swept(home: Path, space: Path) -> subprocess.CompletedProcess[str]:
-    return ikd(home, "sweep", space, "--name", "whole", "--force")  # two tiny epochs teach next to nothing
+    (home / "runner.yaml").write_text("pictures: false\n")  # which have tests of their own
+    return ikd(home, *COMMAND.format(home=home).split(), "--force")  # two tiny epochs teach next to nothing
 
 
 def trials(home: Path) -> list[tuple[int, str]]:
@@ -94,7 +97,7 @@ def test_the_same_command_again_trains_nothing(
     before = trials(home)
     logs = sorted((home / "sweeps" / "whole" / "trials").glob("*/log.jsonl"))
     times = [log.stat().st_mtime_ns for log in logs]
-    again = ikd(home, "sweep", space, "--name", "whole")  # --force is remembered
+    again = ikd(home, *COMMAND.format(home=home).split())  # --force is remembered
     assert again.returncode == 0, again.stdout + again.stderr
     assert trials(home) == before
     assert [log.stat().st_mtime_ns for log in logs] == times
@@ -144,6 +147,7 @@ def test_bad_input_is_one_message_and_status_two(
     assert list(tmp_path.iterdir()) == []  # nothing was written
 
 
+@pytest.mark.slow
 def test_a_dry_run_writes_nothing(space: Path, tmp_path: Path) -> None:
     done = ikd(tmp_path, "sweep", space, "--dry-run")
     assert done.returncode == 0, done.stderr
