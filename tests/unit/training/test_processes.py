@@ -152,6 +152,7 @@ def task_of(recipe: Recipe, folder: Path, **changes: Any) -> Task:
     return replace(task, **changes)
 
 
+@pytest.mark.slow
 def test_an_error_elsewhere_is_raised_here(recipe: Recipe, tmp_path: Path) -> None:
     """The other process finds no checkpoint, while this one waits for it."""
     task = task_of(recipe, tmp_path, start=tmp_path / "absent.pth")
