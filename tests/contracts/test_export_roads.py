@@ -111,6 +111,7 @@ def test_ikd_cannot_be_imported_there(run: Run, exported: Exported) -> None:
     assert run(exported.directory, ["-c", code]).strip() == "there is no ikd here"
 
 
+@pytest.mark.slow
 def test_init_detector_as_on_the_card(run: Run, exported: Exported) -> None:
     code = next(block for block in blocks(exported, "python") if "init_detector" in block)
     told = "import json; print(json.dumps([len(found.bboxes), list(detector.dataset_meta['classes'])]))"

@@ -117,6 +117,7 @@ def test_the_family_of_another_package_is_built_from_a_recipe_and_tapped(tmp_pat
     ]
 
 
+@pytest.mark.slow
 def test_a_package_that_cannot_be_imported_is_named_when_detectors_are_asked_for(tmp_path: Path) -> None:
     asked = ask(tmp_path, "toy = toy_det:FAMILY", "import no_such_module")
     assert asked.returncode == 1

@@ -110,6 +110,7 @@ def test_the_examples_work(tree: Path) -> None:
     run("\n".join(block.text for block in found if is_check(block)), tree)
 
 
+@pytest.mark.slow
 def test_the_loss_works_from_a_package_too(tree: Path) -> None:
     for block in blocks("From a package of your own"):
         apply(block, tree)

@@ -25,7 +25,6 @@ from ikd.sweep.study.folder import (
     sweep_folder,
     write_files,
 )
-from tests.marks import some
 from tests.unit.sweep.conftest import make_runner, make_space
 
 
@@ -43,7 +42,8 @@ def full_under(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) 
     return name
 
 
-@pytest.mark.parametrize("full_under", some(["driver.json", "sweep.yaml"], 1), indirect=True)
+@pytest.mark.slow
+@pytest.mark.parametrize("full_under", ["driver.json", "sweep.yaml"], indirect=True)
 def test_a_full_disk_is_one_message_and_the_sweep_is_as_it_was(
     full_under: str, empty_study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -186,6 +186,7 @@ WITHIN = (
         "attack diversity",
     ),
     *("host", "host pkd", "alpha", "temperature", "rescale", "weights as written", "adversarial weight", "no attack"),
+    *("levels", "area threshold", "noise sigma"),
     *("attack steps", "attack published", "augment published", "crop ratio", "crop probability", "lr base"),
     *(f"cutout {name}" for name in ("holes", "ratio", "probability")),
     *(f"copy-paste {name}" for name in ("by box", "objects", "probability")),
