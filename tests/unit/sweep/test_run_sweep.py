@@ -188,7 +188,7 @@ def test_trials_of_another_sweep_are_not_taken_over(recipe: Recipe) -> None:
 
 
 @pytest.mark.usefixtures("ray_running")
-def test_another_space_or_recipe_is_refused_and_nothing_changes(recipe: Recipe) -> None:
+def test_another_space_or_recipe_is_refused_by_start_and_dry_run_and_nothing_changes(recipe: Recipe) -> None:
     first = sweep(recipe, budget={"trials": 2})
     changed = {**make_space().model_dump(mode="json", by_alias=True)["parameters"]}
     changed["distill.mgd.alpha"] = {"log_uniform": [1e-6, 1e-3], "when": {"distill.host": "mgd"}}
@@ -197,6 +197,15 @@ def test_another_space_or_recipe_is_refused_and_nothing_changes(recipe: Recipe) 
     with pytest.raises(BadInput, match=r"recipe.schedule.batch_size: was 8, is now 4[\s\S]*use another name"):
         sweep(recipe.with_values({"schedule.batch_size": 4}))
     assert trials_of("s") == list(first.trials)
+    with pytest.raises(BadInput, match=r"batch_size: was 8, is now 4"):
+        dry_run(
+            make_space(budget={"trials": 2}),
+            recipe=recipe.with_values({"schedule.batch_size": 4}),
+            runner=make_runner(),
+            name="s",
+            training=FAKE,
+            check=True,
+        )
 
 
 @pytest.mark.slow
@@ -224,19 +233,6 @@ def test_a_sweep_whose_data_have_moved_is_extended(
         dry_run(make_space(budget={"trials": 4}), **plan)
     with pytest.raises(BadInput, match=refused):
         sweep(moved, budget={"trials": 4})
-
-
-def test_a_dry_run_refuses_what_the_start_refuses_of_a_sweep_that_exists(recipe: Recipe) -> None:
-    sweep(recipe, budget={"trials": 2})
-    with pytest.raises(BadInput, match=r"batch_size: was 8, is now 4"):
-        dry_run(
-            make_space(budget={"trials": 2}),
-            recipe=recipe.with_values({"schedule.batch_size": 4}),
-            runner=make_runner(),
-            name="s",
-            training=FAKE,
-            check=True,
-        )
 
 
 def test_two_drivers_of_one_sweep_are_refused(recipe: Recipe) -> None:
