@@ -22,7 +22,7 @@ class Unsegmented(nn.Module):
         return parent.loss(x, rpn_results_list, [_with_map(one) for one in batch_data_samples], **kwargs)
 
 
-def learn_without_maps(detector: nn.Module) -> None:
+def learn_without_maps(detector: Any) -> None:
     """Let a detector with a semantic branch train on boxes and masks alone; others are left as they are.
 
     COCO's boxes come without maps of stuff, which HTC and SCNet ask for. The branch stays, so that checkpoints fit and
@@ -30,7 +30,8 @@ def learn_without_maps(detector: nn.Module) -> None:
     """
     head: Any = getattr(detector, "roi_head", None)
     if getattr(head, "with_semantic", False):
-        head.__class__ = _unsegmented(type(head))
+        kind: Any = type(head)
+        head.__class__ = _unsegmented(kind)
 
 
 @functools.cache

@@ -173,7 +173,7 @@ class _Collected:
 
 def _tested_branch(detector: Any, output: Any) -> Any:
     """Leave of TridentNet's three branches, which in training lie behind one another, the one that predicts."""
-    backbone = getattr(detector, "backbone", None)
+    backbone: Any = getattr(detector, "backbone", None)
     count, tested = getattr(backbone, "num_branch", 1), getattr(backbone, "test_branch_idx", 0)
     if count == 1 or not (backbone.training or tested == -1):
         return output

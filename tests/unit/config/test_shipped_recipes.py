@@ -15,7 +15,7 @@ SMALL: dict[str, tuple[str, str, tuple[int, ...], str]] = {
     "small_gfl": ("GFL", "GFL", (8, 16, 32, 64, 128), "coco_gfl_r50"),
     "small_bckd": ("GFL", "GFL", (8, 16, 32, 64, 128), "coco_gfl_r50"),
     "small_ld": ("GFL", "GFL", (8, 16, 32, 64, 128), "coco_gfl_r50"),
-    "small_kd_detr": ("DABDETR", "DABDETR", (32,), "coco_retinanet_r50"),
+    "small_kd_detr": ("DINO", "DINO", (8, 16, 32), "coco_retinanet_r50"),
     "small_atss": ("ATSS", "ATSS", (8, 16, 32, 64, 128), "coco_retinanet_r50"),
     "small_reppoints": ("RepPointsDetector", "RepPointsDetector", (8, 16, 32, 64, 128), "coco_reppoints_r50"),
     "small_fcos": ("FCOS", "FCOS", (8, 16, 32, 64, 128), "coco_fcos_r50"),
