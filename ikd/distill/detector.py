@@ -18,7 +18,7 @@ from ikd.distill.agreement import Agreement, shared_weights
 from ikd.distill.blame import cause_of
 from ikd.distill.canvas import Canvas, sizes_of, untouched_statistics
 from ikd.distill.confidence import Before, altered_rows, pooled, with_confidence
-from ikd.distill.crosskd import CrossHeads
+from ikd.distill.crosskd import CrossHeads, CrossRegions
 from ikd.distill.functional import Targets, full_precision, standardise
 from ikd.distill.gradients import relative_pulls
 from ikd.distill.knowledge import Knowledge, Known, SeenInstances
@@ -87,7 +87,7 @@ class DistillDetector(BaseModel):
         self.host = nn.ModuleList(terms.host[1]) if terms.host else None
         self.alignment = nn.ModuleList(terms.alignment.values()) if terms.alignment else None
         self.adversarial = nn.ModuleList(terms.adversarial) if terms.adversarial is not None else None
-        self.connectors = terms.heads.connectors if isinstance(terms.heads, CrossHeads) else None
+        self.connectors = terms.heads.connectors if isinstance(terms.heads, (CrossHeads, CrossRegions)) else None
         self.decoder = terms.decoder
         self.prototypes = terms.prototypes
         self.knowledge = (

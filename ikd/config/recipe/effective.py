@@ -20,6 +20,7 @@ LATER: Mapping[str, Any] = {
     "distill.confidence": [],
     "distill.cwd.normalise": "none",
     "distill.crosskd.connector": "auto",
+    "distill.crosskd.roi": {"temperature": 3.0, "w_cls": 0.5, "w_mask": 1.0, "w_reg": 1.0},
     "distill.fgfi.warmup": 0,
     "distill.frs.warmup": 0,
     "distill.keep_strength": False,

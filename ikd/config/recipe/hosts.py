@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, create_model
 
-from ikd.config.recipe.instance_hosts import Defeat, Fgfi, Frs, Gid, Icd, Rkd, Rmpfi, Vkd
+from ikd.config.recipe.instance_hosts import CrossKd, Defeat, Fgfi, Frs, Gid, Icd, Rkd, Rmpfi, Vkd
 from ikd.config.recipe.loss_section import BUILDER_KEYWORDS, Term
 from ikd.config.recipe.responses import RESPONSES
-from ikd.config.section import LossWeight, NonNegative, Positive, Probability, Section, Weight
+from ikd.config.section import LossWeight, Positive, Probability, Section, Weight
 from ikd.plugins import Plugin, plugins
 
 
@@ -126,28 +126,6 @@ class Dfmsd(Dmkd):
     beta: Annotated[Weight | None, LossWeight()] = None
     """Weight of images that masking enhancement has altered, the others count with alpha; null is alpha, so that
     enhancement keeps the strength. See distill.me.form."""
-
-
-class CrossKd(Term):
-    """CrossKD: student tower features through the teacher's head."""
-
-    between_heads = True
-    reads_maps = False
-
-    position: Annotated[int, Field(ge=0)] = 3
-    """Tower convolution after which the student's feature crosses over (i); 0 is the neck's output.
-
-    RTMDet and YOLOX have two: 1 suits them. TOOD has no towers, and takes 0 alone.
-    """
-    connector: Literal["auto", "always"] = "auto"
-    """A trained 1x1 convolution for each tower brings the student to the teacher's width where they cross: `auto` where
-    the widths differ, `always` also where they are equal. It is left out of the exported student."""
-    w_cls: Weight = 1.0
-    """Weight of the classification term."""
-    w_reg: Weight = 1.0
-    """Weight of the box term."""
-    beta: NonNegative = 1.0
-    """Exponent of the quality-focal modulation."""
 
 
 _OWN: Mapping[str, type[Term]] = {

@@ -28,6 +28,47 @@ class Fgfi(Term):
     """Steps of a stage that pass before the loss acts; then it acts whole."""
 
 
+class CrossKdRoi(Term):
+    """CrossKD of two stages: the student's sampled regions, by the teacher's RoI head on the student's pyramid."""
+
+    between_heads = True
+    reads_maps = False
+
+    w_cls: Weight = 0.5
+    """Weight of the classes; 0.05 to 5."""
+    w_reg: Weight = 1.0
+    """Weight of the coded boxes; 0.1 to 8."""
+    w_mask: Weight = 1.0
+    """Weight of the masks, where both have them; a sum over pixels and classes, 0.01 to 4."""
+    temperature: Positive = 3.0
+    """Temperature of the softmax: 1, 2, 3 or 5."""
+
+
+class CrossKd(Term):
+    """CrossKD: the student's features through the teacher's head, of dense heads or of two stages."""
+
+    between_heads = True
+    reads_maps = False
+
+    position: Annotated[int, Field(ge=0)] = 3
+    """Tower convolution after which the student's feature crosses over (i); 0 is the neck's output.
+
+    RTMDet and YOLOX have two: 1 suits them. TOOD has no towers, and takes 0 alone. Of two stages the pyramid crosses.
+    """
+    connector: Literal["auto", "always"] = "auto"
+    """A trained 1x1 convolution for each tower, or for the pyramid of two stages, brings the student to the teacher's
+    width where they cross: `auto` where the widths differ, `always` also where they are equal. It is left out of the
+    exported student."""
+    w_cls: Weight = 1.0
+    """Weight of the classification term of dense heads."""
+    w_reg: Weight = 1.0
+    """Weight of the box term of dense heads."""
+    beta: NonNegative = 1.0
+    """Exponent of the quality-focal modulation of dense heads."""
+    roi: CrossKdRoi = CrossKdRoi()
+    """Between two detectors of two stages, in place of w_cls, w_reg and beta."""
+
+
 class Vkd(Term):
     """Vanilla KD: class scores at the same anchors, points or regions."""
 

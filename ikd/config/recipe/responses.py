@@ -101,17 +101,6 @@ class SoftLabels(ResponseTerm):
     """Weight of the boxes."""
 
 
-class CrossKdRoi(ResponseTerm):
-    """CrossKD of two stages: the student's regions, scored by the teacher's head on the student's pyramid."""
-
-    w_cls: Weight = 0.5
-    """Weight of the classes; 0.05 to 5."""
-    w_reg: Weight = 1.0
-    """Weight of the coded boxes; 0.1 to 8."""
-    temperature: Positive = 3.0
-    """Temperature of the softmax: 1, 2, 3 or 5."""
-
-
 class KdDetr(ResponseTerm):
     """KD-DETR (Wang et al., CVPR 2024): queries that two DETRs of one class both decode."""
 

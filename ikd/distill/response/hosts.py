@@ -9,9 +9,14 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-from ikd.distill.crosskd.heads import CrossHeads
+from ikd.config import HOSTS as SECTIONS
+from ikd.distill.crosskd import CrossHeads, CrossRegions
+from ikd.distill.crosskd.heads import Connector
+from ikd.distill.losses.weights import Reduction
 from ikd.distill.response.heads import DecoupledHeads, RankedHeads, ScoredHeads, ScoreHeads
 from ikd.distill.response.instances import InstanceHeads
+from ikd.distill.response.pairing import check_stages, has_two_stages
+from ikd.errors import refuse
 
 
 class SeenLosses(Protocol):
@@ -45,8 +50,45 @@ class Between(Protocol):
         ...
 
 
+def crossing(  # noqa: PLR0913 - the fields of its section
+    student: nn.Module,
+    teacher: nn.Module,
+    *,
+    roi: Mapping[str, float],
+    position: int,
+    connector: Connector,
+    w_cls: float,
+    w_reg: float,
+    beta: float,
+    reduction: Reduction,
+) -> Between:
+    """Return CrossKD between two dense heads, or between two RoI heads by the settings in `roi`.
+
+    Raises:
+        BadInput: one detector of one stage and one of two, heads that do not fit, or weights that would not act.
+    """
+    check_stages("distill.host crosskd", student, teacher)
+    dense, usual = {"w_cls": w_cls, "w_reg": w_reg, "beta": beta}, SECTIONS["crosskd"]().model_dump()
+    if has_two_stages(student):
+        _refuse_idle(dense, usual, "distill.crosskd", "between two stages distill.crosskd.roi acts")
+        return CrossRegions(student, teacher, connector=connector, **roi)
+    _refuse_idle(roi, usual["roi"], "distill.crosskd.roi", "between dense heads distill.crosskd itself acts")
+    return CrossHeads(student, teacher, position=position, connector=connector, reduction=reduction, **dense)
+
+
+def _refuse_idle(given: Mapping[str, float], usual: Mapping[str, Any], where: str, why: str) -> None:
+    """Refuse a setting that a person has changed and that does not act.
+
+    Raises:
+        BadInput: names it.
+    """
+    for name, value in given.items():
+        if value != usual[name]:
+            refuse(f"{where}.{name}", f"must be left at {usual[name]:g}", value, why)
+
+
 HEADS: Mapping[str, Callable[..., Between]] = {
-    "crosskd": CrossHeads,
+    "crosskd": crossing,
     "defeat": DecoupledHeads,
     "frs": ScoredHeads,
     "gid": InstanceHeads,

@@ -55,9 +55,11 @@ def tiny(family: str, seed: int = 0, **changes: Any) -> Any:
 def two_stages(name: str = "faster_rcnn_r18", seed: int = 0, **changes: Any) -> Any:
     """Build a detector with a region head whose weights are large enough for varied scores."""
     classes = [str(index) for index in range(changes.pop("num_classes", 3))]
+    overrides = changes.pop("overrides", {})
     arguments = {"base_channels": 8, "neck_channels": 16, **changes}
     torch.manual_seed(seed)
-    detector: Any = build_detector(detector_config(f"ikd::{name}", arguments=arguments, classes=classes))
+    config = detector_config(f"ikd::{name}", arguments=arguments, overrides=overrides, classes=classes)
+    detector: Any = build_detector(config)
     heads = detector.roi_head.bbox_head
     for head in (detector.rpn_head, *(heads if isinstance(heads, torch.nn.ModuleList) else [heads])):
         for parameter in head.parameters():
@@ -100,7 +102,7 @@ def batch(boxes: Boxes) -> tuple[Tensor, list[Any]]:
 
 def hyperparameters(**changes: Any) -> dict[str, Any]:
     """Return what `CrossHeads` is built with: the recipe's, at a position that the small towers have."""
-    return LOSSES["crosskd"](**{"position": 1, **changes}).model_dump()
+    return LOSSES["crosskd"](**{"position": 1, **changes}).model_dump(exclude={"roi"})
 
 
 def losses_of(between: Any, student: Any, teacher: Any, boxes: Boxes = BOXES) -> dict[str, Any]:

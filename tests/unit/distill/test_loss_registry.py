@@ -11,6 +11,7 @@ import pytest
 from ikd.config import HOSTS
 from ikd.config import LOSSES as DECLARED
 from ikd.distill import LOSSES, Scale, build_loss
+from ikd.distill.crosskd import CrossHeads, CrossRegions
 from ikd.distill.response.hosts import HEADS
 from ikd.errors import BadInput
 
@@ -24,7 +25,10 @@ def keywords(made: Any) -> dict[str, inspect.Parameter]:
 
 def test_every_host_between_heads_has_what_compares_them() -> None:
     assert set(HEADS) == {name for name, section in DECLARED.items() if section.between_heads}
-    assert {name: getattr(made, "name", "") for name, made in HEADS.items()} == {name: name for name in HEADS}
+    made = {name: [one] if inspect.isclass(one) else [CrossHeads, CrossRegions] for name, one in HEADS.items()}
+    assert {name: {getattr(one, "name", "") for one in ones} for name, ones in made.items()} == {
+        name: {name} for name in HEADS
+    }
 
 
 def test_every_declared_loss_is_there() -> None:
@@ -80,7 +84,7 @@ def test_a_wrong_value_is_refused_in_words(name: str, key: str, value: object, r
     [
         ("adversarial", "enabled", "weight, distance, reduction, scale"),  # a switch of the recipe's
         ("cwd", "reduction", "tau, weight, normalise"),
-        ("crosskd", "level", "position, connector, w_cls, w_reg, beta, reduction"),
+        ("crosskd", "level", "position, connector, w_cls, w_reg, beta, roi, reduction"),
         ("mgd", "channels", "alpha, mask_ratio, reduction, scale"),
     ],
 )

@@ -11,8 +11,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from ikd.config import RESPONSE_LOSSES
-from ikd.distill.crosskd import crosskd
-from ikd.distill.response.terms.crossed import crosskd_roi
+from ikd.distill.crosskd import crosskd, crosskd_roi
 from ikd.distill.response.terms.distances import ld
 from ikd.distill.response.terms.labels import soft_labels
 from ikd.distill.response.terms.queries import kd_detr
