@@ -128,6 +128,15 @@ class Dfmsd(Dmkd):
     enhancement keeps the strength. See distill.me.form."""
 
 
+class Sl2(Term):
+    """Score-weighted L2: maps where the teacher's head is sure of something."""
+
+    between_heads = True
+
+    weight: Weight = 6.0
+    """Weight; 0.6 to 60."""
+
+
 _OWN: Mapping[str, type[Term]] = {
     "fgd": Fgd,
     "mgd": Mgd,
@@ -140,6 +149,7 @@ _OWN: Mapping[str, type[Term]] = {
     "dfmsd": Dfmsd,
     "crosskd": CrossKd,
     "nad": Nad,
+    "sl2": Sl2,
     "fgfi": Fgfi,
     "vkd": Vkd,
     "frs": Frs,

@@ -24,8 +24,8 @@ class AdaptedLoss(nn.Module):
     of confidence times loss. A loss that is a mean over images is itself where all count 1.
 
     Args:
-        loss: takes maps of equal channels; with the attribute `adapts_always` set, the convolution is there whatever
-            the channels, and has no bias.
+        loss: takes maps of equal channels; one with a function `projector` of both numbers of channels makes by it what
+            stands there, whatever these are.
         student_channels: Cs.
         teacher_channels: Ct.
         by_deviation: divide both maps, before the adapter, by the standard deviation of the teacher's over all of its
@@ -40,7 +40,7 @@ class AdaptedLoss(nn.Module):
     ) -> None:
         super().__init__()
         self.by_deviation = by_deviation
-        self.adapter = _adapter(student_channels, teacher_channels, always=getattr(loss, "adapts_always", False))
+        self.adapter = (getattr(loss, "projector", None) or _adapter)(student_channels, teacher_channels)
         self.loss = loss
 
     def forward(self, student: Tensor, teacher: Tensor, targets: Targets) -> Tensor:
@@ -110,10 +110,10 @@ def _only(image: int, *sides: Sequence[Tensor]) -> Iterator[list[Tensor]]:
     return ([level[image : image + 1] for level in side] for side in sides)
 
 
-def _adapter(student_channels: int, teacher_channels: int, *, always: bool = False) -> nn.Module:
-    if student_channels == teacher_channels and not always:
+def _adapter(student_channels: int, teacher_channels: int) -> nn.Module:
+    if student_channels == teacher_channels:
         return nn.Identity()
-    return nn.Conv2d(student_channels, teacher_channels, 1, bias=not always)
+    return nn.Conv2d(student_channels, teacher_channels, 1)
 
 
 def _scaled(student: Tensor, teacher: Tensor, targets: Targets, by_deviation: bool) -> tuple[Tensor, Tensor, Targets]:

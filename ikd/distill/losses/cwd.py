@@ -27,13 +27,17 @@ class CWD(nn.Module):
     def __init__(self, *, tau: float, weight: float, normalise: Literal["none", "batch"]) -> None:
         super().__init__()
         self.tau, self.weight = tau, weight
-        self.adapts_always = normalise == "batch"
+        self.projector = _unbiased if normalise == "batch" else None
 
     def forward(self, student: Tensor, teacher: Tensor, targets: Targets) -> Tensor:
         """Return the weighted loss of one level; maps [N, C, H, W] of equal shape. The boxes play no part."""
-        if self.adapts_always:
+        if self.projector is not None:
             student, teacher = _normalised(student), _normalised(teacher)
         return self.weight * kl_over_positions(student, teacher, self.tau)
+
+
+def _unbiased(student_channels: int, teacher_channels: int) -> nn.Module:
+    return nn.Conv2d(student_channels, teacher_channels, 1, bias=False)
 
 
 def _normalised(features: Tensor) -> Tensor:

@@ -33,6 +33,7 @@ from ikd.distill.losses.imitation.rkd import RKD
 from ikd.distill.losses.mgd import MGD
 from ikd.distill.losses.nad import NAD
 from ikd.distill.losses.pkd import PKD
+from ikd.distill.losses.sl2 import SL2
 from ikd.distill.losses.vkd import VKD
 from ikd.distill.losses.weights import Reduction, Scale
 from ikd.errors import BadInput, refuse
@@ -58,6 +59,7 @@ LOSSES: Mapping[str, Callable[..., nn.Module]] = {
     "pkd": PKD,
     "rkd": RKD,
     "rmpfi": PFI,
+    "sl2": SL2,
     "vkd": VKD,
 }
 """ikd's own losses by their names in recipes and search spaces; their hyperparameters stand in `ikd.config.LOSSES`."""

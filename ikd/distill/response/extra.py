@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ikd.distill.recording import recorded
 from ikd.distill.response.terms import TERMS
-from ikd.distill.views.heads import ROWS, assignment, locations, strides_of
+from ikd.distill.views.heads import ROWS, assignment, dense_view_of, locations, said_by, strides_of
 from ikd.errors import refuse
 
 
@@ -88,9 +88,7 @@ class ResponseTerms:
             objects: boxes of the truth, [G, 4] in input pixels an image.
         """
         with torch.autocast(teacher_features[0].device.type, enabled=False):
-            with torch.no_grad():
-                count = len(self._teacher.prior_generator.strides)
-                theirs = locations(self._teacher, self._teacher(tuple(one.float() for one in teacher_features[:count])))
+            theirs = said_by(self._teacher, teacher_features)
             ours = locations(self._student, seen.outputs[0])
             assigned = assignment(self._student, seen.results, len(ours.logits), objects)
             return {
@@ -107,7 +105,7 @@ def _check(name: str, student: Any, teacher: Any) -> None:
         BadInput: names the term's field, and in which respect they cannot.
     """
     where = f"distill.response.{name}"
-    heads = [_dense(where, *side) for side in ((student, "student"), (teacher, "teacher"))]
+    heads = [dense_view_of(where, *side) for side in ((student, "student"), (teacher, "teacher"))]
     classes = [int(head.num_classes) for head in heads]
     if classes[0] != classes[1]:
         refuse(where, "must be between heads of equal classes (student, teacher)", classes)
@@ -128,17 +126,6 @@ def _check(name: str, student: Any, teacher: Any) -> None:
             refuse(
                 where, rule, [f"{type(head).__name__} of reg_max {one}" for head, one in zip(heads, bins, strict=True)]
             )
-
-
-def _dense(where: str, detector: Any, role: str) -> Any:
-    head = None if getattr(detector, "roi_head", None) is not None else getattr(detector, "bbox_head", None)
-    found, name = type(head).__name__, type(detector).__name__
-    if found not in ROWS:
-        what = f"{name} without a dense head" if head is None else f"{name} with a {found}"
-        refuse(where, f"must be between one-stage detectors with one of {', '.join(ROWS)} (the {role})", what)
-    if not getattr(head, "use_sigmoid_cls", True):
-        refuse(where, f"must be between heads that score with sigmoids (the {role})", f"{found} with a softmax")
-    return head
 
 
 def _anchors(head: Any) -> Sequence[int]:

@@ -16,6 +16,7 @@ from ikd.distill.losses.weights import Reduction
 from ikd.distill.response.heads import DecoupledHeads, RankedHeads, ScoredHeads, ScoreHeads
 from ikd.distill.response.instances import InstanceHeads
 from ikd.distill.response.pairing import check_stages, has_two_stages
+from ikd.distill.response.surest import SurestCells
 from ikd.errors import refuse
 
 
@@ -93,6 +94,7 @@ HEADS: Mapping[str, Callable[..., Between]] = {
     "frs": ScoredHeads,
     "gid": InstanceHeads,
     "rmpfi": RankedHeads,
+    "sl2": SurestCells,
     "vkd": ScoreHeads,
 }
 """What compares predictions, by the name of the host."""

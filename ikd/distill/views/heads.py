@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ikd.distill.views.locations import Assignment, Level, Locations
+from ikd.errors import refuse
 
 _SURE = 1e-6
 """Probabilities of TOOD are kept this far from 0 and 1 before they become logits."""
@@ -224,3 +225,37 @@ ROWS: Mapping[str, DenseRow] = MappingProxyType(
     }
 )
 """The dense heads that losses between heads can read."""
+
+
+def dense_view_of(where: str, detector: Any, role: str) -> Any:
+    """Return the dense head of a detector, one that can be read.
+
+    Args:
+        where: field that a person is told of.
+        detector: mmdet detector.
+        role: student or teacher.
+
+    Raises:
+        BadInput: it has none, or one with a softmax.
+    """
+    head = None if getattr(detector, "roi_head", None) is not None else getattr(detector, "bbox_head", None)
+    found, name = type(head).__name__, type(detector).__name__
+    if found not in ROWS:
+        what = f"{name} without a dense head" if head is None else f"{name} with a {found}"
+        refuse(where, f"must be between one-stage detectors with one of {', '.join(ROWS)} (the {role})", what)
+    if not getattr(head, "use_sigmoid_cls", True):
+        refuse(where, f"must be between heads that score with sigmoids (the {role})", f"{found} with a softmax")
+    return head
+
+
+@torch.no_grad()
+def said_by(teacher: Any, features: Sequence[Tensor]) -> Locations:
+    """Return what the frozen dense head of a teacher says, in float32.
+
+    Args:
+        teacher: head of a class in `ROWS`.
+        features: outputs of its neck, [N, C, H, W] a level; those after the levels of the head are not looked at.
+    """
+    levels = len(teacher.prior_generator.strides)
+    with torch.autocast(features[0].device.type, enabled=False):
+        return locations(teacher, teacher(tuple(one.float() for one in features[:levels])))

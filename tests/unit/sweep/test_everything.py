@@ -59,6 +59,7 @@ distill.rkd.w_distance,1,100,25
 distill.rkd.w_angle,2,200,50
 distill.vkd.weight,0.1,10,1
 distill.nad.beta,1e1,1e4,1000
+distill.sl2.weight,0.6,60,6
 distill.prototypes.feature_weight,0.1,4,1
 distill.prototypes.global_weight,0.5,40,5
 distill.prototypes.strength,0.1,200,10
@@ -101,6 +102,7 @@ def test_every_method_is_a_choice(everything: SweepFiles) -> None:
     assert {"teachers.sequence", "student.inherit", "distill.confidence"} <= set(parameters)
     weights = {name for name in loss_weights() if name.split(".")[1] not in set(HOSTS) - OURS}
     elsewhere = ("distill.response.ld.", "distill.response.kd_detr.", "distill.response.dense_teacher.w_quality")
+    elsewhere += ("distill.crosskd.roi.",)
     assert {name for name in weights if not name.startswith(elsewhere)} <= set(parameters)
 
 
