@@ -7,6 +7,7 @@ from ikd.ops import install
 
 install()  # before mmdet: its masks look for mmcv's kernels once, on import
 
+from ikd.augment.aside import SCORED  # noqa: E402
 from ikd.augment.branches import Branch, Branches, branches_of  # noqa: E402
 from ikd.augment.copy_paste import PARTNER, CopyPaste  # noqa: E402
 from ikd.augment.crop import ProportionalCrop  # noqa: E402
@@ -30,6 +31,7 @@ from ikd.augment.union import union_area  # noqa: E402
 __all__ = [
     "MIXED",
     "PARTNER",
+    "SCORED",
     "TILES",
     "UNALTERED",
     "AttachPerturbation",

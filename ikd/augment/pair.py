@@ -27,6 +27,7 @@ from mmdet.registry import TRANSFORMS
 from numpy.typing import NDArray
 from torch import Tensor, from_numpy
 
+from ikd.augment.aside import SCORED, followed
 from ikd.data import image_digest
 from ikd.errors import DataError, refuse
 
@@ -178,7 +179,8 @@ class PackPair(PackDetInputs):
 
     The data sample's `altered` tells what was applied (`noise`, `crop`, else absent); its `enhanced`, whether it was
     masking enhancement that did so to the image itself; its `joint`, whether joint augmentation altered it.
-    An unaltered sample is passed on as `unaltered`, with the `Geometry` of the altered one as `geometry`.
+    An unaltered sample is passed on as `unaltered`, with the `Geometry` of the altered one as `geometry`. Scored boxes
+    beside the labels become the data sample's `scored_instances`.
     """
 
     def __init__(self, **arguments: Any) -> None:
@@ -191,6 +193,8 @@ class PackPair(PackDetInputs):
         packed = super().transform({**results, "img": image})
         for name, one in {**copies, **results.get(APART, {})}.items():
             packed[name] = from_numpy(np.ascontiguousarray(one.transpose(2, 0, 1)))
+        if SCORED in results:
+            packed["data_samples"].scored_instances = followed(results)
         if UNALTERED in results:
             packed[UNALTERED] = results[UNALTERED]
             packed[UNALTERED]["data_samples"].set_metainfo({"geometry": _geometry(results)})

@@ -10,6 +10,8 @@ from mmcv.transforms import BaseTransform
 from mmdet.datasets.transforms import Pad, RandomCrop, Resize
 from mmdet.registry import TRANSFORMS
 
+from ikd.augment.aside import CONTENT
+
 MOSAIC = "mosaic"
 """Key of a sample that is a mosaic, twice as large as `input.scale`."""
 
@@ -89,6 +91,7 @@ class FixedPad(Pad):
 
     def _pad_img(self, results: dict[str, Any]) -> None:
         image, (across, along) = results["img"], self.size
+        results[CONTENT] = image.shape[:2]
         filled = np.full((along, across, image.shape[2]), self.fill, image.dtype)  # mmcv's knows four channels at most
         filled[: image.shape[0], : image.shape[1]] = image
         results["img"], results["img_shape"], results["pad_shape"] = filled, (along, across), filled.shape

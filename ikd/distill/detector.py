@@ -277,7 +277,8 @@ class DistillDetector(BaseModel):
         with ignored(self.student, acts=section.ignores):
             own, more = self._clean_losses(batch, seen, None)
         weight = section.weight * self.labels_share if boxes_in(batch["data_samples"]) else 0.0
-        return averaged([(terms, count), (more, len(images))]) | weighed(own, weight)
+        found = averaged([(terms, count), (more, len(images))])
+        return found | weighed(own, weight) if section.hard else found
 
     def _clean_losses(self, clean: Batch, taught: Maps, before: Before | None) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the student's own losses of a batch, and those of the terms on clean images."""
@@ -287,6 +288,7 @@ class DistillDetector(BaseModel):
             seen = stack.enter_context(self.terms.heads.capture()) if self.terms.heads else None
             predicted = stack.enter_context(self.terms.predictions.capture()) if self.terms.predictions else None
             asked = stack.enter_context(self.terms.queries.capture()) if self.terms.queries else None
+            said = stack.enter_context(self.terms.soft.capture()) if self.terms.soft else None
             instances = stack.enter_context(self.knowledge.capture()) if self.knowledge else None
             losses = dict(self.student.loss(clean["inputs"], self._truth(clean)))
         terms: dict[str, Any] = {}
@@ -306,6 +308,8 @@ class DistillDetector(BaseModel):
             terms |= self.terms.predictions.losses(predicted, outputs, targets.boxes)
         if self.terms.queries is not None and asked is not None:
             terms |= self.terms.queries.losses(asked, outputs, clean["data_samples"], self.position)
+        if self.terms.soft is not None and said is not None:
+            terms |= self.terms.soft.losses(said, clean["data_samples"])
         if theirs:
             told = self._told(maps, targets, seen, known)
             terms |= self._map_losses(maps, targets, with_confidence(told, confidence) if confidence else told)

@@ -23,10 +23,12 @@ class LabelTerm:
     Attributes:
         weight: of all of it, against that on labelled images.
         ignores: boxes set aside are neither objects nor background.
+        hard: it acts; else the photographs are shown to the terms alone, soft targets among them.
     """
 
     weight: float
     ignores: bool
+    hard: bool = True
 
 
 def weighed(losses: Mapping[str, Any], weight: float) -> dict[str, Any]:

@@ -7,6 +7,22 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Protocol
 
+from torch import nn
+
+
+@contextlib.contextmanager
+def outputs_of(module: nn.Module, into: list[Any]) -> Iterator[None]:
+    """Append what the forward of a module returns while the block lasts."""
+
+    def keep(module: nn.Module, inputs: tuple[Any, ...], outputs: Any) -> None:
+        into.append(outputs)
+
+    hook = module.register_forward_hook(keep)
+    try:
+        yield
+    finally:
+        hook.remove()
+
 
 class HasTargets(Protocol):
     """What keeps what a head's `get_targets` was called with, and what it returned."""

@@ -46,7 +46,7 @@ def _size(image: Tensor, factor: float) -> tuple[int, int]:
 
 def _resize_sample(sample: Any, size: tuple[int, int], image: Tensor) -> None:
     down, across = size[0] / image.shape[1], size[1] / image.shape[2]
-    for name in ("gt_instances", "ignored_instances"):
+    for name in ("gt_instances", "ignored_instances", "scored_instances"):
         instances = getattr(sample, name, None)
         if instances is None or "bboxes" not in instances:
             continue

@@ -13,7 +13,7 @@ from ikd.distill.conditional import InstanceDecoder
 from ikd.distill.labels import NAME, LabelTerm
 from ikd.distill.losses.adapted import AdaptedLoss, AdaptedPyramid
 from ikd.distill.prototypes import PrototypeTerm
-from ikd.distill.response import Between, QueryTerm, ResponseTerms, ScoreHeads
+from ikd.distill.response import Between, QueryTerm, ResponseTerms, ScoreHeads, SoftTargets
 
 Adapted = AdaptedLoss | AdaptedPyramid
 Batch = dict[str, Any]
@@ -44,6 +44,7 @@ class Terms:
         prototypes: what is distilled by prototypes, on the maps of those levels.
         response: loss of the class scores that prototypes weigh; None where there is none.
         labels: how the student's own loss on photographs without labels counts; None where there are none.
+        soft: loss towards the teacher's boxes as soft targets, of all images; None where there is none.
         predictions: losses between what dense heads predict, beside the host; None where there are none.
         queries: loss between what two DETRs say of the same queries; None where there is none.
         coupled: prototypes act within the host.
@@ -72,6 +73,7 @@ class Terms:
     prototypes: PrototypeTerm | None = None
     response: ScoreHeads | None = None
     labels: LabelTerm | None = None
+    soft: SoftTargets | None = None
     predictions: ResponseTerms | None = None
     queries: QueryTerm | None = None
     coupled: bool = False
@@ -90,7 +92,7 @@ class Terms:
         found += ["sfa"] if self.alignment else []
         found += ["prototypes_global", "prototypes_feature"] if self.prototypes else []
         found += [self.response.name] if self.response else []
-        found += [NAME] if self.labels else []
+        found += [NAME] if self.labels or self.soft else []
         found += self.between_heads
         return list(dict.fromkeys([*found, *(["adversarial"] if self.adversarial is not None else [])]))
 

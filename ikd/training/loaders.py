@@ -17,7 +17,7 @@ from mmcv.image import rescale_size
 from mmdet.registry import DATASETS
 from mmengine.dataset import Compose
 
-from ikd.augment import MIXED, PARTNER, TILES, specific_arguments, test_pipeline_of, train_pipeline
+from ikd.augment import MIXED, PARTNER, SCORED, TILES, specific_arguments, test_pipeline_of, train_pipeline
 from ikd.config import Input, Recipe, StagePlan, alters_pixels, sees_unlabelled
 from ikd.data import DataFiles, image_digest, indexed, part_of, trained_on
 from ikd.data.reader.dataset import IndexedCocoDataset
@@ -54,7 +54,8 @@ class SeededCocoDataset(IndexedCocoDataset):
         seed: seed of the trial.
         partners: under which keys each sample is given how many entries of other images, drawn anew each time.
         unlabelled: arguments of `UnlabelledImages`, whose draws have the indices from the length of this data set on.
-        fill: arguments of `labels_from`, but for images: boxes of a teacher that are added to the labels.
+        fill: arguments of `labels_from`: boxes of a teacher that are added to the labels.
+        soft: likewise, of boxes that go beside the labels, with their scores.
     """
 
     pipeline: Compose
@@ -67,13 +68,14 @@ class SeededCocoDataset(IndexedCocoDataset):
         partners: Mapping[str, int] = MappingProxyType({}),
         unlabelled: Config | None = None,
         fill: Config | None = None,
+        soft: Config | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self._unlabelled = (
             UnlabelledImages(seed=seed, labelled=len(self), **unlabelled) if unlabelled is not None else None
         )
-        self._fill = labels_from(**fill) if fill is not None else None
+        self._fill, self._soft = (labels_from(**one) if one is not None else None for one in (fill, soft))
         self._phases = [(0, self.pipeline), *((first, Compose(transforms)) for first, transforms in later)]
         self._seed, self._epoch, self._partners = seed, 0, partners
 
@@ -89,6 +91,8 @@ class SeededCocoDataset(IndexedCocoDataset):
         entry = self.get_data_info(idx)
         if self._fill is not None:
             entry["instances"] += self._fill.beside(image_digest(entry["img_path"]), entry["instances"])
+        if self._soft is not None:
+            entry[SCORED] = self._soft.scored(image_digest(entry["img_path"]))
         for key, count in self._partners.items():
             drawn = [self.get_data_info(int(np.random.randint(len(self)))) for _ in range(count)]
             entry[key] = drawn if key != PARTNER else drawn[0]
@@ -211,14 +215,12 @@ def _with_labels(loader: Config, plan: StagePlan, files: DataFiles, labels: Path
     """
     recipe, section = plan.recipe, plan.recipe.distill.labels
     dataset = dict(loader["dataset"])
+    read: Config = {"folder": str(labels), "classes": files.classes}
+    read |= {"images": list(images_for_labels(recipe, replace(files, photographs=None)))}
     if section.labelled == "fill":
-        images = images_for_labels(recipe, replace(files, photographs=None))
-        dataset["fill"] = {
-            "folder": str(labels),
-            "images": list(images),
-            "classes": files.classes,
-            "threshold": section.threshold_fill,
-        }
+        dataset["fill"] = read | {"threshold": section.threshold_fill}
+    if section.form != "hard":
+        dataset["soft"] = read | {"threshold": section.soft.tau}
     if files.photographs is None or not sees_unlabelled(recipe):
         return loader | {"dataset": dataset}
     bare = recipe.input.copy_paste.model_copy(update={"enabled": False})
@@ -235,6 +237,7 @@ def _with_labels(loader: Config, plan: StagePlan, files: DataFiles, labels: Path
         "threshold": section.threshold,
         "ignore": section.ignore,
         "ratio": section.ratio,
+        "soft": None if section.form == "hard" else section.soft.tau,
     }
     return loader | {
         "dataset": dataset,

@@ -41,7 +41,7 @@ from ikd.distill.conditional import InstanceDecoder
 from ikd.distill.detector import DistillDetector
 from ikd.distill.labels import LabelTerm, ignoring_assigners
 from ikd.distill.prototypes import PrototypeTerm
-from ikd.distill.response import QueryTerm, ReliableScores, ResponseTerms, between
+from ikd.distill.response import QueryTerm, ReliableScores, ResponseTerms, SoftTargets, between
 from ikd.distill.terms import Terms
 from ikd.errors import refuse
 from ikd.home import cache
@@ -80,8 +80,9 @@ def build_model(recipe: Recipe, files: DataFiles, teacher: torch.nn.Module | Non
         inherit(student, teacher)
     distill = recipe.distill
     if not (distill.host != "none" or compares_maps(recipe) or distill.response.active):
-        labels = _labels(recipe, student)
-        return DistillDetector(student, terms=Terms(labels=labels, measured=distill.measure_gradients and bool(labels)))
+        labels, soft = _labels(recipe, student), _soft(recipe, student)
+        measured = distill.measure_gradients and bool(labels or soft)
+        return DistillDetector(student, terms=Terms(labels=labels, soft=soft, measured=measured))
     return DistillDetector(student, teacher, _terms(recipe, files, student, teacher))
 
 
@@ -97,6 +98,7 @@ def _terms(recipe: Recipe, files: DataFiles, student: Any, teacher: Any) -> Term
         predictions=_predictions(recipe, student, teacher),
         queries=_queries(recipe, student, teacher),
         labels=_labels(recipe, student),
+        soft=_soft(recipe, student),
         measured=distill.measure_gradients,
         agreement=_agreement(recipe, student),
     )
@@ -305,7 +307,18 @@ def _labels(recipe: Recipe, student: Any) -> LabelTerm | None:
     if section.ignore is not None and not ignoring_assigners(student):
         rule = f"must be null: no assigner of this {type(student).__name__} knows boxes that are neither objects nor "
         refuse(f"recipe {recipe.name}: distill.labels.ignore", rule + "background", section.ignore)
-    return LabelTerm(section.weight, section.ignore is not None) if sees_unlabelled(recipe) else None
+    hard = section.form != "soft"
+    return LabelTerm(section.weight, section.ignore is not None, hard) if sees_unlabelled(recipe) else None
+
+
+def _soft(recipe: Recipe, student: Any) -> SoftTargets | None:
+    """Return the loss towards the teacher's boxes as soft targets, where it acts.
+
+    Raises:
+        BadInput: the student has no dense head that can be read.
+    """
+    section = recipe.distill.labels
+    return SoftTargets(student, **section.soft.model_dump()) if section.enabled and section.form != "hard" else None
 
 
 def _predictions(recipe: Recipe, student: Any, teacher: Any) -> ResponseTerms | None:

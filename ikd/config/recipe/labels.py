@@ -7,9 +7,30 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from ikd.config.section import NonNegative, Section
+from ikd.config.recipe.loss_section import Term
+from ikd.config.section import Count, NonNegative, Probability, Section, Weight
 
 Score = Annotated[float, Field(gt=0.0, le=1.0)]
+
+
+class SoftLabels(Term):
+    """The teacher's boxes as soft targets of a dense student: each at the places whose predictions fit it best."""
+
+    between_heads = True
+    reads_maps = False
+
+    tau: Probability = 0.3
+    """Least score of a box; 0.2 to 0.8."""
+    alpha: NonNegative = 1.0
+    """Power of the student's score in the alignment of place and box."""
+    beta: NonNegative = 6.0
+    """Power of the overlap in it."""
+    candidates: Count = 13
+    """Places of a box, at most (q)."""
+    w_cls: Weight = 1.0
+    """Weight of the classes."""
+    w_box: Weight = 2.0
+    """Weight of the boxes."""
 
 
 class Labels(Section):
@@ -39,6 +60,17 @@ class Labels(Section):
     """Labelled images have their labels alone, or also what the teacher sees beside them, where labels are missing."""
     threshold_fill: Score = 0.6
     """For fill: least score of a box that is added. It overlaps every label by an IoU below .5."""
+    form: Literal["hard", "soft", "both"] = "hard"
+    """How the teacher's boxes teach: `hard`, as labels on photographs without others; `soft`, as soft targets on all
+    images, beside the labels where there are some and in place of the hard form elsewhere; `both`, soft targets on all
+    images and hard labels too. Soft targets put no pressure on the background. For a student with one dense head."""
+    soft: SoftLabels = SoftLabels()
+    """The soft form: one loss of all images, each counting alike."""
+
+    @property
+    def looks_at_labelled(self) -> bool:
+        """Whether what the teacher sees in labelled images is read too."""
+        return self.labelled == "fill" or self.form != "hard"
 
 
 OFF_UNLABELLED = ("threshold", "ignore", "weight", "warmup", "ratio")
@@ -57,4 +89,8 @@ def acting_labels(section: Mapping[str, Any], *, unlabelled: bool) -> dict[str, 
         idle.add("threshold_fill")
     if not section["weight"]:
         idle.add("warmup")
+    if section["form"] == "soft":
+        idle |= {"weight", "warmup", "ignore"}
+    if section["form"] == "hard":
+        idle |= {"form", "soft"}
     return {key: value for key, value in section.items() if key not in idle}

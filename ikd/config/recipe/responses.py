@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ikd.config.recipe.loss_section import Term
-from ikd.config.section import Count, NonNegative, Positive, Probability, Section, Weight
+from ikd.config.section import NonNegative, Positive, Probability, Section, Weight
 
 
 class ResponseTerm(Term):
@@ -82,23 +82,6 @@ class DenseTeacher(ResponseTerm):
     """Weight of the boxes; 0.1 to 4."""
     w_quality: Weight = 1.0
     """Weight of centerness or objectness, where both heads have it; 0.1 to 4."""
-
-
-class SoftLabels(ResponseTerm):
-    """A teacher's detections as soft targets of a dense student."""
-
-    tau: Probability = 0.3
-    """Least score of a detection; 0.2 to 0.8."""
-    alpha: NonNegative = 1.0
-    """Power of the student's score in the alignment of place and detection."""
-    beta: NonNegative = 6.0
-    """Power of the overlap in it."""
-    candidates: Count = 13
-    """Places of a detection, at most."""
-    w_cls: Weight = 1.0
-    """Weight of the classes."""
-    w_box: Weight = 2.0
-    """Weight of the boxes."""
 
 
 class KdDetr(ResponseTerm):

@@ -16,6 +16,7 @@ from ikd.config.recipe.stages import STAGE_FIELDS, stage_ends
 from ikd.config.recipe.terms import COUPLED, MAX_EPS, WITHOUT_TEACHER
 from ikd.errors import Problem
 
+_TOGETHER = ("copy_paste", "mixup", "mosaic")
 SHARE_TOLERANCE = 1e-3
 """Shares are written with a few decimals: three thirds sum to 0.999."""
 
@@ -164,15 +165,20 @@ def _label_faults(recipe: RecipeSections) -> Iterator[Fault]:
         yield ("data", "unlabeled"), folder, f"must be {DRAWN} or an absolute path for the drawn data set"
     if not labels.enabled:
         return
-    if folder is None and labels.labelled == "keep":
-        rule = "needs photographs without labels (data.unlabeled), or distill.labels.labelled: fill"
+    if folder is None and not labels.looks_at_labelled:
+        rule = "needs photographs without labels (data.unlabeled), distill.labels.labelled: fill, or another form"
         yield ("distill", "labels", "enabled"), True, rule
+    if labels.form != "hard" and (mixing := [name for name in _TOGETHER if getattr(recipe.input, name).enabled]):
+        rule = f"must be hard where an image is put together of several (input.{mixing[0]}): soft targets are of one"
+        yield ("distill", "labels", "form"), labels.form, rule
+    if labels.form == "soft" and labels.ignore is not None:
+        yield ("distill", "labels", "ignore"), labels.ignore, "must be null with form soft, which has no background"
     if labels.ignore is not None and labels.threshold != "auto" and labels.ignore >= labels.threshold:
         rule = f"must be below distill.labels.threshold ({labels.threshold:g})"
         yield ("distill", "labels", "ignore"), labels.ignore, rule
     distill = recipe.distill
     compares = compares_maps(recipe) or distill.host != "none" or distill.response.active
-    if labels.weight == 0 and folder is not None and not compares:
+    if labels.weight == 0 and labels.form == "hard" and folder is not None and not compares:
         rule = "must be above 0 where no term between the detectors sees the photographs either"
         yield ("distill", "labels", "weight"), labels.weight, rule
 

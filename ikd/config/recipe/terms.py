@@ -9,9 +9,9 @@ from pydantic import Discriminator, Field, Tag
 
 from ikd.config.recipe.hosts import HOSTS, Hosts
 from ikd.config.recipe.instance_hosts import CrossKd, CrossKdRoi, Vkd
-from ikd.config.recipe.labels import Labels
+from ikd.config.recipe.labels import Labels, SoftLabels
 from ikd.config.recipe.loss_section import Term
-from ikd.config.recipe.responses import RESPONSES, Response, SoftLabels
+from ikd.config.recipe.responses import RESPONSES, Response
 from ikd.config.recipe.taps import TapsSection
 from ikd.config.section import Count, NonNegative, Positive, Probability, Section, Weight
 

@@ -4,6 +4,7 @@ from ikd.distill.response.extra import ResponseTerms
 from ikd.distill.response.heads import ReliableScores, ScoreHeads
 from ikd.distill.response.hosts import HEADS, Between, SeenLosses, between
 from ikd.distill.response.queries import QueryTerm
+from ikd.distill.response.soft import SoftTargets
 from ikd.distill.response.terms import TERMS
 from ikd.distill.views import Assignment, Level, Locations
 
@@ -19,5 +20,6 @@ __all__ = [
     "ResponseTerms",
     "ScoreHeads",
     "SeenLosses",
+    "SoftTargets",
     "between",
 ]

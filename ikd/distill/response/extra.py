@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ikd.distill.recording import recorded
+from ikd.distill.recording import outputs_of, recorded
 from ikd.distill.response.terms import TERMS
 from ikd.distill.views.heads import ROWS, assignment, dense_view_of, locations, said_by, strides_of
 from ikd.errors import refuse
@@ -64,16 +64,8 @@ class ResponseTerms:
             RuntimeError: no loss was computed inside the block, or more than one.
         """
         seen, head = SeenOutputs(), self._student
-
-        def keep(module: nn.Module, inputs: tuple[Any, ...], outputs: Any) -> None:
-            seen.outputs.append(outputs)
-
-        hook = head.register_forward_hook(keep)
-        try:
-            with recorded(head, ROWS[type(head).__name__].targets, seen.results):
-                yield seen
-        finally:
-            hook.remove()
+        with outputs_of(head, seen.outputs), recorded(head, ROWS[type(head).__name__].targets, seen.results):
+            yield seen
         if len(seen.outputs) != 1 or not seen.results:
             raise RuntimeError("a capture takes exactly one student.loss(...)")
 

@@ -227,13 +227,14 @@ ROWS: Mapping[str, DenseRow] = MappingProxyType(
 """The dense heads that losses between heads can read."""
 
 
-def dense_view_of(where: str, detector: Any, role: str) -> Any:
+def dense_view_of(where: str, detector: Any, role: str, rule: str = "must be between one-stage detectors") -> Any:
     """Return the dense head of a detector, one that can be read.
 
     Args:
         where: field that a person is told of.
         detector: mmdet detector.
         role: student or teacher.
+        rule: what the field must be, of which detectors.
 
     Raises:
         BadInput: it has none, or one with a softmax.
@@ -242,9 +243,9 @@ def dense_view_of(where: str, detector: Any, role: str) -> Any:
     found, name = type(head).__name__, type(detector).__name__
     if found not in ROWS:
         what = f"{name} without a dense head" if head is None else f"{name} with a {found}"
-        refuse(where, f"must be between one-stage detectors with one of {', '.join(ROWS)} (the {role})", what)
+        refuse(where, f"{rule} with one of {', '.join(ROWS)} (the {role})", what)
     if not getattr(head, "use_sigmoid_cls", True):
-        refuse(where, f"must be between heads that score with sigmoids (the {role})", f"{found} with a softmax")
+        refuse(where, f"{rule} that score with sigmoids (the {role})", f"{found} with a softmax")
     return head
 
 

@@ -17,7 +17,7 @@ from ikd.trial import Shared, SharedKind
 
 FEEDS = (
     *("attack.", "input.", "data.", "teachers.", "adversarial.enabled", "distill.me."),
-    *("distill.labels.enabled", "distill.labels.labelled"),
+    *("distill.labels.enabled", "distill.labels.labelled", "distill.labels.form"),
 )
 """What decides which shared things a trial needs."""
 COSTLY = ("student.", "distill.host", "augment.enabled", "schedule.", "distill.sfa.enabled", "distill.labels.ratio")
@@ -63,7 +63,11 @@ def wants(recipe: Recipe) -> tuple[Want, ...]:
             needed.update(dict.fromkeys(_trained(recipe, plan.boxes_from)))
             needed[Want("boxes", plan.boxes_from, digest(_seen(recipe, plan.boxes_from)))] = None
         if plan.recipe.distill.labels.enabled:
-            looked_at = [*_seen(recipe, plan.teacher), recipe.data.unlabeled, plan.recipe.distill.labels.labelled]
+            looked_at = [
+                *_seen(recipe, plan.teacher),
+                recipe.data.unlabeled,
+                plan.recipe.distill.labels.looks_at_labelled,
+            ]
             needed[Want("labels", plan.teacher, digest(looked_at))] = None
     return tuple(needed)
 

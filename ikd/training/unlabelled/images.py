@@ -12,6 +12,7 @@ from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import FUNCTIONS
 from numpy.typing import NDArray
 
+from ikd.augment import SCORED
 from ikd.data import Photographs
 from ikd.distill.labels import IMAGES, SAMPLES
 from ikd.errors import DataError
@@ -39,6 +40,7 @@ class UnlabelledImages:
         labelled: images of an epoch that have labels.
         ratio: photographs for each of those.
         seed: of the trial.
+        soft: least score of boxes that come with their scores, beside the others; None for none.
     """
 
     def __init__(  # noqa: PLR0913 - what the loader's config says
@@ -53,10 +55,12 @@ class UnlabelledImages:
         labelled: int,
         ratio: float,
         seed: int,
+        soft: float | None = None,
     ) -> None:
         self._photographs, self._seed, self._epoch = photographs, seed, 0
         self._draws = draws_of(labelled, ratio)
         self.taught = labels_from(labels, photographs.digests, classes, threshold=threshold, ignore=ignore)
+        self._soft = soft if soft is None else labels_from(labels, photographs.digests, classes, threshold=soft)
         self._phases = [(first, Compose(transforms)) for first, transforms in pipelines]
         self._pipeline = self._phases[0][1]
 
@@ -89,7 +93,8 @@ class UnlabelledImages:
     def _entry(self, place: int) -> dict[str, Any]:
         image = self._photographs.digests[place]
         instances = self.taught.instances(image)
-        return {"img_path": self._photographs.paths[place], "img_id": f"unlabelled {place}", "instances": instances}
+        entry = {"img_path": self._photographs.paths[place], "img_id": f"unlabelled {place}", "instances": instances}
+        return entry if self._soft is None else entry | {SCORED: self._soft.scored(image)}
 
 
 @lru_cache(maxsize=4)

@@ -34,6 +34,11 @@ class TaughtBoxes:
         boxes = self._book.of(image)
         return [self._instance(row) for row in boxes[boxes[:, 4] >= least]]
 
+    def scored(self, image: str) -> Boxes:
+        """Return the boxes of an image from the threshold on, [n, 6]: corners in its pixels, score, class."""
+        boxes = self._book.of(image)
+        return boxes[boxes[:, 4] >= self.threshold]
+
     def beside(self, image: str, labels: Sequence[Any]) -> list[dict[str, Any]]:
         """Return the boxes of an image that none of its labels is about.
 
@@ -41,8 +46,7 @@ class TaughtBoxes:
             image: its digest.
             labels: its labels, as instances.
         """
-        boxes = self._book.of(image)
-        boxes = boxes[boxes[:, 4] >= self.threshold]
+        boxes = self.scored(image)
         if len(labels):
             single = _corners(one["bbox"] for one in labels if not one.get("ignore_flag"))
             crowds = _corners(one["bbox"] for one in labels if one.get("ignore_flag"))
@@ -85,7 +89,7 @@ def labels_from(
 def images_for_labels(recipe: Recipe, files: DataFiles) -> dict[str, str]:
     """Return the paths, by digest, of the images whose teacher's boxes a stage reads."""
     found: dict[str, str] = {}
-    if recipe.distill.labels.labelled == "fill":
+    if recipe.distill.labels.looks_at_labelled:
         index = indexed(files.train)
         paths = [str(files.train_images / on_disk(index.image(place)["file_name"])) for place in range(len(index))]
         found |= {image_digest(path): path for path in paths}

@@ -85,7 +85,7 @@ REFUSED = {
         lambda: tiny(
             "RetinaHead", overrides={"bbox_head.loss_cls": {"type": "CrossEntropyLoss", "use_sigmoid": False}}
         ),
-        r"must be between heads that score with sigmoids \(the teacher\), but got 'RetinaHead with a softmax'",
+        r"must be between one-stage detectors that score with sigmoids \(the teacher\), but got 'RetinaHead with",
     ),
 }
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from ikd.config import Recipe
 from ikd.errors import BadInput
@@ -92,6 +93,29 @@ def test_crosskd_trains_between_equal_heads(pair: Build, tmp_path: Path, family:
         found.append(losses(recipe, tmp_path / str(position)))
     assert {"loss/crosskd_cls", "loss/crosskd_reg"} <= set(found[0])
     assert found[0]["loss/crosskd_cls"] != found[1]["loss/crosskd_cls"]
+
+
+@pytest.mark.parametrize("family", ["faster_rcnn_r18", "mask_rcnn_r18", "cascade_rcnn_r18"])
+def test_crosskd_trains_between_two_stages(pair: Build, tmp_path: Path, family: str) -> None:
+    """Also from a wider pyramid; what is kept of the student is a plain detector."""
+    recipe = pair(
+        shipped(family),
+        shipped(family, neck_channels=24),
+        student__inherit=False,
+        distill__host="crosskd",
+        distill__crosskd={"position": 1},
+    )
+    result = run_trial(recipe, directory=tmp_path)
+    masks = {"loss/crosskd_mask"} if family == "mask_rcnn_r18" else set()
+    own = {name: value for name, value in result.metrics.items() if name.startswith("loss/crosskd")}
+    assert own.keys() == {"loss/crosskd_cls", "loss/crosskd_reg"} | masks
+    assert all(value > 0 for value in own.values())
+    assert result.metrics["grad/crosskd"] > 0
+    assert result.best is not None
+    kept = torch.load(result.best, weights_only=True)["state_dict"]
+    assert not [name for name in kept if "connector" in name]
+    changed = recipe.with_values({"distill.crosskd.roi.w_cls": 2.0})
+    assert changed.fingerprint() != recipe.fingerprint()
 
 
 PREDICTED = {

@@ -28,8 +28,8 @@ def soft_labels(
 
     A detection j of score s_j wants the `candidates` places within its box of the highest
     :math:`p_{k_j}^\alpha IoU^\beta`; a place that several want goes to the largest overlap. Its target is s_j times its
-    alignment over the highest of j times the largest overlap of j. Both losses are over the sum of targets, at least 1.
-    Background learns nothing, so that it may stand beside labels. The assignment is not read.
+    alignment over the highest of j times the largest overlap of j. Both losses are over the sum of targets, averaged
+    over devices, at least 1. Background learns nothing, so that it may stand beside labels. The assignment is not read.
 
     Args:
         student: dense, with centres.
@@ -42,12 +42,14 @@ def soft_labels(
         w_cls: weight of the classes.
         w_box: weight of the boxes.
     """
+    from mmdet.utils import reduce_mean  # mmdet only where a detector exists
+
     del assigned
     with torch.no_grad():
         images = range(len(student.logits))
         chosen = [_chosen(student, teacher, image, tau, (alpha, beta), candidates) for image in images]
     parts = [_of_image(student, teacher, image, *found) for image, found in enumerate(chosen)]
-    total = torch.stack([metric.sum() for _, _, metric in chosen]).sum().clamp(min=1)
+    total = reduce_mean(torch.stack([metric.sum() for _, _, metric in chosen]).sum()).clamp(min=1)
     cls, box = (torch.stack(side).sum() / total for side in zip(*parts, strict=True))
     return {"cls": w_cls * cls, "box": w_box * box}
 
