@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Mapping
 
 from ikd.config import LOSSES as DECLARED
 from ikd.distill.conditional import InstanceDecoder
+from ikd.distill.crosskd import CrossHeads, CrossRegions
 from ikd.distill.losses.registry import LOSSES
 from ikd.distill.response import HEADS
 
@@ -21,11 +23,18 @@ def sections() -> str:
         title = (DECLARED[name].__doc__ or name).strip().splitlines()[0].rstrip(".")
         module = inspect.getdoc(inspect.getmodule(made)) or ""
         parts.append(f"## {name}: {title}\n\n*{module.splitlines()[0]}*\n\n{markdown(inspect.getdoc(made) or '')}")
-        if name in HEADS:
-            parts.append(f"**Between heads.** {markdown(inspect.getdoc(HEADS[name]) or '')}")
+        for where, between in _compared(name).items():
+            parts.append(f"**{where}.** {markdown(inspect.getdoc(between) or '')}")
         if DECLARED[name].decodes:
             parts.append(f"**Its decoder.** {markdown(inspect.getdoc(InstanceDecoder) or '')}")
     return "\n\n".join(parts) + "\n"
+
+
+def _compared(name: str) -> Mapping[str, object]:
+    """Return what compares the heads of two detectors under a loss's name, by where it does."""
+    if name == "crosskd":
+        return {"Between heads": CrossHeads, "Between two stages": CrossRegions}
+    return {"Between heads": HEADS[name]} if name in HEADS else {}
 
 
 def markdown(docstring: str) -> str:
