@@ -24,7 +24,7 @@ KINDS = ("faster_rcnn_r18", "mask_rcnn_r18", "cascade_rcnn_r18")
 
 def crossing(student: Any, teacher: Any, **changes: Any) -> Any:
     """Return what the host makes of a pair, with changes of `distill.crosskd.roi`, or of its `connector`."""
-    own = {key: changes.pop(key) for key in ("connector", "position", "w_cls", "beta") if key in changes}
+    own = {key: changes.pop(key) for key in list(changes) if key != "roi"}
     section: Any = HOSTS["crosskd"](**own).model_dump()
     section["roi"] |= changes.pop("roi", {})
     return between("crosskd", student, teacher, **section, reduction="published")
