@@ -129,7 +129,7 @@ def _staged() -> tuple[Any, Any]:
 
 
 def _numbers(losses: Mapping[str, Tensor]) -> dict[str, float]:
-    return {name: float(one) for name, one in losses.items()}
+    return {name: one.item() for name, one in losses.items()}
 
 
 @pytest.mark.parametrize(
