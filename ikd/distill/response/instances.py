@@ -13,11 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ikd.distill.recording import kept
-from ikd.distill.response.assigned import flat
-from ikd.distill.response.objects import assigned_by
 from ikd.distill.response.pairing import dense_pair
 from ikd.distill.response.places import SeenHead, dense_capture
-from ikd.distill.views.heads import strides_of
+from ikd.distill.views.heads import assignment, flat, strides_of
 
 BEFORE = 3000
 """Places of an image among which instances are chosen, those of the highest scores."""
@@ -90,79 +88,66 @@ class InstanceHeads:
     def _instances(self, ours: Said, theirs: Said) -> list[Tensor]:
         """Return the boxes of the instances, [n, 4] in input pixels for each image."""
         difference = theirs.logits.sigmoid() - ours.logits.sigmoid()
-        scores, label = difference.abs().max(dim=1)
-        surer = difference.gather(1, label[:, None]) > 0
+        scores, label = difference.abs().max(dim=2)
+        surer = difference.gather(2, label[..., None]) > 0
         boxes = torch.where(surer, theirs.decoded(), ours.decoded())
-        return disputed(ours.by_image(scores), _within(ours.by_image(boxes), ours), self.count, self.overlap)
+        return disputed(scores, _within(boxes, ours), self.count, self.overlap)
 
     def _response(self, ours: Said, theirs: Said, seen: SeenHead, instances: Sequence[Tensor]) -> Tensor:
         if not any(len(one) for one in instances):
             return ours.logits.sum() * 0
-        assigned = assigned_by(self._student, reassigned(self._student, seen, instances))
-        at = (torch.cat(assigned.positive) & (torch.cat(assigned.weights) != 0)).nonzero().squeeze(1)
+        targets = reassigned(self._student, seen, instances)
+        at = assignment(self._student, [targets], len(ours.logits)).positive
         wanted = theirs.logits[at].sigmoid()
         scores = F.binary_cross_entropy_with_logits(ours.logits[at], wanted, reduction="sum")
         boxes = F.smooth_l1_loss(ours.regressed[at], theirs.regressed[at], reduction="sum")
-        return (self.cls_share * scores + self.box_share * boxes) / max(len(at), 1)
+        return (self.cls_share * scores + self.box_share * boxes) / max(len(wanted), 1)
 
 
 @dataclass(frozen=True)
 class Said:
-    """What a dense head says of all places, in the order level, image, row, column, anchor.
+    """What a dense head says of all places, in the units that it speaks in.
 
     Attributes:
         head: who says it.
-        images: N.
-        logits: [M, K].
-        regressed: [M, 4], offsets from an anchor, or distances in strides.
+        logits: [N, M, K].
+        regressed: [N, M, 4], offsets from an anchor, or distances in strides.
         priors: [M, 4] anchors, or [M, 2] points, in input pixels.
         strides: [M, 1], in input pixels.
-        sizes: places of an image by level.
         finest: height and width of what the finest map covers, in input pixels.
     """
 
     head: Any
-    images: int
     logits: Tensor
     regressed: Tensor
     priors: Tensor
     strides: Tensor
-    sizes: tuple[int, ...]
     finest: tuple[float, float]
 
     @classmethod
     def by(cls, head: Any, logits: Sequence[Tensor], boxes: Sequence[Tensor]) -> Said:
         """Read the outputs of a head, maps [N, A K, H, W] and [N, A d, H, W] a level."""
-        images, device = len(logits[0]), logits[0].device
-        priors = head.prior_generator.grid_priors([one.shape[2:] for one in logits], device=device)
+        priors = head.prior_generator.grid_priors([one.shape[2:] for one in logits], device=logits[0].device)
         steps = strides_of(head)
-        repeated = [level.repeat(images, 1) for level in priors]
-        strides = torch.cat([one.new_full((len(one), 1), step) for one, step in zip(repeated, steps, strict=True)])
-        said = flat([level.float() for level in boxes], boxes[0].shape[1] // _anchors(head, logits[0]))
+        strides = torch.cat([one.new_full((len(one), 1), step) for one, step in zip(priors, steps, strict=True)])
+        said = flat(boxes, boxes[0].shape[1] // _anchors(head, logits[0]))
         return cls(
             head,
-            images,
-            flat([level.float() for level in logits], head.num_classes),
+            flat(logits, head.num_classes),
             _regressed(head, said, strides),
-            torch.cat(repeated),
+            torch.cat(priors),
             strides,
-            tuple(len(level) for level in priors),
             (logits[0].shape[2] * steps[0], logits[0].shape[3] * steps[0]),
         )
 
     def decoded(self) -> Tensor:
-        """Return the boxes, [M, 4] in input pixels."""
-        if not _by_distance(self.head):
-            decoded: Tensor = self.head.bbox_coder.decode(self.priors, self.regressed)
-            return decoded
-        points = self.priors if self.priors.shape[1] == 2 else (self.priors[:, :2] + self.priors[:, 2:]) / 2
-        found: Tensor = self.head.bbox_coder.decode(points, self.regressed * self.strides)
-        return found
-
-    def by_image(self, values: Tensor) -> Tensor:
-        """Bring [M, ...] to [N, places of an image, ...]."""
-        parts = torch.split(values, [self.images * size for size in self.sizes])
-        return torch.cat([part.reshape(self.images, -1, *part.shape[1:]) for part in parts], dim=1)
+        """Return the boxes, [N, M, 4] in input pixels."""
+        coded, places = self.regressed, self.priors
+        if _by_distance(self.head):
+            coded = coded * self.strides
+            places = places if places.shape[1] == 2 else (places[:, :2] + places[:, 2:]) / 2
+        found: Tensor = self.head.bbox_coder.decode(places.repeat(len(coded), 1), coded.flatten(0, 1))
+        return found.view_as(coded)
 
 
 def _anchors(head: Any, logits: Tensor) -> int:
@@ -174,11 +159,11 @@ def _by_distance(head: Any) -> bool:
 
 
 def _regressed(head: Any, said: Tensor, strides: Tensor) -> Tensor:
-    """Return what a head says of boxes, [M, 4], in the units that `Said` has."""
+    """Return what a head says of boxes, [N, M, 4], in the units that `Said` has."""
     name = type(head).__name__
     if name == "GFLHead":
-        distances: Tensor = head.integral(said)
-        return distances
+        distances: Tensor = head.integral(said.flatten(0, 1))
+        return distances.view(*said.shape[:2], 4)
     if name == "FCOSHead" and (not head.norm_on_bbox or not head.training):  # pixels by now
         return said / strides
     return said

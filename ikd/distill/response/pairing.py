@@ -8,10 +8,9 @@ from typing import Any
 from torch import nn
 
 from ikd.distill.crosskd.fit import SAME_PLACES, check_alike
-from ikd.distill.response.assigned import ASSIGNED
 from ikd.errors import BadInput
 
-DENSE = (*ASSIGNED, "RPNHead")
+DENSE = ("ATSSHead", "FCOSHead", "GFLHead", "RPNHead", "RetinaHead")
 """Heads whose first output is a map of class logits a level, one sigmoid for each anchor and class."""
 
 

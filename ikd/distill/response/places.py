@@ -14,8 +14,8 @@ from ikd.distill.functional import Targets
 from ikd.distill.losses.vkd import ClassReduction, over_classes, sigmoid_divergence, softmax_divergence
 from ikd.distill.prototypes.relation import painted
 from ikd.distill.recording import own_targets
-from ikd.distill.response.assigned import ASSIGNED
 from ikd.distill.response.pairing import dense_pair, has_two_stages, region_pair
+from ikd.distill.views.heads import assignment, flat
 
 
 @dataclass
@@ -29,7 +29,7 @@ class SeenHead:
         asked: what that was called with, arguments and keywords.
         regions: of an RoI head, [R, 5]: index of the image and corners in input pixels.
         importance: per level of the teacher's dense head, [N, H, W]; what the map losses are told, where they ask.
-        reliability: of each place, [M] in 0..1 as prototypes say; None where nobody asked them.
+        reliability: of each place, [N, M] or [R], in 0..1 as prototypes say; None where nobody asked them.
         instances: boxes of each image, [n, 4] in input pixels, which map losses take for its objects; None leaves them.
     """
 
@@ -48,9 +48,9 @@ class Divergences:
     """How far the student's scores are from the teacher's, place by place.
 
     Attributes:
-        values: [M], T^2 KL over the classes.
-        counted: [M], whether the student's own loss counts the place.
-        positive: [M], whether it has an object there.
+        values: [N, M] of dense heads, [R] of regions: T^2 KL over the classes.
+        counted: of the same shape, whether the student's own loss counts the place.
+        positive: likewise, whether it has an object there.
         divisor: of a sum over places: positives of a dense head, averaged over devices, at least 1; regions otherwise.
     """
 
@@ -103,21 +103,16 @@ class Cells:
     ) -> Divergences:
         """Compare sigmoids class by class; see `Divergences`."""
         assert seen.targets is not None
-        taught = taught_logits(self._teacher, features)
-        with torch.autocast(taught[0].device.type, enabled=False):
-            assigned = ASSIGNED[type(self._student).__name__](self._student, seen.targets)
-            values = []
-            for ours, theirs in zip(seen.logits, taught, strict=True):
-                found = sigmoid_divergence(ours.float(), theirs, temperature)
-                num_images, _, height, width = found.shape
-                by_class = found.view(num_images, -1, self._teacher.num_classes, height, width)
-                by_anchor = over_classes(by_class, 2, class_reduction)  # [N, A, H, W]
-                values.append(by_anchor.permute(0, 2, 3, 1).flatten())
-            counted = torch.cat(assigned.weights) != 0
-            return Divergences(torch.cat(values), counted, torch.cat(assigned.positive) & counted, assigned.count)
+        sides = [
+            flat(side, self._teacher.num_classes) for side in (seen.logits, taught_logits(self._teacher, features))
+        ]
+        with torch.autocast(sides[0].device.type, enabled=False):
+            values = over_classes(sigmoid_divergence(*sides, temperature), 2, class_reduction)
+            assigned = assignment(self._student, [seen.targets], len(values))
+            return Divergences(values, assigned.weight != 0, assigned.positive, assigned.count)
 
     def weights(self, seen: SeenHead, instances: Targets, reliability: Tensor) -> Tensor:
-        """Return how much each place counts, [M]: as its cell, by the most reliable box over it; 1 where there is none.
+        """Return how much each place counts, [N, M]: as its cell, by the most reliable box over it; 1 without one.
 
         Args:
             seen: of a `capture`.
@@ -130,8 +125,8 @@ class Cells:
             covered = painted(torch.ones_like(reliability), instances, size) > 0
             cells = torch.where(covered, painted(reliability, instances, size), 1.0)  # [N, H, W]
             anchors = level.shape[1] // self._teacher.num_classes
-            found.append(cells[..., None].expand(*cells.shape, anchors).flatten())
-        return torch.cat(found)
+            found.append(cells[..., None].expand(*cells.shape, anchors).flatten(1))
+        return torch.cat(found, dim=1)
 
 
 class Regions:
@@ -193,7 +188,7 @@ class Regions:
         return (labels >= 0) & (labels < self._student.bbox_head.num_classes)
 
     def weights(self, seen: SeenHead, instances: Targets, reliability: Tensor) -> Tensor:
-        """Return how much each region counts, [M]: one with an object by its reliability, background 1.
+        """Return how much each region counts, [R]: one with an object by its reliability, background 1.
 
         Args:
             seen: of a `capture`.

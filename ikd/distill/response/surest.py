@@ -43,7 +43,7 @@ class SurestCells:
         surest = said.logits.sigmoid().amax(dim=-1)
         by_level = torch.split(surest, [level.places for level in said.levels], dim=1)
         seen.importance = [
-            one.unflatten(1, (level.height, level.width, level.anchors)).amax(dim=3)
+            one.reshape(len(one), level.height, level.width, level.anchors).amax(dim=3)
             for one, level in zip(by_level, said.levels, strict=True)
         ]
         return {}

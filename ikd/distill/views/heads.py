@@ -71,20 +71,31 @@ def assignment(head: Any, results: Sequence[Any], images: int, objects: Sequence
     """Return what a student's loss made of its places.
 
     Args:
-        head: of a class in `ROWS`.
+        head: of a class in `ROWS`, or an RPN's.
         results: of the calls of its row's `targets` during one loss.
         images: N.
         objects: boxes of the truth, [G, 4] an image.
     """
     from mmdet.utils import reduce_mean  # mmdet only where a detector exists
 
-    row = ROWS[type(head).__name__]
+    row = _row_of(head)
     labels, weights = row.labelled(head, results, images)
     weight = (weights != 0).float()
     positive = (labels >= 0) & (labels < head.num_classes) & (weight > 0)
     counts = positive.sum(dim=1).float()
     count = counts.clamp(min=1).sum() if row.one_each else counts.sum()
     return Assignment(weight, positive, reduce_mean(count).clamp(min=1), objects)
+
+
+def labels_of(head: Any, results: Sequence[Any], images: int) -> Tensor:
+    """Return the class that each place has to predict, [N, M]; arguments as of `assignment`."""
+    return _row_of(head).labelled(head, results, images)[0]
+
+
+def _row_of(head: Any) -> DenseRow:
+    """Return the row of a head; an RPN labels its places as a RetinaNet does."""
+    name = type(head).__name__
+    return ROWS["RetinaHead" if name == "RPNHead" else name]
 
 
 def _priors(generator: Any, levels: Sequence[Level], like: Tensor, **how: Any) -> Tensor:

@@ -132,7 +132,7 @@ def test_a_cell_counts_by_the_most_reliable_box_over_it() -> None:
     assert seen.reliability is not None
     height, width = seen.logits[0].shape[2:]
     anchors = seen.logits[0].shape[1] // 3
-    finest = seen.reliability[: 2 * height * width * anchors].view(2, height, width, anchors)
+    finest = seen.reliability[:, : height * width * anchors].view(2, height, width, anchors)
     assert (finest[0, 0, 0] == 0.75).all()
     assert (finest[0, 4, 4] == 0.25).all()
     assert (finest[0, -1, -1] == 1).all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -62,7 +63,7 @@ def test_scores_and_sizes_do_not_change_its_scale() -> None:
 @pytest.mark.parametrize("head", HEADS)
 def test_every_dense_teacher_says_how_sure_it_is(head: str) -> None:
     """Of any student, whose heads are not asked."""
-    teacher = freeze(detector_of(head, 2))
+    teacher: Any = freeze(detector_of(head, 2))
     student = two_stages(seed=1).train()
     heads = between("sl2", student, teacher, **HOSTS["sl2"]().model_dump(), reduction="published")
     images, samples = batch([[[10.0, 12, 60, 70]], []])
@@ -79,7 +80,7 @@ def test_every_dense_teacher_says_how_sure_it_is(head: str) -> None:
         assert not cells.requires_grad
 
 
-REFUSED = {
+REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "two stages": (lambda: two_stages(seed=2), r"must be between one-stage detectors with one of .* \(the teacher\)"),
     "a softmax": (
         lambda: tiny(

@@ -101,8 +101,10 @@ def test_every_method_is_a_choice(everything: SweepFiles) -> None:
         assert set(parameters[name].ends) == {True, False}, name
     assert {"teachers.sequence", "student.inherit", "distill.confidence"} <= set(parameters)
     weights = {name for name in loss_weights() if name.split(".")[1] not in set(HOSTS) - OURS}
-    elsewhere = ("distill.response.ld.", "distill.response.kd_detr.", "distill.response.dense_teacher.w_quality")
-    elsewhere += ("distill.crosskd.roi.", "distill.labels.soft.")
+    elsewhere = (
+        *("distill.response.ld.", "distill.response.kd_detr.", "distill.response.dense_teacher.w_quality"),
+        *("distill.crosskd.roi.", "distill.labels.soft."),
+    )
     assert {name for name in weights if not name.startswith(elsewhere)} <= set(parameters)
 
 
