@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from ikd.config import DRAWN, Detector, Recipe, Runner, SearchSpace, SweepFiles, Teacher, load_recipe
+from ikd.config import DRAWN, Detector, Recipe, Runner, SearchSpace, SweepFiles, Teacher, field_names, load_recipe
 from ikd.data import places_of
 from ikd.errors import BadInput, ConfigError, first_line
 from ikd.files import whole
@@ -31,7 +31,9 @@ from ikd.tracking import check_tracking
 FITTING = (
     *("teachers.sequence", "distill.host", "distill.crosskd.position", "distill.levels", "distill.match"),
     *("distill.sfa.levels", "distill.agreement.enabled", "adversarial.enabled", "attack.loss", "validate"),
-    *("input.copy_paste.enabled", "input.copy_paste.by"),
+    *("input.copy_paste.enabled", "input.copy_paste.by", "distill.labels.form"),
+    *("distill.crosskd.w_cls", "distill.crosskd.roi.w_cls"),  # each of heads that the other does not go with
+    *(name for name in field_names() if name.startswith("distill.response.") and name.endswith(".enabled")),
 )
 """Fields whose choices must fit the detectors or the data, besides the recipe itself."""
 URL = r"https?://"

@@ -103,11 +103,10 @@ class Cells:
     ) -> Divergences:
         """Compare sigmoids class by class; see `Divergences`."""
         assert seen.targets is not None
-        sides = [
-            flat(side, self._teacher.num_classes) for side in (seen.logits, taught_logits(self._teacher, features))
-        ]
-        with torch.autocast(sides[0].device.type, enabled=False):
-            values = over_classes(sigmoid_divergence(*sides, temperature), 2, class_reduction)
+        taught, classes = taught_logits(self._teacher, features), self._teacher.num_classes
+        with torch.autocast(taught[0].device.type, enabled=False):
+            apart = sigmoid_divergence(flat(seen.logits, classes), flat(taught, classes), temperature)
+            values = over_classes(apart, 2, class_reduction)
             assigned = assignment(self._student, [seen.targets], len(values))
             return Divergences(values, assigned.weight != 0, assigned.positive, assigned.count)
 

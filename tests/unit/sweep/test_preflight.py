@@ -128,6 +128,10 @@ def test_processes_must_share_a_batch(recipe: Recipe, ikd_home: Path) -> None:
         ("attack.loss", ["cls", "cls+reg"], {"adversarial.enabled": True}),
         ("validate", [["bbox"], ["bbox", "segm"]], {}),
         ("input.copy_paste.enabled", [False, True], {}),
+        *((f"distill.response.{term}.enabled", [False, True], {}) for term in ("bckd", "ld", "kd_detr")),
+        ("distill.labels.form", ["soft", "both"], {"distill.labels.enabled": True, "distill.labels.labelled": "fill"}),
+        ("distill.crosskd.w_cls", [0.5, 2.0], {"distill.host": "crosskd"}),
+        ("distill.crosskd.roi.w_cls", [0.25, 1.0], {"distill.host": "crosskd"}),
         ("input.copy_paste.by", ["mask", "box"], {"input.copy_paste.enabled": True}),
     ],
 )
