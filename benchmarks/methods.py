@@ -38,7 +38,8 @@ from ikd.config import HOSTS, LOSSES, RESPONSES, Recipe, load_recipe, loss_weigh
 METRICS = ("bbox_mAP", "bbox_APs", "bbox_APm", "bbox_APl")
 STUDENTS = {"r18": ("small_dfmsd",), "rtmdet": ("small_rtmdet", "small_rtmdet_from_swin")}
 """Recipes of a student: one table each."""
-WEIGHTS = {name: loss_weights(section) for name, section in HOSTS.items()}
+WEIGHTS = {name: [one for one in loss_weights(section) if "." not in one] for name, section in HOSTS.items()}
+"""Of each host; those in a section below (CrossKD's between two stages) act between other students."""
 TERMS = {name: loss_weights(section) for name, section in RESPONSES.items()}
 SUMMED = tuple(name for name, section in LOSSES.items() if section.summed)
 """Sums over a map: carried to small maps at full strength they drown the detection loss."""
