@@ -44,6 +44,11 @@ HINTS = (
         r"'FastRCNN' object has no attribute 'rpn_head'",
         "it wants proposals with each image, which ikd does not give: take a detector with an RPN",
     ),
+    (
+        r"'InstanceData' object has no attribute 'masks'",
+        "it predicts panoptic maps, and no boxes: take a Mask R-CNN, or let it be a teacher",
+    ),
+    (r"No module named 'torchvision'", "torchvision comes with pip install 'ikd[gpu]'"),
     (r"KeyError: 'text'|has no attribute 'text'", "it reads a text with each image, which ikd does not give"),
 )
 """Pattern in what was raised, and the way out."""
