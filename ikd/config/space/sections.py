@@ -56,11 +56,16 @@ class SpaceSections(Section):
     """Seed of the sampler."""
 
     def ordered(self) -> tuple[str, ...]:
-        """Return the parameter names, parents before children, else in the order of the file."""
+        """Return the parameter names, parents before children, else in the order of the file.
+
+        A space that is still checked may have conditions that lead in a circle, or to nothing; there no order is right.
+        """
         done: list[str] = []
+        seen: set[str] = set()
 
         def visit(name: str) -> None:
-            if name not in done:
+            if name in self.parameters and name not in seen:
+                seen.add(name)
                 for parent in self.parents(name):
                     visit(parent)
                 done.append(name)
@@ -102,7 +107,7 @@ class SpaceSections(Section):
         found, pending = set(), list(names)
         while pending:
             name = pending.pop()
-            if name not in found:
+            if name in self.parameters and name not in found:
                 found.add(name)
                 pending += self.parents(name)
         return tuple(name for name in self.ordered() if name in found)

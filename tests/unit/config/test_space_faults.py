@@ -104,6 +104,17 @@ FAULTS = [
         r"must not lead back to this parameter",
     ),
     (
+        HEAD
+        + "  seed: {choice: [-1], when: {augment.enabled: true}}\n  augment.enabled: {choice: [true], when: {seed: -1}}\n",
+        3,
+        r"parameters\.seed\.when\.augment\.enabled: must not lead back to this parameter",
+    ),
+    (
+        HEAD + "  seed: {choice: [-1], when: {distill.host: fgd}}\n",
+        3,
+        r"parameters\.seed\.when\.distill\.host: must name another parameter of this space \(seed\)",
+    ),
+    (
         HEAD + "  teachers.sequence: {choice: [[teacher, nobody]]}\n",
         3,
         r"parameters\.teachers\.sequence: must be a name under teachers\.available",
