@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,13 @@ def perturb(recipe: Recipe, progress: NotifyOf | None = None) -> dict[str, Path]
 def _stage(recipe: Recipe, plan: StagePlan, files: DataFiles, progress: NotifyOf | None) -> PreparedStage:
     if plan.teacher is None:
         return PreparedStage()
+    first, *others = (_taught(recipe, one, files, progress) for one in plan.each)
+    return replace(first, beside=tuple(others))
+
+
+def _taught(recipe: Recipe, plan: StagePlan, files: DataFiles, progress: NotifyOf | None) -> PreparedStage:
+    """Make what a stage needs of one of its teachers."""
+    assert plan.teacher is not None
     teacher = recipe.teachers.available[plan.teacher]
     weights = teacher_weights(recipe, teacher, files, progress)
     watched = (lambda done, total: progress(f"mAP of teacher {plan.teacher}", done, total)) if progress else None

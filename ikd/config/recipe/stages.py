@@ -10,7 +10,7 @@ STAGE_FIELDS = ("distill.", "adversarial.", "augment.")
 """What a stage may set for itself: everything else belongs to the student or to the whole training."""
 
 
-SEQUENCE = "teachers.sequence"
+SEQUENCE, TOGETHER = "teachers.sequence", "teachers.together"
 
 
 def sequence_text(value: object, field: str = SEQUENCE) -> str | None:
@@ -32,7 +32,7 @@ def sequence_text(value: object, field: str = SEQUENCE) -> str | None:
 def stage_ends(recipe: RecipeSections) -> list[int]:
     """Return the last epoch of each stage; shares are rounded to whole epochs where they add up."""
     stages, total = recipe.teachers.stages, recipe.total_epochs
-    if len(stages) < 2:
+    if len(stages) < 2 or recipe.teachers.at_once:
         return [total]
     shares = [stage.share or 1 / len(stages) for stage in stages]
     return [round(sum(shares[: index + 1]) / sum(shares) * total) for index in range(len(stages))]

@@ -133,8 +133,7 @@ class ReportHook(Hook):
         self._sums, self._steps, self._started = {}, 0, time.perf_counter()
         self._altered.clear()
         self._joint = 0
-        runner.model.effective_weights.clear()  # report only what acted in this epoch
-        runner.model.pulls.clear()
+        runner.model.forget()  # report only what acted in this epoch
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Add the losses of one step, on their device, and count the images that noise or a crop altered."""
@@ -189,10 +188,11 @@ class ReportHook(Hook):
         values |= {f"weight/{name}_effective": value for name, value in runner.model.effective_weights.items()}
         if (agreement := runner.model.agreement) is not None:
             values |= {f"weight/{name}_agreement": float(value) for name, value in agreement.latest.items()}
-        if (factor := runner.model.terms.cells_factor) is not None:
-            values["weight/cells_factor"] = factor
+        for lesson in runner.model.lessons:
+            if (factor := lesson.terms.cells_factor) is not None:
+                values[f"weight/{lesson.called('cells_factor')}"] = factor
         values |= {f"{PULL}{name}": value for name, value in runner.model.pulls.items()}
-        if len(self._recipe.teachers.sequence) > 1:
+        if len(self._recipe.stages) > 1:
             values["stage"] = float(self._stage + 1)
         values |= self._progress.costs
         values |= {f"{TEACHER}{name}": score for name, score in self._progress.teachers.items()}

@@ -56,6 +56,9 @@ def rehearsal_key(plan: StagePlan, files: DataFiles, device: torch.device, *, se
         "images": looks(files),
         "terms": _terms(plan),
     }
+    if plan.beside:
+        taught = [one.recipe.teachers.available[name] for one, name in zip(plan.each, plan.teachers, strict=True)]
+        content["beside"] = [_detector(one, files) for one in taught[1:]]
     return digest(content)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -151,6 +152,11 @@ def _rate(work: Callable[[Callable[[int, int], None]], object]) -> float:
 
 def _stand_in(recipe: Recipe, plan: StagePlan, files: DataFiles, scratch: Path) -> PreparedStage:
     """Return what a stage starts from, with stand-ins for what is not there."""
+    first, *others = (_of_teacher(recipe, one, files, scratch) for one in plan.each)
+    return replace(first, beside=tuple(others))
+
+
+def _of_teacher(recipe: Recipe, plan: StagePlan, files: DataFiles, scratch: Path) -> PreparedStage:
     assert plan.teacher is not None
     perturbations = boxes = None
     if plan.recipe.adversarial.enabled and plan.recipe.attack.store == "disk":
