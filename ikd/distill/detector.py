@@ -12,6 +12,7 @@ import torch
 from mmengine.model import BaseDataPreprocessor, BaseModel
 from torch import Tensor, nn
 
+from ikd.augment import copy_against
 from ikd.detectors import boxes_only, has_masks
 from ikd.distill.agreement import Agreement, shared_weights
 from ikd.distill.blame import cause_of
@@ -280,9 +281,9 @@ class DistillDetector(BaseModel):
         own, terms = self._clean_losses(clean, taught, before)
         self._own_losses = frozenset(own)
         losses = own | self._with_unlabelled(terms, data)
-        for lesson, one in zip(self.lessons, before, strict=True):
-            if "adversarial" in data:
-                losses |= lesson.shared_out(lesson.adversarial_losses(data["adversarial"], targets_of(clean), one))
+        for place, (lesson, one) in enumerate(zip(self.lessons, before, strict=True)):
+            if (copies := data.get(copy_against(place))) is not None:
+                losses |= lesson.shared_out(lesson.adversarial_losses(copies, targets_of(clean), one))
             if "enhanced" in data:
                 losses |= lesson.shared_out(lesson.enhanced_losses(data["enhanced"]))
         return losses

@@ -50,6 +50,11 @@ class PreparedStage:
         """What the stage of each teacher starts from, in order; see `StagePlan.each`."""
         return (self, *self.beside)
 
+    @property
+    def stores(self) -> list[Path]:
+        """Folders of the perturbations, in the order of the teachers."""
+        return [one.perturbations for one in self.each if one.perturbations is not None]
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -123,8 +128,9 @@ def _check_stage(plan: StagePlan, files: DataFiles, data: DataReport, device: to
             rule = f"must not hold segm: the student, a {type(model.student).__name__}, predicts no masks"
             refuse(f"recipe {plan.recipe.name}: validate", rule, list(plan.recipe.validate))
         _check_masks(data.splits["val"], "student, whose masks are validated", model.student)
-    if plan.recipe.adversarial.enabled and teachers:  # the attack asks the teacher's whole loss
-        _check_masks(data.splits["train"], f"teacher {plan.teacher}, which adversarial.enabled attacks", teachers[0])
+    for name, teacher in zip(plan.teachers, teachers, strict=True):
+        if plan.recipe.adversarial.enabled:  # the attack asks the teacher's whole loss
+            _check_masks(data.splits["train"], f"teacher {name}, which adversarial.enabled attacks", teacher)
     rehearse(plan, files, model, teachers, device=device, sees=sees and bool(teachers))
 
 

@@ -76,9 +76,10 @@ def perturb(recipe: Recipe, progress: NotifyOf | None = None) -> dict[str, Path]
         rule = "must be disk to make perturbations before the training"
         refuse(f"recipe {recipe.name}: attack.store", rule, recipe.attack.store)
     stages = zip(recipe.stages, prepare(recipe, progress).stages, strict=True)
+    each = (pair for plan, made in stages for pair in zip(plan.each, made.each, strict=True))
     return {
         plan.teacher: made.perturbations
-        for plan, made in stages
+        for plan, made in each
         if plan.teacher is not None and made.perturbations is not None
     }
 

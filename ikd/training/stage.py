@@ -58,8 +58,7 @@ class StageRun:
     @property
     def stores(self) -> list[Path]:
         """Folders of the perturbations that this stage and later ones read."""
-        made = (one.perturbations for one in self.prepared.stages[self.index :])
-        return [folder for folder in made if folder is not None]
+        return [folder for one in self.prepared.stages[self.index :] for folder in one.stores]
 
     @property
     def schedule_epochs(self) -> int:
@@ -119,12 +118,13 @@ def build_runner(stage: StageRun, progress: Progress, *, scratch: Path, report: 
     recipe, plan, files, made = stage.recipe, stage.plan, stage.prepared.files, stage.made
     model = _model_of(stage)
     model.validates_masks = "segm" in recipe.validate
-    read_masks = [model.student, *([model.teacher] if crafts_online(plan.recipe) else [])]
+    read_masks = [model.student, *(model.teachers if crafts_online(plan.recipe) else [])]
     with_masks = any(has_masks(detector) for detector in read_masks)
     samples = train_loader(
         plan,
         files,
         perturbations=made.perturbations,
+        beside=made.stores[1:],
         boxes=made.boxes,
         with_masks=with_masks,
         labels=made.labels,

@@ -60,7 +60,7 @@ def train(  # noqa: PLR0913 - as `run_trial`
     directory.mkdir(parents=True, exist_ok=True)
     folder = TrialFolder(directory)
     progress = Progress(folder, *objective, prepared.files.record(), options=options)
-    progress.attack_seconds = sum(stage.attack_seconds for stage in prepared.stages)
+    progress.attack_seconds = sum(one.attack_seconds for stage in prepared.stages for one in stage.each)
     progress.teachers = _scores(recipe, prepared)
     recipe, start = find_start(recipe, progress, prepared.files, checkpoint, options.adopt)
     write_text(folder.recipe, yaml.safe_dump(recipe.as_dict(), sort_keys=False))

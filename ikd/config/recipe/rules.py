@@ -79,9 +79,11 @@ def _together_faults(recipe: RecipeSections) -> Iterator[Fault]:
     for index, stage in enumerate(stages):
         for name, value in stage.set.items():
             yield (*place, index, "set", name), value, "goes only with stages, one after the other, not with together"
-    if recipe.adversarial.enabled:
-        rule = "must be false with teachers.together: a copy is perturbed against one teacher"
-        yield ("adversarial", "enabled"), True, rule
+    if recipe.adversarial.enabled and recipe.augment.enabled and recipe.augment.published:
+        rule = (
+            "must be false with teachers.together and adversarial.enabled: an image has a copy for each teacher, and "
+        )
+        yield ("augment", "published"), True, rule + "only one is cropped apart from it"
     if not (compares_maps(recipe) or distill.host != "none" or distill.response.active):
         rule = "must be false where no term stands between the detectors: all but the first would teach nothing"
         yield ("teachers", "together"), True, rule

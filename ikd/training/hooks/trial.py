@@ -16,7 +16,7 @@ from mmengine.hooks import Hook, RuntimeInfoHook
 from mmengine.runner import Runner
 
 from ikd.attack import Hold, adversarial_copies, attack_of, attacked_at_once
-from ikd.augment import UNALTERED
+from ikd.augment import UNALTERED, copy_against
 from ikd.config import Recipe
 from ikd.training.averaging import average_statistics, average_values
 from ikd.training.checkpoint import Content, save, save_last, student_file
@@ -86,12 +86,13 @@ class CraftHook(Hook):
         self._attack, self._batch_size = attack_of(recipe), attacked_at_once(recipe)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Put `adversarial` in the place of what it is made from; plain epochs have neither."""
+        """Put copies against each teacher in the place of what they are made from; plain epochs have neither."""
         if UNALTERED in data_batch:
-            unaltered, teacher = data_batch.pop(UNALTERED), runner.model.teacher
-            data_batch["adversarial"] = adversarial_copies(
-                self._attack, teacher, unaltered, batch_size=self._batch_size
-            )
+            unaltered = data_batch.pop(UNALTERED)
+            for place, teacher in enumerate(runner.model.teachers):
+                data_batch[copy_against(place)] = adversarial_copies(
+                    self._attack, teacher, unaltered, batch_size=self._batch_size
+                )
 
 
 class HoldHook(Hook):

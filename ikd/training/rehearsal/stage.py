@@ -135,7 +135,8 @@ class _Rehearsal:
     def run(self, *, sees: bool) -> None:
         """Predict, attack, then train: a step may break the weights."""
         self._predict()
-        perturbations = self._attack() if self.recipe.adversarial.enabled and self.teachers else None
+        attacked = zip(self.plan.teachers, self.teachers, strict=True) if self.recipe.adversarial.enabled else ()
+        perturbations = [self._attack(name, teacher) for name, teacher in attacked]
         if sees:
             with self._blamed(f"{TEACHERS}{self.plan.teacher}", "predict"):
                 find_boxes(self.recipe, self.files, self.teachers[0], None)
@@ -151,25 +152,31 @@ class _Rehearsal:
             with self._blamed("student", f"predict at {_size(batch)}"), torch.no_grad():
                 self.model.val_step(batch)
 
-    def _attack(self) -> Path:
+    def _attack(self, name: str, teacher: Any) -> Path:
         """Attack both images as `ikd attack` would, in one step; return the folder of the perturbations."""
         recipe = self.recipe
         source = TrainingImages.of(recipe, self.files.train, self.files.train_images)
-        store = PerturbationStore(self.scratch, {"rehearsal": True})
+        store = PerturbationStore(self.scratch, {"rehearsal": name})
         attack = dataclasses.replace(attack_of(recipe), steps=1)
         size = min(COUNT, attacked_at_once(recipe))
-        with self._blamed(f"{TEACHERS}{self.plan.teacher}", "be attacked (adversarial.enabled)"):
-            generate(self.teachers[0], source, store, attack, batch_size=size, device=self.device)
+        with self._blamed(f"{TEACHERS}{name}", "be attacked (adversarial.enabled)"):
+            generate(teacher, source, store, attack, batch_size=size, device=self.device)
         return store.folder
 
-    def _batches(self, perturbations: Path | None) -> Iterator[tuple[Batch, int]]:
+    def _batches(self, perturbations: Sequence[Path]) -> Iterator[tuple[Batch, int]]:
         """Yield batches of the phases that differ, each with the epoch in which such a one may come."""
         with_masks = has_masks(self.model.student)
         boxes = half_boxes(self.files, self.scratch / "boxes.npz") if self.recipe.distill.me.enabled else None
         plan = dataclasses.replace(self.plan, recipe=self.recipe)
         labels = half_labels(self.recipe, self.files, self.scratch) if self.recipe.distill.labels.enabled else None
         loader = train_loader(
-            plan, self.files, perturbations=perturbations, boxes=boxes, with_masks=with_masks, labels=labels
+            plan,
+            self.files,
+            perturbations=perturbations[0] if perturbations else None,
+            beside=perturbations[1:],
+            boxes=boxes,
+            with_masks=with_masks,
+            labels=labels,
         )
         config = loader["dataset"]
         dataset, count = _dataset(config), min(COUNT, self.recipe.schedule.batch_size)
@@ -212,7 +219,7 @@ class _Rehearsal:
     def _find_guilty(self, batch: Batch, error: Exception) -> None:
         """Refuse the student, the teacher or the term that a training step failed for."""
         doing = f"make a training step at {_size(batch)}"
-        plain = {key: value for key, value in batch.items() if key != "adversarial"}
+        plain = {key: value for key, value in batch.items() if not key.startswith("adversarial")}
         with self._blamed("student", doing):
             alone = DistillDetector(self.model.student).to(self.device)
             bare = {key: plain[key] for key in ("inputs", "data_samples")}

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from ikd.augment import copy_against
 from ikd.config import Recipe
 from ikd.distill.detector import DistillDetector
 from ikd.errors import BadInput
@@ -49,9 +50,11 @@ def model_of(recipe: Recipe) -> DistillDetector:
     return build_stage_model(plan, files, teachers).train()
 
 
-def step(model: DistillDetector) -> tuple[torch.Tensor, dict[str, float]]:
-    """Return the loss of a batch, and its parts."""
-    data = {"inputs": list(noise_images(2, 64, 96)), "data_samples": [sample((64, 96)), sample((64, 96))]}
+def step(model: DistillDetector, *places: int) -> tuple[Any, dict[str, float]]:
+    """Return the loss of a batch and its parts, with copies that stand for those against teachers by place."""
+    images = list(noise_images(2, 64, 96))
+    copies = {copy_against(at): [one + 8 * (place + 1) for one in images] for at, place in enumerate(places)}
+    data = {"inputs": images, "data_samples": [sample((64, 96)), sample((64, 96))], **copies}
     total, named = model.parse_losses(model.losses(data))
     return total, {name: float(value.detach()) for name, value in named.items()}
 
@@ -70,6 +73,7 @@ def alone(recipe: Recipe, whole: DistillDetector, place: int) -> DistillDetector
     ("changes", "terms", "shares"),
     [
         ({"distill__host": "fgd", "distill__sfa__enabled": True}, ("fgd", "sfa"), None),
+        ({"adversarial__enabled": True}, ("fgd", "adversarial"), None),
         ({"distill__host": "crosskd"}, ("crosskd_cls", "crosskd_reg"), (0.3, 0.7)),
         ({"distill__host": "none", "distill__response__bckd__enabled": True}, ("bckd_cls", "bckd_loc"), None),
     ],
@@ -82,7 +86,7 @@ def test_the_loss_is_the_mean_over_teachers(
     stages = [{"teacher": name, "share": share} for name, share in zip(names, weights, strict=True)]
     recipe = together(**changes, **({"teachers__sequence": stages} if shares else {}))
     model = model_of(recipe)
-    (_, both), single = step(model), [step(alone(recipe, model, place))[1] for place in (0, 1)]
+    (_, both), single = step(model, 0, 1), [step(alone(recipe, model, place), place)[1] for place in (0, 1)]
     mean = sum(weight * one["loss"] for weight, one in zip(weights, single, strict=True))
     assert both["loss"] == pytest.approx(mean, rel=1e-6)
     for name, weight, one in zip(names, weights, single, strict=True):
@@ -109,13 +113,15 @@ def test_one_teacher_has_the_names_of_before(together: Build) -> None:
 
 
 def test_a_training_stopped_and_resumed_equals_an_uninterrupted_one(together: Build, tmp_path: Path) -> None:
-    """With an average of the student, masking enhancement, agreement and prototypes, each for both teachers."""
+    """With an average of the student, and all that each teacher has of its own."""
     recipe = together(
+        adversarial__enabled=True,
         distill__me__enabled=True,
         distill__agreement__enabled=True,
         distill__prototypes__enabled=True,
         distill__prototypes__images_per_class=3,
         schedule__ema__enabled=True,
+        augment__stop_fraction=1.0,
     )
 
     def stop(report: EpochReport) -> None:
@@ -130,6 +136,7 @@ def test_a_training_stopped_and_resumed_equals_an_uninterrupted_one(together: Bu
     logged = whole[-1].metrics
     for name in ("big", "weak"):
         assert logged[f"loss/{name}.fgd"] > 0
+        assert logged[f"loss/{name}.adversarial"] > 0
         assert logged[f"loss/{name}.prototypes_global"] > 0
         assert f"weight/{name}.fgd_agreement" in logged
         assert f"teacher/{name}" in logged or f"teacher_mAP/{name}" in logged
@@ -141,15 +148,19 @@ def test_a_training_stopped_and_resumed_equals_an_uninterrupted_one(together: Bu
 def test_what_is_shared_is_found_of_each(together: Build) -> None:
     available = together().teachers.model_dump(mode="json")["available"]
     trained = {name: {**one, "checkpoint": None, "recipe": "drawn_r18_teacher"} for name, one in available.items()}
-    states = found(together(teachers__available=trained))
-    assert [one.teacher for one in states if one.kind == "teacher"] == ["big", "weak"]
+    states = found(together(teachers__available=trained, adversarial__enabled=True))
+    for kind in ("teacher", "perturbations"):
+        assert [one.teacher for one in states if one.kind == kind] == ["big", "weak"]
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"teachers__sequence": ["big", "big"]}, r"teachers\.sequence: must name no teacher twice with .*'big', 'big'"),
-        ({"adversarial__enabled": True}, r"adversarial\.enabled: must be false with teachers\.together: a copy is"),
+        (
+            {"adversarial__enabled": True, "augment__published": True, "attack__published": True},
+            r"augment\.published: must be false with teachers\.together and adversarial\.enabled: an image has a copy",
+        ),
         ({"distill__host": "none"}, r"teachers\.together: must be false where no term stands between the detectors"),
         (
             {"teachers__sequence": ["big", {"teacher": "weak", "set": {"distill.host": "pkd"}}]},
