@@ -13,12 +13,13 @@ STAGE_FIELDS = ("distill.", "adversarial.", "augment.")
 SEQUENCE, TOGETHER = "teachers.sequence", "teachers.together"
 
 
-def sequence_text(value: object, field: str = SEQUENCE) -> str | None:
+def sequence_text(value: object, field: str = SEQUENCE, *, together: bool = False) -> str | None:
     """Write a teacher sequence as tables do, `r101 -> x101`, with shares `r101 (0.3) -> x101`; None for another value.
 
     Args:
         value: plain.
         field: whose value it is, by dotted name: names in a list are teachers in `teachers.sequence` alone.
+        together: they teach at once, `r101 + x101`.
     """
     if not field.endswith(SEQUENCE) or not isinstance(value, (list, tuple)) or not value:
         return None
@@ -26,7 +27,9 @@ def sequence_text(value: object, field: str = SEQUENCE) -> str | None:
     if not all(isinstance(stage, Mapping) and "teacher" in stage for stage in stages):
         return None
     shares = [f" ({stage['share']:g})" if stage.get("share") is not None else "" for stage in stages]
-    return " -> ".join(f"{stage['teacher']}{share}" for stage, share in zip(stages, shares, strict=True))
+    return (" + " if together else " -> ").join(
+        f"{stage['teacher']}{share}" for stage, share in zip(stages, shares, strict=True)
+    )
 
 
 def stage_ends(recipe: RecipeSections) -> list[int]:
