@@ -101,8 +101,7 @@ class DistillDetector(BaseModel):
         self.position = (0, 0)  # epoch and step, for the error message; the trainer's hook sets it
         self.resize = 1.0  # factor of the sizes of a batch; a hook sets it
         self.distils = True  # until distillation ends; a hook sets it
-        self.host_share = 1.0  # of the host's weights, while it rises to them; a hook sets it
-        self.labels_share = 1.0  # and of the weight of the teacher's labels
+        self.labels_share = 1.0  # of the weight of the teacher's labels, while it rises to that; a hook sets it
 
     def _hold(self, taught: Sequence[Taught]) -> None:
         """Make the lessons; the modules of one alone are the model's own, by which checkpoints know them."""
@@ -323,8 +322,7 @@ class DistillDetector(BaseModel):
             losses = dict(self.student.loss(clean["inputs"], self._truth(clean)))
         terms: dict[str, Any] = {}
         for lesson, ours, theirs, were in zip(self.lessons, seen, taught, before, strict=True):
-            found = lesson.losses(ours, clean, theirs, were, share=self.host_share, position=self.position)
-            terms |= lesson.shared_out(found)
+            terms |= lesson.shared_out(lesson.losses(ours, clean, theirs, were, self.position))
         if taken := losses.keys() & terms.keys():
             name = min(taken).removeprefix("loss_")
             whose = type(self.student).__name__

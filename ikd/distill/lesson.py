@@ -73,6 +73,7 @@ class Lesson(nn.Module):
         terms: what is distilled.
         reader: of both detectors.
         effective_weights: of losses that have one, as they were in the last step.
+        host_share: of the host's weights, 0..1, while it rises to them; a hook sets it.
     """
 
     canvas: Canvas
@@ -93,6 +94,7 @@ class Lesson(nn.Module):
         )
         self.reader = Reader(student, taught.teacher, terms, self.canvas)
         self.effective_weights: dict[str, float] = {}
+        self.host_share = 1.0
 
     @property
     def teacher(self) -> Any:
@@ -142,7 +144,7 @@ class Lesson(nn.Module):
             yield seen
 
     def losses(
-        self, seen: Seen, clean: Batch, taught: Maps, before: Before | None, *, share: float, position: tuple[int, int]
+        self, seen: Seen, clean: Batch, taught: Maps, before: Before | None, position: tuple[int, int]
     ) -> dict[str, Any]:
         """Return the losses of the terms on clean images.
 
@@ -151,7 +153,6 @@ class Lesson(nn.Module):
             clean: batch of the canvas.
             taught: the teacher's maps and its neck's outputs; see `Reader.features`.
             before: what the teacher made of the images before they were altered; None where nobody asks.
-            share: of the host's weights, 0..1.
             position: epoch and step of the training.
         """
         theirs, outputs = taught if self.reader.reads_maps else ([], taught[1])
@@ -165,28 +166,21 @@ class Lesson(nn.Module):
             counted = replace(targets, confidence=torch.stack(counts).mean(dim=0)) if counts else targets
             known = self._learn(self.knowledge, seen.instances, maps, counted, seen.heads)
             losses |= self.knowledge.losses(known, seen.instances, maps, outputs)
-        losses |= self._between_heads(seen, clean, outputs, targets, share=share, position=position)
+        losses |= self._between_heads(seen, clean, outputs, targets, position)
         if theirs:
             told = self._told(maps, targets, seen.heads, known)
             told = with_confidence(told, confidence) if confidence else told
-            losses |= self._map_losses(maps, targets, told, share)
+            losses |= self._map_losses(maps, targets, told)
         return losses
 
     def _between_heads(
-        self,
-        seen: Seen,
-        clean: Batch,
-        outputs: Sequence[Tensor],
-        targets: Targets,
-        *,
-        share: float,
-        position: tuple[int, int],
+        self, seen: Seen, clean: Batch, outputs: Sequence[Tensor], targets: Targets, position: tuple[int, int]
     ) -> dict[str, Any]:
         """Return the losses between what the two predict."""
         terms, losses = self.terms, dict[str, Any]()
         if terms.heads is not None and seen.heads is not None:
             found = terms.heads.losses(seen.heads, outputs)
-            losses |= {name: share * value for name, value in found.items()}
+            losses |= {name: self.host_share * value for name, value in found.items()}
         if terms.predictions is not None and seen.predicted is not None:
             losses |= terms.predictions.losses(seen.predicted, outputs, targets.boxes)
         if terms.queries is not None and seen.asked is not None:
@@ -213,14 +207,13 @@ class Lesson(nn.Module):
         cells = [seen.importance[level] for level in self.reader.outputs("teacher")]
         return [replace(one, importance=importance) for one, importance in zip(told, cells, strict=True)]
 
-    def _map_losses(self, maps: Maps, targets: Targets, told: Sequence[Targets], share: float) -> dict[str, Tensor]:
+    def _map_losses(self, maps: Maps, targets: Targets, told: Sequence[Targets]) -> dict[str, Tensor]:
         """Return the losses between maps.
 
         Args:
             maps: of the levels that are distilled.
             targets: boxes of the truth.
             told: what the host is told of the images on each of them, and how much each image counts there.
-            share: of the host's weights.
         """
         losses: dict[str, Tensor] = {}
         if self.host is not None and self.terms.host is not None:
@@ -230,7 +223,7 @@ class Lesson(nn.Module):
                 losses |= {f"loss_{part}": loss for part, loss in learnt.items()}
                 told = [replace(one, attended=where) for one, where in zip(told, attended, strict=True)]
             known = told if "host" in self.terms.confident else [replace(one, confidence=None) for one in told]
-            losses[f"loss_{name}"] = share * self._term(name, self.host, self._standardised(maps), known)
+            losses[f"loss_{name}"] = self.host_share * self._term(name, self.host, self._standardised(maps), known)
         if self.alignment is not None:
             chosen = [[side[level] for level in self.terms.alignment] for side in maps]
             counts = [one.confidence if "sfa" in self.terms.confident else None for one in told]

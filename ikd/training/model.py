@@ -102,6 +102,9 @@ def build_stage_model(plan: StagePlan, files: DataFiles, teachers: Sequence[torc
             terms = _terms(one.recipe, files, student, teacher, others)
         except BadInput as error:
             raise BadInput(f"teacher {one.teacher}: {error}") from error
+        if not terms.names:
+            rule = f"must leave teacher {one.teacher} something to teach: a host, or another term between the detectors"
+            refuse(f"recipe {plan.recipe.name}: teachers.together", rule, True)
         taught.append(Taught(teacher, terms, str(one.teacher), one.weight))
     return DistillDetector(student, together=taught)
 

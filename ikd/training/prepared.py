@@ -192,7 +192,7 @@ def _check_length(recipe: Recipe, part: SplitReport) -> None:
         field = f"recipe {recipe.name}: schedule.policy.tail"
         rule = f"must begin after warm-up and schedule.policy.start, which last for {begin} of {total} steps"
         refuse(field, rule, recipe.schedule.policy.tail)
-    for plan in recipe.stages:
+    for plan in (one for stage in recipe.stages for one in stage.each):
         _check_rise(plan, per_epoch)
 
 

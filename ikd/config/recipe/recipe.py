@@ -241,9 +241,9 @@ def _together(recipe: Recipe, last: int) -> StagePlan:
     weights = [share / sum(shares) for share in shares]
     theirs = {"student.inherit": False, "distill.labels.enabled": False}
     beside = [
-        StagePlan(stage.teacher, 1, last, recipe.taught_by(stage.teacher, theirs), weight=weight)
+        StagePlan(stage.teacher, 1, last, recipe.taught_by(stage.teacher, {**stage.set, **theirs}), weight=weight)
         for stage, weight in zip(others, weights[1:], strict=True)
     ]
-    leading = recipe.taught_by(first.teacher)
+    leading = recipe.taught_by(first.teacher, first.set)
     source = first.teacher if recipe.distill.me.enabled else None
     return StagePlan(first.teacher, 1, last, leading, source, weights[0], tuple(beside))

@@ -12,7 +12,7 @@ from ikd.config.recipe.hosts import HOSTS
 from ikd.config.recipe.input_rules import input_faults
 from ikd.config.recipe.schedule_rules import schedule_faults
 from ikd.config.recipe.sections import DRAWN, RecipeSections, Teacher
-from ikd.config.recipe.stages import STAGE_FIELDS, stage_ends
+from ikd.config.recipe.stages import OF_ALL, STAGE_FIELDS, stage_ends
 from ikd.config.recipe.terms import COUPLED, MAX_EPS, WITHOUT_TEACHER
 from ikd.errors import Problem
 
@@ -78,13 +78,16 @@ def _together_faults(recipe: RecipeSections) -> Iterator[Fault]:
         yield place, names, "must name no teacher twice with teachers.together"
     for index, stage in enumerate(stages):
         for name, value in stage.set.items():
-            yield (*place, index, "set", name), value, "goes only with stages, one after the other, not with together"
+            if not name.startswith("distill.") or name.startswith(OF_ALL):
+                rule = "must be the same for all teachers with teachers.together: set it in the recipe"
+                yield (*place, index, "set", name), value, rule
     if recipe.adversarial.enabled and recipe.augment.enabled and recipe.augment.published:
         rule = (
             "must be false with teachers.together and adversarial.enabled: an image has a copy for each teacher, and "
         )
         yield ("augment", "published"), True, rule + "only one is cropped apart from it"
-    if not (compares_maps(recipe) or distill.host != "none" or distill.response.active):
+    between = compares_maps(recipe) or distill.host != "none" or distill.response.active
+    if not between and not all(stage.set for stage in stages[1:]):
         rule = "must be false where no term stands between the detectors: all but the first would teach nothing"
         yield ("teachers", "together"), True, rule
 

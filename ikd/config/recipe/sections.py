@@ -160,7 +160,8 @@ class Stage(Section):
     share: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
     """Share of the epochs, and with `teachers.together` of the loss; given for all or for none (equal shares)."""
     set: dict[str, Any] = {}
-    """Fields under distill, adversarial and augment that hold in this stage alone, by dotted name."""
+    """Fields under distill, adversarial and augment that hold in this stage alone, by dotted name; with
+    `teachers.together` those of the terms of this teacher, under distill."""
 
 
 def _name_or_stage(value: Any) -> str:
@@ -178,10 +179,10 @@ class Teachers(Section):
     sequence: tuple[StageEntry, ...] = ()
     """Stages in the order of teaching, each a name or a mapping; empty trains the student alone."""
     together: bool = False
-    """The teachers of the sequence teach at once, in one stage: each has terms, adapters and prototypes of its own, and
-    L = L_det + sum_t w_t L_t, with w_t its `share`, or 1/T of T teachers. What can only come from one comes from the
-    first: what the student inherits, the boxes of masking enhancement, the labels of `distill.labels`. One teacher
-    teaches as without it."""
+    """The teachers of the sequence teach at once, in one stage: each has terms (perhaps by its `set`), adapters and
+    prototypes of its own, and L = L_det + sum_t w_t L_t, with w_t its `share`, or 1/T of T teachers. What can only come
+    from one comes from the first: what the student inherits, the boxes of masking enhancement, the labels of
+    `distill.labels`. One teacher teaches as without it."""
     restart_losses: bool = True
     """Adapters, generators and context blocks start anew with each teacher; false carries over those that fit."""
 

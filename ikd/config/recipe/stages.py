@@ -9,6 +9,19 @@ from ikd.config.recipe.sections import RecipeSections
 STAGE_FIELDS = ("distill.", "adversarial.", "augment.")
 """What a stage may set for itself: everything else belongs to the student or to the whole training."""
 
+OF_ALL = tuple(
+    f"distill.{name}"
+    for name in (
+        "agreement.",
+        "confidence",
+        "labels.",
+        "me.",
+        "measure_gradients",
+        "stop_fraction",
+        "teacher_precision",
+    )
+)
+"""What of `distill` teachers at once have in common."""
 
 SEQUENCE, TOGETHER = "teachers.sequence", "teachers.together"
 

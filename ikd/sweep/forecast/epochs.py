@@ -65,7 +65,7 @@ def features_of(plan: StagePlan, epoch: int) -> dict[str, str]:
         "teacher": " ".join(_detector(one.model_dump(mode="json")) for one in teachers) or "none",
         "attacked": recipe.attack.store if attacked else "no",
         "altered": "yes" if (recipe.augment.enabled and acts) or plan.boxes_from is not None else "no",
-        "host": recipe.distill.host if teachers else "none",
+        "host": " ".join(dict.fromkeys(one.recipe.distill.host for one in plan.each)) if teachers else "none",
         "looked": _looked(plan, epoch),
     }
 

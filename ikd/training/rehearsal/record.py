@@ -57,8 +57,9 @@ def rehearsal_key(plan: StagePlan, files: DataFiles, device: torch.device, *, se
         "terms": _terms(plan),
     }
     if plan.beside:
-        taught = [one.recipe.teachers.available[name] for one, name in zip(plan.each, plan.teachers, strict=True)]
-        content["beside"] = [_detector(one, files) for one in taught[1:]]
+        content["beside"] = [
+            [one.recipe.teacher and _detector(one.recipe.teacher, files), _terms(one)] for one in plan.beside
+        ]
     return digest(content)
 
 

@@ -163,8 +163,16 @@ def test_what_is_shared_is_found_of_each(together: Build) -> None:
         ),
         ({"distill__host": "none"}, r"teachers\.together: must be false where no term stands between the detectors"),
         (
-            {"teachers__sequence": ["big", {"teacher": "weak", "set": {"distill.host": "pkd"}}]},
-            r"teachers\.sequence\[1\]\.set\.distill\.host: goes only with stages, one after the other",
+            {"teachers__sequence": ["big", {"teacher": "weak", "set": {"distill.stop_fraction": 0.5}}]},
+            r"teachers\.sequence\[1\]\.set\.distill\.stop_fraction: must be the same for all teachers",
+        ),
+        (
+            {"teachers__sequence": ["big", {"teacher": "weak", "set": {"augment.enabled": False}}]},
+            r"teachers\.sequence\[1\]\.set\.augment\.enabled: must be the same for all teachers",
+        ),
+        (
+            {"teachers__sequence": ["big", {"teacher": "weak", "set": {"distill.pkd.weight": -1.0}}]},
+            r"teachers\.sequence\[1\]\.set\.distill\.pkd\.weight: .*greater than or equal to 0",
         ),
         ({"teachers__sequence": []}, r"teachers\.together: needs a teacher in teachers\.sequence, or must be false"),
         (
@@ -196,3 +204,19 @@ def test_only_the_first_must_know_the_classes_that_labels_and_weights_need(toget
     assert [plan.recipe.student.inherit for plan in recipe.stages[0].each] == [True, False]
     with pytest.raises(BadInput, match=r"student\.inherit: must be false where teacher weak knows other classes"):
         together(teachers__available=available, teachers__sequence=["weak", "big"], student__inherit=True)
+
+
+def test_a_teacher_may_have_terms_of_its_own(together: Build) -> None:
+    crossing = {"teacher": "weak", "set": {"distill.host": "crosskd", "distill.crosskd.w_cls": 2.0}}
+    recipe = together(distill__host="pkd", teachers__sequence=["big", crossing])
+    found_ = step(model_of(recipe))[1]
+    assert {name for name in found_ if "." in name} == {
+        "loss_big.pkd",
+        "loss_weak.crosskd_cls",
+        "loss_weak.crosskd_reg",
+    }
+    plain = together(distill__host="pkd", teachers__sequence=["big", "weak"])
+    assert recipe.fingerprint() != plain.fingerprint()
+    idle = {"teacher": "weak", "set": {"distill.host": "none"}}
+    with pytest.raises(BadInput, match=r"teachers\.together: must leave teacher weak something to teach"):
+        model_of(together(teachers__sequence=["big", idle]))
