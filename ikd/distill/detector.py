@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import ExitStack, nullcontext
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from mmengine.model import BaseDataPreprocessor, BaseModel
@@ -20,42 +19,14 @@ from ikd.distill.canvas import Canvas, sizes_of
 from ikd.distill.confidence import Before
 from ikd.distill.gradients import relative_pulls
 from ikd.distill.labels import IMAGES, NAME, SAMPLES, averaged, boxes_in, ignored, weighed
-from ikd.distill.lesson import Lesson, Taught
+from ikd.distill.lesson import Lesson
 from ikd.distill.reader import Side, targets_of
 from ikd.distill.resizing import resized
-from ikd.distill.terms import NOTHING, Batch, Maps, Terms
+from ikd.distill.stepping import Average, Stepping, broken, counts
+from ikd.distill.terms import NOTHING, Batch, Maps, Taught, Terms
 from ikd.errors import NonFiniteLoss, refuse
 
-__all__ = ["Average", "DistillDetector", "Lesson", "Side", "Stepping", "Taught"]
-
-
-class Stepping(Protocol):
-    """What turns losses into a step, as mmengine's optimiser wrappers do; see `ikd.training.optim`."""
-
-    def optim_context(self, model: nn.Module) -> AbstractContextManager[None]: ...  # noqa: D102
-
-    def losses(self, model: Any, data: Batch) -> dict[str, Any]: ...  # noqa: D102
-
-    def backward(self, loss: Tensor) -> None: ...  # noqa: D102
-
-    def clip(self) -> Tensor | None: ...  # noqa: D102
-
-    def step(self) -> None: ...  # noqa: D102
-
-    def zero_grad(self) -> None: ...  # noqa: D102
-
-
-class Average(Protocol):
-    """A moving average of the student; see `ikd.training.optim`."""
-
-    @property
-    def module(self) -> nn.Module: ...  # noqa: D102
-
-    def update(self, student: nn.Module) -> None: ...  # noqa: D102
-
-    def share(self) -> None: ...  # noqa: D102
-
-    def state_dict(self) -> dict[str, Any]: ...  # noqa: D102
+__all__ = ["Average", "DistillDetector", "Lesson", "Side", "Stepping"]
 
 
 class DistillDetector(BaseModel):
@@ -170,13 +141,13 @@ class DistillDetector(BaseModel):
             total = named["loss"]
         self._measure(named, optim_wrapper)
         optim_wrapper.backward(total)
-        if broken := self._not_finite(total, named, optim_wrapper.clip()):
+        if faults := self._not_finite(total, named, optim_wrapper.clip()):
             with optim_wrapper.optim_context(self):
-                raise NonFiniteLoss(broken, *self.position, self._cause(batch))
+                raise NonFiniteLoss(faults, *self.position, self._cause(batch))
         optim_wrapper.step()
         optim_wrapper.zero_grad()
         # neither their sum, nor the accuracies that two-stage heads put beside them
-        parts = {name: value for name, value in named.items() if _counts(name)}
+        parts = {name: value for name, value in named.items() if counts(name)}
         return {name.removeprefix("loss_"): value.detach() for name, value in parts.items()} | {"total": total.detach()}
 
     def _not_finite(self, total: Tensor, named: Mapping[str, Tensor], norm: Tensor | None) -> dict[str, float]:
@@ -189,7 +160,7 @@ class DistillDetector(BaseModel):
         if torch.stack([value.float() for value in watched.values()]).isfinite().all():
             return {}
         losses = {name: value for name, value in named.items() if name != "loss"}
-        return _broken(losses) or _broken(watched)
+        return broken(losses) or broken(watched)
 
     def _cause(self, batch: Batch) -> str:
         """Say what is wrong with the data or the teacher of a batch whose losses are not finite."""
@@ -219,7 +190,7 @@ class DistillDetector(BaseModel):
             name: value * factors[term] if (term := self._term_of(name)) in terms else value
             for name, value in named.items()
         }
-        return weighed | {"loss": sum((value for name, value in weighed.items() if _counts(name)), own * 0)}
+        return weighed | {"loss": sum((value for name, value in weighed.items() if counts(name)), own * 0)}
 
     def _sides(self, named: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the sum of the student's own losses, and that of each term."""
@@ -228,7 +199,7 @@ class DistillDetector(BaseModel):
         for name, value in named.items():
             if name in self._own_losses and "loss" in name:
                 own = own + value
-            elif _counts(name):
+            elif counts(name):
                 term = self._term_of(name)
                 terms[term] = terms[term] + value if term in terms else value
         return own, terms
@@ -329,14 +300,3 @@ class DistillDetector(BaseModel):
             rule = f"must not be the name of a loss that a {whose} trains with, whose place it would take"
             refuse("distill.host", rule, name, "register it under another name")
         return losses, terms
-
-
-def _counts(name: str) -> bool:
-    """Tell whether a named value is a loss that the total is the sum of."""
-    return "loss" in name and name != "loss"
-
-
-def _broken(values: Mapping[str, Tensor]) -> dict[str, float]:
-    """Return those of named scalars that are not finite."""
-    read = {name: float(value.detach()) for name, value in values.items()}
-    return {name: value for name, value in read.items() if not math.isfinite(value)}

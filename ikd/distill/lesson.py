@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -17,27 +16,10 @@ from ikd.distill.crosskd import CrossHeads
 from ikd.distill.functional import Targets, standardise
 from ikd.distill.knowledge import Knowledge, Known, SeenInstances
 from ikd.distill.labels import NAME, times
-from ikd.distill.losses.adapted import AdaptedPyramid
 from ikd.distill.reader import Reader, Side, targets_of
 from ikd.distill.response import ScoreHeads, SeenLosses
-from ikd.distill.terms import NOTHING, Batch, Maps, Terms
-
-
-@dataclass(frozen=True)
-class Taught:
-    """A teacher and what is distilled from it.
-
-    Attributes:
-        teacher: frozen mmdet detector, or None.
-        terms: what is distilled; nothing by default.
-        name: of the teacher, by which its losses are told from those of others; empty where it is alone.
-        weight: of its terms.
-    """
-
-    teacher: nn.Module | None = None
-    terms: Terms = NOTHING
-    name: str = ""
-    weight: float = 1.0
+from ikd.distill.summing import effective_weights, summed
+from ikd.distill.terms import Batch, Maps, Taught
 
 
 @dataclass
@@ -286,7 +268,7 @@ class Lesson(nn.Module):
         enhanced = torch.ones(len(images), dtype=torch.bool, device=batch.device)
         targets = Targets(nothing, [boxes.new_zeros(0).long() for boxes in nothing], tuple(batch.shape[-2:]), enhanced)
         maps = self._standardised(self.reader.shared(ours, theirs))
-        return {"loss_me": _summed(self.host, maps, [targets] * len(maps[0]))}
+        return {"loss_me": summed(self.host, maps, [targets] * len(maps[0]))}
 
     def look(self, data: Batch, side: Side) -> tuple[list[Tensor], Targets]:
         """Return the maps of the levels that are distilled, of images as training sees them, and their boxes.
@@ -300,26 +282,5 @@ class Lesson(nn.Module):
 
     def _term(self, name: str, levels: nn.ModuleList, maps: Maps, told: Sequence[Targets]) -> Tensor:
         """Sum a loss over levels, each with the targets it is told, and note its effective weight where it has one."""
-        losses: list[Any] = [level.loss for level in levels]
-        if hasattr(losses[0], "effective_weight"):
-            sizes = [feature[0].numel() for feature in maps[1]]
-            weights = [loss.effective_weight(size) for loss, size in zip(losses, sizes, strict=True)]
-            self.effective_weights |= _by_term(name, weights)
-        return _summed(levels, maps, told)
-
-
-def _summed(levels: nn.ModuleList, maps: Maps, told: Sequence[Targets]) -> Tensor:
-    """Sum a loss over levels, each told what is known there; one of the whole pyramid compares all by itself."""
-    if isinstance(levels[0], AdaptedPyramid):
-        counts = [one.confidence for one in told if one.confidence is not None]
-        confidence = torch.stack(counts).mean(dim=0) if counts else None
-        whole: Tensor = levels[0](*maps, replace(told[0], confidence=confidence))
-        return whole
-    rows = zip(levels, *maps, told, strict=True)
-    return torch.stack([loss(student, teacher, known) for loss, student, teacher, known in rows]).sum()
-
-
-def _by_term(name: str, weights: Sequence[float | Mapping[str, float]]) -> dict[str, float]:
-    """Return effective weights summed over levels: of a loss with several terms one each, as `fgd_alpha`."""
-    by_level = [weight if isinstance(weight, Mapping) else {"": weight} for weight in weights]
-    return {f"{name}_{part}" if part else name: math.fsum(level[part] for level in by_level) for part in by_level[0]}
+        self.effective_weights |= effective_weights(name, levels, maps)
+        return summed(levels, maps, told)

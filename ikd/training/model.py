@@ -38,11 +38,11 @@ from ikd.distill import (
 )
 from ikd.distill.agreement import shared_weights
 from ikd.distill.conditional import InstanceDecoder
-from ikd.distill.detector import DistillDetector, Taught
+from ikd.distill.detector import DistillDetector
 from ikd.distill.labels import LabelTerm, ignoring_assigners
 from ikd.distill.prototypes import PrototypeTerm
 from ikd.distill.response import QueryTerm, ReliableScores, ResponseTerms, between
-from ikd.distill.terms import Terms
+from ikd.distill.terms import Taught, Terms
 from ikd.errors import BadInput, refuse
 from ikd.home import cache
 from ikd.training.levels import Levels, aligned_levels, choose_levels
