@@ -76,7 +76,8 @@ def _looked(plan: StagePlan, epoch: int) -> str:
         return NOWHERE
     looks = looks_of(plan.recipe)
     share = looks.images / max(1, looks.taught) if looks is not None else 1.0
-    return f"{choices_in(plan, epoch) * share:.2g}"
+    lessons = sum(one.recipe.distill.prototypes.enabled for one in plan.each)
+    return f"{lessons * choices_in(plan, epoch) * share:.2g}"
 
 
 def features_of_teacher(recipe: Recipe, teacher: Teacher) -> dict[str, str]:

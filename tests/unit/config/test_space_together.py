@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ikd.config import load_recipe
+from ikd.config import load_recipe, sequence_text
 from tests.unit.config.test_space_sequences import load, refusal
 
 ORDERS = "  teachers.sequence: {choice: [[weak], [mid], [weak, mid]]}\n"
@@ -52,6 +52,12 @@ def test_teachers_at_once_have_the_epochs_of_one_stage(*, together: bool, epochs
     assert [recipe.total_epochs, recipe.stages[-1].last] == [epochs, epochs]
     control = recipe.anchor("equal_budget")
     assert [control.total_epochs, control.stages[0].teachers] == [epochs, ("r18x32",)]
+
+
+def test_they_are_written_side_by_side() -> None:
+    shared = [{"teacher": "a", "share": 0.3}, {"teacher": "b", "share": 0.7}]
+    assert sequence_text(["a", "b"], together=True) == "a + b"
+    assert sequence_text(shared, together=True) == "a (0.3) + b (0.7)"
 
 
 def test_shares_are_weights_and_shares_of_the_loss_are_told_apart() -> None:

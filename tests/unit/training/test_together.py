@@ -4,16 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from mmdet.registry import DATASETS
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import DefaultScope
 
 from ikd.augment import copy_against
 from ikd.config import Recipe
 from ikd.distill.detector import DistillDetector
 from ikd.errors import BadInput
-from ikd.training import DataFiles, EpochReport, StopTrial, build_stage_model, check, found, load_teacher, run_trial
+from ikd.training import (
+    DataFiles,
+    EpochReport,
+    StopTrial,
+    build_stage_model,
+    check,
+    found,
+    load_teacher,
+    run_trial,
+    train_loader,
+)
+from ikd.training.hooks import CraftHook
 from tests.unit.attack.toys import noise_images, sample
 from tests.unit.training.untrained import save_untrained
 
@@ -143,6 +158,19 @@ def test_a_training_stopped_and_resumed_equals_an_uninterrupted_one(together: Bu
     assert "stage" not in logged
     plain = torch.load(ended.best, weights_only=True)["state_dict"]
     assert not [name for name in plain if "together" in name or "host" in name], "what is exported is plain mmdet"
+
+
+def test_copies_are_crafted_against_each_teacher_while_training(together: Build) -> None:
+    recipe = together(adversarial__enabled=True, attack__store="online", augment__noise__enabled=False)
+    config = train_loader(recipe.stages[0], DataFiles.of(recipe), perturbations=None, boxes=None, with_masks=False)
+    with DefaultScope.overwrite_default_scope("mmdet"):
+        batch = pseudo_collate([DATASETS.build(config["dataset"])[0]])
+    runner: Any = SimpleNamespace(model=model_of(recipe))
+    CraftHook(recipe).before_train_iter(runner, 0, batch)
+    copies = [batch[copy_against(place)][0].int() for place in (0, 1)]
+    assert not torch.equal(*copies)
+    for one in copies:
+        assert 0 < int((one - batch["inputs"][0].int()).abs().max()) <= recipe.attack.eps
 
 
 def test_what_is_shared_is_found_of_each(together: Build) -> None:
