@@ -62,7 +62,7 @@ class DistillDetector(BaseModel):
     ) -> None:
         super().__init__(data_preprocessor=BaseDataPreprocessor(non_blocking=True))  # the canvas normalises
         self.student = student
-        self._hold(together or [Taught(teacher, terms)])
+        self._hold(together or [Taught(teacher, terms, "", 1.0)])
         names, agreement = [name for lesson in self.lessons for name in lesson.names], self.terms.agreement
         self.agreement = Agreement(names, **agreement) if agreement is not None else None
         self.pulls: dict[str, float] = {}

@@ -110,12 +110,12 @@ class Taught:
 
     Attributes:
         teacher: frozen mmdet detector, or None.
-        terms: what is distilled; nothing by default.
+        terms: what is distilled.
         name: of the teacher, by which its losses are told from those of others; empty where it is alone.
         weight: of its terms.
     """
 
-    teacher: nn.Module | None = None
-    terms: Terms = NOTHING
-    name: str = ""
-    weight: float = 1.0
+    teacher: nn.Module | None
+    terms: Terms
+    name: str
+    weight: float

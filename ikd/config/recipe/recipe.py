@@ -72,6 +72,7 @@ class Recipe(RecipeSections):
         `inherit_alone` tells what inheriting gives without any distillation.
         `equal_budget` is the control of several teachers: the last one alone, for all the epochs.
         `epochs_per_stage` gives every stage a whole schedule, as DFMSD does; `epochs_per_stage_control` is its control.
+        Teachers at once share one stage.
 
         Raises:
             BadInput: no such anchor.
@@ -87,9 +88,6 @@ class Recipe(RecipeSections):
             return self.inherit_alone()
         if not self.teachers.sequence:
             raise ConfigError([Problem(self.name, "teachers.sequence", [], f"must hold a teacher for anchor {name}")])
-        if self.teachers.at_once and name.startswith("epochs_per_stage"):
-            rule = f"must be false for anchor {name}: teachers at once share one stage"
-            raise ConfigError([Problem(self.name, "teachers.together", True, rule)])
         long = self if name == "equal_budget" else self.with_values({"schedule.epochs_per_stage": self.schedule.epochs})
         if name == "epochs_per_stage":
             return long
