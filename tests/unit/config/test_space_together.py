@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ikd.config import ANCHORS, load_recipe, sequence_text
+from ikd.config import ANCHORS, Recipe, load_recipe, sequence_text
 from tests.unit.config.test_space_sequences import load, refusal
 
 ORDERS = "  teachers.sequence: {choice: [[weak], [mid], [weak, mid]]}\n"
@@ -56,7 +56,7 @@ def test_teachers_at_once_have_the_epochs_of_one_stage(*, together: bool, epochs
 
 def test_the_anchors_of_teachers_at_once_are_those_of_one_stage() -> None:
     recipe = load_recipe("small_together")
-    made = {name: recipe.anchor(name) for name in ANCHORS}
+    made: dict[str, Recipe] = {name: recipe.anchor(name) for name in ANCHORS}
     last = recipe.taught_by("r18x16").fingerprint()
     expected = {"paper": recipe.fingerprint(), "epochs_per_stage": recipe.fingerprint()}
     expected |= dict.fromkeys(("equal_budget", "epochs_per_stage_control"), last)
