@@ -137,7 +137,7 @@ def _train_step(setting: Setting, recipe: Recipe, teacher: Any, shape: tuple[int
     model.train()
     wrapper = optim_wrapper(recipe, model, setting.device)
     batch = batch_of(shape[0], shape[1], len(files.classes), masks=bool(getattr(model.student, "with_mask", False)))
-    batch |= {"adversarial": batch["inputs"]} if model.adversarial is not None else {}
+    batch |= {"adversarial": batch["inputs"]} if model.terms.adversarial is not None else {}
     return lambda: model.train_step(copied(batch), wrapper)["total"]
 
 

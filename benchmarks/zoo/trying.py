@@ -143,12 +143,12 @@ def _built(recipe: Any, detector: Any) -> None:
 def _rehearsed(recipe: Any) -> None:
     from ikd.data import DataFiles
     from ikd.detectors import build_detector, freeze
-    from ikd.training import build_model, model_config
+    from ikd.training import build_stage_model, model_config
     from ikd.training.rehearsal.stage import rehearse
 
     files = DataFiles.of(recipe)
     torch.manual_seed(0)
     (plan,) = recipe.stages
     chosen = plan.recipe.teacher
-    teacher = None if chosen is None else freeze(build_detector(model_config(chosen, files.classes)))
-    rehearse(plan, files, build_model(plan.recipe, files, teacher), teacher, device=CPU, sees=False)
+    teachers = [] if chosen is None else [freeze(build_detector(model_config(chosen, files.classes)))]
+    rehearse(plan, files, build_stage_model(plan, files, teachers), teachers, device=CPU, sees=False)

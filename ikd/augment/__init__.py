@@ -22,6 +22,7 @@ from ikd.augment.pair import (  # noqa: E402
     PackPair,
     PerturbationReader,
     content_of,
+    copy_against,
 )
 from ikd.augment.pipeline import test_pipeline, test_pipeline_of, train_pipeline  # noqa: E402
 from ikd.augment.rule import corrupt, is_small  # noqa: E402
@@ -49,6 +50,7 @@ __all__ = [
     "boxes_by_id",
     "branches_of",
     "content_of",
+    "copy_against",
     "corrupt",
     "is_small",
     "specific_arguments",

@@ -6,7 +6,7 @@ is any), then its copies, named in this order by the sample's `copies`:
 * `reference`: the image before noise and joint augmentation, for what compares both (`distill.confidence`),
 * `untouched`: the image without the noise, until `AttachPerturbation` takes it,
 * `enhanced`: what masking enhancement made of it, where that comes in addition (`distill.me.form: added`),
-* `adversarial`: with a perturbation against the teacher.
+* `adversarial`: with a perturbation against the teacher, and `adversarial_1`, ... against others that teach at once.
 
 Resize, flip and crop of mmdet treat all of them as one image.
 Where the adversarial image is crafted while training, `AttachUnaltered` keeps what it is made from, and `Geometry` what
@@ -15,7 +15,7 @@ was done since.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -37,6 +37,13 @@ WINDOW = "crop_window"
 """Key of what a crop did: whether it came after a flip, and its window."""
 CHANNELS = 3
 REFERENCE, UNTOUCHED, ENHANCED, ADVERSARIAL = "reference", "untouched", "enhanced", "adversarial"
+
+
+def copy_against(place: int) -> str:
+    """Return the name of the copy with a perturbation against a teacher, by its place among those of a stage."""
+    return f"{ADVERSARIAL}_{place}" if place else ADVERSARIAL
+
+
 APART = "apart"
 """Key of a sample: copies [H', W', 3] by name that have a geometry of their own."""
 
@@ -99,28 +106,32 @@ class AttachPerturbation(BaseTransform):
 
     Args:
         perturbations: a `PerturbationReader`, or the config of one: `type` (dotted name or class) and its arguments.
+        beside: more of them, against other teachers: one more copy each.
 
     Raises:
-        BadInput: `perturbations` is neither.
+        BadInput: one of `perturbations` and `beside` is neither.
         DataError: at a sample whose perturbation is not int8 [H', W', 3].
     """
 
-    def __init__(self, perturbations: PerturbationReader | Mapping[str, Any]) -> None:
-        reader = TRANSFORMS.build(dict(perturbations)) if isinstance(perturbations, Mapping) else perturbations
-        if not isinstance(reader, PerturbationReader):
-            refuse("augment: perturbations", "must have a method read(image_id)", reader)
-        self.reader = reader
+    def __init__(
+        self,
+        perturbations: PerturbationReader | Mapping[str, Any],
+        beside: Sequence[PerturbationReader | Mapping[str, Any]] = (),
+    ) -> None:
+        self.readers = [_reader(one) for one in (perturbations, *beside)]
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Add the copy `adversarial`, made from `untouched`, whose place it takes, or else from the image itself."""
         image, copies = parted(results)
-        delta = self._delta(content_of(results), (image.shape[0], image.shape[1]))
+        content, size = content_of(results), (image.shape[0], image.shape[1])
         source = copies.pop(UNTOUCHED, image)
-        copies[ADVERSARIAL] = add(source, delta)
+        for place, reader in enumerate(self.readers):
+            copies[copy_against(place)] = add(source, self._delta(reader, content, size))
         return joined(results, image, copies)
 
-    def _delta(self, image: str, size: tuple[int, int]) -> NDArray[np.int8] | NDArray[np.int16]:
-        delta = self.reader.read(image)
+    @staticmethod
+    def _delta(reader: PerturbationReader, image: str, size: tuple[int, int]) -> NDArray[np.int8] | NDArray[np.int16]:
+        delta = reader.read(image)
         if delta.dtype != np.int8 or delta.ndim != 3 or delta.shape[2] != CHANNELS:
             got = f"{delta.dtype} {list(delta.shape)}"
             raise DataError(f"the perturbation of the image of SHA-256 {image} must be int8 [H, W, 3], but got {got}")
@@ -128,6 +139,13 @@ class AttachPerturbation(BaseTransform):
             return delta
         resized = cv2.resize(delta.astype(np.float32), size[::-1], interpolation=cv2.INTER_LINEAR)
         return np.rint(resized).astype(np.int16)
+
+
+def _reader(perturbations: PerturbationReader | Mapping[str, Any]) -> PerturbationReader:
+    reader = TRANSFORMS.build(dict(perturbations)) if isinstance(perturbations, Mapping) else perturbations
+    if not isinstance(reader, PerturbationReader):
+        refuse("augment: perturbations", "must have a method read(image_id)", reader)
+    return reader
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from inspect import signature
 from typing import Any, Literal
 
@@ -30,6 +30,7 @@ def train_pipeline(  # noqa: PLR0913 (what a recipe says of its input)
     order: Literal["flip_crop", "crop_flip"] = _INPUT.order,
     augment: Mapping[str, Any] | None = None,
     perturbations: PerturbationReader | Mapping[str, Any] | None = None,
+    beside: Sequence[Mapping[str, Any]] = (),
     crafted_later: bool = False,
     with_masks: bool = False,
     settings: Input = _INPUT,
@@ -49,6 +50,7 @@ def train_pipeline(  # noqa: PLR0913 (what a recipe says of its input)
         order: of flip and crop; the authors flip first for RetinaNet and RepPoints, and crop first for Mask R-CNN.
         augment: arguments of `SampleSpecificAugment`, without `transforms`; None for no such augmentation.
         perturbations: as `AttachPerturbation` takes them; None for no adversarial image.
+        beside: those against other teachers that teach at once.
         crafted_later: keep what an adversarial image is made from, in place of `perturbations`.
         with_masks: load and transform instance masks too.
         settings: a recipe's `input`, of which the sections are read. The data set puts the entries of other images
@@ -71,8 +73,8 @@ def train_pipeline(  # noqa: PLR0913 (what a recipe says of its input)
     _check_geometry(scale, flip, order)
     resize: list[Transform] = [{"type": "Resize", "scale": tuple(scale), "keep_ratio": keep_ratio}]
     if perturbations is not None:
-        AttachPerturbation(perturbations)  # refused here, not in a worker
-        resize.append({"type": "AttachPerturbation", "perturbations": perturbations})
+        AttachPerturbation(perturbations, beside)  # refused here, not in a worker
+        resize.append({"type": "AttachPerturbation", "perturbations": perturbations, "beside": beside})
     elif crafted_later:
         resize.append({"type": "AttachUnaltered"})
     pasting = settings.copy_paste

@@ -26,6 +26,7 @@ class Canvas(nn.Module):
     Args:
         student: mmdet detector.
         teacher: mmdet detector, or None.
+        beside: other teachers that look at the same batch.
 
     Attributes:
         memory_format: order in memory of the batches it makes.
@@ -35,11 +36,11 @@ class Canvas(nn.Module):
     offset: Tensor
     memory_format: torch.memory_format = torch.contiguous_format
 
-    def __init__(self, student: Any, teacher: Any = None) -> None:
+    def __init__(self, student: Any, teacher: Any = None, beside: Sequence[Any] = ()) -> None:
         super().__init__()
         own = copy.deepcopy(student.data_preprocessor)  # validation and export keep the student's own divisor
         other = own if teacher is None else teacher.data_preprocessor
-        own.pad_size_divisor = self.divisor = canvas_divisor(student, teacher)
+        own.pad_size_divisor = self.divisor = canvas_divisor(student, teacher, *beside)
         own.batch_augments = None  # they would give the teacher, or the adversarial copies, another size
         self.preprocessor = own
         (our_mean, our_std), (mean, std) = _statistics(own), _statistics(other)
@@ -123,9 +124,14 @@ class Canvas(nn.Module):
         return seen
 
 
-def canvas_divisor(student: Any, teacher: Any = None) -> int:
-    """Return what the sides of a training batch are multiples of, in pixels: the least common multiple of both."""
-    detectors = [student] if teacher is None else [student, teacher]
+def canvas_divisor(student: Any, *teachers: Any) -> int:
+    """Return what the sides of a training batch are multiples of, in pixels: the least common multiple of all.
+
+    Args:
+        student: mmdet detector.
+        teachers: those that look at the batch too; None is none.
+    """
+    detectors = [student, *(one for one in teachers if one is not None)]
     return math.lcm(*(int(getattr(one.data_preprocessor, "pad_size_divisor", 1)) for one in detectors))
 
 

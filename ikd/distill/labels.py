@@ -39,7 +39,7 @@ def weighed(losses: Mapping[str, Any], weight: float) -> dict[str, Any]:
         weight: 0 or more.
     """
     return {
-        f"loss_{NAME}_{name.removeprefix('loss_')}": _times(value, weight)
+        f"loss_{NAME}_{name.removeprefix('loss_')}": times(value, weight)
         for name, value in losses.items()
         if "loss" in name
     }
@@ -55,7 +55,7 @@ def averaged(parts: Sequence[tuple[Mapping[str, Any], int]]) -> dict[str, Any]:
     for name in dict.fromkeys(name for terms, _ in parts for name in terms):
         having = [(terms[name], count) for terms, count in parts if name in terms]
         total = sum(count for _, count in having)
-        pieces = [_times(value, count / total) for value, count in having]
+        pieces = [times(value, count / total) for value, count in having]
         found[name] = pieces[0] if len(pieces) == 1 else _sum(pieces[0]) + _sum(pieces[1])
     return found
 
@@ -64,7 +64,8 @@ def _sum(value: Any) -> Any:
     return sum(value) if isinstance(value, list) else value
 
 
-def _times(value: Any, factor: float) -> Any:
+def times(value: Any, factor: float) -> Any:
+    """Return a loss of mmdet, a tensor or a list of tensors, times a factor."""
     return [one * factor for one in value] if isinstance(value, list) else value * factor
 
 

@@ -69,14 +69,14 @@ def arrange(model: DistillDetector, recipe: Recipe) -> DistillDetector:
         if isinstance(module, AdaptedLoss):
             module.generates_under_autocast = named
     asked = recipe.distill.teacher_precision
-    model.teacher_type = None if asked == "as_student" else TYPES[asked]
+    for lesson in model.lessons:
+        lesson.reader.teacher_type = None if asked == "as_student" else TYPES[asked]
     if recipe.schedule.channels_last:
         model.to(memory_format=torch.channels_last)
         model.canvas.memory_format = torch.channels_last
     if recipe.schedule.compile:
-        for detector in (model.student, model.teacher):
-            if detector is not None:
-                _compile(detector.backbone)
+        for detector in (model.student, *model.teachers):
+            _compile(detector.backbone)
     return model
 
 

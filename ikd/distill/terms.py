@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from ikd.detectors import TapChoice
 from ikd.distill.conditional import InstanceDecoder
@@ -104,3 +104,20 @@ class Terms:
 
 NOTHING = Terms()
 """What a student without a teacher has."""
+
+
+@dataclass(frozen=True)
+class Taught:
+    """A teacher and what is distilled from it.
+
+    Attributes:
+        teacher: frozen mmdet detector, or None.
+        terms: what is distilled.
+        name: of the teacher, by which its losses are told from those of others; empty where it is alone.
+        weight: of its terms.
+    """
+
+    teacher: nn.Module | None
+    terms: Terms
+    name: str
+    weight: float

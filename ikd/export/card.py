@@ -153,6 +153,10 @@ def _markdown(content: Mapping[str, Any]) -> str:
     return "\n".join(section for section in sections if section)
 
 
+def _taught_by(teachers: Mapping[str, Any]) -> str | None:
+    return sequence_text(teachers["sequence"], together=teachers.get("together", False))
+
+
 def _facts(content: Mapping[str, Any]) -> str:
     cost, size = content["multiply_adds"], content["input_px"]
     counted = f"{cost / 1e6:.1f} M" if cost is not None else f"not counted ({content['multiply_adds_unknown_because']})"
@@ -161,7 +165,7 @@ def _facts(content: Mapping[str, Any]) -> str:
     host = recipe["distill"]["host"]
     doubt = " (a reconstruction: its paper has no public code, so results are not the authors' own)"
     rows = {
-        "Taught by": plain(sequence_text(recipe["teachers"]["sequence"]) or "nobody: trained alone"),
+        "Taught by": plain(_taught_by(recipe["teachers"]) or "nobody: trained alone"),
         "Distillation": host + (doubt if host in RECONSTRUCTIONS else ""),
         **({"Left out of its config": plain(", ".join(content["left_out"]))} if content["left_out"] else {}),
         "Classes": plain(", ".join(content["classes"])),

@@ -29,7 +29,14 @@ from ikd.sweep.training import training_of
 from ikd.tracking import check_tracking
 
 FITTING = (
-    *("teachers.sequence", "distill.host", "distill.crosskd.position", "distill.levels", "distill.match"),
+    *(
+        "teachers.sequence",
+        "teachers.together",
+        "distill.host",
+        "distill.crosskd.position",
+        "distill.levels",
+        "distill.match",
+    ),
     *("distill.sfa.levels", "distill.agreement.enabled", "adversarial.enabled", "attack.loss", "validate"),
     *("input.copy_paste.enabled", "input.copy_paste.by", "distill.labels.form"),
     *("distill.crosskd.w_cls", "distill.crosskd.roi.w_cls"),  # each of heads that the other does not go with

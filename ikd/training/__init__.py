@@ -10,7 +10,7 @@ from ikd.training.checkpoint import resumable  # noqa: E402
 from ikd.training.costs import COSTS, on_test_part  # noqa: E402
 from ikd.training.kept.finding import found, stage_there, weights_there  # noqa: E402
 from ikd.training.loaders import crafts_online, phases, train_loader, val_loader  # noqa: E402
-from ikd.training.model import build_model, load_teacher, model_config  # noqa: E402
+from ikd.training.model import build_model, build_stage_model, load_teacher, model_config  # noqa: E402
 from ikd.training.optim import optim_wrapper  # noqa: E402
 from ikd.training.prepared import (  # noqa: E402
     Prepared,
@@ -41,6 +41,7 @@ __all__ = [
     "TrialOptions",
     "TrialResult",
     "build_model",
+    "build_stage_model",
     "check",
     "check_processes",
     "checkpoint_in",

@@ -154,6 +154,7 @@ def train_loader(
     files: DataFiles,
     *,
     perturbations: Path | None,
+    beside: Sequence[Path] = (),
     boxes: Path | None,
     with_masks: bool,
     labels: Path | None = None,
@@ -164,6 +165,7 @@ def train_loader(
         plan: the stage.
         files: data of the recipe.
         perturbations: folder of the store; None without the adversarial term, or where its copies are crafted online.
+        beside: folders of those against other teachers that teach at once.
         boxes: what drives masking enhancement; None without it.
         with_masks: load instance masks too.
         labels: folder of the teacher's labels; None without them.
@@ -179,12 +181,15 @@ def train_loader(
         "keep_empty": recipe.data.keep_empty,
         "orientation": recipe.data.orientation,
     }
-    reader = {"type": "ikd.attack.PerturbationStore.open", "folder": str(perturbations)} if perturbations else None
+    readers = [
+        {"type": "ikd.attack.PerturbationStore.open", "folder": str(one)} for one in (perturbations, *beside) if one
+    ]
     planned = phases(plan)
     pipelines = [
         train_pipeline(
             augment=specific_arguments(recipe, boxes) if phase.alters else None,
-            perturbations=reader if phase.attacks else None,
+            perturbations=readers[0] if readers and phase.attacks else None,
+            beside=readers[1:],
             crafted_later=phase.attacks and crafts_online(recipe),
             mixes=phase.mixes,
             with_reference=bool(recipe.distill.confidence) and _alters(recipe, phase),

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ikd.config import HOSTS, Detector, Recipe, Teacher, compares_maps, sees_unlabelled
+from ikd.config import HOSTS, Detector, Recipe, StagePlan, Teacher, compares_maps, sees_unlabelled
 from ikd.data import DataFiles
 from ikd.detectors import (
     Checkpoint,
@@ -42,8 +42,8 @@ from ikd.distill.detector import DistillDetector
 from ikd.distill.labels import LabelTerm, ignoring_assigners
 from ikd.distill.prototypes import PrototypeTerm
 from ikd.distill.response import QueryTerm, ReliableScores, ResponseTerms, SoftTargets, between
-from ikd.distill.terms import Terms
-from ikd.errors import refuse
+from ikd.distill.terms import Taught, Terms
+from ikd.errors import BadInput, refuse
 from ikd.home import cache
 from ikd.training.levels import Levels, aligned_levels, choose_levels
 from ikd.training.loaders import typical_size
@@ -71,13 +71,9 @@ def build_model(recipe: Recipe, files: DataFiles, teacher: torch.nn.Module | Non
     Raises:
         BadInput: detectors that do not fit together, unknown detectors, unfit checkpoints.
     """
-    student = shared_norms(recipe, build_detector(model_config(recipe.student, files.classes)))
-    if recipe.student.checkpoint:
-        load_weights(student, _read(recipe.student.checkpoint), classes=files.classes)
+    student = _student(recipe, files, teacher)
     if teacher is None:
         return DistillDetector(student)
-    if recipe.student.inherit:
-        inherit(student, teacher)
     distill = recipe.distill
     if not (distill.host != "none" or compares_maps(recipe) or distill.response.active):
         labels, soft = _labels(recipe, student), _soft(recipe, student)
@@ -86,7 +82,46 @@ def build_model(recipe: Recipe, files: DataFiles, teacher: torch.nn.Module | Non
     return DistillDetector(student, teacher, _terms(recipe, files, student, teacher))
 
 
-def _terms(recipe: Recipe, files: DataFiles, student: Any, teacher: Any) -> Terms:
+def build_stage_model(plan: StagePlan, files: DataFiles, teachers: Sequence[torch.nn.Module]) -> DistillDetector:
+    """Build the model of one stage with all its teachers; the caller has seeded torch.
+
+    Args:
+        plan: the stage.
+        files: data of the recipe.
+        teachers: frozen, in the order of the plan's; none for a student alone.
+
+    Raises:
+        BadInput: see `build_model`; of several teachers it names the one that does not fit.
+    """
+    if not plan.beside:
+        return build_model(plan.recipe, files, teachers[0] if teachers else None)
+    student = _student(plan.recipe, files, teachers[0])
+    taught = []
+    for one, teacher in zip(plan.each, teachers, strict=True):
+        others = [other for other in teachers if other is not teacher]
+        try:
+            terms = _terms(one.recipe, files, student, teacher, others)
+        except BadInput as error:
+            raise BadInput(f"teacher {one.teacher}: {error}") from error
+        if not terms.names:
+            rule = f"must leave teacher {one.teacher} something to teach: a host, or another term between the detectors"
+            refuse(f"recipe {plan.recipe.name}: teachers.together", rule, True)
+        taught.append(Taught(teacher, terms, str(one.teacher), one.weight))
+    return DistillDetector(student, together=taught)
+
+
+def _student(recipe: Recipe, files: DataFiles, teacher: torch.nn.Module | None) -> Any:
+    """Return the student with what it begins with: weights of its own, and those that it inherits."""
+    student = shared_norms(recipe, build_detector(model_config(recipe.student, files.classes)))
+    if recipe.student.checkpoint:
+        load_weights(student, _read(recipe.student.checkpoint), classes=files.classes)
+    if recipe.student.inherit and teacher is not None:
+        inherit(student, teacher)
+    return student
+
+
+def _terms(recipe: Recipe, files: DataFiles, student: Any, teacher: Any, beside: Sequence[Any] = ()) -> Terms:
+    """Return what is distilled from one teacher; `beside` are the others that look at the same batch."""
     distill, host = recipe.distill, recipe.distill.host
     if host != "none" and HOSTS[host].between_heads:
         reduction = "mean" if distill.reduction == "variance" else distill.reduction  # of maps, where it compares those
@@ -108,7 +143,7 @@ def _terms(recipe: Recipe, files: DataFiles, student: Any, teacher: Any) -> Term
     ours, theirs = levels.of_student, levels.of_teacher
     channels = [[level.channels for level in side] for side in (ours, theirs)]
     pyramid = Pyramid(channels[0], channels[1], levels, _anchors(student, levels))
-    scale = _scale(recipe, files, pyramid, canvas_divisor(student, teacher))
+    scale = _scale(recipe, files, pyramid, canvas_divisor(student, teacher, *beside))
     aligned = aligned_levels(recipe, levels)
     inputs = distill.sfa.mode == "standardise_inputs"
     return replace(

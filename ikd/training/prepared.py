@@ -15,7 +15,7 @@ from ikd.detectors import build_detector, freeze, has_masks
 from ikd.errors import BadInput, refuse
 from ikd.training.hooks import instances_of
 from ikd.training.levels import choose_levels
-from ikd.training.model import build_model, load_teacher, model_config
+from ikd.training.model import build_stage_model, load_teacher, model_config
 from ikd.training.optim import check_parts, falling
 from ikd.training.rehearsal.stage import rehearse
 from ikd.training.unlabelled.making import check_labels
@@ -34,6 +34,7 @@ class PreparedStage:
         labels: folder of the teacher's labels; None without them.
         attack_seconds: what making the perturbations took; 0 where they were there.
         score: bbox_mAP of the teacher on the validation part, 0..1; None when the student trains alone.
+        beside: of several teachers at once what those after the first start from, in order.
     """
 
     weights: Path | str | None = None
@@ -42,6 +43,17 @@ class PreparedStage:
     attack_seconds: float = 0.0
     score: float | None = None
     labels: Path | None = None
+    beside: tuple[PreparedStage, ...] = ()
+
+    @property
+    def each(self) -> tuple[PreparedStage, ...]:
+        """What the stage of each teacher starts from, in order; see `StagePlan.each`."""
+        return (self, *self.beside)
+
+    @property
+    def stores(self) -> list[Path]:
+        """Folders of the perturbations, in the order of the teachers."""
+        return [one.perturbations for one in self.each if one.perturbations is not None]
 
 
 @dataclass(frozen=True)
@@ -104,14 +116,10 @@ def _check_teacher_training(name: str, training: Recipe, device: torch.device) -
 
 
 def _check_stage(plan: StagePlan, files: DataFiles, data: DataReport, device: torch.device, *, sees: bool) -> None:
-    chosen, teacher = plan.recipe.teacher, None
     with torch.random.fork_rng(devices=[]):
-        if chosen is not None and chosen.checkpoint is not None:
-            teacher = load_teacher(chosen, chosen.checkpoint, files.classes)
-        elif chosen is not None:
-            teacher = freeze(build_detector(model_config(chosen, files.classes)))
-        model = build_model(plan.recipe, files, teacher)
-    if teacher is not None:
+        teachers = [_untrained(one, files) for one in plan.each if one.teacher is not None]
+        model = build_stage_model(plan, files, teachers)
+    for teacher in teachers[:1]:  # labels are the first one's
         check_labels(plan, teacher)
     check_parts(plan.recipe, model)
     _check_masks(data.splits["train"], "student", model.student)
@@ -120,9 +128,19 @@ def _check_stage(plan: StagePlan, files: DataFiles, data: DataReport, device: to
             rule = f"must not hold segm: the student, a {type(model.student).__name__}, predicts no masks"
             refuse(f"recipe {plan.recipe.name}: validate", rule, list(plan.recipe.validate))
         _check_masks(data.splits["val"], "student, whose masks are validated", model.student)
-    if plan.recipe.adversarial.enabled and teacher is not None:  # the attack asks the teacher's whole loss
-        _check_masks(data.splits["train"], f"teacher {plan.teacher}, which adversarial.enabled attacks", teacher)
-    rehearse(plan, files, model, teacher, device=device, sees=sees and teacher is not None)
+    for name, teacher in zip(plan.teachers, teachers, strict=True):
+        if plan.recipe.adversarial.enabled:  # the attack asks the teacher's whole loss
+            _check_masks(data.splits["train"], f"teacher {name}, which adversarial.enabled attacks", teacher)
+    rehearse(plan, files, model, teachers, device=device, sees=sees and bool(teachers))
+
+
+def _untrained(plan: StagePlan, files: DataFiles) -> Any:
+    """Return the teacher of a stage; of random weights where it has no checkpoint yet."""
+    chosen = plan.recipe.teacher
+    assert chosen is not None
+    if chosen.checkpoint is not None:
+        return load_teacher(chosen, chosen.checkpoint, files.classes)
+    return freeze(build_detector(model_config(chosen, files.classes)))
 
 
 def said_of_levels(recipe: Recipe) -> list[str]:
@@ -132,7 +150,7 @@ def said_of_levels(recipe: Recipe) -> list[str]:
         BadInput: as `check` does.
     """
     files, said = DataFiles.of(recipe), []
-    for plan in recipe.stages:
+    for plan in (one for stage in recipe.stages for one in stage.each):
         chosen = plan.recipe.teacher
         if chosen is not None and compares_maps(plan.recipe):
             sides = [one.model_copy(update={"pretrained_backbone": False}) for one in (plan.recipe.student, chosen)]
@@ -174,7 +192,7 @@ def _check_length(recipe: Recipe, part: SplitReport) -> None:
         field = f"recipe {recipe.name}: schedule.policy.tail"
         rule = f"must begin after warm-up and schedule.policy.start, which last for {begin} of {total} steps"
         refuse(field, rule, recipe.schedule.policy.tail)
-    for plan in recipe.stages:
+    for plan in (one for stage in recipe.stages for one in stage.each):
         _check_rise(plan, per_epoch)
 
 

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -75,9 +76,10 @@ def perturb(recipe: Recipe, progress: NotifyOf | None = None) -> dict[str, Path]
         rule = "must be disk to make perturbations before the training"
         refuse(f"recipe {recipe.name}: attack.store", rule, recipe.attack.store)
     stages = zip(recipe.stages, prepare(recipe, progress).stages, strict=True)
+    each = (pair for plan, made in stages for pair in zip(plan.each, made.each, strict=True))
     return {
         plan.teacher: made.perturbations
-        for plan, made in stages
+        for plan, made in each
         if plan.teacher is not None and made.perturbations is not None
     }
 
@@ -85,6 +87,13 @@ def perturb(recipe: Recipe, progress: NotifyOf | None = None) -> dict[str, Path]
 def _stage(recipe: Recipe, plan: StagePlan, files: DataFiles, progress: NotifyOf | None) -> PreparedStage:
     if plan.teacher is None:
         return PreparedStage()
+    first, *others = (_taught(recipe, one, files, progress) for one in plan.each)
+    return replace(first, beside=tuple(others))
+
+
+def _taught(recipe: Recipe, plan: StagePlan, files: DataFiles, progress: NotifyOf | None) -> PreparedStage:
+    """Make what a stage needs of one of its teachers."""
+    assert plan.teacher is not None
     teacher = recipe.teachers.available[plan.teacher]
     weights = teacher_weights(recipe, teacher, files, progress)
     watched = (lambda done, total: progress(f"mAP of teacher {plan.teacher}", done, total)) if progress else None

@@ -33,7 +33,7 @@ from ikd.training.hooks import (
     SizeHook,
 )
 from ikd.training.loaders import crafts_online, train_loader, val_loader
-from ikd.training.model import build_model, load_teacher
+from ikd.training.model import build_stage_model, load_teacher
 from ikd.training.optim import optim_wrapper, param_schedulers
 from ikd.training.prepared import Prepared, PreparedStage, device_of
 from ikd.training.progress import Progress
@@ -58,8 +58,7 @@ class StageRun:
     @property
     def stores(self) -> list[Path]:
         """Folders of the perturbations that this stage and later ones read."""
-        made = (one.perturbations for one in self.prepared.stages[self.index :])
-        return [folder for folder in made if folder is not None]
+        return [folder for one in self.prepared.stages[self.index :] for folder in one.stores]
 
     @property
     def schedule_epochs(self) -> int:
@@ -68,22 +67,29 @@ class StageRun:
 
 
 def _model_of(stage: StageRun) -> DistillDetector:
-    in_force, teacher = stage.plan.recipe, None
-    if in_force.teacher is not None and stage.made.weights is not None:
-        teacher = load_teacher(in_force.teacher, stage.made.weights, stage.prepared.files.classes)
+    in_force, files = stage.plan.recipe, stage.prepared.files
+    pairs = zip(stage.plan.each, stage.made.each, strict=True)
+    teachers = [
+        load_teacher(plan.recipe.teacher, made.weights, files.classes)
+        for plan, made in pairs
+        if plan.recipe.teacher is not None and made.weights is not None
+    ]
     # The seed comes after the teacher, whose building draws numbers too. The first stage's has no third word, so that a
     # trial with one teacher does not depend on there being stages.
     words = [stage.recipe.seed, 0xF00D, *([stage.index] if stage.index else [])]
     torch.manual_seed(int(np.random.SeedSequence(words).generate_state(1)[0]))
-    model = build_model(in_force, stage.prepared.files, teacher).to(device_of(stage.recipe))
+    model = build_stage_model(stage.plan, files, teachers).to(device_of(stage.recipe))
     return arrange(model, in_force)
 
 
 def _prototype_hooks(stage: StageRun) -> list[Hook]:
-    in_force, first = stage.plan.recipe, stage.plan.first - 1
-    if not in_force.distill.prototypes.enabled or in_force.teacher is None:
-        return []
-    return [PrototypeHook(in_force, stage.prepared.files, first=first, epochs=stage.recipe.total_epochs)]
+    first, epochs = stage.plan.first - 1, stage.recipe.total_epochs
+    recipes = [plan.recipe for plan in stage.plan.each]
+    return [
+        PrototypeHook(recipe, stage.prepared.files, first=first, epochs=epochs, place=place)
+        for place, recipe in enumerate(recipes)
+        if recipe.distill.prototypes.enabled and recipe.teacher is not None
+    ]
 
 
 def _size_hooks(recipe: Recipe) -> list[Hook]:
@@ -112,12 +118,13 @@ def build_runner(stage: StageRun, progress: Progress, *, scratch: Path, report: 
     recipe, plan, files, made = stage.recipe, stage.plan, stage.prepared.files, stage.made
     model = _model_of(stage)
     model.validates_masks = "segm" in recipe.validate
-    read_masks = [model.student, *([model.teacher] if crafts_online(plan.recipe) else [])]
+    read_masks = [model.student, *(model.teachers if crafts_online(plan.recipe) else [])]
     with_masks = any(has_masks(detector) for detector in read_masks)
     samples = train_loader(
         plan,
         files,
         perturbations=made.perturbations,
+        beside=made.stores[1:],
         boxes=made.boxes,
         with_masks=with_masks,
         labels=made.labels,

@@ -60,7 +60,7 @@ def train(  # noqa: PLR0913 - as `run_trial`
     directory.mkdir(parents=True, exist_ok=True)
     folder = TrialFolder(directory)
     progress = Progress(folder, *objective, prepared.files.record(), options=options)
-    progress.attack_seconds = sum(stage.attack_seconds for stage in prepared.stages)
+    progress.attack_seconds = sum(one.attack_seconds for stage in prepared.stages for one in stage.each)
     progress.teachers = _scores(recipe, prepared)
     recipe, start = find_start(recipe, progress, prepared.files, checkpoint, options.adopt)
     write_text(folder.recipe, yaml.safe_dump(recipe.as_dict(), sort_keys=False))
@@ -90,7 +90,8 @@ def train(  # noqa: PLR0913 - as `run_trial`
 def _scores(recipe: Recipe, prepared: Prepared) -> Metrics:
     """Return the mAP of each teacher whose was measured."""
     stages = zip(recipe.stages, prepared.stages, strict=True)
-    return {plan.teacher: made.score for plan, made in stages if plan.teacher is not None and made.score is not None}
+    each = (pair for plan, made in stages for pair in zip(plan.each, made.each, strict=True))
+    return {plan.teacher: made.score for plan, made in each if plan.teacher is not None and made.score is not None}
 
 
 def _tell(progress: Progress, text: str) -> None:
@@ -123,9 +124,9 @@ def _train_stages(
         runner = build_runner(stage, progress, scratch=task.scratch, report=report)
         runner.start = start
         runner.check_start()
-        said = runner.model.terms.said
-        if said and not get_rank():
-            _tell(progress, said)
+        for said in dict.fromkeys(lesson.terms.said for lesson in runner.model.lessons):
+            if said and not get_rank():
+                _tell(progress, said)
         if costs and not progress.costs:
             dataset = runner.val_dataloader.dataset
             progress.costs = measure_costs(costs, runner.model.student, dataset, progress.best_metrics)

@@ -66,6 +66,12 @@ class PlannedStage(Protocol):
     @property
     def boxes_from(self) -> str | None: ...  # noqa: D102
 
+    @property
+    def weight(self) -> float: ...  # noqa: D102
+
+    @property
+    def beside(self) -> Sequence[PlannedStage]: ...  # noqa: D102
+
 
 def effective(recipe: RecipeSections, plans: Sequence[PlannedStage]) -> dict[str, Any]:
     """Return only what acts; see `Recipe.effective`.
@@ -122,7 +128,11 @@ def _stage(plan: PlannedStage, recipe: RecipeSections) -> dict[str, Any]:
         return recipe.teachers.available[name].acting() if name is not None else None
 
     content = {"teacher": who(plan.teacher), "epochs": plan.epochs, **_terms_in_force(plan.recipe)}
-    return content | ({"boxes_from": who(plan.boxes_from)} if plan.boxes_from else {})
+    content |= {"boxes_from": who(plan.boxes_from)} if plan.boxes_from else {}
+    if not plan.beside:
+        return content
+    others = [{"teacher": who(one.teacher), "weight": one.weight, **_terms_in_force(one.recipe)} for one in plan.beside]
+    return content | {"weight": plan.weight, "beside": others}
 
 
 def _terms_in_force(recipe: RecipeSections) -> dict[str, Any]:

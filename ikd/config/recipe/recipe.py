@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from ikd.config.document import Document, Location
@@ -61,12 +62,17 @@ class Recipe(RecipeSections):
         kept = {"student.inherit": True, "teachers.sequence": [first], "schedule.epochs": self.total_epochs}
         return self.with_values({**STUDENT_ALONE, **kept})
 
+    def taught_by(self, teacher: str, values: Mapping[str, Any] = MappingProxyType({})) -> Recipe:
+        """Return the same training with one of its teachers alone, by name, and dotted fields replaced."""
+        return self.with_values({**values, "teachers.sequence": [teacher], "teachers.together": False})
+
     def anchor(self, name: str) -> Recipe:
         """Return what a fixed trial of a sweep trains, one of `ANCHORS`.
 
         `inherit_alone` tells what inheriting gives without any distillation.
-        `equal_budget` is the control of a teacher sequence: its last teacher alone, for all the epochs.
+        `equal_budget` is the control of several teachers: the last one alone, for all the epochs.
         `epochs_per_stage` gives every stage a whole schedule, as DFMSD does; `epochs_per_stage_control` is its control.
+        Teachers at once share one stage.
 
         Raises:
             BadInput: no such anchor.
@@ -171,6 +177,8 @@ class StagePlan:
         recipe: what is in force: one teacher, the stage's own terms.
         boxes_from: teacher whose boxes drive masking enhancement (the previous one; the first stage has only its own);
             None where it is off.
+        weight: of the teacher's terms; below 1 where others teach at once.
+        beside: of several teachers at once those after the first, each as a stage of its own.
     """
 
     teacher: str | None
@@ -178,6 +186,18 @@ class StagePlan:
     last: int
     recipe: Recipe
     boxes_from: str | None = None
+    weight: float = 1.0
+    beside: tuple[StagePlan, ...] = ()
+
+    @property
+    def each(self) -> tuple[StagePlan, ...]:
+        """One plan for each teacher, this one first; the plan itself where there is at most one."""
+        return (self, *self.beside)
+
+    @property
+    def teachers(self) -> tuple[str, ...]:
+        """Names of the teachers in order; empty when the student trains alone."""
+        return tuple(plan.teacher for plan in self.each if plan.teacher is not None)
 
     @property
     def epochs(self) -> int:
@@ -198,6 +218,8 @@ def stage_plans(recipe: Recipe) -> tuple[StagePlan, ...]:
     if len(stages) == 1 and not stages[0].set:
         name = stages[0].teacher
         return (StagePlan(name, 1, ends[0], recipe, name if me.enabled else None),)
+    if recipe.teachers.at_once:
+        return (_together(recipe, ends[0]),)
     plans: list[StagePlan] = []
     for index, (stage, last) in enumerate(zip(stages, ends, strict=True)):
         enhanced = me.enabled and {"first": index == 0, "last": index == len(stages) - 1, "both": True}[me.stages]
@@ -208,3 +230,18 @@ def stage_plans(recipe: Recipe) -> tuple[StagePlan, ...]:
         source = stages[max(0, index - 1)].teacher if in_force.distill.me.enabled else None
         plans.append(StagePlan(stage.teacher, ends[index - 1] + 1 if index else 1, last, in_force, source))
     return tuple(plans)
+
+
+def _together(recipe: Recipe, last: int) -> StagePlan:
+    """Return the one stage of several teachers at once: what can only come from one comes from the first."""
+    first, *others = recipe.teachers.stages
+    shares = [stage.share or 1 / len(recipe.teachers.stages) for stage in recipe.teachers.stages]
+    weights = [share / sum(shares) for share in shares]
+    theirs = {"student.inherit": False, "distill.labels.enabled": False}
+    beside = [
+        StagePlan(stage.teacher, 1, last, recipe.taught_by(stage.teacher, {**stage.set, **theirs}), weight=weight)
+        for stage, weight in zip(others, weights[1:], strict=True)
+    ]
+    leading = recipe.taught_by(first.teacher, first.set)
+    source = first.teacher if recipe.distill.me.enabled else None
+    return StagePlan(first.teacher, 1, last, leading, source, weights[0], tuple(beside))

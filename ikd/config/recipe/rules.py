@@ -12,7 +12,7 @@ from ikd.config.recipe.hosts import HOSTS
 from ikd.config.recipe.input_rules import input_faults
 from ikd.config.recipe.schedule_rules import schedule_faults
 from ikd.config.recipe.sections import DRAWN, RecipeSections, Teacher
-from ikd.config.recipe.stages import STAGE_FIELDS, stage_ends
+from ikd.config.recipe.stages import OF_ALL, STAGE_FIELDS, stage_ends
 from ikd.config.recipe.terms import COUPLED, MAX_EPS, WITHOUT_TEACHER
 from ikd.errors import Problem
 
@@ -48,15 +48,18 @@ def _stage_faults(recipe: RecipeSections) -> Iterator[Fault]:
     place: Location = ("teachers", "sequence")
     stages, total = recipe.teachers.stages, recipe.total_epochs
     shares = [stage.share for stage in stages if stage.share is not None]
+    at_once = recipe.teachers.at_once
     if shares and len(shares) < len(stages):
         yield place, shares, "must give a share to every stage, or to none"
     elif shares and abs(sum(shares) - 1) > SHARE_TOLERANCE:
         yield place, shares, f"must have shares that sum to 1, and they sum to {sum(shares):g}"
-    if shares and recipe.schedule.epochs_per_stage is not None:
+    if shares and recipe.schedule.epochs_per_stage is not None and not at_once:
         yield ("schedule", "epochs_per_stage"), recipe.schedule.epochs_per_stage, "goes only with stages without shares"
     ends = [0, *stage_ends(recipe)]
     if any(last <= first for first, last in pairwise(ends)):
         yield place, [stage.teacher for stage in stages], f"must give every stage an epoch of the {total} there are"
+    if at_once:
+        yield from _together_faults(recipe)
     for index, stage in enumerate(stages):
         for name in stage.set:
             if not name.startswith(STAGE_FIELDS):
@@ -65,6 +68,29 @@ def _stage_faults(recipe: RecipeSections) -> Iterator[Fault]:
         if (name := "distill.me.stages") in stage.set:
             rule = "is not a stage's own, as it says which stages; set distill.me.enabled in the stage"
             yield (*place, index, "set", name), stage.set[name], rule
+
+
+def _together_faults(recipe: RecipeSections) -> Iterator[Fault]:
+    """Yield what does not go with several teachers at once."""
+    place: Location = ("teachers", "sequence")
+    stages, distill = recipe.teachers.stages, recipe.distill
+    names = [stage.teacher for stage in stages]
+    if len(set(names)) < len(names):
+        yield place, names, "must name no teacher twice with teachers.together"
+    for index, stage in enumerate(stages):
+        for name, value in stage.set.items():
+            if not name.startswith("distill.") or name.startswith(OF_ALL):
+                rule = "must be the same for all teachers with teachers.together: set it in the recipe"
+                yield (*place, index, "set", name), value, rule
+    if recipe.adversarial.enabled and recipe.augment.enabled and recipe.augment.published:
+        rule = (
+            "must be false with teachers.together and adversarial.enabled: an image has a copy for each teacher, and "
+        )
+        yield ("augment", "published"), True, rule + "only one is cropped apart from it"
+    between = compares_maps(recipe) or distill.host != "none" or distill.response.active
+    if not between and not all(stage.set for stage in stages[1:]):
+        rule = "must be false where no term stands between the detectors: all but the first would teach nothing"
+        yield ("teachers", "together"), True, rule
 
 
 def _detector_faults(recipe: RecipeSections) -> Iterator[Fault]:
@@ -98,27 +124,29 @@ def _class_faults(recipe: RecipeSections, name: str, teacher: Teacher) -> Iterat
         )
     if (teacher.class_map is not None or teacher.classes != "data") and teacher.checkpoint is None:
         yield (*place, "checkpoint"), None, "is needed for classes of its own: a teacher's recipe trains it on the data"
-    alone = [stage for stage in recipe.teachers.stages if stage.teacher == name and not stage.set]
+    stages = recipe.teachers.stages
+    alone = [stage for stage in stages if stage.teacher == name and not stage.set]
     if teacher.classes == "own" and alone:
-        for field, value, instead in _read_classes(recipe):
+        beside = recipe.teachers.at_once and stages[0].teacher != name
+        for field, value, instead in _read_classes(recipe, beside=beside):
             rule = f"{instead} where teacher {name} knows other classes (classes: own), as this reads what it predicts"
             yield field, value, rule
 
 
-def _read_classes(recipe: RecipeSections) -> Iterator[Fault]:
-    """Yield what reads the classes of a teacher, and what would not."""
+def _read_classes(recipe: RecipeSections, *, beside: bool) -> Iterator[Fault]:
+    """Yield what reads the classes of a teacher, and what would not; those beside the first give no labels."""
     distill = recipe.distill
     if distill.host != "none" and HOSTS[distill.host].between_heads:
         yield ("distill", "host"), distill.host, "must compare maps alone, such as fgd or pkd,"
     if distill.prototypes.enabled and distill.prototypes.response_weight:
         yield ("distill", "prototypes", "response_weight"), distill.prototypes.response_weight, "must be 0"
-    if recipe.student.inherit:
+    if recipe.student.inherit and not beside:
         yield ("student", "inherit"), True, "must be false"
     if recipe.adversarial.enabled and recipe.attack.loss != "feature_distance":
         yield ("attack", "loss"), recipe.attack.loss, "must be feature_distance"
     for name in distill.response.active:
         yield ("distill", "response", name, "enabled"), True, "must be false"
-    if distill.labels.enabled:
+    if distill.labels.enabled and not beside:
         yield ("distill", "labels", "enabled"), True, "must be false"
 
 

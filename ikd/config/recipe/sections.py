@@ -153,14 +153,15 @@ class Teacher(Detector):
 
 
 class Stage(Section):
-    """A stretch of epochs with one teacher."""
+    """A stretch of epochs with one teacher, or with `teachers.together` one of those of the only stretch."""
 
     teacher: str
     """Name under `teachers.available`."""
     share: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
-    """Share of the epochs; given for every stage or for none (equal shares)."""
+    """Share of the epochs, and with `teachers.together` of the loss; given for all or for none (equal shares)."""
     set: dict[str, Any] = {}
-    """Fields under distill, adversarial and augment that hold in this stage alone, by dotted name."""
+    """Fields under distill, adversarial and augment that hold in this stage alone, by dotted name; with
+    `teachers.together` those of the terms of this teacher, under distill."""
 
 
 def _name_or_stage(value: Any) -> str:
@@ -177,6 +178,11 @@ class Teachers(Section):
     """Teachers by short name."""
     sequence: tuple[StageEntry, ...] = ()
     """Stages in the order of teaching, each a name or a mapping; empty trains the student alone."""
+    together: bool = False
+    """The teachers of the sequence teach at once, in one stage: each has terms (perhaps by its `set`), adapters and
+    prototypes of its own, and L = L_det + sum_t w_t L_t, with w_t its `share`, or 1/T of T teachers. What can only come
+    from one comes from the first: what the student inherits, the boxes of masking enhancement, the labels of
+    `distill.labels`. One teacher teaches as without it."""
     restart_losses: bool = True
     """Adapters, generators and context blocks start anew with each teacher; false carries over those that fit."""
 
@@ -184,6 +190,11 @@ class Teachers(Section):
     def stages(self) -> tuple[Stage, ...]:
         """The sequence with every name written out as a stage."""
         return tuple(Stage(teacher=entry) if isinstance(entry, str) else entry for entry in self.sequence)
+
+    @property
+    def at_once(self) -> bool:
+        """Whether several teachers share one stage."""
+        return self.together and len(self.sequence) > 1
 
 
 # pydantic keeps an old method of this name, which nobody calls
@@ -234,7 +245,8 @@ class RecipeSections(Section):
     def total_epochs(self) -> int:
         """Epochs of the whole training."""
         per_stage = self.schedule.epochs_per_stage
-        return max(1, len(self.teachers.sequence)) * per_stage if per_stage else self.schedule.epochs
+        stages = 1 if self.teachers.at_once else max(1, len(self.teachers.sequence))
+        return stages * per_stage if per_stage else self.schedule.epochs
 
     def value(self, name: str) -> Any:
         """Return a field by dotted name, as a plain value; None when it lies below a key that is not there."""

@@ -296,6 +296,7 @@ WITHOUT_TEACHER: Mapping[str, Any] = {
     "distill.agreement.enabled": False,
     "adversarial.enabled": False,
     "student.inherit": False,
+    "teachers.together": False,
 }
 """What needs a teacher, by dotted name, and its value where there is none."""
 

@@ -12,7 +12,7 @@ from ikd.config.document import Document, Location
 from ikd.config.recipe.fields import unknown_field
 from ikd.config.recipe.recipe import Recipe
 from ikd.config.recipe.schedule_rules import FALLS
-from ikd.config.recipe.stages import SEQUENCE
+from ikd.config.recipe.stages import SEQUENCE, TOGETHER
 from ikd.config.recipe.terms import WITHOUT_TEACHER
 from ikd.config.space.conditions import matches, structure_faults, wanted
 from ikd.config.space.constraint_checks import constraint_problems, fulfilment_problems
@@ -42,6 +42,7 @@ MOST_TRIED = 64
 """Settings of a parameter's parents under which its values are tried."""
 PARTNERS = {
     **dict.fromkeys(WITHOUT_TEACHER, SEQUENCE),
+    SEQUENCE: TOGETHER,
     "attack.step": "attack.eps",
     "distill.sfa.mode": "distill.host",
     "schedule.optimizer.nesterov": "schedule.optimizer.type",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal
@@ -12,7 +13,7 @@ from typing_extensions import Self
 from ikd.config.paths import from_here
 from ikd.config.recipe.recipe import Recipe
 from ikd.config.recipe.sections import Anchor, Teachers
-from ikd.config.recipe.stages import SEQUENCE, stage_ends
+from ikd.config.recipe.stages import SEQUENCE, TOGETHER, stage_ends
 from ikd.config.section import Section
 from ikd.config.space.conditions import Test, holds, parents, test_of, translated, wanted
 from ikd.config.space.constraints import Constraint, constraint
@@ -202,9 +203,12 @@ class SpaceSections(Section):
 
     def stage_ends(self, recipe: Recipe) -> list[tuple[int, ...]]:
         """Return the last epochs of the stages of every sequence of a resolved space, or of the recipe's own."""
-        if SEQUENCE not in self.parameters:
+        if SEQUENCE not in self.parameters and TOGETHER not in self.parameters:
             return [tuple(stage_ends(recipe))]
         known = recipe.teachers.model_dump(mode="json")
-        plans = [{**known, "sequence": one} for one in self.parameters[SEQUENCE].ends]
+        at_once = self.parameters[TOGETHER].ends if TOGETHER in self.parameters else [recipe.teachers.together]
+        orders = self.parameters[SEQUENCE].ends if SEQUENCE in self.parameters else [known["sequence"]]
+        every = itertools.product(orders, at_once)
+        plans = [{**known, "sequence": one, "together": together} for one, together in every]
         teachers = [Teachers.model_validate_json(json.dumps(plan)) for plan in plans]
         return [tuple(stage_ends(recipe.model_copy(update={"teachers": one}))) for one in teachers]

@@ -57,15 +57,15 @@ def features_of(plan: StagePlan, epoch: int) -> dict[str, str]:
     """
     recipe = plan.recipe
     acts = epoch <= plan.first - 1 + round(recipe.augment.stop_fraction * plan.epochs)
-    teacher = recipe.teacher if epoch <= plan.taught_until else None
-    attacked = recipe.adversarial.enabled and acts and teacher is not None
+    teachers = [recipe.teachers.available[name] for name in plan.teachers] if epoch <= plan.taught_until else []
+    attacked = recipe.adversarial.enabled and acts and bool(teachers)
     return {
         **_shared_features(recipe),
         "student": _detector(recipe.student.model_dump(mode="json")),
-        "teacher": _detector(teacher.model_dump(mode="json")) if teacher is not None else "none",
+        "teacher": " ".join(_detector(one.model_dump(mode="json")) for one in teachers) or "none",
         "attacked": recipe.attack.store if attacked else "no",
         "altered": "yes" if (recipe.augment.enabled and acts) or plan.boxes_from is not None else "no",
-        "host": recipe.distill.host if teacher is not None else "none",
+        "host": " ".join(dict.fromkeys(one.recipe.distill.host for one in plan.each)) if teachers else "none",
         "looked": _looked(plan, epoch),
     }
 
@@ -76,7 +76,8 @@ def _looked(plan: StagePlan, epoch: int) -> str:
         return NOWHERE
     looks = looks_of(plan.recipe)
     share = looks.images / max(1, looks.taught) if looks is not None else 1.0
-    return f"{choices_in(plan, epoch) * share:.2g}"
+    lessons = sum(one.recipe.distill.prototypes.enabled for one in plan.each)
+    return f"{lessons * choices_in(plan, epoch) * share:.2g}"
 
 
 def features_of_teacher(recipe: Recipe, teacher: Teacher) -> dict[str, str]:

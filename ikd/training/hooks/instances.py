@@ -16,8 +16,7 @@ from torch import Tensor
 from ikd.config import Recipe
 from ikd.data import CocoIndex, DataFiles, chosen_instances
 from ikd.detectors import weights_sha256
-from ikd.distill import canvas_divisor
-from ikd.distill.detector import DistillDetector
+from ikd.distill.detector import Lesson
 from ikd.errors import DiskFull, refuse
 from ikd.files import sha256, whole_folder
 from ikd.home import digest
@@ -43,23 +42,23 @@ def instances_of(recipe: Recipe, index: CocoIndex) -> NDArray[np.bool_]:
     return chosen
 
 
-def features_name(recipe: Recipe, files: DataFiles, model: DistillDetector, chosen: NDArray[np.bool_]) -> str:
+def features_name(recipe: Recipe, files: DataFiles, lesson: Lesson, chosen: NDArray[np.bool_]) -> str:
     """Return the name of the folder of a teacher's features: equal for equal rows.
 
     Args:
         recipe: of the stage.
         files: data of the recipe.
-        model: of the stage, on its device.
+        lesson: of the teacher in the stage, on its device.
         chosen: which annotations they are of, [A].
     """
     detectors = [model_config(one, files.classes).to_dict() for one in (recipe.student, recipe.teacher) if one]
     content: dict[str, Any] = {
         "format": _FORMAT,
-        "teacher": [weights_sha256(model.teacher), repr(detectors[-1])],
-        "levels": list(model.terms.teacher_levels),
+        "teacher": [weights_sha256(lesson.teacher), repr(detectors[-1])],
+        "levels": list(lesson.terms.teacher_levels),
         "canvas": [*(repr(one.get("data_preprocessor")) for one in detectors)],
-        "divisor": canvas_divisor(model.student, model.teacher),
-        "precision": [str(model.teacher_type), next(model.teacher.parameters()).device.type],
+        "divisor": lesson.canvas.divisor,
+        "precision": [str(lesson.reader.teacher_type), next(lesson.teacher.parameters()).device.type],
         "data": [
             sha256(files.train),
             files.fingerprint(),

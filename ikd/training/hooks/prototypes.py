@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ikd.attack import TrainingImages, open_dataset
 from ikd.config import Recipe
 from ikd.data import DataFiles, indexed
-from ikd.distill.detector import DistillDetector, Side
+from ikd.distill.detector import DistillDetector, Lesson, Side
 from ikd.distill.functional import full_precision
 from ikd.distill.prototypes import Prototypes, choose, hyperparameters, pooled
 from ikd.evaluation import equal_sizes, read_ahead
@@ -37,11 +37,12 @@ class PrototypeHook(Hook):
         files: data of the recipe.
         first: epochs before the stage.
         epochs: of the whole training, over which the losses fade.
+        place: of the teacher among those of the stage.
     """
 
-    def __init__(self, recipe: Recipe, files: DataFiles, *, first: int, epochs: int) -> None:
+    def __init__(self, recipe: Recipe, files: DataFiles, *, first: int, epochs: int, place: int = 0) -> None:
         self._recipe, self._files, self._first, self._epochs = recipe, files, first, epochs
-        self._section = recipe.distill.prototypes
+        self._section, self._place = recipe.distill.prototypes, place
         self._instances: _Instances | None = None
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
@@ -49,7 +50,7 @@ class PrototypeHook(Hook):
         if not runner.model.distils:
             return
         if self._section.attenuate:
-            runner.model.prototypes.attenuation = 1 - runner.epoch / self._epochs
+            runner.model.lessons[self._place].prototypes.attenuation = 1 - runner.epoch / self._epochs
         per_epoch = len(runner.train_dataloader)
         step = (runner.epoch - self._first) * per_epoch + batch_idx
         if step % max(1, round(self._section.every * per_epoch)) == 0:
@@ -58,7 +59,7 @@ class PrototypeHook(Hook):
     def _refresh(self, model: DistillDetector) -> None:
         if self._instances is None:
             self._instances = _Instances(self._recipe, self._files)
-        self._instances.refresh(model)
+        self._instances.refresh(model, model.lessons[self._place])
 
 
 class _Instances:
@@ -77,26 +78,26 @@ class _Instances:
         self._wanted = {image: torch.from_numpy(self._chosen[part][seen[part]]) for image, part in ranges.items()}
         self._theirs: list[Tensor] | None = None
 
-    def refresh(self, model: DistillDetector) -> None:
-        """Choose prototypes by the student as it is now."""
-        assert model.prototypes is not None
+    def refresh(self, model: DistillDetector, lesson: Lesson) -> None:
+        """Choose the prototypes of a lesson by the student as it is now."""
+        assert lesson.prototypes is not None
         with _undisturbed(model):
             if self._theirs is None:
-                self._theirs = self._taught(model)
-            ours, labels = self._features(model, "student")
+                self._theirs = self._taught(model, lesson)
+            ours, labels = self._features(model, lesson, "student")
         for level, (student, teacher) in enumerate(zip(ours, self._theirs, strict=True)):
-            model.prototypes.hold(level, self._prototypes(teacher, student, labels))
+            lesson.prototypes.hold(level, self._prototypes(teacher, student, labels))
         if get_world_size() > 1:  # devices may round differently
-            for buffer in model.prototypes.buffers():
+            for buffer in lesson.prototypes.buffers():
                 broadcast(buffer)
 
-    def _taught(self, model: DistillDetector) -> list[Tensor]:
+    def _taught(self, model: DistillDetector, lesson: Lesson) -> list[Tensor]:
         """Return the teacher's features by level; of all trainings that need them one looks, the others find them."""
-        levels = len(model.terms.teacher_levels)
-        with entry("prototypes", features_name(self._recipe, self._files, model, self._chosen)) as folder:
+        levels = len(lesson.terms.teacher_levels)
+        with entry("prototypes", features_name(self._recipe, self._files, lesson, self._chosen)) as folder:
             if (kept := kept_features(folder, levels)) is not None:
                 return kept
-            found, _ = self._features(model, "teacher")
+            found, _ = self._features(model, lesson, "teacher")
             keep_features(folder, found)
         return kept_features(folder, levels) or found  # those on the disk take no memory
 
@@ -108,14 +109,14 @@ class _Instances:
         chosen = torch.cat(found)
         return Prototypes(teacher[chosen], student[chosen], labels[chosen])
 
-    def _features(self, model: DistillDetector, side: Side) -> tuple[list[Tensor], Tensor]:
+    def _features(self, model: DistillDetector, lesson: Lesson, side: Side) -> tuple[list[Tensor], Tensor]:
         """Return one side's features of all instances by level, [n, d] each, and their classes [n]."""
         counts = [int(self._wanted[image].sum()) for image in self._images]
         places = dict(zip(self._images, np.cumsum([0, *counts]).tolist(), strict=False))  # of an image's first row
         classes, by_level = torch.empty(sum(counts), dtype=torch.long), list[Tensor]()
         samples = read_ahead(self._dataset, self._images, workers=self._workers)
         for batch in equal_sizes(samples, BATCH):
-            maps, targets = model.look(model.data_preprocessor(pseudo_collate(batch), False), side)
+            maps, targets = lesson.look(model.data_preprocessor(pseudo_collate(batch), False), side)
             found = [pooled(full_precision(level), targets).cpu() for level in maps]
             by_level = by_level or [level.new_empty(len(classes), level.shape[1]) for level in found]  # filled in place
             first = 0

@@ -40,5 +40,6 @@ class RiseHook(Hook):
         """Set it, by the place in the stage alone."""
         step = (runner.epoch - self._first) * len(runner.train_dataloader) + batch_idx
         runner.model.distils = runner.epoch < self._plan.taught_until
-        runner.model.host_share = risen(self._recipe, step)
+        for lesson, plan in zip(runner.model.lessons, self._plan.each, strict=True):
+            lesson.host_share = risen(plan.recipe, step)
         runner.model.labels_share = labels_risen(self._recipe, step)

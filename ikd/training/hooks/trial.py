@@ -16,7 +16,7 @@ from mmengine.hooks import Hook, RuntimeInfoHook
 from mmengine.runner import Runner
 
 from ikd.attack import Hold, adversarial_copies, attack_of, attacked_at_once
-from ikd.augment import UNALTERED
+from ikd.augment import UNALTERED, copy_against
 from ikd.config import Recipe
 from ikd.training.averaging import average_statistics, average_values
 from ikd.training.checkpoint import Content, save, save_last, student_file
@@ -86,12 +86,13 @@ class CraftHook(Hook):
         self._attack, self._batch_size = attack_of(recipe), attacked_at_once(recipe)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Put `adversarial` in the place of what it is made from; plain epochs have neither."""
+        """Put copies against each teacher in the place of what they are made from; plain epochs have neither."""
         if UNALTERED in data_batch:
-            unaltered, teacher = data_batch.pop(UNALTERED), runner.model.teacher
-            data_batch["adversarial"] = adversarial_copies(
-                self._attack, teacher, unaltered, batch_size=self._batch_size
-            )
+            unaltered = data_batch.pop(UNALTERED)
+            for place, teacher in enumerate(runner.model.teachers):
+                data_batch[copy_against(place)] = adversarial_copies(
+                    self._attack, teacher, unaltered, batch_size=self._batch_size
+                )
 
 
 class HoldHook(Hook):
@@ -133,8 +134,7 @@ class ReportHook(Hook):
         self._sums, self._steps, self._started = {}, 0, time.perf_counter()
         self._altered.clear()
         self._joint = 0
-        runner.model.effective_weights.clear()  # report only what acted in this epoch
-        runner.model.pulls.clear()
+        runner.model.forget()  # report only what acted in this epoch
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Add the losses of one step, on their device, and count the images that noise or a crop altered."""
@@ -189,10 +189,11 @@ class ReportHook(Hook):
         values |= {f"weight/{name}_effective": value for name, value in runner.model.effective_weights.items()}
         if (agreement := runner.model.agreement) is not None:
             values |= {f"weight/{name}_agreement": float(value) for name, value in agreement.latest.items()}
-        if (factor := runner.model.terms.cells_factor) is not None:
-            values["weight/cells_factor"] = factor
+        for lesson in runner.model.lessons:
+            if (factor := lesson.terms.cells_factor) is not None:
+                values[f"weight/{lesson.called('cells_factor')}"] = factor
         values |= {f"{PULL}{name}": value for name, value in runner.model.pulls.items()}
-        if len(self._recipe.teachers.sequence) > 1:
+        if len(self._recipe.stages) > 1:
             values["stage"] = float(self._stage + 1)
         values |= self._progress.costs
         values |= {f"{TEACHER}{name}": score for name, score in self._progress.teachers.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from ikd.config import Recipe, StagePlan
@@ -30,7 +31,7 @@ def found(recipe: Recipe) -> tuple[Shared, ...]:
     """
     files = DataFiles.of(recipe)
     told: dict[tuple[str, str], Shared] = {}
-    for plan in recipe.stages:
+    for plan in (one for stage in recipe.stages for one in stage.each):
         names = [name for name in (plan.teacher, plan.boxes_from) if name is not None]
         at = {name: _found_teacher(recipe, name, files) for name in names}
         every = [shared for shared, _ in at.values() if shared is not None]
@@ -141,6 +142,13 @@ def stage_there(recipe: Recipe, plan: StagePlan, files: DataFiles) -> PreparedSt
     """
     if plan.teacher is None:
         return PreparedStage()
+    first, *others = (_teacher_there(recipe, one, files) for one in plan.each)
+    return replace(first, beside=tuple(others))
+
+
+def _teacher_there(recipe: Recipe, plan: StagePlan, files: DataFiles) -> PreparedStage:
+    """Return what there is of what a stage needs of one of its teachers."""
+    assert plan.teacher is not None
     weights, boxes, perturbations = weights_there(recipe, plan.teacher, files), None, None
     if plan.recipe.adversarial.enabled and not crafts_online(plan.recipe):
         attacked = load_teacher(recipe.teachers.available[plan.teacher], weights, files.classes)

@@ -56,6 +56,10 @@ def rehearsal_key(plan: StagePlan, files: DataFiles, device: torch.device, *, se
         "images": looks(files),
         "terms": _terms(plan),
     }
+    if plan.beside:
+        content["beside"] = [
+            [one.recipe.teacher and _detector(one.recipe.teacher, files), _terms(one)] for one in plan.beside
+        ]
     return digest(content)
 
 

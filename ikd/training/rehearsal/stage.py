@@ -8,7 +8,7 @@ import gc
 import io
 import random
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +37,18 @@ from ikd.training.unlabelled.images import collate_parts
 
 CPU_PIXELS = 512
 """Longest side of the images of a rehearsal on a CPU, which takes a minute for a step at COCO's size."""
+TEACHERS = "teachers.available."
 Batch = dict[str, Any]
 
 
 def rehearse(
-    plan: StagePlan, files: DataFiles, model: DistillDetector, teacher: Any, *, device: torch.device, sees: bool
+    plan: StagePlan,
+    files: DataFiles,
+    model: DistillDetector,
+    teachers: Sequence[Any],
+    *,
+    device: torch.device,
+    sees: bool,
 ) -> None:
     """Let a stage do everything once that its training will do, on the two images of the most different shapes.
 
@@ -53,9 +60,9 @@ def rehearse(
         plan: the stage.
         files: data of the recipe.
         model: of the stage; unfit for anything afterwards.
-        teacher: frozen, with any weights, or None.
+        teachers: frozen, with any weights, in the order of the plan's; none for a student alone.
         device: where to run.
-        sees: whether the boxes of this stage's teacher drive a masking enhancement.
+        sees: whether the boxes of this stage's (first) teacher drive a masking enhancement.
 
     Raises:
         BadInput: something cannot be done; names the field, what was tried, what was raised where, and a way out.
@@ -65,10 +72,8 @@ def rehearse(
             return
         with tempfile.TemporaryDirectory(prefix="ikd-") as scratch, _apart(device):
             short = _Rehearsal(_affordable(plan.recipe, device), plan, write_excerpt(files, Path(scratch)), device)
-            short.scratch, short.teacher = Path(scratch), teacher
+            short.scratch, short.teachers = Path(scratch), [one.to(device) for one in teachers]
             short.model = arrange(model.to(device), short.recipe)
-            if teacher is not None:
-                teacher.to(device)
             try:
                 short.run(sees=sees)
             except torch.cuda.OutOfMemoryError:  # others may hold the memory now
@@ -125,15 +130,16 @@ class _Rehearsal:
     device: torch.device
     scratch: Path = dataclasses.field(init=False)
     model: DistillDetector = dataclasses.field(init=False)
-    teacher: Any = dataclasses.field(init=False)
+    teachers: Sequence[Any] = dataclasses.field(init=False)
 
     def run(self, *, sees: bool) -> None:
         """Predict, attack, then train: a step may break the weights."""
         self._predict()
-        perturbations = self._attack() if self.recipe.adversarial.enabled and self.teacher is not None else None
+        attacked = zip(self.plan.teachers, self.teachers, strict=True) if self.recipe.adversarial.enabled else ()
+        perturbations = [self._attack(name, teacher) for name, teacher in attacked]
         if sees:
-            with self._blamed(f"teachers.available.{self.plan.teacher}", "predict"):
-                find_boxes(self.recipe, self.files, self.teacher, None)
+            with self._blamed(f"{TEACHERS}{self.plan.teacher}", "predict"):
+                find_boxes(self.recipe, self.files, self.teachers[0], None)
         for batch, epoch in self._batches(perturbations):
             self._train(batch, epoch)
 
@@ -146,25 +152,31 @@ class _Rehearsal:
             with self._blamed("student", f"predict at {_size(batch)}"), torch.no_grad():
                 self.model.val_step(batch)
 
-    def _attack(self) -> Path:
+    def _attack(self, name: str, teacher: Any) -> Path:
         """Attack both images as `ikd attack` would, in one step; return the folder of the perturbations."""
         recipe = self.recipe
         source = TrainingImages.of(recipe, self.files.train, self.files.train_images)
-        store = PerturbationStore(self.scratch, {"rehearsal": True})
+        store = PerturbationStore(self.scratch, {"rehearsal": name})
         attack = dataclasses.replace(attack_of(recipe), steps=1)
         size = min(COUNT, attacked_at_once(recipe))
-        with self._blamed(f"teachers.available.{self.plan.teacher}", "be attacked (adversarial.enabled)"):
-            generate(self.teacher, source, store, attack, batch_size=size, device=self.device)
+        with self._blamed(f"{TEACHERS}{name}", "be attacked (adversarial.enabled)"):
+            generate(teacher, source, store, attack, batch_size=size, device=self.device)
         return store.folder
 
-    def _batches(self, perturbations: Path | None) -> Iterator[tuple[Batch, int]]:
+    def _batches(self, perturbations: Sequence[Path]) -> Iterator[tuple[Batch, int]]:
         """Yield batches of the phases that differ, each with the epoch in which such a one may come."""
         with_masks = has_masks(self.model.student)
         boxes = half_boxes(self.files, self.scratch / "boxes.npz") if self.recipe.distill.me.enabled else None
         plan = dataclasses.replace(self.plan, recipe=self.recipe)
         labels = half_labels(self.recipe, self.files, self.scratch) if self.recipe.distill.labels.enabled else None
         loader = train_loader(
-            plan, self.files, perturbations=perturbations, boxes=boxes, with_masks=with_masks, labels=labels
+            plan,
+            self.files,
+            perturbations=perturbations[0] if perturbations else None,
+            beside=perturbations[1:],
+            boxes=boxes,
+            with_masks=with_masks,
+            labels=labels,
         )
         config = loader["dataset"]
         dataset, count = _dataset(config), min(COUNT, self.recipe.schedule.batch_size)
@@ -207,17 +219,16 @@ class _Rehearsal:
     def _find_guilty(self, batch: Batch, error: Exception) -> None:
         """Refuse the student, the teacher or the term that a training step failed for."""
         doing = f"make a training step at {_size(batch)}"
-        plain = {key: value for key, value in batch.items() if key != "adversarial"}
+        plain = {key: value for key, value in batch.items() if not key.startswith("adversarial")}
         with self._blamed("student", doing):
             alone = DistillDetector(self.model.student).to(self.device)
             bare = {key: plain[key] for key in ("inputs", "data_samples")}
             total, _ = alone.parse_losses(alone.losses(alone.data_preprocessor(_copy(bare), True)))
             total.backward()
-        if self.teacher is not None:
-            with self._blamed(f"teachers.available.{self.plan.teacher}", f"look at a batch at {_size(batch)}"):
-                canvas = self.model.canvas
+        for name, teacher in zip(self.plan.teachers, self.teachers, strict=True):
+            with self._blamed(f"{TEACHERS}{name}", f"look at a batch at {_size(batch)}"):
                 data = self.model.data_preprocessor(_copy(plain), True)
-                self.teacher.extract_feat(canvas(data)["inputs"])
+                teacher.extract_feat(self.model.canvas(data)["inputs"])
         with self._blamed("distill", f"distil with {self.recipe.distill.host} at {_size(batch)}"):
             self.model.losses(self.model.data_preprocessor(_copy(plain), True))
         with self._blamed("adversarial", doing):
@@ -226,6 +237,11 @@ class _Rehearsal:
     def _unreadable(self, error: Exception) -> BadInput:
         said = f"{type(error).__name__}: {first_line(error)}"
         return BadInput(f"recipe {self.recipe.name}: data: an image cannot be read: {said}; see `ikd data check`")
+
+    def _named(self) -> list[str]:
+        """Return what teachers are called where a person is told which part failed."""
+        names = self.plan.teachers
+        return [f"teacher {name}" for name in names] if len(names) > 1 else ["teacher"] * len(names)
 
     @contextlib.contextmanager
     def _blamed(self, field: str, doing: str) -> Iterator[None]:
@@ -240,10 +256,9 @@ class _Rehearsal:
             raise self._unreadable(error) from error
         except Exception as error:  # a detector may raise anything
             detector: Detector = self.recipe.student
-            if field.startswith("teachers") and self.recipe.teacher is not None:
-                detector = self.recipe.teacher
-            modules = {"student": self.model.student, "teacher": self.teacher}
-            modules = {name: module for name, module in modules.items() if module is not None}
+            if field.startswith(TEACHERS):
+                detector = self.recipe.teachers.available[field.removeprefix(TEACHERS)]
+            modules = {"student": self.model.student, **dict(zip(self._named(), self.teachers, strict=True))}
             refuse_step(f"recipe {self.recipe.name}: {field}", detector, doing, error, modules)
 
 

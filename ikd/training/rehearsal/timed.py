@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -103,7 +104,8 @@ def _shared(
         return Timed("boxes", one.teacher, _rate(lambda tick: find_boxes(recipe, files, detector, tick)))
     if one.kind == "labels":
         return Timed("labels", one.teacher, _labelling_rate(recipe, one.teacher, files, scratch, detector))
-    plan = next(plan for plan in recipe.stages if plan.teacher == one.teacher and plan.recipe.adversarial.enabled)
+    every = [plan for stage in recipe.stages for plan in stage.each]
+    plan = next(plan for plan in every if plan.teacher == one.teacher and plan.recipe.adversarial.enabled)
     source = TrainingImages.of(recipe, files.train, files.train_images)
     store, attack = PerturbationStore(scratch, {"measured": one.teacher}), attack_of(plan.recipe)
 
@@ -151,10 +153,15 @@ def _rate(work: Callable[[Callable[[int, int], None]], object]) -> float:
 
 def _stand_in(recipe: Recipe, plan: StagePlan, files: DataFiles, scratch: Path) -> PreparedStage:
     """Return what a stage starts from, with stand-ins for what is not there."""
+    first, *others = (_of_teacher(recipe, one, files, scratch) for one in plan.each)
+    return replace(first, beside=tuple(others))
+
+
+def _of_teacher(recipe: Recipe, plan: StagePlan, files: DataFiles, scratch: Path) -> PreparedStage:
     assert plan.teacher is not None
     perturbations = boxes = None
     if plan.recipe.adversarial.enabled and plan.recipe.attack.store == "disk":
-        perturbations = zero_perturbations(plan.recipe, files, scratch / f"perturbations-{plan.first}")
+        perturbations = zero_perturbations(plan.recipe, files, scratch / f"perturbations-{plan.first}-{plan.teacher}")
     if plan.boxes_from is not None:
         boxes = half_boxes(files, scratch / f"boxes-{plan.first}.npz")
     labels = None

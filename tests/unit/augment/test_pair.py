@@ -70,7 +70,7 @@ def test_a_reader_is_built_from_its_config() -> None:
     config = {"type": f"{Constant.__module__}.Constant", "value": 3, "size": (100, 120)}
     for transform in (AttachPerturbation(config), AttachPerturbation({**config, "type": Constant})):
         assert transform(sample([SMALL]))["img"][0, 0, 5] == 131
-        assert pickle.loads(pickle.dumps(transform)).reader.value == 3
+        assert pickle.loads(pickle.dumps(transform)).readers[0].value == 3
 
 
 def test_what_is_no_reader_is_refused(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ SMALL: dict[str, tuple[str, str, tuple[int, ...], str]] = {
     "small_retinanet_from_swin": ("RetinaNet", "FasterRCNN", (8, 16, 32), "coco_retinanet_r50"),
     "small_retinanet_from_cascade": ("RetinaNet", "CascadeRCNN", (8, 16, 32), "coco_retinanet_r50"),
     "small_unlabelled": ("RetinaNet", "RetinaNet", (8, 16, 32, 64, 128), "coco_retinanet_r50"),
+    "small_together": ("RetinaNet", "RetinaNet", (8, 16, 32, 64, 128), "coco_retinanet_r50"),
     "small_gk": ("RetinaNet", "RetinaNet", (8, 16, 32, 64, 128), "coco_retinanet_r50"),
     "small_rtmdet": ("RTMDet", "RTMDet", (8, 16, 32), "rtmdet_tiny_from_s"),
     "small_rtmdet_from_swin": ("RTMDet", "FasterRCNN", (8, 16, 32), "rtmdet_tiny_from_s"),

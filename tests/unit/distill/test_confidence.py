@@ -133,7 +133,9 @@ def test_altered_images_count_by_what_the_teacher_makes_of_them(joint: Any, nois
     weights = weights_by_hand(detector, data, (*joint, *noisy))
     batch = detector.canvas({"inputs": data["inputs"], "data_samples": data["data_samples"]})
     with torch.no_grad():
-        theirs, _ = detector._teacher_features(batch["inputs"], [tuple(one.shape[1:]) for one in data["inputs"]])
+        theirs, _ = detector.lessons[0].reader.features(
+            batch["inputs"], [tuple(one.shape[1:]) for one in data["inputs"]]
+        )
         taps = Taps(detector.student)
         with taps.capture() as ours:
             detector.student.extract_feat(batch["inputs"])

@@ -331,7 +331,7 @@ def test_a_loss_with_the_name_of_one_of_the_student_is_refused(
     def named_cls(*arguments: Any) -> dict[str, torch.Tensor]:
         return {"loss_cls": torch.zeros(())}
 
-    monkeypatch.setattr("ikd.distill.detector.DistillDetector._map_losses", named_cls)
+    monkeypatch.setattr("ikd.distill.lesson.Lesson._map_losses", named_cls)
     with pytest.raises(
         BadInput,
         match=r"^recipe drawn_r18: distill\.host: must not be the name of a loss that a RetinaNet .* 'cls'; regis",

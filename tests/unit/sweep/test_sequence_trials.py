@@ -134,6 +134,20 @@ def test_trials_are_judged_at_their_stages(
     assert any(state == "stopped" for found in ends.values() for state, _ in found)
 
 
+def test_teachers_at_once_are_trials_of_one_stage(sequence_recipe: Recipe, open_study: OpenStudy) -> None:
+    at_once = {"choice": [False, True], "when": {"teachers.sequence": [["a", "b"]]}}
+    parameters = {"teachers.sequence": {"choice": [["a"], ["a", "b"]]}, "teachers.together": at_once}
+    space = space_of(sequence_recipe, parameters=parameters, anchors=["equal_budget"], sampler={"grid": {}})
+    study = open_study()
+    play(conduct(space, sequence_recipe, study), sequence_recipe, Worker())
+    ends = {(len(one.values["teachers.sequence"]), one.values.get("teachers.together")): one for one in study.records}
+    assert {key: one.stage_ends for key, one in ends.items() if not one.anchors} == {
+        (1, None): (6,),
+        (2, False): (3, 6),
+        (2, True): (6,),
+    }
+
+
 @pytest.mark.parametrize("writes", some([13, 2, 34], 1))
 def test_resumed_trials_keep_their_clock(
     writes: int, sequence_recipe: Recipe, open_study: OpenStudy, tmp_path: Path

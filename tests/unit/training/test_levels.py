@@ -239,7 +239,7 @@ class TestIndex:
         assert (tuple(model.terms.student_levels), tuple(model.terms.teacher_levels)) == ((0, 1, 2, 3), (0, 1, 2, 3))
         ours = [torch.rand(2, 16, 64 // stride, 96 // stride) for stride in (8, 16, 32, 64, 128) if stride <= 64]
         theirs = [torch.rand(2, 16, 64 // stride, 96 // stride) for stride in (4, 8, 16, 32)]
-        maps = model._shared(ours, theirs)
+        maps = model.lessons[0].reader.shared(ours, theirs)
         assert [one.shape for one in maps[0]] == [one.shape for one in theirs]
         expected = torch.nn.functional.interpolate(ours[0], size=(16, 24), mode="bilinear", align_corners=False)
         assert torch.equal(maps[0][0], expected)
@@ -247,7 +247,7 @@ class TestIndex:
     def test_maps_of_one_size_are_not_touched(self, pair: Build) -> None:
         model = model_of(pair(distill__match="index", distill__levels="all"))
         maps = [torch.rand(1, 16, size, size) for size in (16, 8, 4, 2, 1)]
-        assert all(one is other for one, other in zip(model._shared(maps, maps)[0], maps, strict=True))
+        assert all(one is other for one, other in zip(model.lessons[0].reader.shared(maps, maps)[0], maps, strict=True))
 
     def test_auto_takes_the_levels_that_both_have(self, pair: Build) -> None:
         recipe = pair(teacher="faster_rcnn_r18", distill__match="index", input__scale=[800, 800])

@@ -305,9 +305,9 @@ class TestFeaturesOfTheTeacher:
         sides: list[str] = []
         features = prototypes._Instances._features
 
-        def note(self: Any, model: Any, side: Any) -> Any:
+        def note(self: Any, model: Any, lesson: Any, side: Any) -> Any:
             sides.append(side)
-            return features(self, model, side)
+            return features(self, model, lesson, side)
 
         monkeypatch.setattr(prototypes._Instances, "_features", note)
         return sides
@@ -364,7 +364,9 @@ def named(recipe: Recipe) -> str:
     assert recipe.teacher is not None
     teacher = freeze(build_detector(model_config(recipe.teacher, files.classes)))
     model = arrange(build_model(recipe, files, teacher), recipe)
-    return instances.features_name(recipe, files, model, instances.instances_of(recipe, indexed(files.train)))
+    return instances.features_name(
+        recipe, files, model.lessons[0], instances.instances_of(recipe, indexed(files.train))
+    )
 
 
 class TestOwnCheckpoint:

@@ -54,7 +54,7 @@ def test_it_acts_in_training(
     def noted(self: DistillDetector, *args: Any, **kwargs: Any) -> dict[str, torch.Tensor]:
         values = step(self, *args, **kwargs)
         if self.position[1] and terms <= values.keys():  # no rehearsal, and no teacher that is trained
-            steps.append({name: float(values[name]) for name in terms} | {"share": self.host_share})
+            steps.append({name: float(values[name]) for name in terms} | {"share": self.lessons[0].host_share})
         return values
 
     monkeypatch.setattr(DistillDetector, "train_step", noted)

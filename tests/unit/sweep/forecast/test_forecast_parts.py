@@ -112,6 +112,12 @@ def test_what_recipes_share_is_one_thing(recipe: Recipe) -> None:
     assert wants(recipe.student_alone()) == ()
     two = wants(with_teachers(recipe, "a", "b"))
     assert [(want.kind, want.teacher) for want in two if want.kind == "teacher"] == [("teacher", "a"), ("teacher", "b")]
+    at_once = with_teachers(recipe, "a", "b").with_values({"teachers.together": True})
+    assert set(wants(at_once)) == set(two)
+    (plan,) = at_once.stages
+    assert features_of(plan, 1)["teacher"] == " ".join(
+        features_of(at_once.taught_by(name).stages[0], 1)["teacher"] for name in ("a", "b")
+    )
 
 
 def running(recipe: Recipe, *, slots: int, budget: int, now: float) -> Situation:
