@@ -64,7 +64,7 @@ def _backbone(model: Mapping[str, Any]) -> Overrides:
     backbone, neck = model.get("backbone") or {}, model.get("neck")
     kind = backbone.get("type")
     if kind in ("CSPNeXt", "CSPDarknet"):
-        return _csp()
+        return _csp([64, 128, 192, 256] if backbone.get("arch") == "P6" else [64, 128, 256])
     if "shared_head" in (model.get("roi_head") or {}) or neck is None:
         return _few_rois(model)  # their heads want the width of that stage
     if kind in RESNETS:
@@ -102,8 +102,8 @@ def _read_by(neck: Any, widths: list[int]) -> Overrides:
     return {f"{place}.{key}": widths if isinstance(first.get(key), (list, tuple)) else widths[-1]}
 
 
-def _csp() -> Overrides:
-    widths, out = [64, 128, 256], 64
+def _csp(widths: list[int]) -> Overrides:
+    out = 64
     own = {"backbone.widen_factor": 0.25, "backbone.deepen_factor": 0.167, "neck.num_csp_blocks": 1}
     heads = {"bbox_head.in_channels": out, "bbox_head.feat_channels": out}
     return own | {"neck.in_channels": widths, "neck.out_channels": out} | heads
