@@ -48,10 +48,11 @@ HINTS = (
         r"'InstanceData' object has no attribute 'masks'",
         "it predicts panoptic maps, and no boxes: take a Mask R-CNN, or let it be a teacher",
     ),
+    (r"\(MultiInstanceBBoxHead\)|roi_head\.bbox_head\.shared_fcs_ref", "CrowdDet knows one class: take data of one"),
     (r"No module named 'torchvision'", "torchvision comes with pip install 'ikd[gpu]'"),
     (r"KeyError: 'text'|has no attribute 'text'", "it reads a text with each image, which ikd does not give"),
 )
-"""Pattern in what was raised, and the way out."""
+"""Pattern in what was raised and where, and the way out."""
 _OPS = str(Path(ops.__file__).parent)
 
 
@@ -74,8 +75,9 @@ def refuse_step(
     said = first_line(error) if str(error) else "no message"
     text, hint = f"{type(error).__name__}: {said}", ""
     if not isinstance(error, UnsupportedKernel):  # says itself where to get it
-        hints = [hint for pattern, hint in HINTS if re.search(pattern, text)]
-        hint = "".join([_place(error, modules), *(f"; {hint}" for hint in hints[:1])])
+        place = _place(error, modules)
+        hints = [hint for pattern, hint in HINTS if re.search(pattern, text + place)]
+        hint = "".join([place, *(f"; {hint}" for hint in hints[:1])])
     raise BadInput(f"{field}: {who} cannot {doing}: {text}{hint}") from error
 
 
