@@ -46,7 +46,7 @@ PAIRS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "retinanet from fcos": ("retinanet_r18", "fcos_r18", RESNEXT),
 }
 FEATURE_LOSSES = sorted(name for name, section in LOSSES.items() if section.reads_maps)
-SCORES = sorted({*HEADS} - {"crosskd"})
+SCORES = sorted({*HEADS} - {"crosskd", "sl2"})  # which has no loss of its own between heads: it weighs cells
 _TOGETHER = [
     (loss, pair, (one + other) % 4) for one, loss in enumerate(FEATURE_LOSSES) for other, pair in enumerate(PAIRS)
 ]
