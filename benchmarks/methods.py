@@ -69,10 +69,9 @@ def strength(recipe: Recipe, host: str, factor: float) -> Values:
     """Return the weights of a host or term, or of `adversarial`, times a factor; one that is null follows another."""
     if host == "adversarial":
         return {"adversarial.weight": recipe.adversarial.weight * factor}
-    field = f"response.{host}" if host in TERMS else host
-    section = getattr(recipe.distill.response if host in TERMS else recipe.distill, host)
-    weights = {name: getattr(section, name) for name in {**WEIGHTS, **TERMS}[host]}
-    return {f"distill.{field}.{name}": weight * factor for name, weight in weights.items() if weight is not None}
+    section, names = f"distill.response.{host}" if host in TERMS else f"distill.{host}", {**WEIGHTS, **TERMS}[host]
+    weights = {field: recipe.value(field) for field in (f"{section}.{name}" for name in names)}
+    return {field: weight * factor for field, weight in weights.items() if weight is not None}
 
 
 def alone_with(recipe: Recipe, host: str) -> Values:

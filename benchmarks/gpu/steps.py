@@ -14,7 +14,7 @@ from benchmarks.step import batch_of, copied
 from ikd.attack import DIFGSM
 from ikd.config import Recipe, recipe_names
 from ikd.data import DataFiles
-from ikd.detectors import build_detector, freeze
+from ikd.detectors import build_detector, freeze, has_masks
 from ikd.distill import arrange
 from ikd.training import build_model, model_config, optim_wrapper
 
@@ -136,7 +136,7 @@ def _train_step(setting: Setting, recipe: Recipe, teacher: Any, shape: tuple[int
     model = arrange(build_model(recipe, files, teacher).to(setting.device), recipe)
     model.train()
     wrapper = optim_wrapper(recipe, model, setting.device)
-    batch = batch_of(shape[0], shape[1], len(files.classes), masks=bool(getattr(model.student, "with_mask", False)))
+    batch = batch_of(shape[0], shape[1], len(files.classes), masks=has_masks(model.student))
     batch |= {"adversarial": batch["inputs"]} if model.terms.adversarial is not None else {}
     return lambda: model.train_step(copied(batch), wrapper)["total"]
 

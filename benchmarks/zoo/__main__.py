@@ -45,8 +45,12 @@ def main() -> None:
 
 def _walk(chosen: argparse.Namespace, results: dict[str, dict[str, dict[str, object]]]) -> None:
     configs, tried = results["configs"], results["tried"]
-    for name in zoo_names():
-        if (chosen.again or name not in configs) and any(part in name for part in chosen.only) and model_of(name):
+
+    def wanted(name: str) -> bool:
+        return any(part in name for part in chosen.only)
+
+    for name in filter(wanted, zoo_names()):
+        if (chosen.again or name not in configs) and model_of(name):
             configs[name] = {"kind": kind_of(name), "digest": digest(name)}
     used = {facts["digest"] for facts in configs.values()}
     for key in tried.keys() - used:
@@ -54,7 +58,7 @@ def _walk(chosen: argparse.Namespace, results: dict[str, dict[str, dict[str, obj
     write_text(chosen.to, _json(results))
     groups: dict[str, list[str]] = {}
     for name, facts in sorted(configs.items()):
-        if any(part in name for part in chosen.only):
+        if wanted(name):
             groups.setdefault(str(facts["digest"]), []).append(name)
     # what most configs are comes first, so that a walk that is interrupted has seen most of them
     waiting = [(key, names[0]) for key, names in sorted(groups.items(), key=lambda item: -len(item[1]))]

@@ -113,10 +113,10 @@ def _complete(detector: Any) -> None:
     head: Any = getattr(detector, "bbox_head", None)
     if type(head).__name__.endswith("SSDHead") and not hasattr(head, "loss_cls"):
         head.loss_cls = None
-    if importlib.util.find_spec("torchvision") is None:
-        for module in detector.modules():
-            if getattr(module, "use_torchvision", False):
-                module.use_torchvision = False
+    asking = [module for module in detector.modules() if getattr(module, "use_torchvision", False)]
+    if asking and importlib.util.find_spec("torchvision") is None:
+        for module in asking:
+            module.use_torchvision = False
 
 
 def freeze(detector: nn.Module) -> nn.Module:

@@ -32,15 +32,13 @@ Config = dict[str, Any]
 @lru_cache(maxsize=32)
 def typical_size(annotations: Path, settings: Input, divisor: int) -> tuple[int, int]:
     """Return the median (height, width) of the training images, resized and padded, in pixels."""
+    fixed = settings.pad.size if settings.pad.enabled else None if settings.keep_ratio else settings.scale
     index = indexed(annotations)
-    heights, widths = [], []
-    for size in zip(index.widths.tolist(), index.heights.tolist(), strict=True):
-        width, height = rescale_size(size, settings.scale) if settings.keep_ratio else settings.scale
-        if settings.pad.enabled:
-            width, height = settings.pad.size
-        heights.append(math.ceil(height / divisor) * divisor)
-        widths.append(math.ceil(width / divisor) * divisor)
-    return int(statistics.median_low(heights)), int(statistics.median_low(widths))
+    loaded = zip(index.widths.tolist(), index.heights.tolist(), strict=True)
+    sizes = [fixed] if fixed else [rescale_size(size, settings.scale) for size in loaded]
+    padded = [[math.ceil(px / divisor) * divisor for px in size] for size in sizes]
+    width, height = (int(statistics.median_low(sides)) for sides in zip(*padded, strict=True))
+    return height, width
 
 
 @DATASETS.register_module()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,12 @@ class PreparedStage:
     labels: Path | None = None
     beside: tuple[PreparedStage, ...] = ()
 
+    @classmethod
+    def together(cls, parts: Iterable[PreparedStage]) -> PreparedStage:
+        """Return what a stage starts from, by what that of each of its teachers does, in order."""
+        first, *others = parts
+        return replace(first, beside=tuple(others))
+
     @property
     def each(self) -> tuple[PreparedStage, ...]:
         """What the stage of each teacher starts from, in order; see `StagePlan.each`."""
@@ -62,6 +69,12 @@ class Prepared:
 
     files: DataFiles
     stages: tuple[PreparedStage, ...]
+
+    def each_teacher(self, recipe: Recipe) -> Iterator[tuple[StagePlan, PreparedStage]]:
+        """Yield the plan of each teacher of a recipe and what it starts from; of a student alone, of none."""
+        made = (one for stage in self.stages for one in stage.each)
+        pairs = zip(recipe.each_teacher, made, strict=True)
+        return ((plan, one) for plan, one in pairs if plan.teacher is not None)
 
 
 def device_of(recipe: Recipe) -> torch.device:
@@ -150,7 +163,7 @@ def said_of_levels(recipe: Recipe) -> list[str]:
         BadInput: as `check` does.
     """
     files, said = DataFiles.of(recipe), []
-    for plan in (one for stage in recipe.stages for one in stage.each):
+    for plan in recipe.each_teacher:
         chosen = plan.recipe.teacher
         if chosen is not None and compares_maps(plan.recipe):
             sides = [one.model_copy(update={"pretrained_backbone": False}) for one in (plan.recipe.student, chosen)]
@@ -192,7 +205,7 @@ def _check_length(recipe: Recipe, part: SplitReport) -> None:
         field = f"recipe {recipe.name}: schedule.policy.tail"
         rule = f"must begin after warm-up and schedule.policy.start, which last for {begin} of {total} steps"
         refuse(field, rule, recipe.schedule.policy.tail)
-    for plan in (one for stage in recipe.stages for one in stage.each):
+    for plan in recipe.each_teacher:
         _check_rise(plan, per_epoch)
 
 

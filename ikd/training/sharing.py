@@ -6,7 +6,6 @@ import contextlib
 import io
 import json
 import time
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -75,20 +74,14 @@ def perturb(recipe: Recipe, progress: NotifyOf | None = None) -> dict[str, Path]
     if crafts_online(recipe):
         rule = "must be disk to make perturbations before the training"
         refuse(f"recipe {recipe.name}: attack.store", rule, recipe.attack.store)
-    stages = zip(recipe.stages, prepare(recipe, progress).stages, strict=True)
-    each = (pair for plan, made in stages for pair in zip(plan.each, made.each, strict=True))
-    return {
-        plan.teacher: made.perturbations
-        for plan, made in each
-        if plan.teacher is not None and made.perturbations is not None
-    }
+    each = prepare(recipe, progress).each_teacher(recipe)
+    return {str(plan.teacher): made.perturbations for plan, made in each if made.perturbations is not None}
 
 
 def _stage(recipe: Recipe, plan: StagePlan, files: DataFiles, progress: NotifyOf | None) -> PreparedStage:
     if plan.teacher is None:
         return PreparedStage()
-    first, *others = (_taught(recipe, one, files, progress) for one in plan.each)
-    return replace(first, beside=tuple(others))
+    return PreparedStage.together(_taught(recipe, one, files, progress) for one in plan.each)
 
 
 def _taught(recipe: Recipe, plan: StagePlan, files: DataFiles, progress: NotifyOf | None) -> PreparedStage:

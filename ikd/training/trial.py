@@ -89,9 +89,8 @@ def train(  # noqa: PLR0913 - as `run_trial`
 
 def _scores(recipe: Recipe, prepared: Prepared) -> Metrics:
     """Return the mAP of each teacher whose was measured."""
-    stages = zip(recipe.stages, prepared.stages, strict=True)
-    each = (pair for plan, made in stages for pair in zip(plan.each, made.each, strict=True))
-    return {plan.teacher: made.score for plan, made in each if plan.teacher is not None and made.score is not None}
+    each = prepared.each_teacher(recipe)
+    return {str(plan.teacher): made.score for plan, made in each if made.score is not None}
 
 
 def _tell(progress: Progress, text: str) -> None:

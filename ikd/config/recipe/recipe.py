@@ -32,6 +32,11 @@ class Recipe(RecipeSections):
         """
         return stage_plans(self)
 
+    @property
+    def each_teacher(self) -> tuple[StagePlan, ...]:
+        """One plan for each teacher of each stage, in order; raises as `stages`."""
+        return tuple(one for stage in self.stages for one in stage.each)
+
     def with_values(self, values: Mapping[str, Any]) -> Recipe:
         """Return a copy with dotted fields replaced; the whole is validated again.
 
@@ -235,7 +240,7 @@ def stage_plans(recipe: Recipe) -> tuple[StagePlan, ...]:
 def _together(recipe: Recipe, last: int) -> StagePlan:
     """Return the one stage of several teachers at once: what can only come from one comes from the first."""
     first, *others = recipe.teachers.stages
-    shares = [stage.share or 1 / len(recipe.teachers.stages) for stage in recipe.teachers.stages]
+    shares = recipe.teachers.shares
     weights = [share / sum(shares) for share in shares]
     theirs = {"student.inherit": False, "distill.labels.enabled": False}
     beside = [

@@ -16,7 +16,7 @@ from ikd.config.recipe.stages import OF_ALL, STAGE_FIELDS, stage_ends
 from ikd.config.recipe.terms import COUPLED, MAX_EPS, WITHOUT_TEACHER
 from ikd.errors import Problem
 
-_TOGETHER = ("copy_paste", "mixup", "mosaic")
+_MIXING = ("copy_paste", "mixup", "mosaic")
 SHARE_TOLERANCE = 1e-3
 """Shares are written with a few decimals: three thirds sum to 0.999."""
 
@@ -196,7 +196,7 @@ def _label_faults(recipe: RecipeSections) -> Iterator[Fault]:
     if folder is None and not labels.looks_at_labelled:
         rule = "needs photographs without labels (data.unlabeled), distill.labels.labelled: fill, or another form"
         yield ("distill", "labels", "enabled"), True, rule
-    if labels.form != "hard" and (mixing := [name for name in _TOGETHER if getattr(recipe.input, name).enabled]):
+    if labels.form != "hard" and (mixing := [name for name in _MIXING if getattr(recipe.input, name).enabled]):
         rule = f"must be hard where an image is put together of several (input.{mixing[0]}): soft targets are of one"
         yield ("distill", "labels", "form"), labels.form, rule
     if labels.form == "soft" and labels.ignore is not None:

@@ -192,6 +192,12 @@ class Teachers(Section):
         return tuple(Stage(teacher=entry) if isinstance(entry, str) else entry for entry in self.sequence)
 
     @property
+    def shares(self) -> list[float]:
+        """Share of each stage as it is written, equal ones where none is; their sum is 1 but for rounding."""
+        stages = self.stages
+        return [stage.share or 1 / len(stages) for stage in stages]
+
+    @property
     def at_once(self) -> bool:
         """Whether several teachers share one stage."""
         return self.together and len(self.sequence) > 1

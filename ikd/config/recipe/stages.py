@@ -50,5 +50,5 @@ def stage_ends(recipe: RecipeSections) -> list[int]:
     stages, total = recipe.teachers.stages, recipe.total_epochs
     if len(stages) < 2 or recipe.teachers.at_once:
         return [total]
-    shares = [stage.share or 1 / len(stages) for stage in stages]
+    shares = recipe.teachers.shares
     return [round(sum(shares[: index + 1]) / sum(shares) * total) for index in range(len(stages))]

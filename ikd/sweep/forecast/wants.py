@@ -53,7 +53,7 @@ class Want:
 def wants(recipe: Recipe) -> tuple[Want, ...]:
     """Return what must be made or found before a recipe trains, in the order of `prepare`."""
     needed: dict[Want, None] = {}
-    for plan in (one for stage in recipe.stages for one in stage.each):
+    for plan in recipe.each_teacher:
         if plan.teacher is None:
             continue
         needed.update(dict.fromkeys(_trained(recipe, plan.teacher)))

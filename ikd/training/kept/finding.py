@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from ikd.config import Recipe, StagePlan
@@ -31,7 +30,7 @@ def found(recipe: Recipe) -> tuple[Shared, ...]:
     """
     files = DataFiles.of(recipe)
     told: dict[tuple[str, str], Shared] = {}
-    for plan in (one for stage in recipe.stages for one in stage.each):
+    for plan in recipe.each_teacher:
         names = [name for name in (plan.teacher, plan.boxes_from) if name is not None]
         at = {name: _found_teacher(recipe, name, files) for name in names}
         every = [shared for shared, _ in at.values() if shared is not None]
@@ -142,8 +141,7 @@ def stage_there(recipe: Recipe, plan: StagePlan, files: DataFiles) -> PreparedSt
     """
     if plan.teacher is None:
         return PreparedStage()
-    first, *others = (_teacher_there(recipe, one, files) for one in plan.each)
-    return replace(first, beside=tuple(others))
+    return PreparedStage.together(_teacher_there(recipe, one, files) for one in plan.each)
 
 
 def _teacher_there(recipe: Recipe, plan: StagePlan, files: DataFiles) -> PreparedStage:

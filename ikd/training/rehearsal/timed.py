@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -104,8 +103,7 @@ def _shared(
         return Timed("boxes", one.teacher, _rate(lambda tick: find_boxes(recipe, files, detector, tick)))
     if one.kind == "labels":
         return Timed("labels", one.teacher, _labelling_rate(recipe, one.teacher, files, scratch, detector))
-    every = [plan for stage in recipe.stages for plan in stage.each]
-    plan = next(plan for plan in every if plan.teacher == one.teacher and plan.recipe.adversarial.enabled)
+    plan = next(plan for plan in recipe.each_teacher if plan.teacher == one.teacher and plan.recipe.adversarial.enabled)
     source = TrainingImages.of(recipe, files.train, files.train_images)
     store, attack = PerturbationStore(scratch, {"measured": one.teacher}), attack_of(plan.recipe)
 
@@ -153,8 +151,7 @@ def _rate(work: Callable[[Callable[[int, int], None]], object]) -> float:
 
 def _stand_in(recipe: Recipe, plan: StagePlan, files: DataFiles, scratch: Path) -> PreparedStage:
     """Return what a stage starts from, with stand-ins for what is not there."""
-    first, *others = (_of_teacher(recipe, one, files, scratch) for one in plan.each)
-    return replace(first, beside=tuple(others))
+    return PreparedStage.together(_of_teacher(recipe, one, files, scratch) for one in plan.each)
 
 
 def _of_teacher(recipe: Recipe, plan: StagePlan, files: DataFiles, scratch: Path) -> PreparedStage:
