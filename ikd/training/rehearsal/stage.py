@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import gc
 import io
@@ -24,6 +25,7 @@ from ikd.data import DataFiles
 from ikd.detectors import LATE, has_masks, quiet, training_position
 from ikd.distill import arrange
 from ikd.distill.detector import DistillDetector
+from ikd.distill.resizing import resized
 from ikd.errors import BadInput, IkdError, JobError, NonFiniteLoss, first_line
 from ikd.evaluation import find_boxes
 from ikd.home import entry
@@ -141,7 +143,8 @@ class _Rehearsal:
             with self._blamed(f"{TEACHERS}{self.plan.teacher}", "predict"):
                 find_boxes(self.recipe, self.files, self.teachers[0], None)
         for batch, epoch in self._batches(perturbations):
-            self._train(batch, epoch)
+            for factor in self._factors():
+                self._train(resized(copy.deepcopy(batch), factor), epoch)
 
     def _predict(self) -> None:
         dataset = _dataset(val_loader(self.recipe, self.files, self.model.student)["dataset"])
@@ -194,6 +197,11 @@ class _Rehearsal:
                     0 if phase.alters or phase.attacks else LATE,
                 )
 
+    def _factors(self) -> list[float]:
+        """Return the factors of the smallest and the largest batch that training may resize to."""
+        section = self.recipe.input.batch_scale
+        return sorted(set(section.ratio)) if section.enabled else [1.0]
+
     def _read(self, dataset: Any, index: int) -> Any:
         try:
             return dataset[index]
@@ -207,7 +215,7 @@ class _Rehearsal:
         self.model.train()
         try:
             with training_position(epoch):
-                self.model.train_step(_copy(batch), wrapper)
+                self.model.train_step(copy.deepcopy(batch), wrapper)  # heads write into their samples
         except NonFiniteLoss:
             pass
         except (JobError, torch.cuda.OutOfMemoryError):
@@ -223,14 +231,14 @@ class _Rehearsal:
         with self._blamed("student", doing):
             alone = DistillDetector(self.model.student).to(self.device)
             bare = {key: plain[key] for key in ("inputs", "data_samples")}
-            total, _ = alone.parse_losses(alone.losses(alone.data_preprocessor(_copy(bare), True)))
+            total, _ = alone.parse_losses(alone.losses(alone.data_preprocessor(copy.deepcopy(bare), True)))
             total.backward()
         for name, teacher in zip(self.plan.teachers, self.teachers, strict=True):
             with self._blamed(f"{TEACHERS}{name}", f"look at a batch at {_size(batch)}"):
-                data = self.model.data_preprocessor(_copy(plain), True)
+                data = self.model.data_preprocessor(copy.deepcopy(plain), True)
                 teacher.extract_feat(self.model.canvas(data)["inputs"])
         with self._blamed("distill", f"distil with {self.recipe.distill.host} at {_size(batch)}"):
-            self.model.losses(self.model.data_preprocessor(_copy(plain), True))
+            self.model.losses(self.model.data_preprocessor(copy.deepcopy(plain), True))
         with self._blamed("adversarial", doing):
             raise error
 
@@ -266,11 +274,6 @@ def _dataset(config: dict[str, Any]) -> Any:
     # pycocotools prints what it does
     with contextlib.redirect_stdout(io.StringIO()), DefaultScope.overwrite_default_scope("mmdet"):
         return DATASETS.build(config)
-
-
-def _copy(batch: Batch) -> Batch:
-    """Copy a batch: heads write into their samples."""
-    return {key: [one.clone() for one in value] for key, value in batch.items()}
 
 
 def _size(batch: Batch) -> str:

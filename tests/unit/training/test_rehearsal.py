@@ -256,6 +256,27 @@ def test_large_inputs_are_rehearsed_smaller_on_a_cpu_and_whole_on_a_gpu(tiny_rec
     assert stage._affordable(tiny_recipe(), CPU).input.scale == (96, 96)
 
 
+def test_batches_are_rehearsed_at_both_ends_of_their_sizes(
+    tiny_recipe: Build, fresh: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mmdet.models.backbones import ResNet
+
+    def narrow(self: Any, images: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        sizes.append(max(images.shape[2:]) if self.training else 0)
+        if self.training and max(images.shape[2:]) > 96:  # the probe, in evaluation, looks at larger ones
+            raise RuntimeError("input is larger than its table of positions")
+        return forward(self, images, *args, **kwargs)
+
+    sizes: list[int] = []
+    forward = ResNet.forward
+    monkeypatch.setattr(ResNet, "forward", narrow)
+    check(tiny_recipe(input__batch_scale={"enabled": True, "ratio": [0.5, 1.0]}).student_alone())
+    assert set(sizes) == {0, 64, 96}  # half of 96, padded to 64, and the whole
+    larger = tiny_recipe(input__batch_scale={"enabled": True, "ratio": [0.5, 1.5]}).student_alone()
+    with pytest.raises(BadInput, match=r"student: .* cannot make a training step at 144x144 .*larger than its table"):
+        check(larger)
+
+
 def test_layer_and_kernel_are_named() -> None:
     from ikd.ops.nms import nms
     from ikd.training.rehearsal.blame import refuse_step
