@@ -24,6 +24,16 @@ def outputs_of(module: nn.Module, into: list[Any]) -> Iterator[None]:
         hook.remove()
 
 
+def expect_one_loss(found: bool) -> None:
+    """Say what a capture is for, where what it found is not that of one `student.loss(...)`.
+
+    Raises:
+        RuntimeError: it is not.
+    """
+    if not found:
+        raise RuntimeError("a capture takes exactly one student.loss(...)")
+
+
 class HasTargets(Protocol):
     """What keeps what a head's `get_targets` was called with, and what it returned."""
 

@@ -19,7 +19,7 @@ from ikd.distill.crosskd.fit import check_heads
 from ikd.distill.crosskd.towers import Seen, tower_features, upper
 from ikd.distill.losses.crosskd import align_scale
 from ikd.distill.losses.weights import Reduction
-from ikd.distill.recording import recorded
+from ikd.distill.recording import expect_one_loss, recorded
 from ikd.distill.views.heads import ROWS, assignment, locations
 from ikd.distill.views.locations import Locations
 
@@ -112,8 +112,7 @@ class CrossHeads:
             with recorded(self._student, method, seen.results):
                 yield seen
         levels = len(self._student.prior_generator.strides)
-        if not seen.results or len(seen.maps[0]) != levels:
-            raise RuntimeError("a capture takes exactly one student.loss(...)")
+        expect_one_loss(bool(seen.results) and len(seen.maps[0]) == levels)
 
     def losses(self, seen: Seen, teacher_features: Sequence[Tensor]) -> dict[str, Tensor]:
         """Return the weighted losses by name.

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ikd.distill.crosskd.compare import crosskd_mask, crosskd_roi
 from ikd.distill.crosskd.heads import Connector
 from ikd.distill.crosskd.region_fit import check_regions, widths
-from ikd.distill.recording import around
+from ikd.distill.recording import around, expect_one_loss
 from ikd.distill.views.locations import Assignment, Locations
 
 
@@ -115,8 +115,7 @@ class CrossRegions:
 
         with around(self._student, "loss", keep_pyramid), around(self._student, "bbox_loss", keep_sampled):
             yield seen
-        if len(seen.pyramids) != 1:
-            raise RuntimeError("a capture takes exactly one student.loss(...)")
+        expect_one_loss(len(seen.pyramids) == 1)
 
     def losses(self, seen: SeenRegions, teacher_features: Sequence[Tensor]) -> dict[str, Tensor]:
         """Return the weighted losses by name.

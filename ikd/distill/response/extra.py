@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ikd.distill.recording import outputs_of, recorded
+from ikd.distill.recording import expect_one_loss, outputs_of, recorded
 from ikd.distill.response.terms import TERMS
 from ikd.distill.views.heads import ROWS, assignment, dense_view_of, locations, said_by, strides_of
 from ikd.errors import refuse
@@ -66,8 +66,7 @@ class ResponseTerms:
         seen, head = SeenOutputs(), self._student
         with outputs_of(head, seen.outputs), recorded(head, ROWS[type(head).__name__].targets, seen.results):
             yield seen
-        if len(seen.outputs) != 1 or not seen.results:
-            raise RuntimeError("a capture takes exactly one student.loss(...)")
+        expect_one_loss(len(seen.outputs) == 1 and bool(seen.results))
 
     def losses(
         self, seen: SeenOutputs, teacher_features: Sequence[Tensor], objects: Sequence[Tensor]

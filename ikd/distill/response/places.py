@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ikd.distill.functional import Targets
 from ikd.distill.losses.vkd import ClassReduction, over_classes, sigmoid_divergence, softmax_divergence
 from ikd.distill.prototypes.relation import painted
-from ikd.distill.recording import own_targets
+from ikd.distill.recording import expect_one_loss, own_targets
 from ikd.distill.response.pairing import dense_pair, has_two_stages, region_pair
 from ikd.distill.views.heads import assignment, flat
 
@@ -165,8 +165,7 @@ class Regions:
         finally:
             for hook in hooks:
                 hook.remove()
-        if seen.targets is None or len(seen.logits) != 1:
-            raise RuntimeError("a capture takes exactly one student.loss(...)")
+        expect_one_loss(seen.targets is not None and len(seen.logits) == 1)
 
     def divergences(
         self, seen: SeenHead, features: Sequence[Tensor], temperature: float, class_reduction: ClassReduction
@@ -218,8 +217,7 @@ def dense_capture(head: Any) -> Iterator[SeenHead]:
             yield seen
     finally:
         hook.remove()
-    if seen.targets is None or len(seen.logits) != len(head.prior_generator.strides):
-        raise RuntimeError("a capture takes exactly one student.loss(...)")
+    expect_one_loss(seen.targets is not None and len(seen.logits) == len(head.prior_generator.strides))
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ikd.distill.recording import around
+from ikd.distill.recording import around, expect_one_loss
 from ikd.distill.response.terms import TERMS
 from ikd.distill.views import Locations, unassigned
 from ikd.errors import refuse
@@ -80,8 +80,7 @@ class QueryTerm:
         """
         with _recorded(self._student) as seen:
             yield seen
-        if len(seen.calls) != 1:
-            raise RuntimeError("a capture takes exactly one student.loss(...)")
+        expect_one_loss(len(seen.calls) == 1)
 
     def losses(
         self,

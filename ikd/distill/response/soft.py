@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ikd.distill.labels import NAME
-from ikd.distill.recording import outputs_of
+from ikd.distill.recording import expect_one_loss, outputs_of
 from ikd.distill.response.terms import TERMS
 from ikd.distill.views import Locations, unassigned
 from ikd.distill.views.heads import dense_view_of, locations
@@ -49,8 +49,7 @@ class SoftTargets:
         seen: list[Any] = []
         with outputs_of(self._student, seen):
             yield seen
-        if len(seen) != 1:
-            raise RuntimeError("a capture takes exactly one student.loss(...)")
+        expect_one_loss(len(seen) == 1)
 
     def losses(self, seen: Sequence[Any], samples: Sequence[Any]) -> dict[str, Tensor]:
         """Return the weighted losses by name, `loss_labels_soft_cls` and `loss_labels_soft_box`, float32 scalars.
