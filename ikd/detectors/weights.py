@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from ikd.detectors.build import quiet
 from ikd.detectors.checkpoint import Checkpoint
+from ikd.detectors.kinds.dino import renewed
 from ikd.errors import BadInput, CheckpointError
 
 _SHOWN = 4
@@ -18,7 +20,8 @@ _SHOWN = 4
 def load_weights(detector: nn.Module, checkpoint: Checkpoint, *, classes: Sequence[str] | None) -> None:
     """Load a checkpoint into a detector; every key must fit. On error the detector is as it was.
 
-    Names that mmdet has changed since the checkpoint was saved are translated by mmdet's own modules.
+    Names that mmdet has changed since the checkpoint was saved are translated by mmdet's own modules, and what it has
+    made wider by `ikd.detectors.kinds`.
 
     Args:
         detector: any mmdet detector.
@@ -30,6 +33,7 @@ def load_weights(detector: nn.Module, checkpoint: Checkpoint, *, classes: Sequen
             values that are not finite.
     """
     own = detector.state_dict()
+    checkpoint = replace(checkpoint, state_dict=renewed(checkpoint.state_dict, own))
     if classes is not None:
         _check_classes(checkpoint, tuple(classes))
         _check_number_of_classes(checkpoint, own, tuple(classes))

@@ -7,6 +7,7 @@ from ikd.distill.losses.imitation.fgfi import Anchors
 from ikd.distill.losses.registry import LOSSES, RECONSTRUCTIONS, build_loss, check_loss, of_pyramid, takes
 from ikd.distill.losses.weights import PyramidSize, Scale, rescale
 from ikd.distill.precision import arrange, autocast_type, check_precision
+from ikd.distill.resizing import resized
 
 # DistillDetector is imported from ikd.distill.detector: it needs mmengine, the losses need only torch
 
@@ -28,5 +29,6 @@ __all__ = [
     "functional",
     "of_pyramid",
     "rescale",
+    "resized",
     "takes",
 ]

@@ -23,9 +23,8 @@ from ikd.attack import PerturbationStore, TrainingImages, attack_of, attacked_at
 from ikd.config import Detector, Recipe, StagePlan
 from ikd.data import DataFiles
 from ikd.detectors import LATE, has_masks, quiet, training_position
-from ikd.distill import arrange
+from ikd.distill import arrange, resized
 from ikd.distill.detector import DistillDetector
-from ikd.distill.resizing import resized
 from ikd.errors import BadInput, IkdError, JobError, NonFiniteLoss, first_line
 from ikd.evaluation import find_boxes
 from ikd.home import entry

@@ -1,0 +1,1 @@
+"""What single kinds of detectors need beside what mmdet gives them."""
