@@ -13,6 +13,9 @@ from typing import Any
 
 from mmengine.config import Config
 
+from benchmarks.zoo.language import language_folder
+from ikd.detectors import reads_text
+
 OTHERS = frozenset(
     "BaseReID ByteTrack CLRNet DeepSORT Detectron2Wrapper Mask2Former Mask2FormerVideo MaskFormer MaskTrackRCNN OCSORT "
     "QDTrack RPN SoftTeacher StrongSORT".split()
@@ -56,8 +59,12 @@ def model_of(name: str) -> Any:
 
 
 def small(model: Mapping[str, Any]) -> Overrides:
-    """Return the overrides that make a detector small: a stand-in for its backbone, and fewer layers and queries."""
-    return {**_backbone(model), **dict(_transformer(model))}
+    """Return the overrides that make a detector small.
+
+    Those are a stand-in for its backbone, fewer layers and queries, and a language model that nobody has to fetch.
+    """
+    language = {"language_model.name": str(language_folder())} if reads_text(model) else {}
+    return {**_backbone(model), **dict(_transformer(model)), **language}
 
 
 def _backbone(model: Mapping[str, Any]) -> Overrides:
@@ -114,6 +121,8 @@ def _transformer(model: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     if "decoder" not in model:
         return
     yield "encoder.num_layers", 1
+    if model["encoder"].get("num_cp"):
+        yield "encoder.num_cp", 0  # which needs fairscale
     yield "decoder.num_layers", 2
     if model.get("num_queries", 0) > 100:
         yield "num_queries", 100
@@ -150,6 +159,8 @@ def digest(name: str) -> str:
         config = detector_config(f"mmdet::{name}", overrides=small(model_of(name)), classes=["a", "b", "c"])
     except IkdError as error:
         return f"refused: {error}"
+    for part, key in (("language_model", "name"), ("bbox_head", "lang_model_name")):
+        (config.get(part) or {}).pop(key, None)
     for key in ("mean", "std", "bgr_to_rgb", "rgb_to_bgr"):
         config.get("data_preprocessor", {}).pop(key, None)
     return hashlib.sha256(json.dumps(config.to_dict(), sort_keys=True, default=str).encode()).hexdigest()[:16]

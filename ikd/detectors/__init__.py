@@ -7,6 +7,7 @@ from ikd.detectors.config import detector_config, left_out
 from ikd.detectors.cost import Complexity, complexity, latency_ms
 from ikd.detectors.cutting import ClassRows, wanted_classes
 from ikd.detectors.families import Family, Head, Neck, head_row
+from ikd.detectors.kinds.text import NAMES, reads_text, with_text
 from ikd.detectors.mode import LATE, loss_mode, training_position
 from ikd.detectors.pretrained import without_pretrained
 from ikd.detectors.pyramid import (
@@ -27,6 +28,7 @@ from ikd.detectors.weights import inherit, load_weights
 
 __all__ = [
     "LATE",
+    "NAMES",
     "Checkpoint",
     "ClassRows",
     "Complexity",
@@ -58,6 +60,7 @@ __all__ = [
     "reached_levels",
     "read_checkpoint",
     "read_source",
+    "reads_text",
     "refuse_harm",
     "shared_levels",
     "tap_channels",
@@ -67,5 +70,6 @@ __all__ = [
     "training_position",
     "wanted_classes",
     "weights_sha256",
+    "with_text",
     "without_pretrained",
 ]

@@ -14,6 +14,8 @@ import torch
 from mmengine.config import ConfigDict
 from torch import nn
 
+from ikd.detectors.kinds.dino import read_as_published
+from ikd.detectors.kinds.text import NAMES, name_classes, reads_text, settle
 from ikd.detectors.semantic import learn_without_maps
 from ikd.detectors.untrusted import harmless, refuse_harm
 from ikd.errors import BadInput, IkdError, refuse
@@ -31,13 +33,15 @@ def build_detector(model_config: Mapping[str, Any]) -> nn.Module:
     """
     refuse_harm(model_config)
     install()
+    if reads_text(model_config):
+        settle()
     _mend_point_assigner()
     from mmdet.registry import MODELS
     from mmengine.registry import DefaultScope
 
     try:
         with quiet(r"(mmdet|mmcv|mmengine)\."), harmless(), DefaultScope.overwrite_default_scope("mmdet"):
-            detector = MODELS.build(ConfigDict(model_config))
+            detector = MODELS.build(ConfigDict({key: model_config[key] for key in model_config if key != NAMES}))
             with _unnoted():
                 detector.init_weights()
     except IkdError:
@@ -48,6 +52,9 @@ def build_detector(model_config: Mapping[str, Any]) -> nn.Module:
             f"mmdet cannot build {model_config.get('type')}: {type(error).__name__}: {error}{hint}"
         ) from error
     _complete(detector)
+    read_as_published(detector)
+    if NAMES in model_config:
+        name_classes(detector, model_config[NAMES])
     learn_without_maps(detector)
     _check_normalisation(detector, str(model_config.get("type")))
     return detector

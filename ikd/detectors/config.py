@@ -15,6 +15,7 @@ from mmengine.config import ConfigDict
 from pydantic import ValidationError, validate_call
 
 from ikd.detectors.families import known
+from ikd.detectors.kinds.text import prepare_text, reads_text
 from ikd.detectors.pretrained import drop_remote_weights, refuse_remote_weights
 from ikd.detectors.source import read_source
 from ikd.errors import BadInput, refuse
@@ -58,9 +59,6 @@ def detector_config(
         model = _model_of(copy.deepcopy(dict(config)), "the inline detector")
     else:
         model = _read(config)
-    if model["type"] in WITH_TEXT:
-        rule = "reads a text with each image, which ikd does not give; take a detector that reads images alone"
-        raise BadInput(f"{model['type']} {rule}, such as DINO or ATSS")
     prepare_canvas(model)
     _without_process_group(model)
     if not pretrained_backbone:
@@ -68,17 +66,15 @@ def detector_config(
     apply_overrides(model, overrides or {}, classes)
     if not pretrained_backbone:
         refuse_remote_weights(model)
-    if classes is not None:
+    if reads_text(model):
+        prepare_text(model, classes)
+    elif classes is not None:
         set_classes(model, len(classes))
     divisor_of(model)  # an override may have set it
     if batch_augments(model):
         rule = "must not be set: what makes batches is the recipe's `input`, for teacher and adversarial copies alike"
         refuse("overrides data_preprocessor.batch_augments", rule, [one["type"] for one in batch_augments(model)])
     return model
-
-
-WITH_TEXT = ("GLIP", "GroundingDINO")
-"""Detectors that look for what a text names."""
 
 
 def _without_process_group(node: Any) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from ikd.detectors.families import known
+from ikd.detectors.kinds.text import Named
 from ikd.errors import BadInput
 
 TapWord = Literal["auto", "outputs", "encoder"]
@@ -87,7 +88,8 @@ class Taps:
         outputs: Sequence[Tensor] = detector.extract_feat(batch)
         if self.reads_encoder:
             encoder_inputs, _ = detector.pre_transformer(outputs, _samples(batch, sizes))
-            detector.forward_encoder(**encoder_inputs)
+            asked = detector.asked(len(batch)) if isinstance(detector, Named) else {}
+            detector.forward_encoder(**encoder_inputs, **asked)
         return outputs
 
     @contextlib.contextmanager

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ikd.detectors.build import quiet
 from ikd.detectors.checkpoint import Checkpoint
 from ikd.detectors.kinds.dino import renewed
+from ikd.detectors.kinds.text import Named, without_positions
 from ikd.errors import BadInput, CheckpointError
 
 _SHOWN = 4
@@ -26,15 +27,17 @@ def load_weights(detector: nn.Module, checkpoint: Checkpoint, *, classes: Sequen
     Args:
         detector: any mmdet detector.
         checkpoint: as read by `read_checkpoint`.
-        classes: class names of the data set, in its order; None takes those that the weights were trained for.
+        classes: class names of the data set, in its order; None takes those that the weights were trained for, as does
+            a detector that is told what to look for.
 
     Raises:
         CheckpointError: other classes (number, names or order), else missing, unexpected or mis-shaped keys, else
             values that are not finite.
     """
     own = detector.state_dict()
-    checkpoint = replace(checkpoint, state_dict=renewed(checkpoint.state_dict, own))
-    if classes is not None:
+    weights = without_positions(renewed(checkpoint.state_dict, own), own)
+    checkpoint = replace(checkpoint, state_dict=weights)
+    if classes is not None and not isinstance(detector, Named):
         _check_classes(checkpoint, tuple(classes))
         _check_number_of_classes(checkpoint, own, tuple(classes))
     shapes = [

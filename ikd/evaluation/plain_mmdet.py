@@ -16,12 +16,14 @@ from mmengine.runner import Runner
 from ikd.data import categories
 from ikd.data.reader import dataset as _indexed  # noqa: F401, registers the data set
 from ikd.detectors import (
+    NAMES,
     build_detector,
     harmless,
     has_masks,
     load_weights,
     read_checkpoint,
     read_source,
+    reads_text,
     refuse_harm,
     without_pretrained,
 )
@@ -105,8 +107,11 @@ def load_detector(
         BadInput: unknown device; weights of another architecture or other classes.
     """
     place = _device(device)
+    model = without_pretrained(settings.model)
+    if reads_text(model):
+        model[NAMES] = list(classes)
     with torch.random.fork_rng(devices=[]):  # initial weights are drawn, and replaced right away
-        detector = build_detector(without_pretrained(settings.model))
+        detector = build_detector(model)
     load_weights(detector, read_checkpoint(checkpoint), classes=classes)
     return detector.to(place).eval()
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from ikd.augment import test_pipeline_of
 from ikd.config import Recipe
-from ikd.detectors import read_source, without_pretrained
+from ikd.detectors import NAMES, read_source, with_text, without_pretrained
 from ikd.errors import JobError
 from ikd.export.python_text import assignment, python_text
 from ikd.training import DataFiles, model_config
@@ -41,7 +41,7 @@ test_dataloader = dict(
         ann_file=annotations,
         data_prefix=dict(img={images}),
         metainfo=dict(classes=classes),
-        test_mode=True,
+        test_mode=True,{texts}
         pipeline=test_pipeline,
     ),
 )
@@ -88,12 +88,15 @@ def write_config(recipe: Recipe, files: DataFiles, path: Path, *, title: str) ->
     """
     model = without_pretrained(model_config(recipe.student, files.classes))
     pipeline = test_pipeline_of(recipe, model.get("bbox_head", {}).get("type", ""))
+    if named := model.pop(NAMES, None):  # mmdet's own way of telling a detector what to look for
+        pipeline[-1] = with_text(pipeline[-1])
     root = Path(os.path.commonpath([os.path.abspath(files.val), os.path.abspath(files.val_images)]))
     text = _HEADER.format(title=" ".join(title.split())) + assignment("data_root", str(root))
     text += assignment("classes", files.classes) + "\n" + assignment("model", model)
     text += "\n" + assignment("test_pipeline", pipeline)
     text += _REST.format(
         workers=recipe.schedule.workers,
+        texts="\n        return_classes=True," if named else "",
         annotations=ANNOTATIONS,
         images=python_text(Path(os.path.relpath(os.path.abspath(files.val_images), root)).as_posix()),
         kinds=[kind for kind in recipe.validate if kind != "voc"],  # no metric of COCO

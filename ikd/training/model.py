@@ -22,6 +22,7 @@ from ikd.detectors import (
     inherit,
     load_weights,
     read_checkpoint,
+    reads_text,
     wanted_classes,
 )
 from ikd.distill import (
@@ -188,7 +189,8 @@ def model_config(detector: Detector, classes: Sequence[str] | None) -> Any:
 def load_teacher(teacher: Detector, weights: Path | str, classes: Sequence[str]) -> torch.nn.Module:
     """Build a teacher, or a student that is only looked at, load its weights strictly, freeze it.
 
-    A teacher of classes of its own keeps them; one with a class map is cut down to those of the data set.
+    A teacher of classes of its own keeps them; one with a class map is cut down to those of the data set, or, where it
+    reads texts, looks for the words that the map has for them.
 
     Raises:
         CheckpointError: the weights belong to another architecture or class list.
@@ -196,9 +198,12 @@ def load_teacher(teacher: Detector, weights: Path | str, classes: Sequence[str])
     """
     plain = teacher.model_copy(update={"pretrained_backbone": False})  # the checkpoint holds the backbone
     checkpoint = _read(weights)
-    if isinstance(teacher, Teacher) and teacher.class_map is not None:
-        return _cut_down(plain, teacher, checkpoint, classes)
     taught: Sequence[str] | None = classes
+    if isinstance(teacher, Teacher) and teacher.class_map is not None:
+        if not reads_text(model_config(plain, None)):
+            return _cut_down(plain, teacher, checkpoint, classes)
+        taught = [teacher.class_map.get(name, name) for name in classes]  # what it is to look for, in any words
+        wanted_classes("teachers.available: class_map", teacher.class_map, classes, taught)
     if isinstance(teacher, Teacher) and teacher.classes == "own":
         taught = checkpoint.classes
     detector = build_detector(model_config(plain, taught))

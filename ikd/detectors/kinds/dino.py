@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
+from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 KEY = "decoder.ref_point_head.layers.0.weight"
 _COORDINATES = 4
@@ -31,3 +33,35 @@ def renewed(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Mapping
     wide = theirs.new_zeros(width, _COORDINATES, width // 2, 2)
     wide[:, :, ::2] = theirs.reshape(width, _COORDINATES, width // 4, 2)
     return {**weights, KEY: wide.reshape(ours.shape)}
+
+
+class Halved(nn.Module):
+    """A layer for D/2 features a coordinate that is given D: takes those that are among both."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Compute the layer's own output.
+
+        Args:
+            x: features of boxes, [..., 2 D], or [..., 4 D] of which every other pair of sine and cosine is taken.
+        """
+        parent: Any = super()
+        layers: Any = self.layers
+        if x.shape[-1] == 2 * layers[0].in_features:
+            x = x.reshape(*x.shape[:-1], _COORDINATES, -1, 2)[..., ::2, :].flatten(-3)
+        return parent.forward(x)
+
+
+def read_as_published(detector: Any) -> None:
+    """Let a Grounding DINO run whose decoder has kept the published width, where it is given twice that.
+
+    mmdet 3.5 widened what all decoders of this family are given, and not this one, which then cannot make a step.
+    """
+    layer: Any = getattr(getattr(detector, "decoder", None), "ref_point_head", None)
+    if any(kind.__name__ == "GroundingDINO" for kind in type(detector).__mro__) and layer is not None:
+        kind: Any = type(layer)
+        layer.__class__ = _halved(kind)
+
+
+@functools.cache
+def _halved(of: Any) -> Any:
+    return type(of.__name__, (Halved, of), {"__module__": of.__module__})

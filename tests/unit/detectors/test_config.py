@@ -333,10 +333,3 @@ def test_torchs_synchronised_norm_becomes_the_one_that_builds_in_a_single_proces
     text = str(detector_config(name, classes=["a"]).to_dict())
     assert "MMSyncBN" not in text
     assert "'SyncBN'" in text
-
-
-@pytest.mark.parametrize("name", ["glip/glip_atss_swin-t_a_fpn_dyhead_16xb2_ms-2x_funtune_coco.py", "odd"])
-def test_detectors_that_read_a_text_are_refused(name: str) -> None:
-    config: Any = f"mmdet::{name}" if "/" in name else {"type": "GroundingDINO", "bbox_head": {"num_classes": 3}}
-    with pytest.raises(BadInput, match="reads a text with each image, which ikd does not give; take a detector that"):
-        detector_config(config, classes=["a"])
