@@ -70,6 +70,7 @@ def prepare_text(model: Any, classes: Sequence[str] | None) -> None:
         head["lang_model_name"] = model["language_model"]["name"]
         head.setdefault("loss_bbox", dict(_BOX_LOSS))
     else:
+        model["use_autocast"] = False  # schedule.amp and distill.teacher_precision say how it computes
         model["train_cfg"] = model.get("train_cfg") or {"assigner": dict(_MATCHING)}
         head["num_classes"] = max(len(classes or ()), head.get("num_classes", _WORDS))  # denoising draws among them
     if classes is not None:

@@ -161,10 +161,11 @@ def test_there_are_scores_for_all_classes(session_home: Any, own: int, classes: 
 
 def test_what_configs_for_prediction_leave_out_is_there(session_home: Any) -> None:
     inline = config(GROUNDING, None)
-    inline.train_cfg = None
+    inline.train_cfg, inline.use_autocast = None, True
     torch.manual_seed(0)
     found = build_detector(detector_config(inline, classes=CLASSES))
     assert loss_of(found).isfinite()
+    assert not found.use_autocast
 
 
 def test_its_numbers_of_scores_stay(session_home: Any) -> None:
