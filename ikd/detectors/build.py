@@ -14,6 +14,7 @@ import torch
 from mmengine.config import ConfigDict
 from torch import nn
 
+from ikd.detectors.crowd import learn_without_crowds
 from ikd.detectors.kinds.dino import read_as_published
 from ikd.detectors.kinds.text import NAMES, name_classes, reads_text, settle
 from ikd.detectors.semantic import learn_without_maps
@@ -56,6 +57,7 @@ def build_detector(model_config: Mapping[str, Any]) -> nn.Module:
     if NAMES in model_config:
         name_classes(detector, model_config[NAMES])
     learn_without_maps(detector)
+    learn_without_crowds(detector)
     _check_normalisation(detector, str(model_config.get("type")))
     return detector
 

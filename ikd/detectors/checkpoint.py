@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ikd.detectors.semantic import things
 from ikd.errors import CheckpointError
 from ikd.files import link_whole, sha256, whole, write_text
 from ikd.world import reach_this_machine_directly
@@ -39,7 +40,7 @@ class Checkpoint:
 
     Attributes:
         state_dict: weights of the detector alone, without what wrappers put into their names.
-        classes: class names the weights were trained for, where the file says so.
+        classes: class names the weights were trained for, where the file says so; of a PanopticFPN those of its boxes.
         sha256: hex digest of the file.
         source: path or URL, for messages.
     """
@@ -65,7 +66,8 @@ def read_checkpoint(path_or_url: str | Path, cache_dir: Path | None = None) -> C
     if not path.is_file():
         raise CheckpointError(f"no checkpoint at {source!r}")
     content = _load(path, source)
-    return Checkpoint(_weights(content, source), _classes(content), sha256(path), source)
+    weights = _weights(content, source)
+    return Checkpoint(weights, things(_classes(content), weights), sha256(path), source)
 
 
 class _Inert:

@@ -14,9 +14,11 @@ from typing import Any
 from mmengine.config import ConfigDict
 from pydantic import ValidationError, validate_call
 
+from ikd.detectors.crowd import knows_one_class
 from ikd.detectors.families import known
 from ikd.detectors.kinds.text import prepare_text, reads_text
 from ikd.detectors.pretrained import drop_remote_weights, refuse_remote_weights
+from ikd.detectors.semantic import parts_of_maps, predict_instances
 from ikd.detectors.source import read_source
 from ikd.errors import BadInput, refuse
 
@@ -59,6 +61,7 @@ def detector_config(
         model = _model_of(copy.deepcopy(dict(config)), "the inline detector")
     else:
         model = _read(config)
+    predict_instances(model)
     prepare_canvas(model)
     _without_process_group(model)
     if not pretrained_backbone:
@@ -144,11 +147,11 @@ def batch_augments(model: Mapping[str, Any]) -> list[Any]:
 
 
 def left_out(config: str | Mapping[str, Any]) -> list[str]:
-    """Return the names of the batch augmentations of a detector's config that `detector_config` leaves out."""
+    """Return what `detector_config` leaves out of a detector's config: batch augmentations, and parts of maps."""
     if isinstance(config, str) and config.startswith(PREFIX):
         return []
     model = _read(config) if isinstance(config, str) else _model_of(config, "the inline detector")
-    return [one["type"] for one in batch_augments(model)]
+    return [one["type"] for one in batch_augments(model)] + parts_of_maps(model)
 
 
 def _read(config: str) -> ConfigDict:
@@ -199,10 +202,13 @@ def set_classes(model: ConfigDict, count: int) -> None:
     """Set `num_classes` in every head of `model`, in place: one- and two-stage, cascades, masks, point heads.
 
     Raises:
-        BadInput: no head of this model counts classes, or there are none to set.
+        BadInput: no head of this model counts classes, there are none to set, or more than its heads can know.
     """
     if count < 1:
         raise BadInput(f"a detector needs at least one class, got {count}")
+    if count > 1 and knows_one_class(model):
+        rule = f"must be 1 for a {model['type']}, whose head tells objects from none and no class from another"
+        refuse("detector: num_classes", rule, count, "take data of one class, or another detector, such as FasterRCNN")
     heads = [(key, head) for key, head in model.items() if key.endswith("_head") and key not in _OTHER_CLASSES]
     if not sum(_set(head, count, is_box_head=key == "bbox_head") for key, head in heads):
         if "detector" in model:  # SoftTeacher and its like

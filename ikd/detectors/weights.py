@@ -13,6 +13,7 @@ from ikd.detectors.build import quiet
 from ikd.detectors.checkpoint import Checkpoint
 from ikd.detectors.kinds.dino import renewed
 from ikd.detectors.kinds.text import Named, without_positions
+from ikd.detectors.semantic import without_stuff
 from ikd.errors import BadInput, CheckpointError
 
 _SHOWN = 4
@@ -22,7 +23,8 @@ def load_weights(detector: nn.Module, checkpoint: Checkpoint, *, classes: Sequen
     """Load a checkpoint into a detector; every key must fit. On error the detector is as it was.
 
     Names that mmdet has changed since the checkpoint was saved are translated by mmdet's own modules, and what it has
-    made wider by `ikd.detectors.kinds`.
+    made wider by `ikd.detectors.kinds`. Of a PanopticFPN's weights those of its branch of stuff are left out where the
+    detector has none.
 
     Args:
         detector: any mmdet detector.
@@ -35,7 +37,7 @@ def load_weights(detector: nn.Module, checkpoint: Checkpoint, *, classes: Sequen
             values that are not finite.
     """
     own = detector.state_dict()
-    weights = without_positions(renewed(checkpoint.state_dict, own), own)
+    weights = without_stuff(without_positions(renewed(checkpoint.state_dict, own), own), detector)
     checkpoint = replace(checkpoint, state_dict=weights)
     if classes is not None and not isinstance(detector, Named):
         _check_classes(checkpoint, tuple(classes))
