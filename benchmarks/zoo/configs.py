@@ -135,7 +135,7 @@ def _transformer(model: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def kind_of(name: str) -> str:
-    """Return detector, backbone's type where it is no ResNet, neck and dense head of a config, for people."""
+    """Return detector, backbone's type where it is no ResNet, neck, dense head, and how few classes, for people."""
     model = model_of(name)
     backbone, neck = model.get("backbone") or model.get("detector", {}).get("backbone") or {}, model.get("neck")
     necks = (
@@ -144,7 +144,15 @@ def kind_of(name: str) -> str:
     head = (model.get("bbox_head") or model.get("mask_head") or {}).get("type")
     parts = [model["type"], head if head and head != f"{model['type']}Head" else None, " + ".join(necks)]
     special = backbone.get("type") if backbone.get("type") not in RESNETS else None
-    return ", ".join(part for part in (*parts, special) if part)
+    alone = "one class" if len(classes_for(name)) == 1 else None
+    return ", ".join(part for part in (*parts, special, alone) if part)
+
+
+def classes_for(name: str) -> list[str]:
+    """Return the classes of the data that a config is tried on: one, where its heads know no more."""
+    from ikd.detectors import knows_one_class
+
+    return ["a"] if knows_one_class(model_of(name)) else ["a", "b", "c"]
 
 
 def digest(name: str) -> str:
@@ -156,7 +164,7 @@ def digest(name: str) -> str:
     from ikd.errors import IkdError
 
     try:
-        config = detector_config(f"mmdet::{name}", overrides=small(model_of(name)), classes=["a", "b", "c"])
+        config = detector_config(f"mmdet::{name}", overrides=small(model_of(name)), classes=classes_for(name))
     except IkdError as error:
         return f"refused: {error}"
     for part, key in (("language_model", "name"), ("bbox_head", "lang_model_name")):

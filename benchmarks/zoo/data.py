@@ -38,6 +38,22 @@ def draw_uneven(folder: Path) -> Path:
     return folder
 
 
+def draw_one_class(folder: Path) -> Path:
+    """Draw the same data set with its classes merged; nothing where it is there."""
+    whole = draw_uneven(folder)
+    merged = folder.with_name(f"{folder.name}-one-class")
+    if (merged / "val.json").is_file():
+        return merged
+    merged.mkdir(exist_ok=True)
+    (merged / "images").symlink_to((whole / "images").absolute(), target_is_directory=True)
+    for part in ("train.json", "val.json"):
+        content = json.loads((whole / part).read_text())
+        content["categories"] = [{"id": 1, "name": "shape"}]
+        content["annotations"] = [{**box, "category_id": 1} for box in content["annotations"]]
+        (merged / part).write_text(json.dumps(content))
+    return merged
+
+
 def _cut(box: dict[str, Any], across: int, down: int) -> dict[str, Any]:
     x, y, width, height = box["bbox"]
     right, below = min(x + width, across), min(y + height, down)

@@ -17,7 +17,8 @@ Each config was tried with a small stand-in for its backbone, from random weight
 shapes, through the whole pipeline of a training: **train** is a step and a prediction, **taught** a step that distils
 FGD from a RetinaNet, **teach** a RetinaNet's step that distils from it. Configs that are equal once they are small
 (they differ in schedule, depth or colours) were tried once. Where no stride is shared, the finest levels were paired
-(`distill.match: index`).
+(`distill.match: index`). A detector of **one class** was tried on the same images with their classes merged; more are
+refused. A PanopticFPN is tried as the Mask R-CNN that it holds.
 
 A number is how many configs of that kind pass, of those that were measured.
 """

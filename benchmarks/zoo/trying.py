@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.zoo.configs import model_of, small
-from benchmarks.zoo.data import SIDE, draw_uneven
+from benchmarks.zoo.configs import classes_for, model_of, small
+from benchmarks.zoo.data import SIDE, draw_one_class, draw_uneven
 from ikd.errors import IkdError
 
 CPU = torch.device("cpu")
@@ -30,7 +30,7 @@ def prepare(folder: Path) -> None:
     import ikd.training.rehearsal.stage  # noqa: F401 - takes seconds
     from ikd.detectors import build_detector, detector_config
 
-    draw_uneven(folder / "data")
+    draw_one_class(folder / "data")
     build_detector(detector_config("ikd::retinanet_r18", classes=["a"]))
 
 
@@ -64,7 +64,8 @@ def try_within(name: str, seconds: float, folder: Path) -> Tried:
 def _send(pipe: Any, name: str, folder: Path) -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    for found in _tried(name, draw_uneven(folder / "data")):
+    draw = draw_uneven if len(classes_for(name)) > 1 else draw_one_class
+    for found in _tried(name, draw(folder / "data")):
         pipe.send(found)
 
 
@@ -91,7 +92,7 @@ def _tried(name: str, data: Path) -> Any:
     }
     partner = {**RETINANET, "recipe": "drawn_r18_teacher"}
     base = load_recipe("drawn_r18", values)
-    if said := _said(lambda: _built(base, detector)):
+    if said := _said(lambda: _built(base, detector, classes_for(name))):
         yield dict.fromkeys(ROLES, said)
         return
     yield {"builds": ""}
@@ -132,12 +133,12 @@ def _said(act: Any) -> str:
     return ""
 
 
-def _built(recipe: Any, detector: Any) -> None:
+def _built(recipe: Any, detector: Any, classes: list[str]) -> None:
     from ikd.detectors import build_detector
     from ikd.training import model_config
 
     chosen = recipe.with_values({"student": detector}).student
-    build_detector(model_config(chosen, ["a", "b", "c"]))
+    build_detector(model_config(chosen, classes))
 
 
 def _rehearsed(recipe: Any) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import importlib.util
 import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -115,17 +114,10 @@ def _mend_point_assigner() -> None:
 
 
 def _complete(detector: Any) -> None:
-    """Give an SSD's head what its prediction asks for and its constructor forgets (mmdetection issue 11063).
-
-    CrowdDet asks for torchvision's RoIAlign, which computes what mmcv's does.
-    """
+    """Give an SSD's head what its prediction asks for and its constructor forgets (mmdetection issue 11063)."""
     head: Any = getattr(detector, "bbox_head", None)
     if type(head).__name__.endswith("SSDHead") and not hasattr(head, "loss_cls"):
         head.loss_cls = None
-    asking = [module for module in detector.modules() if getattr(module, "use_torchvision", False)]
-    if asking and importlib.util.find_spec("torchvision") is None:
-        for module in asking:
-            module.use_torchvision = False
 
 
 def freeze(detector: nn.Module) -> nn.Module:

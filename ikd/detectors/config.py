@@ -63,7 +63,7 @@ def detector_config(
         model = _read(config)
     predict_instances(model)
     prepare_canvas(model)
-    _without_process_group(model)
+    _take_mmcvs(model)
     if not pretrained_backbone:
         drop_remote_weights(model, absent=isinstance(config, str) and config.startswith(MMDET_PREFIX))
     apply_overrides(model, overrides or {}, classes)
@@ -80,12 +80,18 @@ def detector_config(
     return model
 
 
-def _without_process_group(node: Any) -> None:
-    """Take torch's synchronised batch norm for mmcv's, in place: that one cannot be built in a single process."""
+def _take_mmcvs(node: Any) -> None:
+    """Take mmcv's layers in place of torch's and torchvision's, in place.
+
+    Torch's synchronised batch norm cannot be built in a single process. torchvision's RoIAlign, which CrowdDet asks
+    for, computes what mmcv's does; without it an export needs no more than those of others.
+    """
     for value in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
-        _without_process_group(value)
+        _take_mmcvs(value)
     if isinstance(node, dict) and node.get("type") == "MMSyncBN":
         node["type"] = "SyncBN"
+    if isinstance(node, dict) and node.get("use_torchvision"):
+        del node["use_torchvision"]
 
 
 FUSED_STRIDE = 32

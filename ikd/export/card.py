@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from ikd.config import DRAWN, sequence_text
-from ikd.detectors import Complexity, left_out
+from ikd.detectors import Complexity, knows_one_class, left_out
 from ikd.distill import RECONSTRUCTIONS
 from ikd.export.exported import SearchContext
 from ikd.export.folder import CARD, MAKER
@@ -21,7 +21,7 @@ from ikd.export.trial_file import TrialFile
 from ikd.files import sha256
 from ikd.sweep import label
 from ikd.tracking import block, code, environment_tags, plain
-from ikd.training import DataFiles
+from ikd.training import DataFiles, model_config
 from ikd.trial import TEST, TrialFolder
 
 _FORMAT = 1
@@ -57,6 +57,11 @@ The weights alone: `torch.load("student.pth", weights_only=True)["state_dict"]`.
 
 Where mmcv has no compiled kernels, `import ikd.ops; ikd.ops.install()` comes first.
 """
+FLOATS = """\
+
+mmdet gives this detector's labels as floats, which neither its `tools/test.py` nor the pictures of `DetInferencer` can
+read (`no_save_vis=True` makes none): take boxes and scores as they are, and `found.labels.long()`.
+"""
 
 
 @dataclass(frozen=True)
@@ -91,6 +96,7 @@ def _content(trial: TrialFile, found: Proven, folder: Path) -> dict[str, Any]:
         "name": recipe.name,
         "sha256": sha256(folder / "student.pth"),
         "left_out": left_out(recipe.student.config),
+        "float_labels": knows_one_class(model_config(recipe.student, trial.classes)),  # CrowdDet's
         "classes": list(trial.classes),
         "parameters": cost.parameters,
         "multiply_adds": cost.macs,
@@ -142,7 +148,8 @@ def _markdown(content: Mapping[str, Any]) -> str:
         "## Metrics\n\nOn the validation data, x100; COCO's definitions. Trials are compared by these data: all of it "
         "is chosen by.\n\n" + _metrics(content["metrics"]),
         _test(content),
-        f"## Loading\n\nAll of this works in this folder, with mmdet and without ikd.\n\n{LOADING}",
+        f"## Loading\n\nAll of this works in this folder, with mmdet and without ikd.\n\n{LOADING}"
+        + (FLOATS if content["float_labels"] else ""),
         _onnx(content["onnx"], content["recipe"]["input"]["pad"]),
         _search(content["search"], tested=bool(content["test"])),
         "## Recipe\n\nWhat acted in this training; the whole recipe is recipe.yaml.\n\n"

@@ -48,7 +48,6 @@ HINTS = (
         r"'InstanceData' object has no attribute 'masks'",
         "it predicts panoptic maps, and no boxes: take a Mask R-CNN, or let it be a teacher",
     ),
-    (r"\(MultiInstanceBBoxHead\)|roi_head\.bbox_head\.shared_fcs_ref", "CrowdDet knows one class: take data of one"),
     (r"No module named 'torchvision'", "torchvision comes with pip install 'ikd[gpu]'"),
     (r"KeyError: 'text'|has no attribute 'text'", "it reads a text with each image, which ikd does not give"),
 )
