@@ -5,9 +5,9 @@ from ikd.detectors.build import boxes_only, build_detector, freeze, has_masks, q
 from ikd.detectors.checkpoint import Checkpoint, fetch, read_checkpoint
 from ikd.detectors.config import detector_config, left_out
 from ikd.detectors.cost import Complexity, complexity, latency_ms
-from ikd.detectors.crowd import knows_one_class
 from ikd.detectors.cutting import ClassRows, wanted_classes
 from ikd.detectors.families import Family, Head, Neck, head_row
+from ikd.detectors.kinds.crowd import knows_one_class
 from ikd.detectors.kinds.text import NAMES, reads_text, with_text
 from ikd.detectors.mode import LATE, loss_mode, training_position
 from ikd.detectors.pretrained import without_pretrained

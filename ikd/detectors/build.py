@@ -13,7 +13,7 @@ import torch
 from mmengine.config import ConfigDict
 from torch import nn
 
-from ikd.detectors.crowd import learn_without_crowds
+from ikd.detectors.kinds.crowd import learn_without_crowds
 from ikd.detectors.kinds.dino import read_as_published
 from ikd.detectors.kinds.text import NAMES, name_classes, reads_text, settle
 from ikd.detectors.semantic import learn_without_maps

@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ikd.detectors.semantic import things
+from ikd.detectors.kinds.panoptic import things
 from ikd.errors import CheckpointError
 from ikd.files import link_whole, sha256, whole, write_text
 from ikd.world import reach_this_machine_directly

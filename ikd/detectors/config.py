@@ -14,11 +14,11 @@ from typing import Any
 from mmengine.config import ConfigDict
 from pydantic import ValidationError, validate_call
 
-from ikd.detectors.crowd import knows_one_class
 from ikd.detectors.families import known
+from ikd.detectors.kinds.crowd import knows_one_class
+from ikd.detectors.kinds.panoptic import parts_of_maps, predict_instances
 from ikd.detectors.kinds.text import prepare_text, reads_text
 from ikd.detectors.pretrained import drop_remote_weights, refuse_remote_weights
-from ikd.detectors.semantic import parts_of_maps, predict_instances
 from ikd.detectors.source import read_source
 from ikd.errors import BadInput, refuse
 

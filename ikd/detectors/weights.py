@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,8 +13,8 @@ from torch import Tensor, nn
 from ikd.detectors.build import quiet
 from ikd.detectors.checkpoint import Checkpoint
 from ikd.detectors.kinds.dino import renewed
+from ikd.detectors.kinds.panoptic import without_stuff
 from ikd.detectors.kinds.text import Named, without_positions
-from ikd.detectors.semantic import without_stuff
 from ikd.errors import BadInput, CheckpointError
 
 _SHOWN = 4
@@ -37,8 +38,7 @@ def load_weights(detector: nn.Module, checkpoint: Checkpoint, *, classes: Sequen
             values that are not finite.
     """
     own = detector.state_dict()
-    weights = without_stuff(without_positions(renewed(checkpoint.state_dict, own), own), detector)
-    checkpoint = replace(checkpoint, state_dict=weights)
+    checkpoint = replace(checkpoint, state_dict=_as_built(checkpoint.state_dict, own))
     if classes is not None and not isinstance(detector, Named):
         _check_classes(checkpoint, tuple(classes))
         _check_number_of_classes(checkpoint, own, tuple(classes))
@@ -61,6 +61,13 @@ def load_weights(detector: nn.Module, checkpoint: Checkpoint, *, classes: Sequen
     if broken := _not_finite(detector.state_dict(), before):
         detector.load_state_dict(before)
         raise CheckpointError(f"{checkpoint.source!r} holds weights that are not finite (NaN or infinite): {broken}")
+
+
+def _as_built(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Return weights as this mmdet and ikd build their detector, with the versions of the modules that saved them."""
+    built = OrderedDict(without_stuff(without_positions(renewed(weights, own), own), own))
+    built._metadata = getattr(weights, "_metadata", {})  # type: ignore[attr-defined]
+    return built
 
 
 def _not_finite(loaded: Mapping[str, Tensor], before: Mapping[str, Tensor]) -> str:

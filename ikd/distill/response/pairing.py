@@ -100,6 +100,8 @@ def _unfit(head: Any) -> Iterator[str]:
         yield f"has a {_name(head)} without one box head"
     elif head.bbox_head.loss_cls is None or getattr(head.bbox_head.loss_cls, "use_sigmoid", False):
         yield f"scores regions with sigmoids (its {_name(head.bbox_head)})"
+    elif getattr(head, "num_instance", 1) > 1:
+        yield f"scores {head.num_instance} objects in each region (its {_name(head)})"
     elif getattr(head.bbox_head, "custom_activation", False):
         yield f"scores regions in a way of its own (its {_name(head.bbox_head)})"
 

@@ -9,7 +9,7 @@ import torch
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from ikd.detectors.semantic import put_first
+from ikd.detectors.kinds.first import put_first
 
 ONE_CLASS = frozenset({"MultiInstanceBBoxHead"})
 """Types of box heads that know an object from none, and one class."""
