@@ -138,4 +138,9 @@ def sampled_targets(sampled: Sequence[Any], targets: Targets) -> Targets:
     if len(sampled) != len(targets.boxes):
         return targets
     boxes = [one.pos_priors.detach().float() for one in sampled]
-    return replace(targets, boxes=boxes, labels=[one.pos_gt_labels for one in sampled])
+    return replace(targets, boxes=boxes, labels=[_classes(one.pos_gt_labels) for one in sampled])
+
+
+def _classes(labels: Tensor) -> Tensor:
+    """Return the classes of regions; CrowdDet's labels, [n, objects a region], are 1 for an object of its one class."""
+    return labels if labels.ndim == 1 else labels.new_zeros(len(labels))

@@ -222,6 +222,9 @@ def _cut_down(plain: Detector, teacher: Teacher, checkpoint: Checkpoint, classes
     chosen = wanted_classes("teachers.available: class_map", teacher.class_map, classes, names)
     detector, whole = (build_detector(model_config(plain, one)) for one in (classes, names))
     load_weights(whole, checkpoint, classes=None)
+    if len(names) == 1:
+        alone: torch.nn.Module = freeze(whole)
+        return alone
     other, count = whole, len(names)
     if count == len(classes):  # only another number of classes shows which layers have rows for them
         count += 1
