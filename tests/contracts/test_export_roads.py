@@ -18,6 +18,7 @@ import pytest
 from ikd.data import draw_dataset
 from ikd.export import Exported, export_student
 from ikd.training import run_trial
+from tests.unit.detectors.kinds.mmdets import CROWD, MASKS, PANOPTIC, SMALL
 from tests.unit.export.students import recipe_on
 
 OPS = Path(__file__).resolve().parents[2] / "ikd"
@@ -149,6 +150,39 @@ def test_mmdets_own_test_gives_the_cards_map(run: Run, exported: Exported, tmp_p
 def test_the_weights_alone_as_on_the_card(run: Run, exported: Exported) -> None:
     (code,) = re.findall(r"`(torch\.load.+?)`", exported.card.read_text())
     assert int(run(exported.directory, ["-c", f"import torch; print(len({code}))"]).splitlines()[-1]) > 10
+
+
+@pytest.mark.slow
+def test_a_panoptic_fpn_is_tested_by_mmdet_as_what_it_holds(run: Run, tmp_path: Path) -> None:
+    student = {"config": PANOPTIC, "overrides": {**SMALL, **MASKS}}
+    recipe = recipe_on(bare_data(tmp_path)).with_values(
+        {"student": student, "validate": ["bbox", "segm"], "schedule.epochs": 6, "schedule.val_interval": 6}
+    )
+    made = export_student(run_trial(recipe, directory=tmp_path / "trial", threads=1).best, tmp_path / "made")
+    assert "| Left out of its config | semantic_head, panoptic_fusion_head |" in made.card.read_text()
+    printed = run(made.directory, [str(TOOLS / "test.py"), "student.py", "student.pth", "--work-dir", "work"])
+    for kind in ("bbox", "segm"):
+        assert map_of(printed, kind) == pytest.approx(made.metrics[f"{kind}_mAP"], abs=6e-4)
+
+
+@pytest.mark.slow
+def test_a_crowddet_predicts_without_torchvision_and_its_card_says_what_cannot_read_it(
+    run: Run, tmp_path: Path
+) -> None:
+    data = bare_data(tmp_path)
+    content = json.loads((data / "train.json").read_text())
+    content["categories"] = content["categories"][:1]
+    content["annotations"] = [{**one, "category_id": content["categories"][0]["id"]} for one in content["annotations"]]
+    (data / "train.json").write_text(json.dumps(content))
+    student = {"config": CROWD, "overrides": SMALL}
+    recipe = recipe_on(data).with_values({"student": student, "schedule.epochs": 2, "schedule.val_interval": 2})
+    made = export_student(run_trial(recipe, directory=tmp_path / "trial", threads=1).best, tmp_path / "made")
+    assert "gives this detector's labels as floats" in made.card.read_text()
+    image = next((data / "images").glob("*.png"))
+    code = next(block for block in blocks(made, "python") if "init_detector" in block)
+    told = "print(len(found.bboxes), found.labels.long().unique().tolist(), found.labels.dtype)"
+    printed = run(made.directory, ["-c", code.replace("image.png", str(image)) + told]).splitlines()[-1]
+    assert re.fullmatch(r"[1-9]\d* \[0\] torch\.float32", printed), "else the card need not say so"
 
 
 @pytest.mark.slow

@@ -57,6 +57,12 @@ ZOO = {
     "ga-retinanet": Zoo("guided_anchoring/ga-retinanet_r50_fpn_1x_coco.py"),
     "faster": Zoo("faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py"),
     "mask": Zoo("mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py"),
+    "panoptic-fpn": Zoo("panoptic_fpn/panoptic-fpn_r50_fpn_1x_coco.py"),
+    "crowddet": Zoo(
+        "crowddet/crowddet-rcnn_r50_fpn_8xb2-30e_crowdhuman.py",
+        refused=r"detector: num_classes: must be 1 for a CrowdDet, .* but got 4; take data of one class",
+        attack=(),
+    ),
     "yolox": Zoo("yolox/yolox_tiny_8xb8-300e_coco.py", {}),
     "yolov3": Zoo("yolo/yolov3_mobilenetv2_8xb24-ms-416-300e_coco.py", {}),
     "efficientnet": Zoo(

@@ -34,6 +34,20 @@ def test_loads_what_was_saved() -> None:
     load_weights(target, checkpoint(source, classes=None), classes=CLASSES)
 
 
+def test_modules_are_told_which_version_of_them_saved_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    target, told = detector(seed=1), []
+    saved = checkpoint(detector(seed=0))
+    plain = nn.BatchNorm2d._load_from_state_dict
+
+    def load(self: Any, state: Any, prefix: str, local: Any, *rest: Any) -> None:
+        told.append(local.get("version"))
+        plain(self, state, prefix, local, *rest)
+
+    monkeypatch.setattr(nn.BatchNorm2d, "_load_from_state_dict", load)
+    load_weights(target, saved, classes=CLASSES)
+    assert set(told) == {2}, "torch's own, by which mmcv's layers rename what was called otherwise"
+
+
 @pytest.mark.parametrize(
     ("classes", "message"),
     [

@@ -11,12 +11,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ikd.config import HOSTS
-from ikd.detectors import freeze, weights_sha256
+from ikd.detectors import build_detector, freeze, weights_sha256
 from ikd.distill.losses.vkd import sigmoid_divergence, softmax_divergence
 from ikd.distill.response import between
 from ikd.distill.response.instances import disputed
 from ikd.distill.response.objects import rank_divergence
 from ikd.errors import BadInput
+from tests.unit.detectors.kinds.mmdets import CROWD, small
 from tests.unit.distill.heads import BOXES, FAMILIES, KINDS, SIDE, Boxes, batch, pair, tiny, twins, two_stages
 from tests.unit.distill.maps import maps
 
@@ -477,6 +478,11 @@ REFUSED: dict[str, tuple[Any, Any, str]] = {
         two_stages,
         lambda: two_stages("cascade_rcnn_r18"),
         "the teacher, a CascadeRCNN, scores regions in 3 steps that move them; .*take one as teacher, or a loss",
+    ),
+    "two objects a region": (
+        lambda: build_detector(small(CROWD, ["a"])),
+        lambda: two_stages(num_classes=1),
+        r"the student, a CrowdDet, (scores 2 objects in each region|has a RPNHead with a softmax)",
     ),
 }
 

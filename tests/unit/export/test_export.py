@@ -23,6 +23,7 @@ from ikd.detectors import build_detector, detector_config
 from ikd.detectors.pretrained import without_pretrained
 from ikd.errors import BadInput, CheckpointError, JobError
 from ikd.export import Exported, export_student
+from ikd.export.card import _markdown
 from tests.unit.export.students import recipe_on
 
 Alter = Callable[[Callable[[dict[str, Any]], None]], Path]
@@ -106,6 +107,13 @@ def test_the_card_reads_well(exported: Exported) -> None:
     assert "Trial 7 (host=mgd) of the sweep `night`, one of 12; it finished." in text
     assert "| distill.host | mgd |" in text
     assert "ONNX" not in text
+
+
+def test_the_card_says_where_mmdets_own_test_cannot_read_the_labels(exported: Exported, tmp_path: Path) -> None:
+    found, said = card(exported), "labels as floats"
+    assert found["float_labels"] is False
+    assert said not in exported.card.read_text()
+    assert said in _markdown({**found, "float_labels": True})
 
 
 def test_the_recipe_beside_it_trains_the_same(exported: Exported, best: Path) -> None:

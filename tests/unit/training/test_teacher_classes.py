@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from ikd.config import Recipe, Teacher
-from ikd.detectors import ClassRows, build_detector, detector_config, wanted_classes
+from ikd.detectors import ClassRows, build_detector, detector_config, wanted_classes, weights_sha256
 from ikd.errors import BadInput, CheckpointError, ConfigError
 from ikd.training import load_teacher
+from tests.unit.detectors.kinds.mmdets import CROWD, SMALL, small
 
 OURS = ["circle", "square", "triangle"]
 THEIRS = ["car", "triangle", "dog", "round", "square"]
@@ -63,6 +64,18 @@ def test_a_class_map_cuts_a_second_stage_with_its_boxes_and_background(tmp_path:
     torch.testing.assert_close(our_boxes, boxes.unflatten(1, (5, 4))[:, [3, 4, 1]].flatten(1))
     masks, ours = (one.roi_head.mask_head.conv_logits.weight for one in (whole, teacher))
     assert torch.equal(ours, masks[[3, 4, 1]])
+
+
+def test_a_class_map_of_one_class_renames_it_where_no_head_could_know_two(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    whole = build_detector(small(CROWD, ["person"]))
+    torch.save({"state_dict": whole.state_dict(), "meta": {"CLASSES": ["person"]}}, tmp_path / "crowd.pth")
+    named = {"config": CROWD, "overrides": SMALL, "class_map": {"walker": "person"}}
+    teacher: Any = load_teacher(Teacher(**named), tmp_path / "crowd.pth", ["walker"])
+    assert weights_sha256(teacher) == weights_sha256(whole)
+    assert not any(one.requires_grad for one in teacher.parameters())
+    with pytest.raises(BadInput, match=r"class_map.*'walker'.*but got 'human'"):
+        load_teacher(Teacher(**{**named, "class_map": {"walker": "human"}}), tmp_path / "crowd.pth", ["walker"])
 
 
 def test_rows_that_stand_before_the_classes_stay_in_yolov3() -> None:
