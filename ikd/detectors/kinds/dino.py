@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
+
+from ikd.detectors.kinds.first import put_first
 
 KEY = "decoder.ref_point_head.layers.0.weight"
 _COORDINATES = 4
@@ -58,10 +59,4 @@ def read_as_published(detector: Any) -> None:
     """
     layer: Any = getattr(getattr(detector, "decoder", None), "ref_point_head", None)
     if any(kind.__name__ == "GroundingDINO" for kind in type(detector).__mro__) and layer is not None:
-        kind: Any = type(layer)
-        layer.__class__ = _halved(kind)
-
-
-@functools.cache
-def _halved(of: Any) -> Any:
-    return type(of.__name__, (Halved, of), {"__module__": of.__module__})
+        put_first(Halved, layer)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import importlib
 import importlib.util
 import os
@@ -15,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ikd.detectors.kinds.first import put_first
 from ikd.errors import BadInput, refuse
 
 KINDS = ("GLIP", "GroundingDINO")
@@ -149,14 +149,8 @@ def name_classes(detector: Any, entities: Sequence[str]) -> None:
         BadInput: names that its language model cannot tell apart or not read, or more of them than it reads at once.
     """
     _check_names(detector, tuple(entities))
-    kind: Any = type(detector)
-    detector.__class__ = _named(kind)
+    put_first(Named, detector)
     detector.entities = tuple(entities)
-
-
-@functools.cache
-def _named(of: Any) -> Any:
-    return type(of.__name__, (Named, of), {"__module__": of.__module__})
 
 
 def _check_names(detector: Any, entities: tuple[str, ...]) -> None:
