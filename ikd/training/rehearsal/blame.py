@@ -31,6 +31,11 @@ HINTS = (
         "coarsest stride",
     ),
     (
+        r"Expected more than 1 value per channel.*\(GroupNorm\)",
+        "its groups have one value each at a level of one cell: raise input.scale, or lower num_groups of its norm_cfg "
+        "by overrides",
+    ),
+    (
         r"Expected more than 1 value per channel",
         "batch norm needs more than one value: raise schedule.batch_size or input.scale, or take a norm that needs no "
         "batch (GN) by overrides",
