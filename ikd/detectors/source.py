@@ -61,7 +61,8 @@ def by_name(node: Any) -> Any:
     Only classes that mmdet registers under their own name have such a one; others are named by their module.
     """
     if isinstance(node, Mapping):
-        return type(node)({key: _short(value) if key == "type" else by_name(value) for key, value in node.items()})
+        kind: Any = type(node)
+        return kind({key: _short(value) if key == "type" else by_name(value) for key, value in node.items()})
     if isinstance(node, (list, tuple)):
         return type(node)(by_name(one) for one in node)
     return _short(node) if isinstance(node, type) else node

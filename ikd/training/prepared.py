@@ -18,6 +18,7 @@ from ikd.training.hooks import instances_of
 from ikd.training.levels import choose_levels
 from ikd.training.model import build_stage_model, load_teacher, model_config
 from ikd.training.optim import check_parts, falling
+from ikd.training.rehearsal.blame import TEACHERS, naming
 from ikd.training.rehearsal.stage import rehearse
 from ikd.training.unlabelled.making import check_labels
 
@@ -151,9 +152,10 @@ def _untrained(plan: StagePlan, files: DataFiles) -> Any:
     """Return the teacher of a stage; of random weights where it has no checkpoint yet."""
     chosen = plan.recipe.teacher
     assert chosen is not None
-    if chosen.checkpoint is not None:
-        return load_teacher(chosen, chosen.checkpoint, files.classes)
-    return freeze(build_detector(model_config(chosen, files.classes)))
+    with naming(plan.recipe.name, f"{TEACHERS}{plan.teacher}"):
+        if chosen.checkpoint is not None:
+            return load_teacher(chosen, chosen.checkpoint, files.classes)
+        return freeze(build_detector(model_config(chosen, files.classes)))
 
 
 def said_of_levels(recipe: Recipe) -> list[str]:

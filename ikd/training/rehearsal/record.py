@@ -18,7 +18,7 @@ from ikd.training.loaders import phases
 from ikd.training.model import model_config
 from ikd.training.rehearsal.excerpt import COUNT, looks
 
-_FORMAT = 2  # raise when a rehearsal tries more
+_FORMAT = 3  # raise when a rehearsal tries more
 _TERMS = ("augment", "adversarial", "attack", "distill")
 _IDLE = {"attack": {"steps", "seed"}}
 """Whole numbers that change how much is done, or what is drawn, not whether it can be done."""

@@ -52,7 +52,7 @@ def test_files_that_import_their_classes_and_bases_are_read(
     assert (model.type, model.neck.type, model.train_cfg.assigner.type) == ("RetinaNet", "FPN", "MaxIoUAssigner")
     assert (model.bbox_head.num_classes, model.bbox_head.stacked_convs) == (2, 1 + (name == "second.py"))
     assert own_test_input(file) == ((320, 200), True)
-    assert type(build_detector(model).backbone.bn1).__name__ == "BatchNorm2d"
+    assert type(build_detector(model).get_submodule("backbone.bn1")).__name__ == "BatchNorm2d"
 
 
 def test_they_are_programs(second: Path) -> None:
