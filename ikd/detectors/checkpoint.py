@@ -6,6 +6,7 @@ import base64
 import contextlib
 import hashlib
 import importlib
+import importlib.util
 import netrc
 import pickle
 import re
@@ -136,7 +137,9 @@ def _cause(path: Path, error: Exception) -> str:
     if not start:
         return "it is empty"
     if path.suffix == ".safetensors":
-        return "ikd reads no safetensors; load it and torch.save its state dict"
+        if importlib.util.find_spec("safetensors") is None:
+            return "safetensors are read with the package of that name: pip install safetensors"
+        return "it is a damaged file of safetensors"
     if start.lstrip().lower().startswith((b"<!doctype html", b"<html", b"<?xml")):
         return "it is a web page, perhaps a download that failed"
     if start.startswith(b"version https://git-lfs"):

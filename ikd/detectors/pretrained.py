@@ -101,7 +101,7 @@ def _unfreeze(node: Any) -> None:
 
 
 def refuse_unread(detector: nn.Module) -> None:
-    """Refuse a file of pretrained weights of which nothing has reached its module: mmengine takes what fits, or nothing.
+    """Refuse a file of pretrained weights of which nothing has reached its module: mmengine takes what fits.
 
     Args:
         detector: built, its weights initialised.

@@ -209,7 +209,7 @@ def load_teacher(teacher: Detector, weights: Path | str, classes: Sequence[str])
     except CheckpointError as error:
         if taught is not None:
             raise
-        rule = "it does not say its classes, whose number is that of the config: overrides change it (bbox_head.num_classes)"
+        rule = "it says no classes, whose number is that of the config: overrides change it (bbox_head.num_classes)"
         raise CheckpointError(f"{error}; {rule}") from error
     frozen: torch.nn.Module = freeze(detector)
     return frozen

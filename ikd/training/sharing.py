@@ -122,8 +122,8 @@ def _score(
         progress: called with images done and images to do, where it is measured now.
 
     Returns:
-        0..1; None where the checkpoint cannot be read, which is refused when it is loaded for the training, and where the
-        teacher predicts no boxes, or none at this size: its maps teach all the same.
+        0..1; None where the checkpoint cannot be read, which is refused when it is loaded for the training, and where
+        the teacher predicts no boxes, or none at this size: its maps teach all the same.
     """
     if teacher.classes == "own":
         return None  # its boxes are of other classes

@@ -18,8 +18,8 @@ from ikd.errors import BadInput, CheckpointError, ClassesError, ConfigError, Uns
 STUDENT = "student"
 TEACHERS = "teachers.available."
 _OTHER_CLASSES = {
-    True: "its backbone alone serves any classes: set overrides backbone.init_cfg: {type: Pretrained, checkpoint: FILE, "
-    "prefix: backbone.} in place of a checkpoint",
+    True: "its backbone alone serves any classes: set overrides backbone.init_cfg: {type: Pretrained, checkpoint: FILE,"
+    " prefix: backbone.} in place of a checkpoint",
     False: "class_map says which of its classes are yours; classes: own does where maps alone are compared",
 }
 """Way out, by whether it is the student."""
