@@ -12,7 +12,7 @@ import torch
 
 from ikd.config import HOSTS, Recipe, StagePlan, Teacher, compares_maps, load_recipe, sees_unlabelled
 from ikd.data import DataFiles, DataReport, SplitReport, check_recipe_data, indexed
-from ikd.detectors import build_detector, freeze, has_masks
+from ikd.detectors import build_detector, freeze, has_masks, quiet
 from ikd.errors import BadInput, refuse
 from ikd.training.hooks import instances_of
 from ikd.training.levels import choose_levels
@@ -85,6 +85,7 @@ def device_of(recipe: Recipe) -> torch.device:
     return torch.device(recipe.device)
 
 
+@quiet()
 def check(recipe: Recipe, device: torch.device = CPU) -> DataFiles:
     """Refuse a recipe that does not fit its data, detectors or checkpoints, before anything is trained.
 

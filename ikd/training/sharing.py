@@ -28,7 +28,7 @@ from ikd.attack import (
 from ikd.augment import TeacherBoxes, boxes_by_id
 from ikd.config import Recipe, StagePlan, Teacher
 from ikd.data import DataFiles, perturbed, told_when_lost
-from ikd.detectors import boxes_only, fetch, weights_sha256
+from ikd.detectors import boxes_only, fetch, quiet, weights_sha256
 from ikd.distill import check_precision
 from ikd.errors import CheckpointError, DataError, IkdError, refuse
 from ikd.evaluation import bound_boxes, find_boxes, run
@@ -46,6 +46,7 @@ from ikd.trial import EpochReport, Notify, NotifyOf, StopTrial, TrialFolder, sai
 _SCORE = 1  # raise when another number is measured
 
 
+@quiet()
 def prepare(recipe: Recipe, progress: NotifyOf | None = None) -> Prepared:
     """Check the recipe against its data and detectors, and make what it needs; what is there is found, not made again.
 
