@@ -76,6 +76,10 @@ class CheckpointError(BadInput):
     """A checkpoint is unreadable, unsafe, or belongs to another architecture or class list."""
 
 
+class ClassesError(CheckpointError):
+    """A checkpoint is of other classes than the data set's: in number, names or order."""
+
+
 class JobError(IkdError):
     """The input was fine, the work failed."""
 

@@ -105,8 +105,11 @@ class StopTrial(Exception):
     """Raised by a report callback to end the trial here, cleanly."""
 
 
-def said_of_teacher(name: str, score: float) -> str:
-    """Return what a person is told of a teacher of this mAP (0..1) on the validation part."""
+def said_of_teacher(name: str, score: float | None) -> str:
+    """Return what a person is told of a teacher of this mAP (0..1) on the validation part; None was not measured."""
+    if score is None:
+        why = "it predicts no boxes, or none at input.scale; what compares maps needs none"
+        return f"teacher {name}: mAP not measured, as {why}"
     text = f"teacher {name}: mAP {100 * score:.1f} on the validation part"
     if score < NEAR_ZERO:
         text += (

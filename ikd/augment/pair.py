@@ -185,7 +185,7 @@ class AttachUnaltered(BaseTransform):
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Add `unaltered`, a packed sample, from the copy `untouched`, which goes, or else from the image itself."""
         image, copies = parted(results)
-        clean = np.ascontiguousarray(copies.pop(UNTOUCHED, image))
+        clean = _forwards(np.ascontiguousarray(copies.pop(UNTOUCHED, image)))
         boxes = results["gt_bboxes"].clone()  # a flip moves them in place
         results[UNALTERED] = self._pack.transform({**results, "img": clean, "gt_bboxes": boxes})
         return joined(results, image, copies)
@@ -208,15 +208,20 @@ class PackPair(PackDetInputs):
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Return `inputs`, `data_samples`, and the copies."""
         image, copies = parted(results)
-        packed = super().transform({**results, "img": image})
+        packed = super().transform({**results, "img": _forwards(image)})
         for name, one in {**copies, **results.get(APART, {})}.items():
-            packed[name] = from_numpy(np.ascontiguousarray(one.transpose(2, 0, 1)))
+            packed[name] = from_numpy(_forwards(np.ascontiguousarray(one.transpose(2, 0, 1))))
         if SCORED in results:
             packed["data_samples"].scored_instances = followed(results)
         if UNALTERED in results:
             packed[UNALTERED] = results[UNALTERED]
             packed[UNALTERED]["data_samples"].set_metainfo({"geometry": _geometry(results)})
         return packed
+
+
+def _forwards(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return pixels that torch reads: a single column that was flipped is contiguous to numpy, and goes backwards."""
+    return pixels if all(stride >= 0 for stride in pixels.strides) else pixels.copy()
 
 
 def _geometry(results: Mapping[str, Any]) -> Geometry:

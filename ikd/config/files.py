@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +13,7 @@ from ikd.config.document import Document, Location, parse_scalar, printable, rea
 from ikd.config.paths import from_here, is_recipe_path, looked_up, recipe_in_place, runner_in_place
 from ikd.config.recipe.fields import as_json, unknown_field
 from ikd.config.recipe.recipe import VALUES, Recipe, checked_recipe, replaced
+from ikd.config.recipe.replacing import without_idle_arguments
 from ikd.config.runner import Runner
 from ikd.config.section import validate
 from ikd.config.space.checks import unsearchable
@@ -237,7 +238,8 @@ def _document(path: Path, seen: tuple[Path, ...] = ()) -> Document:
         raise ConfigError([document.problem(("base",), base, "must be a shipped recipe or a file that is there")])
     if parent.resolve() in [*(one.resolve() for one in seen), path.resolve()]:
         raise ConfigError([document.problem(("base",), base, "must not lead back to this recipe")])
-    return document.over(_document(parent, (*seen, path)))
+    below = _document(parent, (*seen, path))
+    return document.over(replace(below, data=without_idle_arguments(below.data, document.data)))
 
 
 def _seen_from(document: Document, problem: Problem) -> Problem:

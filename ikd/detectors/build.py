@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import io
 import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -16,6 +17,7 @@ from torch import nn
 from ikd.detectors.kinds.crowd import learn_without_crowds
 from ikd.detectors.kinds.dino import read_as_published
 from ikd.detectors.kinds.text import NAMES, name_classes, reads_text, settle
+from ikd.detectors.pretrained import refuse_unread
 from ikd.detectors.semantic import learn_without_maps
 from ikd.detectors.untrusted import harmless, refuse_harm
 from ikd.errors import BadInput, IkdError, refuse
@@ -40,14 +42,15 @@ def build_detector(model_config: Mapping[str, Any]) -> nn.Module:
     from mmengine.registry import DefaultScope
 
     try:
-        with quiet(r"(mmdet|mmcv|mmengine)\."), harmless(), DefaultScope.overwrite_default_scope("mmdet"):
+        with quiet(), harmless(), DefaultScope.overwrite_default_scope("mmdet"):
             detector = MODELS.build(ConfigDict({key: model_config[key] for key in model_config if key != NAMES}))
-            with _unnoted():
+            with _unnoted(), contextlib.redirect_stdout(io.StringIO()):  # mmengine prints what it loads
                 detector.init_weights()
+        refuse_unread(detector)
     except IkdError:
         raise
     except Exception as error:  # whatever a constructor of any registered module raises at its arguments
-        hint = next((hint for word, hint in BUILD_HINTS.items() if word in str(error)), "")
+        hint = next((hint for word, hint in BUILD_HINTS.items() if word in f"{type(error).__name__}: {error}"), "")
         raise BadInput(
             f"mmdet cannot build {model_config.get('type')}: {type(error).__name__}: {error}{hint}"
         ) from error
@@ -91,7 +94,11 @@ def _check_normalisation(detector: nn.Module, kind: str) -> None:
                 refuse(f"{kind}: {name}.{field}", rule, value.flatten().tolist())
 
 
-BUILD_HINTS = {"fairscale": "; or set the override encoder.num_cp: 0, which trains the same with more memory"}
+BUILD_HINTS = {
+    "fairscale": "; or set the override encoder.num_cp: 0, which trains the same with more memory",
+    "URLError": "; its init_cfg names weights that cannot be fetched from here: set pretrained_backbone: false, or the "
+    "override backbone.init_cfg.checkpoint: FILE",
+}
 """Word in what a constructor raised, and the way out."""
 
 
@@ -185,12 +192,16 @@ def weights_sha256(detector: nn.Module) -> str:
     return digest.hexdigest()
 
 
+LIBRARIES = r"(mmdet|mmcv|mmengine)\.|torch\.functional$"
+"""Modules that warn a person of what only their authors can mend: their own older names, and torch's meshgrid."""
+
+
 @contextlib.contextmanager
-def quiet(warnings_of: str = r"mmdet\.") -> Iterator[None]:
+def quiet(warnings_of: str = LIBRARIES) -> Iterator[None]:
     """Hold back mmengine's log below errors (it notes every initialised weight), and some warnings.
 
     Args:
-        warnings_of: pattern of the modules whose warnings are held back; mmdet warns about its own older names.
+        warnings_of: pattern of the modules whose warnings are held back.
     """
     from mmengine.logging import MMLogger
 

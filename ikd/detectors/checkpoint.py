@@ -6,6 +6,7 @@ import base64
 import contextlib
 import hashlib
 import importlib
+import importlib.util
 import netrc
 import pickle
 import re
@@ -102,18 +103,20 @@ def load_weights_only(file: Any, map_location: Any = None, weights_only: bool | 
     """Stand for mmengine's loader, which unpickles anything where a file holds more than weights.
 
     Raises:
-        pickle.UnpicklingError: it holds a class that is not on the list of harmless ones.
+        CheckpointError: it is no checkpoint, or holds a class that is not on the list of harmless ones.
     """
     del weights_only
+    if isinstance(file, (str, Path)):
+        return _load(Path(file), str(file), map_location)
     with torch.serialization.safe_globals(_harmless()):
         return torch.load(file, map_location=map_location, weights_only=True)
 
 
-def _load(path: Path, source: str) -> Any:
+def _load(path: Path, source: str, map_location: Any = "cpu") -> Any:
     try:
         with torch.serialization.safe_globals(_harmless()), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a foreign pickle's protocol; what follows from it is an error
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
         named = re.search(r"(?:GLOBAL|Unsupported (?:class|global):?(?: GLOBAL)?|class) `?([\w.]+)`?", str(error))
         if named and "." in named[1]:
@@ -136,7 +139,9 @@ def _cause(path: Path, error: Exception) -> str:
     if not start:
         return "it is empty"
     if path.suffix == ".safetensors":
-        return "ikd reads no safetensors; load it and torch.save its state dict"
+        if importlib.util.find_spec("safetensors") is None:
+            return "safetensors are read with the package of that name: pip install safetensors"
+        return "it is a damaged file of safetensors"
     if start.lstrip().lower().startswith((b"<!doctype html", b"<html", b"<?xml")):
         return "it is a web page, perhaps a download that failed"
     if start.startswith(b"version https://git-lfs"):

@@ -19,7 +19,7 @@ from ikd.detectors.kinds.crowd import knows_one_class
 from ikd.detectors.kinds.panoptic import parts_of_maps, predict_instances
 from ikd.detectors.kinds.text import prepare_text, reads_text
 from ikd.detectors.pretrained import drop_remote_weights, refuse_remote_weights
-from ikd.detectors.source import read_source
+from ikd.detectors.source import by_name, read_source
 from ikd.errors import BadInput, refuse
 
 MMDET_PREFIX = "mmdet::"
@@ -167,7 +167,7 @@ def _read(config: str) -> ConfigDict:
             f"no detector config at {config!r}; give {MMDET_PREFIX}FOLDER/NAME.py, {PREFIX}NAME, or the path of a file"
         )
     try:
-        content = read_source(path, lazy=False if path.suffix == ".py" else None)
+        content = read_source(path)
     except BadInput:
         raise
     except Exception as error:  # a config file is a program: it can fail in any way
@@ -184,7 +184,7 @@ def _model_of(content: Mapping[str, Any], name: str) -> ConfigDict:
     model = content.get("model", content)
     if not isinstance(model, Mapping) or "type" not in model:
         raise BadInput(f"{name} must be a model with a type, or hold one as `model`; got keys {sorted(content)}")
-    return ConfigDict(model)
+    return ConfigDict(by_name(model))
 
 
 def shipped_file(name: str) -> Path:

@@ -6,9 +6,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.config import ConfigDict
+from torch import Tensor, nn
 
-from ikd.errors import BadInput
+from ikd.detectors.checkpoint import read_checkpoint
+from ikd.errors import BadInput, refuse
 
 
 def drop_remote_weights(model: ConfigDict, *, absent: bool = False) -> None:
@@ -95,6 +98,45 @@ def _unfreeze(node: Any) -> None:
         node["norm_eval"] = False
     if isinstance(node.get("norm_cfg"), Mapping) and "requires_grad" in node["norm_cfg"]:
         node["norm_cfg"]["requires_grad"] = True
+
+
+def refuse_unread(detector: nn.Module) -> None:
+    """Refuse a file of pretrained weights of which nothing has reached its module: mmengine takes what fits.
+
+    Args:
+        detector: built, its weights initialised.
+
+    Raises:
+        BadInput: names the module and the file.
+    """
+    for name, module in detector.named_modules():
+        entries: Any = getattr(module, "init_cfg", None)
+        for entry in entries if isinstance(entries, (list, tuple)) else [entries]:
+            file = entry.get("checkpoint") if isinstance(entry, Mapping) else None
+            if file is None or "://" in file:
+                continue
+            held = read_checkpoint(file).state_dict
+            if not _reached(module, held):
+                key = next(iter(held))
+                prefix = entry.get("prefix") or ""
+                rule = f"must hold weights of this {type(module).__name__}, and none of its {len(held)} is one"
+                hint = f"the first is called {key}" + (
+                    "" if prefix else "; `prefix: backbone.` takes a part of a detector"
+                )
+                refuse(f"{name or 'model'}.init_cfg", rule, file, hint)
+
+
+def _reached(module: nn.Module, held: Mapping[str, Tensor]) -> bool:
+    """Tell whether any weight of a module is one of a file's; by value, as backbones translate names."""
+    by_shape: dict[tuple[int, ...], list[Tensor]] = {}
+    for value in held.values():
+        by_shape.setdefault(tuple(value.shape), []).append(value)
+    return any(
+        torch.equal(own.detach().cpu(), value.to(own.dtype))
+        for own in module.parameters()
+        if own.ndim > 1
+        for value in by_shape.get(tuple(own.shape), ())
+    )
 
 
 def without_pretrained(node: Any) -> Any:

@@ -79,7 +79,8 @@ def _probed(detector: Any, taps: Taps) -> tuple[int, list[torch.Tensor], Sequenc
             if side == PROBES_PX[-1]:
                 said = str(error).partition("\n")[0]
                 where = f"cannot be read at {', '.join(taps.names)}"
-                raise BadInput(f"{type(detector).__name__} {where}: {type(error).__name__}: {said}") from error
+                hint = "; modules of backbone and neck can, as nothing else runs for it" if taps.listed else ""
+                raise BadInput(f"{type(detector).__name__} {where}: {type(error).__name__}: {said}{hint}") from error
             continue
         break
     return side, maps, outputs
@@ -153,7 +154,12 @@ def shared_levels(
     Raises:
         BadInput: as `tap_levels`, or no level of one has the stride of a level of the other.
     """
-    sides = [tap_levels(*side) for side in zip((student, teacher), taps, strict=True)]
+    sides = []
+    for who, detector, choice in zip(("student", "teacher"), (student, teacher), taps, strict=True):
+        try:
+            sides.append(tap_levels(detector, choice))
+        except BadInput as error:
+            raise BadInput(f"distill.taps.{who}: {error}") from error
     return paired_levels(sides[0], sides[1], match, (type(student).__name__, type(teacher).__name__))
 
 

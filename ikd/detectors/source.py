@@ -6,7 +6,7 @@ import importlib
 import importlib.util
 import re
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -21,23 +21,28 @@ from ikd.trust import HOW, code_is_trusted
 
 PACKAGES = frozenset(importlib.import_module("mmengine.config.utils").MODULE2PACKAGE) | {"mmengine", "mmcv", "torch"}
 """Installed packages whose classes and configs are taken for what they are: code that is there already."""
+_BASES_IMPORTED = re.compile(r"^with\s+read_base\(\)", re.MULTILINE)
 _OF_ENVIRONMENT = re.compile(r"\{\{['\"]?\s*\$")
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the parser of the loader that mmengine takes
 
 
-def read_source(path: Path, *, lazy: bool | None = None) -> Config:
+def read_source(path: Path) -> Config:
     """Read a config file with everything that it is based on.
 
     Args:
-        path: a file that is there: Python, YAML or json.
-        lazy: whether it is of mmengine's newer kind, which imports what it names; None looks.
+        path: a file that is there: Python, of mmengine's older kind or of its newer one, which imports what it is based
+            on and what it names; YAML or json.
 
     Raises:
         BadInput: it, or one that it is based on, would run code, and nobody has said that it may.
         Exception: of any kind, as it is a program.
     """
     if code_is_trusted() or is_installed(path):
-        return Config.fromfile(path, lazy_import=lazy)
+        lazy = path.suffix == ".py" and _BASES_IMPORTED.search(path.read_text(encoding="utf-8")) is not None
+        if not is_installed(path):
+            install()  # before modules that import mmcv's kernels
+        found = Config.fromfile(path, lazy_import=lazy)
+        return Config(found.to_dict()) if lazy else found
     _check(path, ())
     found = Config.fromfile(path, lazy_import=False, use_environment_variables=False, import_custom_modules=False)
     if imports := found.get("custom_imports"):
@@ -48,6 +53,32 @@ def read_source(path: Path, *, lazy: bool | None = None) -> Config:
         install()  # before modules that import mmcv's kernels
         import_modules_from_strings(**imports)
     return found
+
+
+def by_name(node: Any) -> Any:
+    """Return a config with the short names of classes: configs of the newer kind name them by class or by module.
+
+    Only classes that mmdet registers under their own name have such a one; others are named by their module.
+    """
+    if isinstance(node, Mapping):
+        kind: Any = type(node)
+        return kind({key: _short(value) if key == "type" else by_name(value) for key, value in node.items()})
+    if isinstance(node, (list, tuple)):
+        return type(node)(by_name(one) for one in node)
+    return _short(node) if isinstance(node, type) else node
+
+
+def _short(kind: Any) -> Any:
+    name = f"{kind.__module__}.{kind.__qualname__}" if isinstance(kind, type) else kind
+    if not isinstance(name, str) or "." not in name:
+        return name
+    package, short = name.partition(".")[0], name.rpartition(".")[2]
+    if package not in PACKAGES:
+        return name
+    install()  # before modules that import mmcv's kernels
+    registry: Any = importlib.import_module("mmdet.registry")
+    found = next(filter(None, (one.get(short) for one in (registry.MODELS, registry.TASK_UTILS))), None)
+    return short if found is not None and found.__module__.partition(".")[0] == package else name
 
 
 def refuse_code(path: Path | str, what: str) -> NoReturn:

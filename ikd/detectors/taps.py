@@ -193,7 +193,7 @@ def _maps(name: str, output: Any) -> list[Tensor]:
     items = output if isinstance(output, (tuple, list)) else [output]
     found = [one for one in items if isinstance(one, Tensor) and one.ndim == 4]
     if not found or (len(found) > 1 and name not in ("neck", "backbone")):
-        raise BadInput(f"taps: {name} must give one map [N, C, H, W] a level, but it gives {_told(output)}")
+        raise BadInput(f"{name} must give one map [N, C, H, W] a level, but it gives {_told(output)}")
     return found
 
 

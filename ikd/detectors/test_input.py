@@ -23,7 +23,7 @@ def own_test_input(config: str | Mapping[str, Any]) -> tuple[tuple[int, int], bo
         if config.startswith(PREFIX):
             return None
         path = shipped_file(config) if config.startswith(MMDET_PREFIX) else Path(config).expanduser()
-        content: Mapping[str, Any] = read_source(path, lazy=False if path.suffix == ".py" else None)
+        content: Mapping[str, Any] = read_source(path)
     else:
         content = config
     dataset: Any = content.get("test_dataloader", {}).get("dataset", {})

@@ -15,9 +15,14 @@ from ikd.detectors.checkpoint import Checkpoint
 from ikd.detectors.kinds.dino import renewed
 from ikd.detectors.kinds.panoptic import without_stuff
 from ikd.detectors.kinds.text import Named, without_positions
-from ikd.errors import BadInput, CheckpointError
+from ikd.errors import BadInput, CheckpointError, ClassesError
 
 _SHOWN = 4
+BACKBONE_ALONE = (
+    "; it holds a backbone alone, which is given by overrides backbone.init_cfg: {type: Pretrained, checkpoint: FILE, "
+    "prefix: backbone.}"
+)
+"""What to do with the weights of a backbone."""
 
 
 def load_weights(detector: nn.Module, checkpoint: Checkpoint, *, classes: Sequence[str] | None) -> None:
@@ -34,7 +39,8 @@ def load_weights(detector: nn.Module, checkpoint: Checkpoint, *, classes: Sequen
             a detector that is told what to look for.
 
     Raises:
-        CheckpointError: other classes (number, names or order), else missing, unexpected or mis-shaped keys, else
+        ClassesError: other classes (number, names or order).
+        CheckpointError: else missing, unexpected or mis-shaped keys, else
             values that are not finite.
     """
     own = detector.state_dict()
@@ -57,7 +63,8 @@ def load_weights(detector: nn.Module, checkpoint: Checkpoint, *, classes: Sequen
     if faults:
         detector.load_state_dict(before)
         count = f"{len(keys.missing_keys)} keys missing, {len(keys.unexpected_keys)} unexpected"
-        raise CheckpointError(f"{checkpoint.source!r} is of another architecture ({count}): {', '.join(faults)}")
+        hint = BACKBONE_ALONE if all(key.startswith("backbone.") for key in checkpoint.state_dict) else ""
+        raise CheckpointError(f"{checkpoint.source!r} is of another architecture ({count}): {', '.join(faults)}{hint}")
     if broken := _not_finite(detector.state_dict(), before):
         detector.load_state_dict(before)
         raise CheckpointError(f"{checkpoint.source!r} holds weights that are not finite (NaN or infinite): {broken}")
@@ -93,7 +100,7 @@ def _check_number_of_classes(checkpoint: Checkpoint, own: Mapping[str, Tensor], 
     numbers = {_classes_of_rows(*one, len(classes)) for one in rows.values()} - {None}
     if len(numbers) == 1:
         key, (theirs, ours) = next(iter(rows.items()))
-        raise CheckpointError(
+        raise ClassesError(
             f"{checkpoint.source!r} seems to be trained for {numbers.pop()} classes, the data set has {len(classes)} "
             f"({', '.join(classes[:_SHOWN])}{', ...' if len(classes) > _SHOWN else ''}): {key} has {theirs} rows, and "
             f"{ours} are needed"
@@ -120,7 +127,7 @@ def _check_classes(checkpoint: Checkpoint, classes: tuple[str, ...]) -> None:
         only_here = [name for name in classes if name not in got]
         there, here = (_few(names) or "none" for names in (only_there, only_here))
         reason = f"only in the checkpoint: {there}; only in the data set: {here}"
-    raise CheckpointError(
+    raise ClassesError(
         f"{checkpoint.source!r} was trained for {len(got)} classes, the data set has {len(classes)}; {reason}"
     )
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from ikd.config import Recipe
 from ikd.data import DataFiles, indexed
 from ikd.detectors import Level, SharedLevels, reached_levels, shared_levels
-from ikd.errors import refuse
+from ikd.errors import BadInput, refuse
 
 ZOOM = 1.25
 """How much larger the published crop, of four fifths of each side, makes a box."""
@@ -64,7 +64,10 @@ def choose_levels(recipe: Recipe, files: DataFiles, student: Any, teacher: Any) 
         BadInput: student and teacher cannot be paired so, or do not share a level that is listed.
     """
     distill = recipe.distill
-    shared = shared_levels(student, teacher, distill.match, (distill.taps.student, distill.taps.teacher))
+    try:
+        shared = shared_levels(student, teacher, distill.match, (distill.taps.student, distill.taps.teacher))
+    except BadInput as error:
+        raise BadInput(f"recipe {recipe.name}: {error}") from error
     if isinstance(distill.levels, str):
         chosen, said = _all(recipe, shared), ""
         if distill.levels == "auto":

@@ -44,11 +44,12 @@ from ikd.distill.labels import LabelTerm, ignoring_assigners
 from ikd.distill.prototypes import PrototypeTerm
 from ikd.distill.response import QueryTerm, ReliableScores, ResponseTerms, SoftTargets, between
 from ikd.distill.terms import Taught, Terms
-from ikd.errors import BadInput, refuse
+from ikd.errors import BadInput, CheckpointError, refuse
 from ikd.home import cache
 from ikd.training.levels import Levels, aligned_levels, choose_levels
 from ikd.training.loaders import typical_size
 from ikd.training.optim.norms import shared_norms
+from ikd.training.rehearsal.blame import STUDENT, naming
 
 
 @dataclass(frozen=True)
@@ -113,9 +114,10 @@ def build_stage_model(plan: StagePlan, files: DataFiles, teachers: Sequence[torc
 
 def _student(recipe: Recipe, files: DataFiles, teacher: torch.nn.Module | None) -> Any:
     """Return the student with what it begins with: weights of its own, and those that it inherits."""
-    student = shared_norms(recipe, build_detector(model_config(recipe.student, files.classes)))
-    if recipe.student.checkpoint:
-        load_weights(student, _read(recipe.student.checkpoint), classes=files.classes)
+    with naming(recipe.name, STUDENT):
+        student = shared_norms(recipe, build_detector(model_config(recipe.student, files.classes)))
+        if recipe.student.checkpoint:
+            load_weights(student, _read(recipe.student.checkpoint), classes=files.classes)
     if recipe.student.inherit and teacher is not None:
         inherit(student, teacher)
     return student
@@ -207,7 +209,13 @@ def load_teacher(teacher: Detector, weights: Path | str, classes: Sequence[str])
     if isinstance(teacher, Teacher) and teacher.classes == "own":
         taught = checkpoint.classes
     detector = build_detector(model_config(plain, taught))
-    load_weights(detector, checkpoint, classes=taught)
+    try:
+        load_weights(detector, checkpoint, classes=taught)
+    except CheckpointError as error:
+        if taught is not None:
+            raise
+        rule = "it says no classes, whose number is that of the config: overrides change it (bbox_head.num_classes)"
+        raise CheckpointError(f"{error}; {rule}") from error
     frozen: torch.nn.Module = freeze(detector)
     return frozen
 
@@ -217,9 +225,9 @@ def _cut_down(plain: Detector, teacher: Teacher, checkpoint: Checkpoint, classes
     names = checkpoint.classes if isinstance(teacher.classes, str) else teacher.classes
     if names is None:
         rule = "must list the names of the classes that the weights are for, in their order, for its class_map"
-        refuse("teachers.available: classes", rule, teacher.classes, f"{checkpoint.source!r} does not hold them")
+        refuse("classes", rule, teacher.classes, f"{checkpoint.source!r} does not hold them")
     assert teacher.class_map is not None
-    chosen = wanted_classes("teachers.available: class_map", teacher.class_map, classes, names)
+    chosen = wanted_classes("class_map", teacher.class_map, classes, names)
     detector, whole = (build_detector(model_config(plain, one)) for one in (classes, names))
     load_weights(whole, checkpoint, classes=None)
     if len(names) == 1:

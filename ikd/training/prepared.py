@@ -12,12 +12,13 @@ import torch
 
 from ikd.config import HOSTS, Recipe, StagePlan, Teacher, compares_maps, load_recipe, sees_unlabelled
 from ikd.data import DataFiles, DataReport, SplitReport, check_recipe_data, indexed
-from ikd.detectors import build_detector, freeze, has_masks
+from ikd.detectors import build_detector, freeze, has_masks, quiet
 from ikd.errors import BadInput, refuse
 from ikd.training.hooks import instances_of
 from ikd.training.levels import choose_levels
 from ikd.training.model import build_stage_model, load_teacher, model_config
 from ikd.training.optim import check_parts, falling
+from ikd.training.rehearsal.blame import TEACHERS, naming
 from ikd.training.rehearsal.stage import rehearse
 from ikd.training.unlabelled.making import check_labels
 
@@ -84,6 +85,7 @@ def device_of(recipe: Recipe) -> torch.device:
     return torch.device(recipe.device)
 
 
+@quiet()
 def check(recipe: Recipe, device: torch.device = CPU) -> DataFiles:
     """Refuse a recipe that does not fit its data, detectors or checkpoints, before anything is trained.
 
@@ -151,9 +153,10 @@ def _untrained(plan: StagePlan, files: DataFiles) -> Any:
     """Return the teacher of a stage; of random weights where it has no checkpoint yet."""
     chosen = plan.recipe.teacher
     assert chosen is not None
-    if chosen.checkpoint is not None:
-        return load_teacher(chosen, chosen.checkpoint, files.classes)
-    return freeze(build_detector(model_config(chosen, files.classes)))
+    with naming(plan.recipe.name, f"{TEACHERS}{plan.teacher}"):
+        if chosen.checkpoint is not None:
+            return load_teacher(chosen, chosen.checkpoint, files.classes)
+        return freeze(build_detector(model_config(chosen, files.classes)))
 
 
 def said_of_levels(recipe: Recipe) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from mmengine.runner import Runner
 
+from ikd.detectors import quiet
 from ikd.errors import CheckpointError
 from ikd.training.checkpoint import Content
 from ikd.training.optim import STUDENT, trained_names
@@ -41,6 +42,11 @@ class TrialRunner(Runner):
     def wrap_model(self, model_wrapper_cfg: Any, model: Any) -> Any:
         """Leave the model on the device of the recipe; mmengine would move it to any GPU it sees."""
         return model
+
+    def train(self) -> Any:
+        """Train, without what libraries say of one another."""
+        with quiet():
+            return super().train()
 
     def dump_config(self) -> None:
         """Skip: the resolved recipe is the configuration."""

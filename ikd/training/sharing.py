@@ -28,9 +28,9 @@ from ikd.attack import (
 from ikd.augment import TeacherBoxes, boxes_by_id
 from ikd.config import Recipe, StagePlan, Teacher
 from ikd.data import DataFiles, perturbed, told_when_lost
-from ikd.detectors import boxes_only, fetch, weights_sha256
+from ikd.detectors import boxes_only, fetch, quiet, weights_sha256
 from ikd.distill import check_precision
-from ikd.errors import CheckpointError, DataError, refuse
+from ikd.errors import CheckpointError, DataError, IkdError, refuse
 from ikd.evaluation import bound_boxes, find_boxes, run
 from ikd.files import parsed, sha256, write_text
 from ikd.home import cache, digest, entry
@@ -41,11 +41,12 @@ from ikd.training.prepared import Prepared, PreparedStage, check, device_of, tea
 from ikd.training.trial import train
 from ikd.training.unlabelled.making import teacher_labels
 from ikd.training.worker_state import determinism, reset, settle
-from ikd.trial import EpochReport, Notify, NotifyOf, TrialFolder, said_of
+from ikd.trial import EpochReport, Notify, NotifyOf, StopTrial, TrialFolder, said_of
 
 _SCORE = 1  # raise when another number is measured
 
 
+@quiet()
 def prepare(recipe: Recipe, progress: NotifyOf | None = None) -> Prepared:
     """Check the recipe against its data and detectors, and make what it needs; what is there is found, not made again.
 
@@ -122,7 +123,8 @@ def _score(
         progress: called with images done and images to do, where it is measured now.
 
     Returns:
-        0..1; None where the checkpoint cannot be read, which is refused when it is loaded for the training.
+        0..1; None where the checkpoint cannot be read, which is refused when it is loaded for the training, and where
+        the teacher predicts no boxes, or none at this size: its maps teach all the same.
     """
     if teacher.classes == "own":
         return None  # its boxes are of other classes
@@ -141,7 +143,8 @@ def _score(
         with entry("scores", f"{digest(content)}.json") as file:
             if not file.is_file():
                 write_text(file, json.dumps({"bbox_mAP": _measured(recipe, teacher, weights, files, progress)}))
-            return float(parsed(file.read_text())["bbox_mAP"])
+            score = parsed(file.read_text())["bbox_mAP"]
+            return None if score is None else float(score)
     except (CheckpointError, OSError):
         return None
 
@@ -153,14 +156,18 @@ def local_file(weights: str) -> Path:
 
 def _measured(
     recipe: Recipe, teacher: Teacher, weights: Path | str, files: DataFiles, progress: Notify | None
-) -> float:
+) -> float | None:
     with torch.random.fork_rng(devices=[]):
         detector = load_teacher(teacher, weights, files.classes).to(device_of(recipe))
         with DefaultScope.overwrite_default_scope("mmdet"), contextlib.redirect_stdout(io.StringIO()):
             loader = Runner.build_dataloader(val_loader(recipe, files, detector))
         with boxes_only(detector):
-            metrics = run(detector, loader, files.val, kinds=("bbox",), progress=progress)
-    return metrics["bbox_mAP"]
+            try:
+                return run(detector, loader, files.val, kinds=("bbox",), progress=progress)["bbox_mAP"]
+            except (IkdError, OSError, StopTrial, torch.cuda.OutOfMemoryError):
+                raise
+            except Exception:  # a detector that cannot predict raises anything
+                return None
 
 
 def teacher_weights(recipe: Recipe, teacher: Teacher, files: DataFiles, progress: NotifyOf | None) -> Path | str:

@@ -64,8 +64,9 @@ def train(  # noqa: PLR0913 - as `run_trial`
     progress.teachers = _scores(recipe, prepared)
     recipe, start = find_start(recipe, progress, prepared.files, checkpoint, options.adopt)
     write_text(folder.recipe, yaml.safe_dump(recipe.as_dict(), sort_keys=False))
-    for name, score in progress.teachers.items():
-        _tell(progress, said_of_teacher(name, score))
+    for plan, made in prepared.each_teacher(recipe):
+        if recipe.teachers.available[str(plan.teacher)].classes != "own":
+            _tell(progress, said_of_teacher(str(plan.teacher), made.score))
     share = max(1, (threads or torch.get_num_threads()) // options.processes)
     settle()
     with tempfile.TemporaryDirectory(prefix="ikd-") as scratch:

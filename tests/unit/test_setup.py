@@ -122,8 +122,9 @@ def test_every_dependency_is_pinned_once_to_a_version_it_allows(python: str) -> 
     assert len(lines) > 15
     needs = list(map(Requirement, lines))
     own = [need for need in needs if need.name == "ikd"]
-    assert {extra for need in own for extra in need.extras} == {"docs", "postgresql"}, "what `make` installs beside dev"
-    assert extras.keys() >= {"docs", "postgresql"}
+    beside_dev = {"docs", "postgresql", "text"}
+    assert {extra for need in own for extra in need.extras} == beside_dev, "what `make` installs beside dev"
+    assert extras.keys() >= beside_dev
     for need in (need for need in needs if need not in own):
         (pin,) = found[canonicalize_name(need.name)]
         (exact,) = pin.specifier

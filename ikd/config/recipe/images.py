@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 import pydantic
 from pydantic import Field
 
-from ikd.config.recipe.mixing import BatchScale, MixUp, Mosaic, MultiScale, Pad, Photometric
+from ikd.config.recipe.mixing import BatchScale, MixUp, Mosaic, MultiScale, Pad, Photometric, Side
 from ikd.config.section import Count, Probability, Section
 
 Operation = Literal[
@@ -93,7 +93,7 @@ class Joint(Section):
 class Input(Section):
     """Geometry of the images the network sees."""
 
-    scale: tuple[Count, Count] = (1333, 800)
+    scale: tuple[Side, Side] = (1333, 800)
     """Largest long and short side in pixels, as mmdet's Resize takes it."""
     keep_ratio: bool = True
     """Keep the aspect ratio when resizing."""

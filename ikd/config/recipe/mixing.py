@@ -6,14 +6,18 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ikd.config.section import Count, Positive, Probability, Section
+from ikd.config.section import Count, Probability, Section
 
 Grey = Annotated[int, Field(ge=0, le=255)]
 """A value of a pixel."""
 Delta = Annotated[int, Field(ge=0, le=127)]
 """A number of grey levels; of hues, which go round at 180."""
-Range = tuple[Positive, Positive]
+Factor = Annotated[float, Field(ge=0.05, le=20.0)]
+"""Of a size; published ones lie between 0.1 and 2."""
+Range = tuple[Factor, Factor]
 """Smallest and largest."""
+Side = Annotated[int, Field(ge=1, le=32768)]
+"""Of an image, in pixels; OpenCV takes no more."""
 
 
 class MultiScale(Section):
@@ -23,7 +27,7 @@ class MultiScale(Section):
     """Switch."""
     ratio: Range = (0.5, 2.0)
     """Smallest and largest factor of `input.scale`, drawn evenly; of a mosaic, which is twice as large, likewise."""
-    scales: tuple[tuple[Count, Count], ...] = ()
+    scales: tuple[tuple[Side, Side], ...] = ()
     """Sizes of which one is drawn, each as `input.scale`, in place of factors."""
     crop: bool = True
     """Cut a window of `input.scale`, anywhere, where the image has become larger."""
@@ -45,7 +49,7 @@ class Pad(Section):
 
     enabled: bool = False
     """Switch."""
-    size: tuple[Count, Count] = (640, 640)
+    size: tuple[Side, Side] = (640, 640)
     """Width and height in pixels; at least what `input.scale` can give."""
     fill: Grey = 114
     """Grey level of the filling, before the detector normalises."""

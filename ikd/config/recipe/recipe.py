@@ -12,6 +12,7 @@ from typing import Any
 from ikd.config.document import Document, Location
 from ikd.config.recipe.effective import effective
 from ikd.config.recipe.fields import as_json, assign, unknown_field
+from ikd.config.recipe.replacing import without_idle_arguments
 from ikd.config.recipe.rules import problems_between
 from ikd.config.recipe.sections import ANCHORS, RecipeSections
 from ikd.config.recipe.stages import stage_ends
@@ -146,15 +147,15 @@ def _in_stages(recipe: Recipe, document: Document) -> list[Problem]:
 
 def replaced(recipe: Recipe, values: Mapping[str, Any], source: str = VALUES) -> Recipe:
     """Return `recipe` with dotted fields replaced and everything checked again; `source` stands in messages."""
-    data, problems = recipe.as_dict(), []
+    refused = {name: rule for name in values if (rule := unknown_field(name)) is not None}
+    if refused:
+        raise ConfigError([Problem(source, name, None, rule) for name, rule in refused.items()])
+    given: dict[str, Any] = {}
     for name, value in values.items():
-        rule = unknown_field(name)
-        if rule is None:
-            assign(data, name, as_json(value))
-        else:
-            problems.append(Problem(source, name, None, rule))
-    if problems:
-        raise ConfigError(problems)
+        assign(given, name, value)
+    data = without_idle_arguments(recipe.as_dict(), given)
+    for name, value in values.items():
+        assign(data, name, as_json(value))
     return checked_recipe(Document(source, data))
 
 

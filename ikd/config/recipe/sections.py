@@ -80,16 +80,27 @@ class Data(Section):
         return root if root in (None, DRAWN) else os.path.abspath(absolute(root))
 
 
+Free = Annotated[
+    dict[str, Any],
+    pydantic.BeforeValidator(
+        lambda value: {} if value is None else value, json_schema_input_type=dict[str, Any] | None
+    ),
+]
+"""Keys that a detector has for itself; null is none, which takes away those of a recipe underneath."""
+
+
 class Detector(Section):
     """A student or teacher: any mmdet detector."""
 
     config: str | dict[str, Any]
     """`mmdet::family/name.py` (zoo), `ikd::name` (shipped small ones), a config file by its path from where it is
     written, or an inline mapping."""
-    arguments: dict[str, Any] = {}
-    """Arguments of a shipped detector, e.g. `base_channels: 16`. Only for `ikd::` names."""
-    overrides: dict[str, Any] = {}
-    """Dotted keys into the model config, e.g. `bbox_head.stacked_convs: 2`."""
+    arguments: Free = {}
+    """Arguments of a shipped detector, e.g. `base_channels: 16`. Only for `ikd::` names; those of a recipe underneath
+    go where another config takes the place of such a detector."""
+    overrides: Free = {}
+    """Dotted keys into the model config, e.g. `bbox_head.stacked_convs: 2`; null takes away those of a recipe
+    underneath."""
     checkpoint: str | None = None
     """Path of trained weights, from the file that says it, or URL; null starts from scratch. A password for its host
     stands in ~/.netrc."""

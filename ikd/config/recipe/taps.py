@@ -11,7 +11,7 @@ from ikd.config.section import Section
 
 
 def _word_or_list(value: Any) -> str:
-    return "word" if isinstance(value, str) else "list"
+    return "list" if isinstance(value, (list, tuple)) else "word"
 
 
 ModuleName = Annotated[str, Field(min_length=1)]
@@ -40,6 +40,8 @@ class TapsSection(Section):
     @pydantic.model_validator(mode="before")
     @classmethod
     def _of_both(cls, value: Any) -> Any:
+        if isinstance(value, (list, tuple)):
+            raise ValueError("must be a word for both sides, or {student: [MODULES], teacher: [MODULES]}")
         return {"student": value, "teacher": value} if isinstance(value, str) else value
 
     def written(self) -> Any:

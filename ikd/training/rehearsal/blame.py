@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -12,7 +13,36 @@ from torch import nn
 
 from ikd import ops
 from ikd.config import Detector
-from ikd.errors import BadInput, UnsupportedKernel, first_line
+from ikd.errors import BadInput, CheckpointError, ClassesError, ConfigError, UnsupportedKernel, first_line
+
+STUDENT = "student"
+TEACHERS = "teachers.available."
+_OTHER_CLASSES = {
+    True: "its backbone alone serves any classes: set overrides backbone.init_cfg: {type: Pretrained, checkpoint: FILE,"
+    " prefix: backbone.} in place of a checkpoint",
+    False: "class_map says which of its classes are yours; classes: own does where maps alone are compared",
+}
+"""Way out, by whether it is the student."""
+
+
+@contextlib.contextmanager
+def naming(recipe: str, place: str) -> Iterator[None]:
+    """Say in a refusal which detector of a recipe it is about.
+
+    Args:
+        recipe: name.
+        place: dotted name of the detector, `student` or `teachers.available.NAME`.
+    """
+    try:
+        yield
+    except ConfigError:  # names its field itself
+        raise
+    except CheckpointError as error:
+        hint = f"; {_OTHER_CLASSES[place == STUDENT]}" if isinstance(error, ClassesError) else ""
+        raise type(error)(f"recipe {recipe}: {place}.checkpoint: {error}{hint}") from error
+    except BadInput as error:
+        raise BadInput(f"recipe {recipe}: {place}: {error}") from error
+
 
 HINTS = (
     (
@@ -29,6 +59,11 @@ HINTS = (
         r"Sizes of tensors must match|must match the size of tensor",
         "its maps do not fit one another at this size: set the override data_preprocessor.pad_size_divisor to its "
         "coarsest stride",
+    ),
+    (
+        r"Expected more than 1 value per channel.*\(GroupNorm\)",
+        "its groups have one value each at a level of one cell: raise input.scale, or lower num_groups of its norm_cfg "
+        "by overrides",
     ),
     (
         r"Expected more than 1 value per channel",

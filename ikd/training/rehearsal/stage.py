@@ -30,15 +30,15 @@ from ikd.evaluation import find_boxes
 from ikd.home import entry
 from ikd.training.loaders import phases, train_loader, val_loader
 from ikd.training.optim import optim_wrapper
-from ikd.training.rehearsal.blame import refuse_step
+from ikd.training.rehearsal.blame import TEACHERS, refuse_step
 from ikd.training.rehearsal.excerpt import COUNT, write_excerpt
 from ikd.training.rehearsal.record import rehearsal_key
 from ikd.training.rehearsal.stand_ins import half_boxes, half_labels
 from ikd.training.unlabelled.images import collate_parts
+from ikd.training.unlabelled.making import shown_as
 
 CPU_PIXELS = 512
 """Longest side of the images of a rehearsal on a CPU, which takes a minute for a step at COCO's size."""
-TEACHERS = "teachers.available."
 Batch = dict[str, Any]
 
 
@@ -139,8 +139,10 @@ class _Rehearsal:
         attacked = zip(self.plan.teachers, self.teachers, strict=True) if self.recipe.adversarial.enabled else ()
         perturbations = [self._attack(name, teacher) for name, teacher in attacked]
         if sees:
-            with self._blamed(f"{TEACHERS}{self.plan.teacher}", "predict"):
-                find_boxes(self.recipe, self.files, self.teachers[0], None)
+            self._find(self.recipe)
+        if self.recipe.distill.labels.enabled:
+            teacher = self.recipe.teachers.available[str(self.plan.teacher)]
+            self._find(_affordable(shown_as(self.recipe, teacher), self.device))
         for batch, epoch in self._batches(perturbations):
             for factor in self._factors():
                 self._train(resized(copy.deepcopy(batch), factor), epoch)
@@ -153,6 +155,12 @@ class _Rehearsal:
             batch = pseudo_collate([self._read(dataset, index)])
             with self._blamed("student", f"predict at {_size(batch)}"), torch.no_grad():
                 self.model.val_step(batch)
+
+    def _find(self, recipe: Recipe) -> None:
+        """Let the (first) teacher look for boxes at the input size of a recipe."""
+        scale = " x ".join(map(str, recipe.input.scale))
+        with self._blamed(f"{TEACHERS}{self.plan.teacher}", f"look for boxes in images of up to {scale} px"):
+            find_boxes(recipe, self.files, self.teachers[0], None)
 
     def _attack(self, name: str, teacher: Any) -> Path:
         """Attack both images as `ikd attack` would, in one step; return the folder of the perturbations."""

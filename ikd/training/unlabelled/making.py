@@ -34,14 +34,19 @@ def check_labels(plan: StagePlan, teacher: Any) -> None:
 def shown_as(recipe: Recipe, teacher: Teacher) -> Recipe:
     """Return the recipe with the input at which a teacher looks for labels: its own test scale, where one is known.
 
-    That is what the recipe that trains it says, else the test pipeline of its config, else the student's input.
+    That is what the recipe that trains it says, else the test pipeline of its config, else the student's input. Images
+    that are padded to one size are padded to one that this scale fits into.
     """
     if teacher.checkpoint is None and teacher.recipe is not None:
         own = load_recipe(teacher.recipe).input
-        return recipe.with_values({"input.scale": list(own.scale), "input.keep_ratio": own.keep_ratio})
-    if (known := own_test_input(teacher.config)) is not None:
-        return recipe.with_values({"input.scale": list(known[0]), "input.keep_ratio": known[1]})
-    return recipe
+        scale, keeps = own.scale, own.keep_ratio
+    elif (known := own_test_input(teacher.config)) is not None:
+        scale, keeps = known
+    else:
+        return recipe
+    least = (max(scale), max(scale)) if keeps else scale
+    padded = [max(sides) for sides in zip(recipe.input.pad.size, least, strict=True)]
+    return recipe.with_values({"input.scale": list(scale), "input.keep_ratio": keeps, "input.pad.size": padded})
 
 
 def label_store(recipe: Recipe, teacher: Teacher, files: DataFiles, detector: Any) -> LabelStore:

@@ -99,6 +99,14 @@ def test_packing_parts_the_pair() -> None:
     assert packed["data_samples"].img_shape == (20, 30)
 
 
+def test_a_single_column_that_was_flipped_is_packed() -> None:
+    pair = np.random.RandomState(0).randint(0, 256, (20, 1, 6)).astype(np.uint8)
+    flipped = np.flip(pair, axis=1)
+    packed = PackPair()(sample([], img=flipped, img_shape=(20, 1), copies=("adversarial",)))
+    assert np.array_equal(packed["inputs"].numpy(), pair[..., :3].transpose(2, 0, 1))
+    assert np.array_equal(packed["adversarial"].numpy(), pair[..., 3:].transpose(2, 0, 1))
+
+
 def test_packing_a_single_image_is_mmdets() -> None:
     packed = PackPair()(sample([SMALL]))
     assert sorted(packed) == ["data_samples", "inputs"]

@@ -67,6 +67,27 @@ class TestRecipe:
         again = write(tmp_path, "base: file.yaml\nseed: 4\n", "child.yaml")
         assert load_recipe(again).distill.mgd.alpha == 1e-5
 
+    def test_another_detector_takes_no_arguments_from_below(self, tmp_path: Path) -> None:
+        (tmp_path / "mine.py").write_text("model = dict(type='ATSS')")
+        named = "student: {config: mine.py}\nteachers: {available: {rtmdet_x32: {config: mine.py}}}\n"
+        recipe = load_recipe(write(tmp_path, "base: small_rtmdet\n" + named))
+        assert recipe.student.arguments == recipe.teachers.available["rtmdet_x32"].arguments == {}
+        assert recipe.teachers.available["r18x32"].arguments  # still the shipped one
+        assert load_recipe(write(tmp_path, "base: small_rtmdet\nstudent: {config: ikd::yolox}\n")).student.arguments
+        inline = load_recipe("small_rtmdet", {"student.config": {"type": "ATSS"}})
+        assert inline.student.arguments == {}
+        assert load_recipe(write(tmp_path, "base: small_rtmdet\nstudent: {arguments: null}\n")).student.arguments == {}
+        base = load_recipe("gfl_r18_ld")
+        assert base.student.overrides
+        assert base.with_values({"student.overrides": None}).student.overrides == {}
+
+    def test_arguments_of_ones_own_are_refused_with_another_detector(self, tmp_path: Path) -> None:
+        path = write(tmp_path, "base: small_rtmdet\nstudent: {config: mine.py, arguments: {base_channels: 4}}\n")
+        with pytest.raises(ConfigError, match=r"student\.arguments: goes only with a shipped detector"):
+            load_recipe(path)
+        with pytest.raises(ConfigError, match=r"student\.arguments: goes only with a shipped detector"):
+            load_recipe("small_rtmdet", {"student.config": "mmdet::a/b.py", "student.arguments.base_channels": 4})
+
     def test_base_that_leads_back_is_refused(self, tmp_path: Path) -> None:
         write(tmp_path, "base: b.yaml\n", "a.yaml")
         path = write(tmp_path, "base: a.yaml\n", "b.yaml")

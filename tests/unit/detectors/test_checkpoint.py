@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import hashlib
 import http.server
+import importlib.util
 import os
 import pickle
 import shutil
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -214,7 +216,7 @@ def test_a_url_needs_a_cache() -> None:
         ("empty.pth", b"", "it is empty"),
         ("notes.pth", b"to do: train\n", "a text that begins with 'to do: train"),
         ("cut.pth", b"PK\x03\x04" + bytes(500), "has no end"),
-        ("w.safetensors", b"\x02\0\0\0\0\0\0\0{}", "torch.save its state dict"),
+        ("w.safetensors", b"\x40\0\0\0\0\0\0\0{}", "safetensors"),
         ("other.pth", pickle.dumps({"a": 1}), "a pickle that torch did not write"),
     ],
 )
@@ -223,3 +225,18 @@ def test_what_is_no_checkpoint_is_named(tmp_path: Path, name: str, content: byte
     with pytest.raises(CheckpointError, match=cause) as caught:
         read_checkpoint(tmp_path / name)
     assert "weights_only" not in str(caught.value), "no advice to run what is inside"
+
+
+def test_safetensors_are_read_where_their_package_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "w.safetensors"
+    header = b'{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}'
+    file.write_bytes(len(header).to_bytes(8, "little") + header + torch.ones(2).numpy().tobytes())
+    if importlib.util.find_spec("safetensors") is not None:
+        assert torch.equal(read_checkpoint(file).state_dict["a"], torch.ones(2))
+        file.write_bytes(file.read_bytes()[:-4])
+        with pytest.raises(CheckpointError, match="it is a damaged file of safetensors"):
+            read_checkpoint(file)
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda *_: None)
+    with pytest.raises(CheckpointError, match="pip install safetensors"):
+        read_checkpoint(file)

@@ -273,6 +273,29 @@ def test_local_pretrained_weights_are_kept(tmp_path: Path) -> None:
     assert kept.backbone.init_cfg.checkpoint == str(path)
 
 
+def test_pretrained_weights_of_which_nothing_fits_are_refused(tmp_path: Path) -> None:
+    small = {"base_channels": 4, "neck_channels": 16}
+    whole = build_detector(detector_config("ikd::retinanet_r18", arguments=small, classes=CLASSES))
+    path = tmp_path / "whole.pth"
+    torch.save(whole.state_dict(), path)
+
+    def begun(**named: str) -> Any:
+        override = {"backbone.init_cfg": {"type": "Pretrained", "checkpoint": str(path), **named}}
+        return build_detector(
+            detector_config("ikd::retinanet_r18", arguments=small, overrides=override, classes=("a",))
+        )
+
+    torch.testing.assert_close(
+        begun(prefix="backbone.").backbone.conv1.weight, whole.get_parameter("backbone.conv1.weight")
+    )
+    with pytest.raises(
+        BadInput, match=r"backbone\.init_cfg: must hold weights of this ResNet.*`prefix: backbone.` takes a part"
+    ):
+        begun()
+    with pytest.raises(BadInput, match=r"backbone\.init_cfg: must hold weights of this ResNet"):
+        begun(prefix="neck.")
+
+
 def test_overrides_reach_dicts_and_lists() -> None:
     cascade = "mmdet::cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco.py"
     overrides = {

@@ -197,6 +197,8 @@ def test_a_teacher_looks_at_its_own_test_scale(tiny_recipe: Build) -> None:
     zoo = own.model_copy(update={"config": "mmdet::retinanet/retinanet_r50_fpn_1x_coco.py", "recipe": None})
     zoo = zoo.model_copy(update={"checkpoint": "weights.pth", "arguments": {}})
     assert (shown_as(recipe, zoo).input.scale, shown_as(recipe, zoo).input.keep_ratio) == ((1333, 800), True)
+    padded = recipe.with_values({"input.pad": {"enabled": True, "size": [96, 96]}})
+    assert shown_as(padded, zoo).input.pad.size == (1333, 1333), "the student's is too small for it"
     given = own.model_copy(update={"checkpoint": "weights.pth"})
     assert shown_as(recipe, given).input.scale == (96, 96), "nothing is known, so it is the student's"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ import torch
 
 from ikd.config import Detector, Recipe
 from ikd.data import DataFiles
-from ikd.errors import BadInput, NonFiniteLoss
+from ikd.detectors import build_detector, detector_config
+from ikd.errors import BadInput, CheckpointError, ClassesError, NonFiniteLoss
 from ikd.home import cache
 from ikd.training import check
 from ikd.training.rehearsal import stage
@@ -23,6 +25,7 @@ from ikd.training.rehearsal.record import rehearsal_key
 
 Build = Callable[..., Recipe]
 CPU = torch.device("cpu")
+SMALL = {"base_channels": 4, "neck_channels": 16}
 HEAD = "ikd.distill.detector.DistillDetector"
 
 
@@ -31,6 +34,17 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home that remembers nothing."""
     monkeypatch.setenv("IKD_HOME", str(tmp_path))
     return tmp_path
+
+
+class Failing:
+    """Raises when it is called, and remembers that."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error, self.asked = error, False
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        self.asked = True
+        raise self.error
 
 
 def noting(method: Any, made: list[str]) -> Any:
@@ -236,6 +250,52 @@ def test_memory_that_others_hold_is_no_fault_and_nothing_is_remembered(
     monkeypatch.setattr(f"{HEAD}.train_step", full)
     check(tiny_recipe())
     assert [path for path in cache("rehearsals").iterdir() if path.suffix != ".lock"] == []
+
+
+def test_a_teacher_that_cannot_look_for_labels_is_told_before_training(
+    tiny_recipe: Build, fresh: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stage, "find_boxes", failing := Failing(RuntimeError("selected index k out of range")))
+    check(tiny_recipe(adversarial__enabled=False))
+    assert not failing.asked
+    labels = {"enabled": True, "labelled": "fill"}
+    with pytest.raises(
+        BadInput, match=r"teachers\.available\.big: .* cannot look for boxes in images of up to 160 x 160 px"
+    ):
+        check(tiny_recipe(adversarial__enabled=False, distill__labels=labels))
+
+
+PLACES = {
+    "student": ({"student__checkpoint": "{file}"}, r"student\.checkpoint: .*its backbone alone serves any classes"),
+    "teacher": (
+        {"teachers__available": {"big": {"config": "ikd::retinanet_r18", "arguments": SMALL, "checkpoint": "{file}"}}},
+        r"teachers\.available\.big\.checkpoint: .*class_map says which of its classes are yours",
+    ),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_weights_of_other_classes_are_refused_by_field_and_with_a_way_out(
+    place: str, tiny_recipe: Build, fresh: Path
+) -> None:
+    file = fresh / "weights.pth"
+    weights = build_detector(detector_config("ikd::retinanet_r18", arguments=SMALL, classes=["x"])).state_dict()
+    torch.save({"state_dict": weights, "meta": {"dataset_meta": {"classes": ["x"]}}}, file)
+    changes, message = PLACES[place]
+    written = json.loads(json.dumps(changes).replace("{file}", str(file)))
+    recipe = tiny_recipe(adversarial__enabled=False, student__arguments=SMALL, **written)
+    with pytest.raises(ClassesError, match=rf"^recipe drawn_r18: {message}"):
+        check(recipe)
+    torch.save({key: value for key, value in weights.items() if key.startswith("backbone.")}, file)
+    with pytest.raises(CheckpointError, match=r"checkpoint: .*it holds a backbone alone, which is given by overrides"):
+        check(recipe)
+
+
+@pytest.mark.parametrize("place", ["student", "teachers.available.big"])
+def test_a_config_that_is_not_there_is_refused_by_field(place: str, tiny_recipe: Build, fresh: Path) -> None:
+    recipe = tiny_recipe().with_values({f"{place}.config": "mmdet::nothing/like_that.py"})
+    with pytest.raises(BadInput, match=rf"^recipe drawn_r18: {re.escape(place)}: mmdet ships no config called"):
+        check(recipe)
 
 
 def test_images_that_are_not_there_are_named_before_anything_is_tried(

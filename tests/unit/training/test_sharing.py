@@ -20,7 +20,7 @@ from ikd.evaluation import find_boxes
 from ikd.home import digest
 from ikd.training import DataFiles, load_teacher, perturb, prepare, run_trial, sharing
 from ikd.training.prepared import teacher_recipe
-from ikd.trial import ATTACK_SECONDS
+from ikd.trial import ATTACK_SECONDS, StopTrial, said_of_teacher
 from tests.unit.training.untrained import save_untrained
 
 Build = Callable[..., Recipe]
@@ -183,3 +183,24 @@ def test_a_teacher_is_measured_once_for_its_weights_and_the_size(
     for one in (quick, quick.with_values({"seed": 3}), quick.with_values({"input.scale": [64, 64]})):
         assert [stage.score for stage in prepare(one).stages] == [0.25]
     assert len(measured) == 2
+
+
+def test_a_teacher_that_predicts_no_boxes_teaches_unmeasured(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IKD_HOME", str(tmp_path / "home"))
+    quick = recipe.with_values({"adversarial.enabled": False})
+
+    def fail(error: Exception) -> Any:
+        def run(*_: Any, **__: Any) -> Any:
+            raise error
+
+        return run
+
+    monkeypatch.setattr("ikd.training.sharing.run", fail(StopTrial()))
+    with pytest.raises(StopTrial):
+        prepare(quick)
+    monkeypatch.setattr("ikd.training.sharing.run", fail(AttributeError("'InstanceData' object has no 'masks'")))
+    for _ in range(2):  # measured, and remembered
+        assert [stage.score for stage in prepare(quick).stages] == [None]
+    assert "mAP not measured" in said_of_teacher("big", None)

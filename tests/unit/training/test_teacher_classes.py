@@ -70,7 +70,7 @@ def test_a_class_map_of_one_class_renames_it_where_no_head_could_know_two(tmp_pa
     torch.manual_seed(1)
     whole = build_detector(small(CROWD, ["person"]))
     torch.save({"state_dict": whole.state_dict(), "meta": {"CLASSES": ["person"]}}, tmp_path / "crowd.pth")
-    named = {"config": CROWD, "overrides": SMALL, "class_map": {"walker": "person"}}
+    named: dict[str, Any] = {"config": CROWD, "overrides": SMALL, "class_map": {"walker": "person"}}
     teacher: Any = load_teacher(Teacher(**named), tmp_path / "crowd.pth", ["walker"])
     assert weights_sha256(teacher) == weights_sha256(whole)
     assert not any(one.requires_grad for one in teacher.parameters())
@@ -120,6 +120,15 @@ def test_a_teacher_may_keep_classes_of_its_own(told: bool, tmp_path: Path) -> No
     teacher: Any = load_teacher(Teacher(**config_of("retinanet_r18"), classes="own"), file, OURS)
     assert teacher.bbox_head.num_classes == 80
     assert all(torch.equal(one, other) for one, other in zip(teacher.parameters(), whole.parameters(), strict=True))
+
+
+def test_a_number_of_classes_that_nothing_says_is_that_of_the_config(tmp_path: Path) -> None:
+    _, file = saved("retinanet_r18", tmp_path, THEIRS, told=False)
+    own = {**config_of("retinanet_r18"), "classes": "own"}
+    with pytest.raises(CheckpointError, match=r"says no classes.*overrides change it \(bbox_head\.num_classes\)"):
+        load_teacher(Teacher(**own), file, OURS)
+    teacher: Any = load_teacher(Teacher(**own, overrides={"bbox_head.num_classes": len(THEIRS)}), file, OURS)
+    assert teacher.bbox_head.num_classes == len(THEIRS)
 
 
 READ = {

@@ -131,7 +131,12 @@ def test_regions_with_an_object_are_of_its_class() -> None:
     detector, sampled = crowddet(), []
     sampler = detector.roi_head.bbox_sampler
     plain = sampler.sample
-    sampler.sample = lambda *args, **kwargs: sampled.append(plain(*args, **kwargs)) or sampled[-1]
+
+    def keep(*args: Any, **kwargs: Any) -> Any:
+        sampled.append(plain(*args, **kwargs))
+        return sampled[-1]
+
+    sampler.sample = keep
     detector.loss(IMAGES, [sample([ONE, OTHER])])
     (labels,) = sampled_targets(sampled, Targets([torch.zeros(0, 4)], [torch.zeros(0).long()], (128, 128))).labels
     assert len(labels) == len(sampled[0].pos_priors) > 0
