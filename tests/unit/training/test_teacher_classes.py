@@ -70,7 +70,7 @@ def test_a_class_map_of_one_class_renames_it_where_no_head_could_know_two(tmp_pa
     torch.manual_seed(1)
     whole = build_detector(small(CROWD, ["person"]))
     torch.save({"state_dict": whole.state_dict(), "meta": {"CLASSES": ["person"]}}, tmp_path / "crowd.pth")
-    named = {"config": CROWD, "overrides": SMALL, "class_map": {"walker": "person"}}
+    named: dict[str, Any] = {"config": CROWD, "overrides": SMALL, "class_map": {"walker": "person"}}
     teacher: Any = load_teacher(Teacher(**named), tmp_path / "crowd.pth", ["walker"])
     assert weights_sha256(teacher) == weights_sha256(whole)
     assert not any(one.requires_grad for one in teacher.parameters())

@@ -13,6 +13,7 @@ from ikd.detectors import build_detector, detector_config, freeze, knows_one_cla
 from ikd.detectors.kinds.crowd import NOBODY, learn_without_crowds
 from ikd.distill.functional import Targets
 from ikd.distill.knowledge import sampled_targets
+from ikd.distill.recording import recorded
 from ikd.errors import BadInput
 from tests.unit.detectors.kinds.mmdets import CROWD, REFINED, sample, small
 
@@ -128,11 +129,9 @@ def test_names_are_mmdets_and_others_are_left_alone() -> None:
 
 
 def test_regions_with_an_object_are_of_its_class() -> None:
-    detector, sampled = crowddet(), []
-    sampler = detector.roi_head.bbox_sampler
-    plain = sampler.sample
-    sampler.sample = lambda *args, **kwargs: sampled.append(plain(*args, **kwargs)) or sampled[-1]
-    detector.loss(IMAGES, [sample([ONE, OTHER])])
+    detector, sampled = crowddet(), list[Any]()
+    with recorded(detector.roi_head.bbox_sampler, "sample", sampled):
+        detector.loss(IMAGES, [sample([ONE, OTHER])])
     (labels,) = sampled_targets(sampled, Targets([torch.zeros(0, 4)], [torch.zeros(0).long()], (128, 128))).labels
     assert len(labels) == len(sampled[0].pos_priors) > 0
     assert labels.tolist() == [0] * len(labels)
