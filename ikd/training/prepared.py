@@ -13,12 +13,13 @@ import torch
 from ikd.config import HOSTS, Recipe, StagePlan, Teacher, compares_maps, load_recipe, sees_unlabelled
 from ikd.data import DataFiles, DataReport, SplitReport, check_recipe_data, indexed
 from ikd.detectors import build_detector, freeze, has_masks
-from ikd.errors import BadInput, refuse
+from ikd.errors import BadInput, refuse, within
 from ikd.training.hooks import instances_of
 from ikd.training.levels import choose_levels
-from ikd.training.model import build_stage_model, load_teacher, model_config
+from ikd.training.model import build_stage_model
 from ikd.training.optim import check_parts, falling
 from ikd.training.rehearsal.stage import rehearse
+from ikd.training.teachers.loading import load_teacher, model_config
 from ikd.training.unlabelled.making import check_labels
 
 CPU = torch.device("cpu")
@@ -109,7 +110,7 @@ def check(recipe: Recipe, device: torch.device = CPU) -> DataFiles:
     for name in dict.fromkeys(stage.teacher for stage in recipe.teachers.stages):
         teacher = recipe.teachers.available[name]
         if teacher.checkpoint is None:
-            _check_teacher_training(name, teacher_recipe(recipe, teacher), device)
+            _check_teacher_training(recipe, name, device)
     return files
 
 
@@ -121,20 +122,25 @@ def teacher_recipe(recipe: Recipe, teacher: Teacher) -> Recipe:
     return own.with_values({"student": detector, "data": recipe.data.model_dump(), "device": recipe.device})
 
 
-def _check_teacher_training(name: str, training: Recipe, device: torch.device) -> None:
+def _check_teacher_training(recipe: Recipe, name: str, device: torch.device) -> None:
+    place = f"recipe {recipe.name}: teachers.available.{name}"
+    try:
+        training = teacher_recipe(recipe, recipe.teachers.available[name])
+    except BadInput as error:
+        raise BadInput(f"{place}.recipe: {error}") from error
     try:
         check(training, device)
     except BadInput as error:
-        raise BadInput(f"teachers.available.{name}, which has no checkpoint and would be trained: {error}") from error
+        raise BadInput(f"{place}, which has no checkpoint and would be trained: {error}") from error
 
 
 def _check_stage(plan: StagePlan, files: DataFiles, data: DataReport, device: torch.device, *, sees: bool) -> None:
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), within(f"recipe {plan.recipe.name}"):
         teachers = [_untrained(one, files) for one in plan.each if one.teacher is not None]
         model = build_stage_model(plan, files, teachers)
-    for teacher in teachers[:1]:  # labels are the first one's
-        check_labels(plan, teacher)
-    check_parts(plan.recipe, model)
+        for teacher in teachers[:1]:  # labels are the first one's
+            check_labels(plan, teacher)
+        check_parts(plan.recipe, model)
     _check_masks(data.splits["train"], "student", model.student)
     if "segm" in plan.recipe.validate:
         if not has_masks(model.student):
@@ -151,9 +157,11 @@ def _untrained(plan: StagePlan, files: DataFiles) -> Any:
     """Return the teacher of a stage; of random weights where it has no checkpoint yet."""
     chosen = plan.recipe.teacher
     assert chosen is not None
+    field = f"teachers.available.{plan.teacher}"
     if chosen.checkpoint is not None:
-        return load_teacher(chosen, chosen.checkpoint, files.classes)
-    return freeze(build_detector(model_config(chosen, files.classes)))
+        return load_teacher(chosen, chosen.checkpoint, files.classes, field=field)
+    with within(field):
+        return freeze(build_detector(model_config(chosen, files.classes)))
 
 
 def said_of_levels(recipe: Recipe) -> list[str]:

@@ -36,8 +36,8 @@ from ikd.files import parsed, sha256, write_text
 from ikd.home import cache, digest, entry
 from ikd.training.checkpoint import resumable
 from ikd.training.loaders import crafts_online, val_loader
-from ikd.training.model import load_teacher, model_config
 from ikd.training.prepared import Prepared, PreparedStage, check, device_of, teacher_recipe
+from ikd.training.teachers.loading import load_teacher, model_config
 from ikd.training.trial import train
 from ikd.training.unlabelled.making import teacher_labels
 from ikd.training.worker_state import determinism, reset, settle

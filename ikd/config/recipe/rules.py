@@ -116,12 +116,12 @@ def _class_faults(recipe: RecipeSections, name: str, teacher: Teacher) -> Iterat
     place: Location = ("teachers", "available", name)
     if teacher.class_map is not None and teacher.classes == "own":
         yield (*place, "classes"), "own", "must be data, or the names of its classes, with a class_map"
-    if teacher.class_map is None and not isinstance(teacher.classes, str):
-        yield (
-            (*place, "classes"),
-            list(teacher.classes),
-            "must be data or own without a class_map, which reads the names",
-        )
+    if not isinstance(teacher.classes, str):
+        names = list(teacher.classes)
+        if teacher.class_map is None:
+            yield (*place, "classes"), names, "must be data or own without a class_map, which reads the names"
+        elif not names or len(set(names)) < len(names) or not all(name.strip() for name in names):
+            yield (*place, "classes"), names, "must name each class of its weights once, and none by nothing"
     if (teacher.class_map is not None or teacher.classes != "data") and teacher.checkpoint is None:
         yield (*place, "checkpoint"), None, "is needed for classes of its own: a teacher's recipe trains it on the data"
     stages = recipe.teachers.stages
