@@ -42,9 +42,7 @@ class TapsSection(Section):
     @classmethod
     def _of_both(cls, value: Any) -> Any:
         if not isinstance(value, (str, Mapping, TapsSection)):
-            raise ValueError(
-                "must be auto, outputs or encoder, or a mapping of student and teacher to a word or list"
-            )
+            raise ValueError("must be auto, outputs or encoder, or a mapping of student and teacher to a word or list")
         return {"student": value, "teacher": value} if isinstance(value, str) else value
 
     def written(self) -> Any:
