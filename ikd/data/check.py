@@ -84,7 +84,7 @@ def check_recipe_data(recipe: Recipe) -> DataReport:
                 keep_record(state, PartRecord(split.fingerprint, split.taught.images, split.taught.boxes))
         return report
 
-    content = [VERSION, str(root), states, vars(settings), *key]
+    content = [VERSION, _RULES, str(root), states, vars(settings), *key]
     return make() if None in (*states, *key) else kept_report(content, make)
 
 
@@ -115,7 +115,7 @@ def _report(
     problems += [problem for part in kept for problem in _compare_kept(part, train, val)]
     if unlabelled is not None:
         named = {part.name: (part.path, _named(part)) for part in parts if part.readable}
-        problems += check_photographs(unlabelled, named, orientation=settings.orientation)
+        problems += check_photographs(unlabelled, named, settings)
     # stable: errors first, those of images before those of boxes, which they may cause, otherwise in the order found
     problems.sort(key=lambda problem: (problem.severity, problem.field.startswith("annotations[")))
     sound = not any(problem.severity == "error" for problem in problems)
@@ -191,3 +191,4 @@ def _shared(one: Part, other: Part) -> dict[str, tuple[int, str, str]]:
 
 
 _NAMED = 5
+_RULES = 2  # raise when there is a rule more, or another one

@@ -240,6 +240,7 @@ def perturbed_images(
                 batch_size=attacked_at_once(recipe),
                 workers=recipe.schedule.workers,
                 device=str(device_of(recipe)),
+                measures=recipe.teacher is None or recipe.teacher.classes != "own",
                 progress=(lambda done, total: progress(said_of("perturbations", ""), done, total))
                 if progress
                 else None,

@@ -160,9 +160,9 @@ class _Rehearsal:
         source = TrainingImages.of(recipe, self.files.train, self.files.train_images)
         store = PerturbationStore(self.scratch, {"rehearsal": name})
         attack = dataclasses.replace(attack_of(recipe), steps=1)
-        size = min(COUNT, attacked_at_once(recipe))
+        size, measures = min(COUNT, attacked_at_once(recipe)), recipe.teachers.available[name].classes != "own"
         with self._blamed(f"{TEACHERS}{name}", "be attacked (adversarial.enabled)"):
-            generate(teacher, source, store, attack, batch_size=size, device=self.device)
+            generate(teacher, source, store, attack, batch_size=size, device=self.device, measures=measures)
         return store.folder
 
     def _batches(self, perturbations: Sequence[Path]) -> Iterator[tuple[Batch, int]]:

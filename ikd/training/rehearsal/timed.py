@@ -115,6 +115,7 @@ def _shared(
             attack,
             batch_size=attacked_at_once(plan.recipe),
             device=device_of(recipe),
+            measures=recipe.teachers.available[one.teacher].classes != "own",
             progress=tick,
         )
 
