@@ -149,7 +149,8 @@ def within(place: str) -> Iterator[None]:
     """Say in front of what is refused in this block where it stands: a recipe, a field of it, or both.
 
     Args:
-        place: such as `recipe mine: teachers.available.big.checkpoint`; what begins with it already is left as it is.
+        place: such as `recipe mine: teacher big`. What begins with all of it already is left as it is, and of what
+            begins with its first part that is not said twice.
     """
     try:
         yield
@@ -158,4 +159,5 @@ def within(place: str) -> Iterator[None]:
     except BadInput as error:
         if str(error).startswith(place):
             raise
-        raise type(error)(f"{place}: {error}") from error
+        first, between, _ = place.partition(": ")
+        raise type(error)(f"{place}: {str(error).removeprefix(first + between)}") from error

@@ -86,7 +86,7 @@ def build_stage_model(plan: StagePlan, files: DataFiles, teachers: Sequence[torc
     taught = []
     for one, teacher in zip(plan.each, teachers, strict=True):
         others = [other for other in teachers if other is not teacher]
-        with within(f"teacher {one.teacher}"):
+        with within(f"recipe {one.recipe.name}: teacher {one.teacher}"):
             terms = _terms(one.recipe, files, student, teacher, others)
         if not terms.names:
             rule = f"must leave teacher {one.teacher} something to teach: a host, or another term between the detectors"

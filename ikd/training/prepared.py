@@ -20,6 +20,7 @@ from ikd.training.model import build_stage_model
 from ikd.training.optim import check_parts, falling
 from ikd.training.rehearsal.stage import rehearse
 from ikd.training.teachers.loading import load_teacher, model_config
+from ikd.training.unlabelled.batches import draws_of
 from ikd.training.unlabelled.making import check_labels
 
 CPU = torch.device("cpu")
@@ -215,6 +216,7 @@ def _check_length(recipe: Recipe, part: SplitReport) -> None:
         refuse(field, rule, recipe.schedule.policy.tail)
     for plan in recipe.each_teacher:
         _check_rise(plan, per_epoch)
+        _check_ratio(plan, part.taught.taught_images)
 
 
 def _check_rise(plan: StagePlan, per_epoch: int) -> None:
@@ -228,3 +230,11 @@ def _check_rise(plan: StagePlan, per_epoch: int) -> None:
         if length >= steps:
             rule = f"must be below the {steps} steps of the stage ({plan.epochs} epochs of {per_epoch})"
             refuse(f"recipe {plan.recipe.name}: {field}", rule, length, "the loss would never act whole")
+
+
+def _check_ratio(plan: StagePlan, images: int) -> None:
+    """Refuse a share of photographs without labels by which none of them ever comes."""
+    ratio = plan.recipe.distill.labels.ratio
+    if sees_unlabelled(plan.recipe) and not draws_of(images, ratio):
+        rule = f"must be at least {0.5 / images:.1g} for one photograph to come with the {images} images of an epoch"
+        refuse(f"recipe {plan.recipe.name}: distill.labels.ratio", rule, ratio)

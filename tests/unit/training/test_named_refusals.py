@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ikd.config import Recipe
-from ikd.errors import BadInput
+from ikd.errors import BadInput, CheckpointError, within
 from ikd.training.prepared import check
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
@@ -59,3 +59,30 @@ def test_each_part_is_refused_by_recipe_and_field(case: str, tiny_recipe: Callab
     quick = {"adversarial__enabled": False, "augment__enabled": False}
     with pytest.raises(BadInput, match=f"^recipe drawn_r18: {message}"):
         check(tiny_recipe(**quick, **changes))
+
+
+def test_of_several_teachers_the_one_is_named_and_the_recipe_once(tiny_recipe: Callable[..., Recipe]) -> None:
+    big = tiny_recipe().teachers.available["big"].model_dump(mode="json")
+    recipe = tiny_recipe(
+        adversarial__enabled=False,
+        augment__enabled=False,
+        teachers__available={"big": big, "other": big},
+        teachers__sequence=["big", {"teacher": "other", "set": {"distill.levels": [9]}}],
+        teachers__together=True,
+    )
+    with pytest.raises(BadInput, match=r"^recipe drawn_r18: teacher other: distill\.levels: must be among"):
+        check(recipe)
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("f: must be 1", "recipe r: t: f: must be 1"),
+        ("recipe r: f: must be 1", "recipe r: t: f: must be 1"),
+        ("recipe r: t: f: must be 1", "recipe r: t: f: must be 1"),
+    ],
+)
+def test_where_something_stands_is_said_once(said: str, told: str) -> None:
+    with pytest.raises(CheckpointError) as caught, within("recipe r: t"):
+        raise CheckpointError(said)
+    assert str(caught.value) == told
