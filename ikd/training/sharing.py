@@ -59,7 +59,7 @@ def prepare(recipe: Recipe, progress: NotifyOf | None = None) -> Prepared:
     check_precision(recipe, device_of(recipe))
     try:
         files = check(recipe, device_of(recipe))
-        with determinism(recipe), told_when_lost(recipe):
+        with determinism(recipe), told_when_lost(recipe, files.photographs):
             return Prepared(files, tuple(_stage(recipe, plan, files, progress) for plan in recipe.stages))
     finally:
         reset()  # the attack's memory on a GPU is a neighbour's while the trial runs
