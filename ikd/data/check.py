@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ikd.config import Recipe
+from ikd.config import Recipe, sees_unlabelled
 from ikd.data import identity
 from ikd.data.alike import near_files, same_files
 from ikd.data.files import Places, places_of, places_of_test
@@ -96,7 +96,9 @@ def said_of_data(recipe: Recipe) -> list[str]:
     """
     report = check_recipe_data(recipe)
     report.raise_for_errors()
-    return report.said
+    idle = recipe.data.unlabeled is not None and not any(sees_unlabelled(plan.recipe) for plan in recipe.stages)
+    why = f"recipe {recipe.name}: data.unlabeled is not looked at: distill.labels.enabled, which shows it, is false"
+    return [*report.said, *([why] if idle else [])]
 
 
 def _report(

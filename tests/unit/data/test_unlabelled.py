@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from ikd.config import Recipe, load_recipe
-from ikd.data import DataFiles, check_recipe_data, draw_dataset
+from ikd.data import DataFiles, check_recipe_data, draw_dataset, said_of_data
 from ikd.errors import BadInput, ConfigError, DataError
 
 Copy = Callable[[str], Path]
@@ -67,6 +67,12 @@ def test_a_picture_of_which_nothing_is_left_is_refused(shown: Path, values: dict
     assert check_recipe_data(recipe_of(shown, values={"input.scale": [256, 256]})).ok
     with pytest.raises(DataError, match=rf"data\.unlabeled: must be .* {scale} .* 1 x 400 px nothing .*'strip\.png'"):
         check_recipe_data(recipe_of(shown, values=values)).raise_for_errors()
+
+
+def test_a_person_is_told_that_photographs_are_not_looked_at(shown: Path) -> None:
+    assert not [line for line in said_of_data(recipe_of(shown)) if "unlabeled" in line]
+    said = said_of_data(recipe_of(shown, values={"distill.labels.enabled": False}))
+    assert said[-1].endswith("data.unlabeled is not looked at: distill.labels.enabled, which shows it, is false")
 
 
 def test_an_orientation_tag_says_nothing_of_boxes_that_are_not_there(shown: Path) -> None:
