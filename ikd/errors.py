@@ -6,7 +6,8 @@ Two families matter to a caller: `BadInput` (the person gave something wrong; ex
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -145,3 +146,22 @@ def refuse(field: str, rule: str, value: object, hint: str = "") -> NoReturn:
         BadInput: always; names field, rule and value, and the hint where there is one.
     """
     raise BadInput(f"{field}: {rule}, but got {value!r}" + (f"; {hint}" if hint else ""))
+
+
+@contextlib.contextmanager
+def within(place: str) -> Iterator[None]:
+    """Say in front of what is refused in this block where it stands: a recipe, a field of it, or both.
+
+    Args:
+        place: such as `recipe mine: teacher big`. What begins with all of it already is left as it is, and of what
+            begins with its first part that is not said twice.
+    """
+    try:
+        yield
+    except ConfigError:
+        raise  # each of its problems names file and field
+    except BadInput as error:
+        if str(error).startswith(place):
+            raise
+        first, between, _ = place.partition(": ")
+        raise type(error)(f"{place}: {str(error).removeprefix(first + between)}") from error

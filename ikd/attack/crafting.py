@@ -67,6 +67,7 @@ def generate(  # noqa: PLR0913 - each is the caller's to choose
     batch_size: int = Attack().batch_size,
     workers: int = 0,
     device: str | torch.device = "cpu",
+    measures: bool = True,
     progress: Notify | None = None,
 ) -> dict[str, Any]:
     """Fill a store with the perturbation of every image, then evaluate the teacher with and without it.
@@ -82,11 +83,14 @@ def generate(  # noqa: PLR0913 - each is the caller's to choose
         batch_size: images at a time; changes nothing but time and memory.
         workers: processes that read and resize ahead; threads pack and write behind the device.
         device: where to run.
+        measures: evaluate; false for a teacher of other classes than the images' annotations, where only what was
+            written is read once more.
         progress: called with images done and images to do, at the start too; each is attacked once and evaluated once.
 
     Returns:
         The summary: `count`, `bytes` (of all files); `attacked`, `pixels`, `seconds` and `device` of this run's
-        attacks; `clean` and `perturbed`, COCO metrics of the teacher on the images it attacked, 0..1.
+        attacks; `clean` and `perturbed`, COCO metrics of the teacher on the images it attacked, 0..1, where it
+        `measures`.
 
     Raises:
         BadInput: a strength below one grey level, which whole numbers cannot store, or a batch size below 1.
@@ -107,7 +111,7 @@ def generate(  # noqa: PLR0913 - each is the caller's to choose
     run.total = len(places) + len(images)
     run.progress(0, run.total)
     seconds = run.attack(attack, sorted(places.values()))
-    clean, perturbed = run.evaluate()
+    found = dict(zip(("clean", "perturbed"), run.evaluate(detects=measures), strict=True))
     store.finish(
         {
             "count": len(images),
@@ -116,8 +120,7 @@ def generate(  # noqa: PLR0913 - each is the caller's to choose
             "pixels": run.pixels,
             "seconds": seconds,
             "device": _name_of(run.device),
-            "clean": coco_metrics(source.annotations, clean),
-            "perturbed": coco_metrics(source.annotations, perturbed),
+            **{side: coco_metrics(source.annotations, one) for side, one in found.items() if measures},
         }
     )
     return store.summary()
@@ -256,8 +259,8 @@ class _Run:
         levels: NDArray[np.int8] = crafted(attack, self.teacher, batch.to(self.device)).cpu().movedim(1, -1).numpy()
         return levels
 
-    def evaluate(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        """Return the teacher's detections on the clean and on the perturbed images."""
+    def evaluate(self, *, detects: bool = True) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Return the teacher's detections on the clean and on the perturbed images; none where it only reads these."""
         clean: list[dict[str, Any]] = []
         perturbed: list[dict[str, Any]] = []
         for batch in self._batches(range(len(self.dataset))):
@@ -266,8 +269,9 @@ class _Run:
             height, width = batch.size
             for index, image in enumerate(batch.images):
                 delta[index, :, :height, :width] = torch.from_numpy(self._read(image)).permute(2, 0, 1).to(delta)
-            clean += self._detect(pixels, batch)
-            perturbed += self._detect((pixels + delta).clamp(0, 255), batch)
+            if detects:
+                clean += self._detect(pixels, batch)
+                perturbed += self._detect((pixels + delta).clamp(0, 255), batch)
             self._note(batch)
         return clean, perturbed
 

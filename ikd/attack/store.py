@@ -137,12 +137,14 @@ class PerturbationStore:
         return summary
 
     def line(self, teacher: str) -> str:
-        """Return for people how many images there are and how well they fool the teacher of this name.
+        """Return for people how many images there are and how well they fool the teacher of this name, if measured.
 
         Raises:
             DataError: the store is incomplete.
         """
         summary = self.summary()
+        if "clean" not in summary:
+            return f"{summary['count']} images; teacher {teacher} knows other classes, so that its mAP says nothing"
         clean, perturbed = (100 * summary[part]["bbox_mAP"] for part in ("clean", "perturbed"))
         return f"{summary['count']} images; teacher {teacher} mAP {clean:.1f} clean, {perturbed:.1f} perturbed"
 

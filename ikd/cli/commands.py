@@ -503,10 +503,10 @@ def _check_for(name: str, directory: Path | None, named: dict[str, str], sets: l
 @data_app.command("draw")
 def data_draw(
     directory: Annotated[Path, typer.Argument(callback=expanded, help="Folder to make.")],
-    train_images: Annotated[int, typer.Option("--train", help="Training images.")] = 240,
-    val_images: Annotated[int, typer.Option("--val", help="Validation images.")] = 60,
-    size: Annotated[int, typer.Option(help="Side in pixels.")] = 160,
-    seed: Annotated[int, typer.Option(help="The same seed draws the same bytes.")] = 0,
+    train_images: Annotated[int, typer.Option("--train", min=10, help="Training images.")] = 240,
+    val_images: Annotated[int, typer.Option("--val", min=10, help="Validation images.")] = 60,
+    size: Annotated[int, typer.Option(min=128, max=4096, help="Side in pixels.")] = 160,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed draws the same bytes.")] = 0,
 ) -> None:
     """Draw a small data set that a detector learns in minutes.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ikd.config import Recipe
+from ikd.config import Recipe, sees_unlabelled
 from ikd.data import identity
 from ikd.data.alike import near_files, same_files
 from ikd.data.files import Places, places_of, places_of_test
@@ -84,7 +84,7 @@ def check_recipe_data(recipe: Recipe) -> DataReport:
                 keep_record(state, PartRecord(split.fingerprint, split.taught.images, split.taught.boxes))
         return report
 
-    content = [VERSION, str(root), states, vars(settings), *key]
+    content = [VERSION, _RULES, str(root), states, vars(settings), *key]
     return make() if None in (*states, *key) else kept_report(content, make)
 
 
@@ -96,7 +96,9 @@ def said_of_data(recipe: Recipe) -> list[str]:
     """
     report = check_recipe_data(recipe)
     report.raise_for_errors()
-    return report.said
+    idle = recipe.data.unlabeled is not None and not any(sees_unlabelled(plan.recipe) for plan in recipe.stages)
+    why = f"recipe {recipe.name}: data.unlabeled is not looked at: distill.labels.enabled, which shows it, is false"
+    return [*report.said, *([why] if idle else [])]
 
 
 def _report(
@@ -115,7 +117,7 @@ def _report(
     problems += [problem for part in kept for problem in _compare_kept(part, train, val)]
     if unlabelled is not None:
         named = {part.name: (part.path, _named(part)) for part in parts if part.readable}
-        problems += check_photographs(unlabelled, named, orientation=settings.orientation)
+        problems += check_photographs(unlabelled, named, settings)
     # stable: errors first, those of images before those of boxes, which they may cause, otherwise in the order found
     problems.sort(key=lambda problem: (problem.severity, problem.field.startswith("annotations[")))
     sound = not any(problem.severity == "error" for problem in problems)
@@ -191,3 +193,4 @@ def _shared(one: Part, other: Part) -> dict[str, tuple[int, str, str]]:
 
 
 _NAMED = 5
+_RULES = 2  # raise when there is a rule more, or another one

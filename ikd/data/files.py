@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -129,11 +130,20 @@ def lines_of(root: Path, files: Mapping[str, Path], images: str) -> str:
     return "\n".join(lines)
 
 
-def lost(recipe: Recipe) -> str:
+def lost(recipe: Recipe, photographs: Photographs | None = None) -> str:
     """Say what of the data of a recipe is not there, or no longer a data set; empty where all files are.
 
     Files are looked at by name alone, so that it takes seconds for COCO. For after something has failed.
+
+    Args:
+        recipe: whose data.
+        photographs: those without labels, as they were found before.
     """
+    for photograph in photographs.paths if photographs is not None else ():
+        try:
+            os.stat(photograph)
+        except OSError as error:
+            return f"data.unlabeled: {photograph} cannot be read ({error.strerror})"
     try:
         train, train_images, val, val_images = places_of(recipe)
         for file, images in ((train, train_images), (val, val_images)):
@@ -150,20 +160,30 @@ def lost(recipe: Recipe) -> str:
 
 
 @contextlib.contextmanager
-def told_when_lost(recipe: Recipe) -> Iterator[None]:
+def told_when_lost(recipe: Recipe, photographs: Photographs | None = None) -> Iterator[None]:
     """Read the data of a recipe in the block: what comes of their vanishing meanwhile is told as that.
 
+    Args:
+        recipe: whose data.
+        photographs: those without labels that are read too.
+
     Raises:
-        DataGone: something has failed, and they are not all there; names the first file.
+        DataGone: something has failed, and they are not all there, or one is no picture any more; names the first file.
     """
     try:
         yield
     except IkdError:  # says what it is: no walk over all files for each trial that diverges
         raise
     except Exception as error:
-        if what := lost(recipe):
+        if what := lost(recipe, photographs) or _spoilt(error):
             raise DataGone(what) from error
         raise
+
+
+def _spoilt(error: Exception) -> str:
+    """Say which file it is that mmcv could not decode, though it could before; nothing where it is another failure."""
+    found = re.findall(r"failed to load image: (.+)", str(error))  # a worker's says the line of code before
+    return f"{found[-1]} can no longer be decoded" if found else ""
 
 
 def training_annotations(recipe: Recipe) -> Path:

@@ -102,6 +102,7 @@ def check_images(
     found: Findings,
     *,
     orientation: str,
+    boxes: bool = True,
 ) -> None:
     """Judge what is known of the image files of a split.
 
@@ -111,6 +112,7 @@ def check_images(
         facts: of the files that could be looked at, by the same index.
         found: takes the problems, by rule in the order of the file.
         orientation: a recipe's `data.orientation`.
+        boxes: they have boxes, which somebody drew on the picture as it is stored, or turned.
     """
     first: dict[str, int] = {}
     twice = []
@@ -130,8 +132,9 @@ def check_images(
         found.each((f"images[{index}].file_name", images[index]["file_name"], rule) for index in turned)
         read = {index: one for index, one in read.items() if not one.always_turned}
     found.each(fault for index, one in read.items() for fault in _size_faults(index, images[index], one, orientation))
-    _orientations(read, images, found, orientation)
-    _unheeded(read, images, found)
+    if boxes:
+        _orientations(read, images, found, orientation)
+    _unheeded(read, images, found, boxes=boxes)
     _depths(read, images, found)
     _repeated(read, images, found)
     _contents(read, images, found)
@@ -409,10 +412,10 @@ def _orientations(
     found.each(named, "warning")
 
 
-def _unheeded(read: Mapping[int, Facts], images: Mapping[int, dict[str, Any]], found: Findings) -> None:
+def _unheeded(read: Mapping[int, Facts], images: Mapping[int, dict[str, Any]], found: Findings, *, boxes: bool) -> None:
     """Warn of orientation tags that viewers heed and training does not."""
     rule = "should have no orientation tag: it has {} where viewers see it and OpenCV, by which training reads, not; "
-    rule += "if the boxes are drawn on the turned picture, save it turned"
+    rule += "if the boxes are drawn on the turned picture, save it turned" if boxes else "save it turned"
     listed = {index: one.unheeded for index, one in read.items() if one.unheeded != 1}
     found.each(
         ((f"images[{i}].file_name", images[i]["file_name"], rule.format(tag)) for i, tag in listed.items()), "warning"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from ikd.data.habits import check_areas, check_classes, check_crowds, check_form
 from ikd.data.identity import Objects, digest_of
 from ikd.data.images import Facts, check_images, place_of
 from ikd.data.masks import check_masks
+from ikd.data.network_size import rescaled
 from ikd.data.reader import LARGE_BYTES
 from ikd.data.report import DataProblem, SizeRow, SplitReport
 from ikd.data.rules import Bools, Findings, Floats, check_entries
@@ -37,17 +39,45 @@ class Settings:
         orientation: `data.orientation`.
         scale: `input.scale`; None without a recipe.
         keep_ratio: `input.keep_ratio`.
+        smallest: the sizes, each as `scale`, among which the smallest is that an image may get.
     """
 
     keep_empty: bool = _DATA.keep_empty
     orientation: Literal["apply", "ignore"] = _DATA.orientation
     scale: tuple[int, int] | None = None
     keep_ratio: bool = _INPUT.keep_ratio
+    smallest: tuple[tuple[int, int], ...] = ()
 
     @classmethod
     def of(cls, recipe: Recipe) -> Settings:
         """Return what a recipe says."""
-        return cls(recipe.data.keep_empty, recipe.data.orientation, recipe.input.scale, recipe.input.keep_ratio)
+        scale, many = recipe.input.scale, recipe.input.multi_scale
+        smaller = many.scales or ((int(scale[0] * many.ratio[0]), int(scale[1] * many.ratio[0])),)
+        smallest = (scale, *(smaller if many.enabled else ()))
+        return cls(recipe.data.keep_empty, recipe.data.orientation, scale, recipe.input.keep_ratio, smallest)
+
+
+def vanishing(
+    images: Mapping[int, dict[str, Any]], facts: Mapping[int, Facts], settings: Settings
+) -> Iterator[tuple[str, object, str]]:
+    """Yield the images of which nothing is left at a recipe's input, as field, value and rule.
+
+    Args:
+        images: entries by index in the file.
+        facts: what is known of their files, by the same index.
+        settings: of the recipe.
+    """
+    read = {index: one for index, one in facts.items() if not one.fault}
+    for scale in settings.smallest if settings.keep_ratio and read else ():
+        sizes = np.array([(one.width, one.height) for one in read.values()], np.float64)
+        gone = rescaled(sizes, scale, keep_ratio=True).min(axis=1) < 1
+        for index in [index for index, none in zip(list(read), gone, strict=True) if none]:
+            one = read.pop(index)
+            rule = f"must be wider and higher than half a pixel at {scale[0]} x {scale[1]} (input): of "
+            rule += f"{one.width} x {one.height} px nothing is left; cut it into parts, or leave it out"
+            yield f"images[{index}].file_name", images[index]["file_name"], rule
+        if not read:
+            return
 
 
 class Part:
@@ -118,6 +148,7 @@ class Part:
             return
         self._look()
         check_images(self.sound.images, self.images, self.facts, self.found, orientation=settings.orientation)
+        self.found.each(vanishing(self.sound.images, self.facts, settings))
 
     def _look(self) -> None:
         paths: dict[int, Path] = {}

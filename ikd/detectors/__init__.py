@@ -25,7 +25,7 @@ from ikd.detectors.source import read_source
 from ikd.detectors.taps import TapChoice, Taps, tap_names
 from ikd.detectors.test_input import own_test_input
 from ikd.detectors.untrusted import harmless, refuse_harm
-from ikd.detectors.weights import inherit, load_weights
+from ikd.detectors.weights import inherit, load_weights, refuse_classes
 
 __all__ = [
     "LATE",
@@ -63,6 +63,7 @@ __all__ = [
     "read_checkpoint",
     "read_source",
     "reads_text",
+    "refuse_classes",
     "refuse_harm",
     "shared_levels",
     "tap_channels",

@@ -24,6 +24,8 @@ from ikd.errors import BadInput, IkdError, refuse
 from ikd.ops import install
 from ikd.progress import library_level
 
+warnings.filterwarnings("ignore", "torch.meshgrid", UserWarning)  # mmdet calls it in an old way, which nobody can mend
+
 
 def build_detector(model_config: Mapping[str, Any]) -> nn.Module:
     """Return the mmdet detector of a config, its weights initialised from the global torch generator.

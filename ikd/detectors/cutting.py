@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -29,10 +30,10 @@ def wanted_classes(field: str, class_map: Mapping[str, str], ours: Sequence[str]
     found = [class_map.get(name, name) for name in ours]
     for name, there in zip(ours, found, strict=True):
         if there not in theirs:
-            rule = f"must name a class of the checkpoint for each of the data set; for {name!r} it has none called"
-            refuse(field, rule, there, f"it has {_few(theirs)}")
+            rule = f"must give each class of the data set one of the checkpoint ({_few(theirs)})"
+            refuse(field, rule, f"{name}: {there}", _nearest(there, theirs))
         if found.count(there) > 1:
-            refuse(field, "must give each class of the data set another one of the checkpoint", there)
+            refuse(field, f"must give each class of the data set ({_few(ours)}) another one of the checkpoint", there)
     return [list(theirs).index(name) for name in found]
 
 
@@ -90,6 +91,12 @@ class ClassRows:
             classes = [start + (extra if first else 0) + one for one in chosen]
             rows += beside + classes if first else classes + beside
         return rows
+
+
+def _nearest(name: str, theirs: Sequence[str]) -> str:
+    plain = {one.casefold(): one for one in theirs}
+    near = difflib.get_close_matches(name.casefold(), plain, n=1)
+    return f"did you mean {plain[near[0]]!r}?" if near else ""
 
 
 def _few(names: Sequence[str]) -> str:

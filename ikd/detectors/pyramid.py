@@ -10,8 +10,8 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from ikd.detectors.taps import TapChoice, Taps
-from ikd.errors import BadInput
+from ikd.detectors.taps import NotReachedError, TapChoice, Taps
+from ikd.errors import BadInput, within
 
 PROBES_PX = (256, 512)
 """Sides of the images that are tried: the smaller where the detector can look at it."""
@@ -75,15 +75,20 @@ def _probed(detector: Any, taps: Taps) -> tuple[int, list[torch.Tensor], Sequenc
                 outputs = taps.forward(torch.zeros(1, 3, side, side, device=device), [(side, side)])
         except BadInput:
             raise
+        except NotReachedError as error:
+            rule = "only what runs when maps are made, which is backbone and neck, can be named as a tap"
+            raise BadInput(f"{type(detector).__name__} {_read_at(taps)}: {rule}") from error
         except Exception as error:  # levels may want more cells than a small image has
             if side == PROBES_PX[-1]:
                 said = str(error).partition("\n")[0]
-                where = f"cannot be read at {', '.join(taps.names)}"
-                hint = "; modules of backbone and neck can, as nothing else runs for it" if taps.listed else ""
-                raise BadInput(f"{type(detector).__name__} {where}: {type(error).__name__}: {said}{hint}") from error
+                raise BadInput(f"{type(detector).__name__} {_read_at(taps)}: {type(error).__name__}: {said}") from error
             continue
         break
     return side, maps, outputs
+
+
+def _read_at(taps: Taps) -> str:
+    return f"cannot be read at {', '.join(taps.names)}"
 
 
 def _strides(side: int, maps: Sequence[torch.Tensor]) -> list[int]:
@@ -156,10 +161,8 @@ def shared_levels(
     """
     sides = []
     for who, detector, choice in zip(("student", "teacher"), (student, teacher), taps, strict=True):
-        try:
+        with within(f"distill.taps.{who}"):
             sides.append(tap_levels(detector, choice))
-        except BadInput as error:
-            raise BadInput(f"distill.taps.{who}: {error}") from error
     return paired_levels(sides[0], sides[1], match, (type(student).__name__, type(teacher).__name__))
 
 

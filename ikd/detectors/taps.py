@@ -53,6 +53,10 @@ def tap_names(detector: nn.Module, choice: TapChoice = "auto") -> list[str]:
     return ["neck"]
 
 
+class NotReachedError(RuntimeError):
+    """A module that is read did not run."""
+
+
 class Taps:
     """Collects the pyramid of a detector during a forward, into a list that belongs to one block of code.
 
@@ -97,7 +101,8 @@ class Taps:
         """Collect one forward; the list holds one map a level, in order, from the forward on and after the block.
 
         Raises:
-            RuntimeError: a second forward in the same capture, or none at all.
+            NotReachedError: no forward in the capture has reached a module.
+            RuntimeError: a second forward in the same capture.
         """
         collected = _Collected(self.names, self.reads_outputs, self.reads_encoder, copies=self.listed)
         modules = list(self._modules)
@@ -112,7 +117,7 @@ class Taps:
             for hook in hooks:
                 hook.remove()
         if missing := collected.missing():
-            raise RuntimeError(f"no forward reached {', '.join(missing)} inside the capture")
+            raise NotReachedError(f"no forward reached {', '.join(missing)} inside the capture")
 
     def _hook(self, collected: _Collected, place: int) -> Callable[[nn.Module, Any, Any], None]:
         def keep(module: nn.Module, inputs: Any, output: Any) -> None:

@@ -46,7 +46,7 @@ def load_weights(detector: nn.Module, checkpoint: Checkpoint, *, classes: Sequen
     own = detector.state_dict()
     checkpoint = replace(checkpoint, state_dict=_as_built(checkpoint.state_dict, own))
     if classes is not None and not isinstance(detector, Named):
-        _check_classes(checkpoint, tuple(classes))
+        refuse_classes(checkpoint, tuple(classes))
         _check_number_of_classes(checkpoint, own, tuple(classes))
     shapes = [
         f"{key} is {tuple(value.shape)}, the detector has {tuple(own[key].shape)}"
@@ -101,7 +101,7 @@ def _check_number_of_classes(checkpoint: Checkpoint, own: Mapping[str, Tensor], 
     if len(numbers) == 1:
         key, (theirs, ours) = next(iter(rows.items()))
         raise ClassesError(
-            f"{checkpoint.source!r} seems to be trained for {numbers.pop()} classes, the data set has {len(classes)} "
+            f"{checkpoint.source!r} seems to be trained for {numbers.pop()} classes, and not for {len(classes)} "
             f"({', '.join(classes[:_SHOWN])}{', ...' if len(classes) > _SHOWN else ''}): {key} has {theirs} rows, and "
             f"{ours} are needed"
         )
@@ -115,7 +115,12 @@ def _classes_of_rows(theirs: int, ours: int, classes: int) -> int | None:
     return None
 
 
-def _check_classes(checkpoint: Checkpoint, classes: tuple[str, ...]) -> None:
+def refuse_classes(checkpoint: Checkpoint, classes: tuple[str, ...]) -> None:
+    """Refuse a checkpoint that says it was trained for other classes than these, or in another order.
+
+    Raises:
+        CheckpointError: so it is; names which differ.
+    """
     got = checkpoint.classes
     if got is None or got == classes:
         return

@@ -10,7 +10,7 @@ from ikd.training.checkpoint import resumable  # noqa: E402
 from ikd.training.costs import COSTS, on_test_part  # noqa: E402
 from ikd.training.kept.finding import found, stage_there, weights_there  # noqa: E402
 from ikd.training.loaders import crafts_online, phases, train_loader, val_loader  # noqa: E402
-from ikd.training.model import build_model, build_stage_model, load_teacher, model_config  # noqa: E402
+from ikd.training.model import build_model, build_stage_model  # noqa: E402
 from ikd.training.optim import optim_wrapper  # noqa: E402
 from ikd.training.prepared import (  # noqa: E402
     Prepared,
@@ -24,6 +24,7 @@ from ikd.training.rehearsal.timed import timed  # noqa: E402
 from ikd.training.run import run_trial  # noqa: E402
 from ikd.training.sharing import perturb, perturbed_images, prepare  # noqa: E402
 from ikd.training.start import how_to_go_on  # noqa: E402
+from ikd.training.teachers.loading import load_teacher, model_config  # noqa: E402
 from ikd.training.trial import TrialResult  # noqa: E402
 from ikd.training.worker_state import reset  # noqa: E402
 from ikd.trial import EpochReport, Report, StopTrial, TrialFolder, TrialOptions, checkpoint_in  # noqa: E402

@@ -15,7 +15,7 @@ from ikd.data import DataFiles
 from ikd.detectors import complexity, latency_ms, without_pretrained
 from ikd.errors import BadInput, refuse
 from ikd.evaluation import load_detector, run, val_loader
-from ikd.training.model import model_config
+from ikd.training.teachers.loading import model_config
 from ikd.trial import COST, TEST, Metrics, NotifyOf
 
 COSTS = ("gflops", "mparameters", "latency_ms")

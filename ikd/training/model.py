@@ -4,27 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from ikd.config import HOSTS, Detector, Recipe, StagePlan, Teacher, compares_maps, sees_unlabelled
+from ikd.config import HOSTS, Recipe, StagePlan, compares_maps, sees_unlabelled
 from ikd.data import DataFiles
-from ikd.detectors import (
-    Checkpoint,
-    ClassRows,
-    base_anchors,
-    build_detector,
-    detector_config,
-    freeze,
-    has_masks,
-    inherit,
-    load_weights,
-    read_checkpoint,
-    reads_text,
-    wanted_classes,
-)
+from ikd.detectors import base_anchors, build_detector, has_masks, inherit, load_weights
 from ikd.distill import (
     AdaptedLoss,
     AdaptedPyramid,
@@ -44,12 +30,11 @@ from ikd.distill.labels import LabelTerm, ignoring_assigners
 from ikd.distill.prototypes import PrototypeTerm
 from ikd.distill.response import QueryTerm, ReliableScores, ResponseTerms, SoftTargets, between
 from ikd.distill.terms import Taught, Terms
-from ikd.errors import BadInput, CheckpointError, refuse
-from ikd.home import cache
+from ikd.errors import ClassesError, refuse, within
 from ikd.training.levels import Levels, aligned_levels, choose_levels
 from ikd.training.loaders import typical_size
 from ikd.training.optim.norms import shared_norms
-from ikd.training.rehearsal.blame import STUDENT, naming
+from ikd.training.teachers.loading import model_config, read_weights
 
 
 @dataclass(frozen=True)
@@ -101,10 +86,8 @@ def build_stage_model(plan: StagePlan, files: DataFiles, teachers: Sequence[torc
     taught = []
     for one, teacher in zip(plan.each, teachers, strict=True):
         others = [other for other in teachers if other is not teacher]
-        try:
+        with within(f"recipe {one.recipe.name}: teacher {one.teacher}"):
             terms = _terms(one.recipe, files, student, teacher, others)
-        except BadInput as error:
-            raise BadInput(f"teacher {one.teacher}: {error}") from error
         if not terms.names:
             rule = f"must leave teacher {one.teacher} something to teach: a host, or another term between the detectors"
             refuse(f"recipe {plan.recipe.name}: teachers.together", rule, True)
@@ -114,13 +97,25 @@ def build_stage_model(plan: StagePlan, files: DataFiles, teachers: Sequence[torc
 
 def _student(recipe: Recipe, files: DataFiles, teacher: torch.nn.Module | None) -> Any:
     """Return the student with what it begins with: weights of its own, and those that it inherits."""
-    with naming(recipe.name, STUDENT):
+    with within("student"):
         student = shared_norms(recipe, build_detector(model_config(recipe.student, files.classes)))
-        if recipe.student.checkpoint:
-            load_weights(student, _read(recipe.student.checkpoint), classes=files.classes)
+    if recipe.student.checkpoint:
+        with within("student.checkpoint"):
+            _begin_at(student, recipe.student.checkpoint, files.classes)
     if recipe.student.inherit and teacher is not None:
-        inherit(student, teacher)
+        with within("student.inherit"):
+            inherit(student, teacher)
     return student
+
+
+def _begin_at(student: Any, weights: str, classes: Sequence[str]) -> None:
+    try:
+        load_weights(student, read_weights(weights), classes=classes)
+    except ClassesError as error:
+        way = "overrides backbone.init_cfg: {type: Pretrained, checkpoint: FILE, prefix: backbone.}"
+        raise ClassesError(
+            f"{error}; its backbone alone serves any classes: set {way} in place of a checkpoint"
+        ) from error
 
 
 def _terms(recipe: Recipe, files: DataFiles, student: Any, teacher: Any, beside: Sequence[Any] = ()) -> Terms:
@@ -175,76 +170,6 @@ def _terms(recipe: Recipe, files: DataFiles, student: Any, teacher: Any, beside:
         cells_factor=scale.kept if _acts(recipe) else None,
         said=levels.said,
     )
-
-
-def model_config(detector: Detector, classes: Sequence[str] | None) -> Any:
-    """Return the plain mmdet config of a recipe's detector."""
-    return detector_config(
-        detector.config,
-        arguments=detector.arguments,
-        overrides=detector.overrides,
-        classes=classes,
-        pretrained_backbone=detector.pretrained_backbone,
-    )
-
-
-def load_teacher(teacher: Detector, weights: Path | str, classes: Sequence[str]) -> torch.nn.Module:
-    """Build a teacher, or a student that is only looked at, load its weights strictly, freeze it.
-
-    A teacher of classes of its own keeps them; one with a class map is cut down to those of the data set, or, where it
-    reads texts, looks for the words that the map has for them.
-
-    Raises:
-        CheckpointError: the weights belong to another architecture or class list.
-        BadInput: a class map that does not fit.
-    """
-    plain = teacher.model_copy(update={"pretrained_backbone": False})  # the checkpoint holds the backbone
-    checkpoint = _read(weights)
-    taught: Sequence[str] | None = classes
-    if isinstance(teacher, Teacher) and teacher.class_map is not None:
-        if not reads_text(model_config(plain, None)):
-            return _cut_down(plain, teacher, checkpoint, classes)
-        taught = [teacher.class_map.get(name, name) for name in classes]  # what it is to look for, in any words
-        wanted_classes("teachers.available: class_map", teacher.class_map, classes, taught)
-    if isinstance(teacher, Teacher) and teacher.classes == "own":
-        taught = checkpoint.classes
-    detector = build_detector(model_config(plain, taught))
-    try:
-        load_weights(detector, checkpoint, classes=taught)
-    except CheckpointError as error:
-        if taught is not None:
-            raise
-        rule = "it says no classes, whose number is that of the config: overrides change it (bbox_head.num_classes)"
-        raise CheckpointError(f"{error}; {rule}") from error
-    frozen: torch.nn.Module = freeze(detector)
-    return frozen
-
-
-def _cut_down(plain: Detector, teacher: Teacher, checkpoint: Checkpoint, classes: Sequence[str]) -> torch.nn.Module:
-    """Return a teacher of the data set's classes, from weights for more of them."""
-    names = checkpoint.classes if isinstance(teacher.classes, str) else teacher.classes
-    if names is None:
-        rule = "must list the names of the classes that the weights are for, in their order, for its class_map"
-        refuse("classes", rule, teacher.classes, f"{checkpoint.source!r} does not hold them")
-    assert teacher.class_map is not None
-    chosen = wanted_classes("class_map", teacher.class_map, classes, names)
-    detector, whole = (build_detector(model_config(plain, one)) for one in (classes, names))
-    load_weights(whole, checkpoint, classes=None)
-    if len(names) == 1:
-        alone: torch.nn.Module = freeze(whole)
-        return alone
-    other, count = whole, len(names)
-    if count == len(classes):  # only another number of classes shows which layers have rows for them
-        count += 1
-        other = build_detector(model_config(plain, [str(place) for place in range(count)]))
-    rows = ClassRows(detector.state_dict(), len(classes), other.state_dict(), count)
-    detector.load_state_dict(rows.cut(whole.state_dict(), len(names), chosen, checkpoint.source))
-    frozen: torch.nn.Module = freeze(detector)
-    return frozen
-
-
-def _read(weights: Path | str) -> Any:
-    return read_checkpoint(weights, cache("checkpoints"))
 
 
 def _scale(recipe: Recipe, files: DataFiles, pyramid: Pyramid, divisor: int) -> Scale:

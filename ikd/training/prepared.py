@@ -13,13 +13,14 @@ import torch
 from ikd.config import HOSTS, Recipe, StagePlan, Teacher, compares_maps, load_recipe, sees_unlabelled
 from ikd.data import DataFiles, DataReport, SplitReport, check_recipe_data, indexed
 from ikd.detectors import build_detector, freeze, has_masks, quiet
-from ikd.errors import BadInput, refuse
+from ikd.errors import BadInput, refuse, within
 from ikd.training.hooks import instances_of
 from ikd.training.levels import choose_levels
-from ikd.training.model import build_stage_model, load_teacher, model_config
+from ikd.training.model import build_stage_model
 from ikd.training.optim import check_parts, falling
-from ikd.training.rehearsal.blame import TEACHERS, naming
 from ikd.training.rehearsal.stage import rehearse
+from ikd.training.teachers.loading import load_teacher, model_config
+from ikd.training.unlabelled.batches import draws_of
 from ikd.training.unlabelled.making import check_labels
 
 CPU = torch.device("cpu")
@@ -111,7 +112,7 @@ def check(recipe: Recipe, device: torch.device = CPU) -> DataFiles:
     for name in dict.fromkeys(stage.teacher for stage in recipe.teachers.stages):
         teacher = recipe.teachers.available[name]
         if teacher.checkpoint is None:
-            _check_teacher_training(name, teacher_recipe(recipe, teacher), device)
+            _check_teacher_training(recipe, name, device)
     return files
 
 
@@ -123,20 +124,25 @@ def teacher_recipe(recipe: Recipe, teacher: Teacher) -> Recipe:
     return own.with_values({"student": detector, "data": recipe.data.model_dump(), "device": recipe.device})
 
 
-def _check_teacher_training(name: str, training: Recipe, device: torch.device) -> None:
+def _check_teacher_training(recipe: Recipe, name: str, device: torch.device) -> None:
+    place = f"recipe {recipe.name}: teachers.available.{name}"
+    try:
+        training = teacher_recipe(recipe, recipe.teachers.available[name])
+    except BadInput as error:
+        raise BadInput(f"{place}.recipe: {error}") from error
     try:
         check(training, device)
     except BadInput as error:
-        raise BadInput(f"teachers.available.{name}, which has no checkpoint and would be trained: {error}") from error
+        raise BadInput(f"{place}, which has no checkpoint and would be trained: {error}") from error
 
 
 def _check_stage(plan: StagePlan, files: DataFiles, data: DataReport, device: torch.device, *, sees: bool) -> None:
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), within(f"recipe {plan.recipe.name}"):
         teachers = [_untrained(one, files) for one in plan.each if one.teacher is not None]
         model = build_stage_model(plan, files, teachers)
-    for teacher in teachers[:1]:  # labels are the first one's
-        check_labels(plan, teacher)
-    check_parts(plan.recipe, model)
+        for teacher in teachers[:1]:  # labels are the first one's
+            check_labels(plan, teacher)
+        check_parts(plan.recipe, model)
     _check_masks(data.splits["train"], "student", model.student)
     if "segm" in plan.recipe.validate:
         if not has_masks(model.student):
@@ -153,9 +159,10 @@ def _untrained(plan: StagePlan, files: DataFiles) -> Any:
     """Return the teacher of a stage; of random weights where it has no checkpoint yet."""
     chosen = plan.recipe.teacher
     assert chosen is not None
-    with naming(plan.recipe.name, f"{TEACHERS}{plan.teacher}"):
-        if chosen.checkpoint is not None:
-            return load_teacher(chosen, chosen.checkpoint, files.classes)
+    field = f"teachers.available.{plan.teacher}"
+    if chosen.checkpoint is not None:
+        return load_teacher(chosen, chosen.checkpoint, files.classes, field=field)
+    with within(field):
         return freeze(build_detector(model_config(chosen, files.classes)))
 
 
@@ -210,6 +217,7 @@ def _check_length(recipe: Recipe, part: SplitReport) -> None:
         refuse(field, rule, recipe.schedule.policy.tail)
     for plan in recipe.each_teacher:
         _check_rise(plan, per_epoch)
+        _check_ratio(plan, part.taught.taught_images)
 
 
 def _check_rise(plan: StagePlan, per_epoch: int) -> None:
@@ -223,3 +231,11 @@ def _check_rise(plan: StagePlan, per_epoch: int) -> None:
         if length >= steps:
             rule = f"must be below the {steps} steps of the stage ({plan.epochs} epochs of {per_epoch})"
             refuse(f"recipe {plan.recipe.name}: {field}", rule, length, "the loss would never act whole")
+
+
+def _check_ratio(plan: StagePlan, images: int) -> None:
+    """Refuse a share of photographs without labels by which none of them ever comes."""
+    ratio = plan.recipe.distill.labels.ratio
+    if sees_unlabelled(plan.recipe) and not draws_of(images, ratio):
+        rule = f"must be at least {0.5 / images:.1g} for one photograph to come with the {images} images of an epoch"
+        refuse(f"recipe {plan.recipe.name}: distill.labels.ratio", rule, ratio)

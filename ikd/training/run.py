@@ -50,7 +50,7 @@ def run_trial(  # noqa: PLR0913 - one keyword for each thing that a caller decid
     check_costs(options.costs)
     check_processes(recipe, options.processes)
     prepared = prepared or prepare(recipe)
-    with told_when_lost(recipe):
+    with told_when_lost(recipe, prepared.files.photographs):
         return train(
             recipe,
             report,

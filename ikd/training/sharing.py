@@ -36,8 +36,8 @@ from ikd.files import parsed, sha256, write_text
 from ikd.home import cache, digest, entry
 from ikd.training.checkpoint import resumable
 from ikd.training.loaders import crafts_online, val_loader
-from ikd.training.model import load_teacher, model_config
 from ikd.training.prepared import Prepared, PreparedStage, check, device_of, teacher_recipe
+from ikd.training.teachers.loading import load_teacher, model_config
 from ikd.training.trial import train
 from ikd.training.unlabelled.making import teacher_labels
 from ikd.training.worker_state import determinism, reset, settle
@@ -60,7 +60,7 @@ def prepare(recipe: Recipe, progress: NotifyOf | None = None) -> Prepared:
     check_precision(recipe, device_of(recipe))
     try:
         files = check(recipe, device_of(recipe))
-        with determinism(recipe), told_when_lost(recipe):
+        with determinism(recipe), told_when_lost(recipe, files.photographs):
             return Prepared(files, tuple(_stage(recipe, plan, files, progress) for plan in recipe.stages))
     finally:
         reset()  # the attack's memory on a GPU is a neighbour's while the trial runs
@@ -247,6 +247,7 @@ def perturbed_images(
                 batch_size=attacked_at_once(recipe),
                 workers=recipe.schedule.workers,
                 device=str(device_of(recipe)),
+                measures=recipe.teacher is None or recipe.teacher.classes != "own",
                 progress=(lambda done, total: progress(said_of("perturbations", ""), done, total))
                 if progress
                 else None,

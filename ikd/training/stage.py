@@ -33,11 +33,12 @@ from ikd.training.hooks import (
     SizeHook,
 )
 from ikd.training.loaders import crafts_online, train_loader, val_loader
-from ikd.training.model import build_stage_model, load_teacher
+from ikd.training.model import build_stage_model
 from ikd.training.optim import optim_wrapper, param_schedulers
 from ikd.training.prepared import Prepared, PreparedStage, device_of
 from ikd.training.progress import Progress
 from ikd.training.runner import Carries, TrialRunner
+from ikd.training.teachers.loading import load_teacher
 from ikd.trial import Report
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import yaml
@@ -20,6 +21,7 @@ from ikd.training.processes import Task, crew
 from ikd.training.progress import Progress
 from ikd.training.stage import StageRun, build_runner
 from ikd.training.start import Start, find_start
+from ikd.training.unlabelled.reading import said_of_labels
 from ikd.training.worker_state import borrowed_process, determinism, reset, settle
 from ikd.trial import NO_OPTIONS, Metrics, Report, StopTrial, TrialFolder, TrialOptions, said_of_teacher
 
@@ -94,6 +96,14 @@ def _scores(recipe: Recipe, prepared: Prepared) -> Metrics:
     return {str(plan.teacher): made.score for plan, made in each if made.score is not None}
 
 
+def _said_of(stage: StageRun, model: Any) -> list[str]:
+    """Return what a person is told of a stage as it begins."""
+    said = [lesson.terms.said for lesson in model.lessons if lesson.terms.said]
+    if stage.made.labels is not None:
+        said += said_of_labels(stage.plan.recipe, stage.prepared.files, stage.made.labels)
+    return list(dict.fromkeys(said))
+
+
 def _tell(progress: Progress, text: str) -> None:
     """Tell a person something of this trial, once."""
     if progress.folder.remark(text):
@@ -124,8 +134,8 @@ def _train_stages(
         runner = build_runner(stage, progress, scratch=task.scratch, report=report)
         runner.start = start
         runner.check_start()
-        for said in dict.fromkeys(lesson.terms.said for lesson in runner.model.lessons):
-            if said and not get_rank():
+        if not get_rank():
+            for said in _said_of(stage, runner.model):
                 _tell(progress, said)
         if costs and not progress.costs:
             dataset = runner.val_dataloader.dataset

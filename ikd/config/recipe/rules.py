@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -10,13 +9,13 @@ from ikd.config.document import Document, Fault, Location
 from ikd.config.recipe.effective import alters_pixels, compares_maps
 from ikd.config.recipe.hosts import HOSTS
 from ikd.config.recipe.input_rules import input_faults
+from ikd.config.recipe.prediction_rules import prediction_faults
 from ikd.config.recipe.schedule_rules import schedule_faults
 from ikd.config.recipe.sections import DRAWN, RecipeSections, Teacher
 from ikd.config.recipe.stages import OF_ALL, STAGE_FIELDS, stage_ends
 from ikd.config.recipe.terms import COUPLED, MAX_EPS, WITHOUT_TEACHER
 from ikd.errors import Problem
 
-_MIXING = ("copy_paste", "mixup", "mosaic")
 SHARE_TOLERANCE = 1e-3
 """Shares are written with a few decimals: three thirds sum to 0.999."""
 
@@ -116,12 +115,12 @@ def _class_faults(recipe: RecipeSections, name: str, teacher: Teacher) -> Iterat
     place: Location = ("teachers", "available", name)
     if teacher.class_map is not None and teacher.classes == "own":
         yield (*place, "classes"), "own", "must be data, or the names of its classes, with a class_map"
-    if teacher.class_map is None and not isinstance(teacher.classes, str):
-        yield (
-            (*place, "classes"),
-            list(teacher.classes),
-            "must be data or own without a class_map, which reads the names",
-        )
+    if not isinstance(teacher.classes, str):
+        names = list(teacher.classes)
+        if teacher.class_map is None:
+            yield (*place, "classes"), names, "must be data or own without a class_map, which reads the names"
+        elif not names or len(set(names)) < len(names) or not all(name.strip() for name in names):
+            yield (*place, "classes"), names, "must name each class of its weights once, and none by nothing"
     if (teacher.class_map is not None or teacher.classes != "data") and teacher.checkpoint is None:
         yield (*place, "checkpoint"), None, "is needed for classes of its own: a teacher's recipe trains it on the data"
     stages = recipe.teachers.stages
@@ -158,8 +157,7 @@ def _other_faults(recipe: RecipeSections) -> Iterator[Fault]:
     yield from _decoder_faults(recipe)
     yield from _level_faults(recipe)
     yield from _confidence_faults(recipe)
-    yield from _label_faults(recipe)
-    yield from _query_faults(recipe)
+    yield from prediction_faults(recipe)
     if "bbox" not in recipe.validate or len(set(recipe.validate)) < len(recipe.validate):
         yield ("validate",), list(recipe.validate), "must hold bbox, and nothing twice"
     if recipe.adversarial.enabled:
@@ -185,30 +183,6 @@ def _attack_faults(recipe: RecipeSections) -> Iterator[Fault]:
         yield ("attack", "step"), attack.step, f"must be at most attack.eps ({attack.eps})"
     if attack.published and attack.loss != "cls":
         yield ("attack", "loss"), attack.loss, "must be cls with attack.published"
-
-
-def _label_faults(recipe: RecipeSections) -> Iterator[Fault]:
-    labels, folder = recipe.distill.labels, recipe.data.unlabeled
-    if folder is not None and recipe.data.root == DRAWN and folder != DRAWN and not os.path.isabs(folder):
-        yield ("data", "unlabeled"), folder, f"must be {DRAWN} or an absolute path for the drawn data set"
-    if not labels.enabled:
-        return
-    if folder is None and not labels.looks_at_labelled:
-        rule = "needs photographs without labels (data.unlabeled), distill.labels.labelled: fill, or another form"
-        yield ("distill", "labels", "enabled"), True, rule
-    if labels.form != "hard" and (mixing := [name for name in _MIXING if getattr(recipe.input, name).enabled]):
-        rule = f"must be hard where an image is put together of several (input.{mixing[0]}): soft targets are of one"
-        yield ("distill", "labels", "form"), labels.form, rule
-    if labels.form == "soft" and labels.ignore is not None:
-        yield ("distill", "labels", "ignore"), labels.ignore, "must be null with form soft, which has no background"
-    if labels.ignore is not None and labels.threshold != "auto" and labels.ignore >= labels.threshold:
-        rule = f"must be below distill.labels.threshold ({labels.threshold:g})"
-        yield ("distill", "labels", "ignore"), labels.ignore, rule
-    distill = recipe.distill
-    compares = compares_maps(recipe) or distill.host != "none" or distill.response.active
-    if labels.weight == 0 and labels.form == "hard" and folder is not None and not compares:
-        rule = "must be above 0 where no term between the detectors sees the photographs either"
-        yield ("distill", "labels", "weight"), labels.weight, rule
 
 
 def _level_faults(recipe: RecipeSections) -> Iterator[Fault]:
@@ -264,16 +238,6 @@ def _prototype_faults(recipe: RecipeSections) -> Iterator[Fault]:
     elif section.couples and host == "rkd" and sfa.enabled and sfa.mode == "standardise_inputs":
         rule = "must be extra_loss where rkd compares with prototypes (distill.prototypes.couples), whose features are "
         yield ("distill", "sfa", "mode"), sfa.mode, rule + "not standardised"
-
-
-def _query_faults(recipe: RecipeSections) -> Iterator[Fault]:
-    section = recipe.distill.response.kd_detr
-    if section.enabled and not (section.specific or section.general):
-        yield (
-            ("distill", "response", "kd_detr", "general"),
-            0,
-            "must be above 0, or specific true, for queries to compare",
-        )
 
 
 def _alignment_faults(recipe: RecipeSections) -> Iterator[Fault]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import pydantic
@@ -40,8 +41,8 @@ class TapsSection(Section):
     @pydantic.model_validator(mode="before")
     @classmethod
     def _of_both(cls, value: Any) -> Any:
-        if isinstance(value, (list, tuple)):
-            raise ValueError("must be a word for both sides, or {student: [MODULES], teacher: [MODULES]}")
+        if not isinstance(value, (str, Mapping, TapsSection)):
+            raise ValueError("must be auto, outputs or encoder, or a mapping of student and teacher to a word or list")
         return {"student": value, "teacher": value} if isinstance(value, str) else value
 
     def written(self) -> Any:

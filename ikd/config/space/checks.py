@@ -215,6 +215,8 @@ def _value_problems(space: SpaceSections, name: str, recipe: Recipe, document: D
         legal = itertools.chain(pairs, _existing(space, name, fed) if rules else ())
         if any(not _tried(recipe, pair, fields)[0] for pair in legal):
             continue
+        if not rules and not epochs and (why := _never_drawn(space, name, recipe, fed)):
+            rules = [f"can never be drawn, as no configuration with it goes: {why}"]
         for rule in rules:
             yield document.problem(("parameters", name), value, rule)
     if len(lengths) > 1:
@@ -222,6 +224,31 @@ def _value_problems(space: SpaceSections, name: str, recipe: Recipe, document: D
         rule = "must not change the number of epochs, trials are compared at equal epochs: with "
         rule += f"schedule.epochs_per_stage {told}; set schedule.epochs instead, or search sequences of one length"
         yield document.problem(("parameters", name), None, rule)
+
+
+def _never_drawn(space: SpaceSections, name: str, recipe: Recipe, fed: Mapping[str, Any]) -> str:
+    """Return why the recipe takes a value of a parameter with no values of the others; empty where it may take it.
+
+    Only where the others are few can be told, and where what is wrong is none of their ranges.
+    """
+    finite = [other for other, one in space.parameters.items() if one.grid() is not None]
+    ranges = [other for other in space.parameters if other not in finite]
+    found: list[Sequence[Problem]] = []
+    for tried, values in enumerate(space.settings(finite)):
+        if tried == MOST_TRIED:
+            return ""
+        if values.get(name, fed[name]) != fed[name] or not space.is_active(name, values):
+            continue
+        try:
+            recipe.with_values({**space.expanded(values), **fed})
+        except ConfigError as error:
+            if any(one.field.startswith(other) for one in error.problems for other in ranges):
+                return ""
+            found.append(error.problems)
+        else:
+            return ""
+    nearest = min(found, key=len, default=())
+    return f"{nearest[0].field}: {nearest[0].rule}" if nearest else ""
 
 
 def _existing(space: SpaceSections, name: str, fed: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -13,6 +13,7 @@ from ikd.data.alike import near_files, same_files
 from ikd.data.drawn.draw import drawn_dataset
 from ikd.data.identity import PartRecord, combine
 from ikd.data.images import Facts, check_images, suffixes
+from ikd.data.part import Settings, vanishing
 from ikd.data.report import DataProblem
 from ikd.data.rules import Findings
 from ikd.data.stamps import facts_about
@@ -115,7 +116,7 @@ def _known(folder: Path, paths: Sequence[Path]) -> list[tuple[Path, Facts]]:
 
 
 def check_photographs(
-    folder: Path, parts: Mapping[Any, tuple[Path, Sequence[tuple[str, Facts]]]], *, orientation: str
+    folder: Path, parts: Mapping[Any, tuple[Path, Sequence[tuple[str, Facts]]]], settings: Settings
 ) -> list[DataProblem]:
     """Find what is wrong with photographs without labels.
 
@@ -123,7 +124,7 @@ def check_photographs(
         folder: where they lie.
         parts: of the labelled parts by name, their annotation file, and of each image that can be read its name and
             what is known of it.
-        orientation: a recipe's `data.orientation`.
+        settings: of the recipe.
     """
     found, known = Findings(str(folder), []), _known(folder, files_in(folder))
     facts = {index: one for index, (_, one) in enumerate(known)}
@@ -131,10 +132,11 @@ def check_photographs(
     entries = {
         index: {"file_name": names[index], "width": one.width, "height": one.height} for index, one in facts.items()
     }
-    if orientation == "ignore":
+    if settings.orientation == "ignore":
         stored = {index: one.stored for index, one in facts.items()}
         entries = {i: one | {"width": stored[i][0], "height": stored[i][1]} for i, one in entries.items()}
-    check_images(entries, folder, facts, found, orientation=orientation)
+    check_images(entries, folder, facts, found, orientation=settings.orientation, boxes=False)
+    found.each(vanishing(entries, facts, settings))
     found.problems[:] = [replace(one, field=FIELD) for one in found.problems]
     sound = [(name, one) for name, (_, one) in zip(names, known, strict=True) if not one.fault]
     for part, (file, images) in parts.items():

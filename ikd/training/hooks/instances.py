@@ -20,7 +20,7 @@ from ikd.distill.detector import Lesson
 from ikd.errors import DiskFull, refuse
 from ikd.files import sha256, whole_folder
 from ikd.home import digest
-from ikd.training.model import model_config
+from ikd.training.teachers.loading import model_config
 
 _FORMAT = 1  # raise when other features are kept
 

@@ -10,10 +10,10 @@ from ikd.data import DataFiles, indexed
 from ikd.errors import BadInput, first_line
 from ikd.home import cache
 from ikd.training.loaders import crafts_online
-from ikd.training.model import load_teacher
 from ikd.training.prepared import CPU, PreparedStage, teacher_recipe
 from ikd.training.rehearsal.record import rehearsal_key
 from ikd.training.sharing import boxes_name, local_file, name_of, store_of
+from ikd.training.teachers.loading import load_teacher
 from ikd.training.unlabelled.making import label_store
 from ikd.training.unlabelled.reading import images_for_labels
 from ikd.trial import TRAIN_SECONDS, VAL_SECONDS, Shared, TrialFolder

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -13,36 +12,7 @@ from torch import nn
 
 from ikd import ops
 from ikd.config import Detector
-from ikd.errors import BadInput, CheckpointError, ClassesError, ConfigError, UnsupportedKernel, first_line
-
-STUDENT = "student"
-TEACHERS = "teachers.available."
-_OTHER_CLASSES = {
-    True: "its backbone alone serves any classes: set overrides backbone.init_cfg: {type: Pretrained, checkpoint: FILE,"
-    " prefix: backbone.} in place of a checkpoint",
-    False: "class_map says which of its classes are yours; classes: own does where maps alone are compared",
-}
-"""Way out, by whether it is the student."""
-
-
-@contextlib.contextmanager
-def naming(recipe: str, place: str) -> Iterator[None]:
-    """Say in a refusal which detector of a recipe it is about.
-
-    Args:
-        recipe: name.
-        place: dotted name of the detector, `student` or `teachers.available.NAME`.
-    """
-    try:
-        yield
-    except ConfigError:  # names its field itself
-        raise
-    except CheckpointError as error:
-        hint = f"; {_OTHER_CLASSES[place == STUDENT]}" if isinstance(error, ClassesError) else ""
-        raise type(error)(f"recipe {recipe}: {place}.checkpoint: {error}{hint}") from error
-    except BadInput as error:
-        raise BadInput(f"recipe {recipe}: {place}: {error}") from error
-
+from ikd.errors import BadInput, UnsupportedKernel, first_line
 
 HINTS = (
     (

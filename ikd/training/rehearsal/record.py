@@ -15,8 +15,8 @@ from ikd.data import DataFiles
 from ikd.home import digest
 from ikd.ops import install
 from ikd.training.loaders import phases
-from ikd.training.model import model_config
 from ikd.training.rehearsal.excerpt import COUNT, looks
+from ikd.training.teachers.loading import model_config
 
 _FORMAT = 3  # raise when a rehearsal tries more
 _TERMS = ("augment", "adversarial", "attack", "distill")

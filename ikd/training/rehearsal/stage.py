@@ -30,13 +30,14 @@ from ikd.evaluation import find_boxes
 from ikd.home import entry
 from ikd.training.loaders import phases, train_loader, val_loader
 from ikd.training.optim import optim_wrapper
-from ikd.training.rehearsal.blame import TEACHERS, refuse_step
+from ikd.training.rehearsal.blame import refuse_step
 from ikd.training.rehearsal.excerpt import COUNT, write_excerpt
 from ikd.training.rehearsal.record import rehearsal_key
 from ikd.training.rehearsal.stand_ins import half_boxes, half_labels
 from ikd.training.unlabelled.images import collate_parts
 from ikd.training.unlabelled.making import shown_as
 
+TEACHERS = "teachers.available."
 CPU_PIXELS = 512
 """Longest side of the images of a rehearsal on a CPU, which takes a minute for a step at COCO's size."""
 Batch = dict[str, Any]
@@ -168,9 +169,9 @@ class _Rehearsal:
         source = TrainingImages.of(recipe, self.files.train, self.files.train_images)
         store = PerturbationStore(self.scratch, {"rehearsal": name})
         attack = dataclasses.replace(attack_of(recipe), steps=1)
-        size = min(COUNT, attacked_at_once(recipe))
+        size, measures = min(COUNT, attacked_at_once(recipe)), recipe.teachers.available[name].classes != "own"
         with self._blamed(f"{TEACHERS}{name}", "be attacked (adversarial.enabled)"):
-            generate(teacher, source, store, attack, batch_size=size, device=self.device)
+            generate(teacher, source, store, attack, batch_size=size, device=self.device, measures=measures)
         return store.folder
 
     def _batches(self, perturbations: Sequence[Path]) -> Iterator[tuple[Batch, int]]:

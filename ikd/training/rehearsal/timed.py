@@ -16,9 +16,9 @@ from ikd.data import DataFiles
 from ikd.detectors import build_detector
 from ikd.evaluation import find_boxes
 from ikd.training.kept.finding import found
-from ikd.training.model import load_teacher, model_config
 from ikd.training.prepared import Prepared, PreparedStage, check, device_of, teacher_recipe
 from ikd.training.rehearsal.stand_ins import half_boxes, half_labels, zero_perturbations
+from ikd.training.teachers.loading import load_teacher, model_config
 from ikd.training.trial import train
 from ikd.training.unlabelled.making import teacher_labels
 from ikd.training.worker_state import determinism, reset, settle
@@ -115,6 +115,7 @@ def _shared(
             attack,
             batch_size=attacked_at_once(plan.recipe),
             device=device_of(recipe),
+            measures=recipe.teachers.available[one.teacher].classes != "own",
             progress=tick,
         )
 

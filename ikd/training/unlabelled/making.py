@@ -12,7 +12,7 @@ from ikd.detectors import own_test_input
 from ikd.errors import refuse
 from ikd.evaluation.labels import LabelStore, label_key, look_for_labels, usual_threshold
 from ikd.home import cache, entry
-from ikd.training.model import model_config
+from ikd.training.teachers.loading import model_config
 from ikd.training.unlabelled.reading import images_for_labels
 from ikd.trial import Notify
 

@@ -88,14 +88,54 @@ def labels_from(
 
 def images_for_labels(recipe: Recipe, files: DataFiles) -> dict[str, str]:
     """Return the paths, by digest, of the images whose teacher's boxes a stage reads."""
-    found: dict[str, str] = {}
-    if recipe.distill.labels.looks_at_labelled:
-        index = indexed(files.train)
-        paths = [str(files.train_images / on_disk(index.image(place)["file_name"])) for place in range(len(index))]
-        found |= {image_digest(path): path for path in paths}
-    if files.photographs is not None and sees_unlabelled(recipe):
-        found |= dict(zip(files.photographs.digests, files.photographs.paths, strict=True))
-    return found
+    labelled = _labelled(files) if recipe.distill.labels.looks_at_labelled else {}
+    return labelled | _photographs(recipe, files)
+
+
+def _labelled(files: DataFiles) -> dict[str, str]:
+    index = indexed(files.train)
+    paths = [str(files.train_images / on_disk(index.image(place)["file_name"])) for place in range(len(index))]
+    return {image_digest(path): path for path in paths}
+
+
+def _photographs(recipe: Recipe, files: DataFiles) -> dict[str, str]:
+    if files.photographs is None or not sees_unlabelled(recipe):
+        return {}
+    return dict(zip(files.photographs.digests, files.photographs.paths, strict=True))
+
+
+def said_of_labels(recipe: Recipe, files: DataFiles, folder: Path) -> list[str]:
+    """Return for people how many of a teacher's boxes are labels, each threshold that acts in a line.
+
+    Args:
+        recipe: in force, with `distill.labels` switched on.
+        files: its data.
+        folder: of the store.
+    """
+    section, photographs, store = recipe.distill.labels, _photographs(recipe, files), LabelStore.open(folder)
+    hard = float(store.key["threshold"] if section.threshold == "auto" else section.threshold)
+    acting: list[tuple[str, float, Iterable[str], str]] = []
+    if photographs and section.form != "soft":
+        acting.append(("threshold", hard, photographs, "photographs"))
+    if section.form != "hard":
+        acting.append(("soft.tau", section.soft.tau, images_for_labels(recipe, files), "images"))
+    if section.labelled == "fill":
+        acting.append(("threshold_fill", section.threshold_fill, _labelled(files), "labelled images"))
+    who = f"recipe {recipe.name}: distill.labels"
+    return [
+        _said(f"{who}.{field} {least:g}", store.read(images, 0.0, files.classes), set(images), least, shown)
+        for field, least, images, shown in acting
+    ]
+
+
+def _said(who: str, book: LabelBook, images: set[str], least: float, shown: str) -> str:
+    scores = [book.of(image)[:, 4] for image in images]
+    counts = [int((one >= least).sum()) for one in scores]
+    if any(counts):
+        return f"{who} leaves {sum(counts)} boxes on {sum(map(bool, counts))} of {len(images)} {shown}"
+    best = max((float(one.max()) for one in scores if len(one)), default=None)
+    why = "the teacher sees nothing in them" if best is None else f"the teacher's best score there is {best:.2f}"
+    return f"warning: {who} leaves no box on any of {len(images)} {shown}, which teach nothing by it: {why}"
 
 
 def _corners(boxes: Iterable[Any]) -> Boxes:

@@ -68,6 +68,15 @@ def test_every_image_gets_its_perturbation_at_network_size(source: TrainingImage
     assert PerturbationStore.open(store.folder).summary() == summary
 
 
+def test_a_teacher_of_other_classes_attacks_and_is_not_measured(source: TrainingImages, tmp_path: Path) -> None:
+    teacher, attack = tiny("retinanet_r18"), DIFGSM(eps=4.0, step=2.0, steps=1, loss="feature_distance")
+    torch.nn.init.constant_(teacher.bbox_head.retina_cls.bias, 3.0)  # it sees every class, of which the file has one
+    store = make_store(tmp_path, teacher, source, attack)
+    summary = generate(teacher, source, store, attack, measures=False)
+    assert not {"clean", "perturbed"} & summary.keys()
+    assert store.line("big") == "4 images; teacher big knows other classes, so that its mAP says nothing"
+
+
 def test_the_stored_perturbation_is_that_of_the_loaded_pixels(source: TrainingImages, tmp_path: Path) -> None:
     import mmcv
     from mmdet.structures import DetDataSample

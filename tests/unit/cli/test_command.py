@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 import ikd
 from ikd.cli import app
 from ikd.cli.arguments import expanded, folder_to_make, names_of_recipes, names_of_sweeps
+from ikd.data import draw_dataset
 from ikd.errors import BadInput, ConfigError
 from ikd.progress import (
     Loudness,
@@ -119,6 +120,18 @@ def test_a_quoted_home_folder_is_checked(tmp_path: Path, monkeypatch: pytest.Mon
     for given in (["~/drawn"], ["~/drawn", *options], ["~/drawn", "--recipe", "drawn_r18"]):
         done = CliRunner().invoke(app, ["data", "check", *given])
         assert done.exit_code == 0, done.output
+
+
+@pytest.mark.parametrize(
+    ("option", "wrong"), [("--train", 9), ("--val", 9), ("--size", 127), ("--size", 4097), ("--seed", -1)]
+)
+def test_what_cannot_be_drawn_is_refused_by_its_option(option: str, wrong: int, tmp_path: Path) -> None:
+    names = {"--train": "num_train", "--val": "num_val", "--size": "size_px", "--seed": "seed"}
+    done = CliRunner().invoke(app, ["data", "draw", str(tmp_path / "d"), option, str(wrong)])
+    assert done.exit_code == 2
+    assert f"Invalid value for '{option}': Input should be" in " ".join(done.output.split())
+    with pytest.raises(BadInput, match=rf"^{names[option]}: must be"):  # as whoever calls it is told
+        draw_dataset(tmp_path / "d", **{names[option]: wrong})
 
 
 def test_how_much_is_printed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -143,7 +143,7 @@ def test_a_base_and_a_recipe_of_the_current_folder_alone_are_told(project: Path)
 
 def test_a_search_space_says_its_paths_from_its_own_folder(project: Path) -> None:
     (project / "parts" / "shared.yaml").write_text(
-        "set: {data.root: photos}\n"
+        "set: {data.root: photos, teachers.available.own.recipe: small_r18_teacher}\n"
         "parameters:\n"
         "  student.checkpoint: {choice: [a.pth, b.pth]}\n"
         "  schedule.optimizer.lr: {uniform: [0.1, 0.2], when: {any: [{student.checkpoint: a.pth}]}}\n"

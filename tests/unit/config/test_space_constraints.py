@@ -232,7 +232,9 @@ class TestFixed:
         text = "  attack.eps: {choice: [2, 8]}\n  attack.steps: {choice: [1, 3]}\n"
         rest = "constraints: [attack.steps < attack.eps]"
         assert load(tmp_path, text, rest, attack__eps=8).num_configurations() == 2
-        assert "no configuration fulfils it" in refusal(tmp_path, text, rest, values={"attack.eps": 1})
+        assert "no configuration fulfils it" in refusal(
+            tmp_path, text, rest, values={"attack.eps": 1, "attack.step": 1}
+        )
 
 
 class TestSearch:

@@ -38,6 +38,18 @@ def test_a_sequence_that_cannot_be_at_once_is_refused_where_nothing_else_is_sear
     load(tmp_path, twice + "  teachers.together: {choice: [false, true]}\n", "set: {teachers.together: true}")
 
 
+def test_a_value_that_goes_with_no_value_of_the_others_is_refused(tmp_path: Path) -> None:
+    """The second teacher, at its stage, does not take what the first one does."""
+    sequence = "teachers.sequence: [weak, {teacher: mid, set: {distill.host: pkd}}]"
+    bckd = "distill.response.bckd.enabled"
+    rest = f"set: {{{sequence}, attack.loss: feature_distance, teachers.available.mid.checkpoint: w.pth, {bckd}: true}}"
+    own = "  teachers.available.mid.classes: {choice: [data, own]}\n"
+    said = refusal(tmp_path, own, rest)
+    assert "parameters.teachers.available.mid.classes: can never be drawn, as no configuration with it goes: " in said
+    assert f"{bckd}: must be false where teacher mid knows other classes (classes: own)" in said
+    load(tmp_path, f"{own}  {bckd}: {{choice: [true, false]}}\n", rest)
+
+
 def test_epochs_per_stage_are_the_same_in_all_trials(tmp_path: Path) -> None:
     space = "  teachers.together: {choice: [false, true]}\n"
     said = refusal(tmp_path, space, "set: {schedule.epochs_per_stage: 3}")

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from ikd.config import load_recipe
+from ikd.data import DataFiles, draw_dataset
 from ikd.data.files import lost, told_when_lost
 from ikd.errors import BadInput, DataGone, NonFiniteLoss
 
@@ -55,6 +56,27 @@ def test_what_has_vanished_is_named(copied: Copy, name: str) -> None:
     assert "put it back and go on" in str(caught.value)
     assert isinstance(caught.value.__cause__, RuntimeError)
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+
+
+def test_a_photograph_without_labels_that_has_vanished_is_named(copied: Copy) -> None:
+    directory = copied("c")
+    others = draw_dataset(directory / "others", num_train=10, num_val=10, seed=7) / "images"
+    given = {"data.root": str(directory), "data.unlabeled": str(others), "distill.labels.enabled": True}
+    recipe = load_recipe("drawn_r18", given)
+    photographs = DataFiles.of(recipe).photographs
+    assert lost(recipe, photographs) == ""
+    (others / "train_00004.png").unlink()
+    with (
+        pytest.raises(DataGone, match=r"data\.unlabeled: .*train_00004\.png cannot be read \(No such"),
+        told_when_lost(recipe, photographs),
+    ):
+        raise RuntimeError("a loader has died")
+
+
+def test_a_picture_that_was_overwritten_is_named(copied: Copy) -> None:
+    recipe = load_recipe("drawn_r18", {"data.root": str(copied("c"))})
+    with pytest.raises(DataGone, match=r"/a/b\.png can no longer be decoded; put it back"), told_when_lost(recipe):
+        raise AssertionError("    f'failed to load image: {name}'\nAssertionError: failed to load image: /a/b.png")
 
 
 def test_other_failures_stay_what_they_are(copied: Copy) -> None:

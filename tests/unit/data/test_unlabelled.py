@@ -10,9 +10,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from ikd.config import Recipe, load_recipe
-from ikd.data import DataFiles, check_recipe_data, draw_dataset
+from ikd.data import DataFiles, check_recipe_data, draw_dataset, said_of_data
 from ikd.errors import BadInput, ConfigError, DataError
 
 Copy = Callable[[str], Path]
@@ -52,6 +53,34 @@ def test_they_lie_inside_the_data_set_or_anywhere(shown: Path, others: Path) -> 
     assert len(inside) == 20
     assert inside.digests == anywhere.digests
     assert check_recipe_data(recipe_of(shown)).ok
+
+
+@pytest.mark.parametrize(
+    ("values", "scale"),
+    [
+        ({"input.scale": [96, 96]}, "96 x 96"),
+        ({"input.scale": [256, 256], "input.multi_scale": {"enabled": True, "ratio": [0.4, 2.0]}}, "102 x 102"),
+    ],
+)
+def test_a_picture_of_which_nothing_is_left_is_refused(shown: Path, values: dict[str, object], scale: str) -> None:
+    cv2.imwrite(str(shown / "more" / "strip.png"), np.full((400, 1, 3), 90, np.uint8))
+    assert check_recipe_data(recipe_of(shown, values={"input.scale": [256, 256]})).ok
+    with pytest.raises(DataError, match=rf"data\.unlabeled: must be .* {scale} .* 1 x 400 px nothing .*'strip\.png'"):
+        check_recipe_data(recipe_of(shown, values=values)).raise_for_errors()
+
+
+def test_a_person_is_told_that_photographs_are_not_looked_at(shown: Path) -> None:
+    assert not [line for line in said_of_data(recipe_of(shown)) if "unlabeled" in line]
+    said = said_of_data(recipe_of(shown, values={"distill.labels.enabled": False}))
+    assert said[-1].endswith("data.unlabeled is not looked at: distill.labels.enabled, which shows it, is false")
+
+
+def test_an_orientation_tag_says_nothing_of_boxes_that_are_not_there(shown: Path) -> None:
+    picture = Image.open(next((shown / "more").glob("*.png"))).convert("RGB").crop((0, 0, 90, 90))
+    tagged = picture.getexif()
+    tagged[0x0112] = 6
+    picture.save(shown / "more" / "turned.jpg", exif=tagged)
+    assert not [one for one in check_recipe_data(recipe_of(shown)).problems if "turned.jpg" in str(one.value)]
 
 
 def test_names_folders_and_copies_do_not_matter(shown: Path) -> None:

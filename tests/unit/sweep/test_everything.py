@@ -159,7 +159,7 @@ def test_models_of_draws_can_be_made(tiny_data: Path) -> None:
 
     from ikd.data import DataFiles
     from ikd.detectors import build_detector, freeze
-    from ikd.training.model import build_model, model_config
+    from ikd.training import build_model, model_config
 
     given = load_sweep(ROOT / "search_spaces" / "everything.yaml", values={"data.root": str(tiny_data)})
     for recipe in drawn(given, 20):

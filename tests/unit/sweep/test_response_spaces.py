@@ -12,7 +12,8 @@ from ikd.config.space.search import Random, Sampler
 from ikd.data import DataFiles
 from ikd.detectors import build_detector, freeze
 from ikd.sweep.proposals.search import propose
-from ikd.training.model import build_model, model_config
+from ikd.training.model import build_model
+from ikd.training.teachers.loading import model_config
 
 ROOT = Path(__file__).resolve().parents[3]
 OF_DENSE = {name for name in loss_weights() if name.startswith("distill.response.")} - {

@@ -22,8 +22,9 @@ from ikd.distill.knowledge import Knowledge
 from ikd.errors import BadInput
 from ikd.training import DataFiles, EpochReport, StopTrial, run_trial
 from ikd.training.hooks import PrototypeHook, instances, prototypes
-from ikd.training.model import build_model, model_config
+from ikd.training.model import build_model
 from ikd.training.prepared import check
+from ikd.training.teachers.loading import model_config
 from tests.marks import some
 from tests.unit.sweep.conftest import make_space
 

@@ -225,9 +225,8 @@ def test_a_teacher_that_cannot_be_trained_is_told_before_any_is(
             record.parent.mkdir(parents=True)
             record.touch()
     broken(monkeypatch, "mmdet.models.dense_heads.RetinaHead.predict_by_feat")
-    with pytest.raises(
-        BadInput, match=r"^teachers\.available\.big, which has no checkpoint .*: recipe .*cannot predict"
-    ):
+    message = r"^recipe drawn_r18: teachers\.available\.big, which has no checkpoint .*: recipe .*cannot predict"
+    with pytest.raises(BadInput, match=message):
         check(recipe)
 
 

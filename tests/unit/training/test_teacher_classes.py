@@ -94,8 +94,10 @@ def test_a_layer_that_reads_class_scores_is_refused() -> None:
 
 
 def test_a_class_that_the_checkpoint_lacks_is_named() -> None:
-    with pytest.raises(BadInput, match=r"f: must name a class .* for 'circle' it has none called, but got 'circle'"):
+    with pytest.raises(BadInput, match=r"f: must give each class .* one of the .* \(car, .*but got 'circle: circle'"):
         wanted_classes("f", {}, OURS, THEIRS)
+    with pytest.raises(BadInput, match=r"but got 'circle: Round'; did you mean 'round'\?"):
+        wanted_classes("f", {"circle": "Round"}, OURS, THEIRS)
     with pytest.raises(BadInput, match=r"f: must map classes of the data set \(circle, .*but got 'disc'"):
         wanted_classes("f", {"disc": "round"}, OURS, THEIRS)
     with pytest.raises(BadInput, match=r"must give each class .* another one .*but got 'square'"):
@@ -109,13 +111,38 @@ def test_names_may_be_given_where_the_checkpoint_lacks_them(tmp_path: Path) -> N
     teacher: Any = load_teacher(mapped("retinanet_r18", classes=THEIRS), file, OURS)
     assert teacher.bbox_head.num_classes == 3
     assert torch.equal(teacher.backbone.conv1.weight, whole.backbone.conv1.weight)
+    fewer = r"^big\.classes: .* seems to be trained for 5 classes, and not for 4 \(car, triangle, round, square\)"
+    with pytest.raises(CheckpointError, match=fewer):
+        load_teacher(mapped("retinanet_r18", classes=["car", "triangle", "round", "square"]), file, OURS, field="big")
+
+
+def test_names_that_are_not_those_the_checkpoint_has_are_refused(tmp_path: Path) -> None:
+    _, file = saved("retinanet_r18", tmp_path, THEIRS)
+    assert load_teacher(mapped("retinanet_r18", classes=THEIRS), file, OURS)
+    rule = r"^big\.classes: must be left at data, as .* names its classes itself: car, triangle, .*but got \['square'"
+    with pytest.raises(BadInput, match=rule):
+        load_teacher(mapped("retinanet_r18", classes=THEIRS[::-1]), file, OURS, field="big")
+
+
+@pytest.mark.parametrize(
+    ("names", "way"),
+    [
+        (THEIRS, "a class_map says which of theirs stand for ours, and classes: own does where only maps"),
+        ([*OURS[::-1], "dog"], r"class_map: \{\} takes the rows of ours"),
+        (OURS[::-1], r"class_map: \{\} takes the rows of ours"),
+    ],
+)
+def test_weights_for_other_classes_are_refused_with_what_would_do(names: list[str], way: str, tmp_path: Path) -> None:
+    _, file = saved("retinanet_r18", tmp_path, names)
+    with pytest.raises(CheckpointError, match=rf"^big\.checkpoint: '.*' was trained for .*; {way}"):
+        load_teacher(Teacher(**config_of("retinanet_r18")), file, OURS, field="big")
 
 
 @pytest.mark.parametrize("told", [True, False])
 def test_a_teacher_may_keep_classes_of_its_own(told: bool, tmp_path: Path) -> None:
     names = [f"class {place}" for place in range(80)]  # as many as the config says
     whole, file = saved("retinanet_r18", tmp_path, names, told=told)
-    with pytest.raises(CheckpointError, match="trained for 80 classes, the data set has 3"):
+    with pytest.raises(CheckpointError, match=r"trained for 80 classes, (the data set has|and not for) 3"):
         load_teacher(Teacher(**config_of("retinanet_r18")), file, OURS)
     teacher: Any = load_teacher(Teacher(**config_of("retinanet_r18"), classes="own"), file, OURS)
     assert teacher.bbox_head.num_classes == 80
@@ -165,11 +192,16 @@ def test_what_reads_the_classes_of_such_a_teacher_is_refused(
 
 def test_classes_go_only_with_what_reads_them(tiny_recipe: Callable[..., Recipe]) -> None:
     own = {**config_of("retinanet_r18"), "recipe": "drawn_r18_teacher"}
-    for changes, message in (
+    faults: list[tuple[dict[str, Any], str]] = [
         ({"classes": "own"}, r"checkpoint: is needed for classes of its own"),
         ({"classes": ["a"], "checkpoint": "w.pth"}, r"classes: must be data or own without a class_map"),
         ({"classes": "own", "class_map": {}, "checkpoint": "w.pth"}, r"classes: must be data, or the names"),
+        *(
+            ({"classes": names, "class_map": {}, "checkpoint": "w.pth"}, r"classes: must name each class .* once, and")
+            for names in (["a", "a"], [" "], [])
+        ),
         ({"classes": "mine"}, r"classes: should be 'data' or 'own', but got 'mine'"),
-    ):
+    ]
+    for changes, message in faults:
         with pytest.raises(ConfigError, match=message):
             tiny_recipe().with_values({"teachers.available": {"big": {**own, **changes}}})

@@ -12,7 +12,8 @@ import pytest
 
 from ikd.config import Recipe
 from ikd.errors import BadInput
-from ikd.training import model, prepare, run_trial, sharing, stage
+from ikd.training import prepare, run_trial, sharing, stage
+from ikd.training.teachers import loading
 
 Build = Callable[..., Recipe]
 Seen = list["weakref.ref[Any]"]
@@ -26,7 +27,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Iterator[Seen]:
     def load(*args: Any) -> Any:
         alive = [one for one in found if one() is not None]
         assert not alive, "the one before is still there"
-        teacher = model.load_teacher(*args)
+        teacher = loading.load_teacher(*args)
         found.append(weakref.ref(teacher))
         return teacher
 

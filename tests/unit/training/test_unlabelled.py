@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -130,6 +131,17 @@ def test_ignoring_boxes_acts(build: Build, tmp_path: Path) -> None:
     base = build(distill__labels__threshold=float(np.median(scores)), schedule__epochs=1)
     other = base.with_values({"distill.labels.ignore": 0.05})
     assert losses(base, tmp_path / "a")["loss/labels_cls"] != losses(other, tmp_path / "b")["loss/labels_cls"]
+
+
+def test_a_person_is_told_how_many_boxes_are_labels(build: Build, tmp_path: Path) -> None:
+    every = {"distill__labels__labelled": "fill", "distill__labels__form": "both", "schedule__epochs": 1}
+    recipe = build(**every, distill__labels__threshold=0.99, distill__labels__soft={"tau": 0.06})
+    run_trial(recipe, directory=tmp_path)
+    said = (tmp_path / "notes.txt").read_text()
+    who = f"recipe {recipe.name}: distill.labels"
+    assert f"warning: {who}.threshold 0.99 leaves no box on any of 20 photographs, which teach nothing by" in said
+    assert re.search(rf"^{who}\.soft\.tau 0\.06 leaves \d+ boxes on \d+ of \d+ images$", said, re.MULTILINE)
+    assert f"{who}.threshold_fill 0.6 leaves no box on any of" in said
 
 
 def test_labels_can_be_filled_without_photographs(build: Build, tmp_path: Path) -> None:
@@ -352,6 +364,7 @@ def test_other_photographs_are_another_training(build: Build, tmp_path: Path, ph
             r"distill\.labels\.ignore: must be below 0\.4, what distill\.labels\.threshold: auto is for teacher big",
         ),
         ({"distill__labels__warmup": 400}, r"distill\.labels\.warmup: must be below the 4 steps"),
+        ({"distill__labels__ratio": 1e-9}, r"distill\.labels\.ratio: must be at least 0\.0\d+ for one photograph"),
     ],
 )
 def test_what_cannot_be_is_refused_before_training(build: Build, change: dict[str, Any], rule: str) -> None:

@@ -1,0 +1,1 @@
+"""Teachers as a training uses them."""
