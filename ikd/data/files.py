@@ -110,8 +110,17 @@ def _place_of(recipe: Recipe, part: str, split: Split) -> tuple[Path, Path]:
     for key, path, there in (("annotations", annotations, annotations.is_file()), ("images", images, images.is_dir())):
         if not there:
             kind = "a COCO json file" if key == "annotations" else "a folder of images"
-            raise BadInput(f"recipe {recipe.name}: data.{part}.{key}: must be {kind}, but {path} is not there")
+            near = _held(root, key)
+            raise BadInput(f"recipe {recipe.name}: data.{part}.{key}: must be {kind}, but {path} is not there{near}")
     return annotations, images
+
+
+def _held(root: Path, key: str) -> str:
+    """Say which json files, or folders, a data set's root has in place of what a recipe names; nothing where none."""
+    found = root.glob("*.json") if key == "annotations" else (one for one in root.glob("*") if one.is_dir())
+    names = sorted(one.name for one in found)
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return f"; in {root} are {', '.join(names[:5])}{more}" if names else ""
 
 
 def lines_of(root: Path, files: Mapping[str, Path], images: str) -> str:

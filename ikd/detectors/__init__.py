@@ -24,6 +24,7 @@ from ikd.detectors.reach import reached_levels
 from ikd.detectors.source import read_source
 from ikd.detectors.taps import TapChoice, Taps, tap_names
 from ikd.detectors.test_input import own_test_input
+from ikd.detectors.unread import unread_settings
 from ikd.detectors.untrusted import harmless, refuse_harm
 from ikd.detectors.weights import inherit, load_weights, refuse_classes
 
@@ -71,6 +72,7 @@ __all__ = [
     "tap_names",
     "tap_strides",
     "training_position",
+    "unread_settings",
     "wanted_classes",
     "weights_sha256",
     "with_text",

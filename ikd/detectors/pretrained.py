@@ -112,8 +112,7 @@ def refuse_unread(detector: nn.Module) -> None:
     for name, module in detector.named_modules():
         entries: Any = getattr(module, "init_cfg", None)
         for entry in entries if isinstance(entries, (list, tuple)) else [entries]:
-            file = entry.get("checkpoint") if isinstance(entry, Mapping) else None
-            if file is None or "://" in file:
+            if not isinstance(entry, Mapping) or "://" in (file := entry.get("checkpoint", "://")):
                 continue
             held = read_checkpoint(file).state_dict
             if not _reached(module, held):

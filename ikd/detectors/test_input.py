@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
-from ikd.detectors.config import MMDET_PREFIX, PREFIX, shipped_file
-from ikd.detectors.source import read_source
+from ikd.detectors.unread import whole_config
 
 
 def own_test_input(config: str | Mapping[str, Any]) -> tuple[tuple[int, int], bool] | None:
@@ -19,13 +17,7 @@ def own_test_input(config: str | Mapping[str, Any]) -> tuple[tuple[int, int], bo
     Returns:
         Longest and shortest side (or width and height) in pixels, and whether the aspect ratio is kept.
     """
-    if isinstance(config, str):
-        if config.startswith(PREFIX):
-            return None
-        path = shipped_file(config) if config.startswith(MMDET_PREFIX) else Path(config).expanduser()
-        content: Mapping[str, Any] = read_source(path)
-    else:
-        content = config
+    content = whole_config(config)
     dataset: Any = content.get("test_dataloader", {}).get("dataset", {})
     while "pipeline" not in dataset and "dataset" in dataset:
         dataset = dataset["dataset"]

@@ -12,6 +12,7 @@ import yaml
 from mmengine.dist import barrier, get_rank
 
 from ikd.config import Recipe
+from ikd.detectors import unread_settings
 from ikd.files import write_text
 from ikd.progress import say
 from ikd.training.checkpoint import load
@@ -66,6 +67,8 @@ def train(  # noqa: PLR0913 - as `run_trial`
     progress.teachers = _scores(recipe, prepared)
     recipe, start = find_start(recipe, progress, prepared.files, checkpoint, options.adopt)
     write_text(folder.recipe, yaml.safe_dump(recipe.as_dict(), sort_keys=False))
+    if text := _said_of_unread(recipe):
+        _tell(progress, text)
     for plan, made in prepared.each_teacher(recipe):
         if recipe.teachers.available[str(plan.teacher)].classes != "own":
             _tell(progress, said_of_teacher(str(plan.teacher), made.score))
@@ -102,6 +105,19 @@ def _said_of(stage: StageRun, model: Any) -> list[str]:
     if stage.made.labels is not None:
         said += said_of_labels(stage.plan.recipe, stage.prepared.files, stage.made.labels)
     return list(dict.fromkeys(said))
+
+
+def _said_of_unread(recipe: Recipe) -> str:
+    """Return what a person is told of settings in the student's config that the recipe does not say; or nothing."""
+    said = {
+        "student.checkpoint": recipe.student.checkpoint is not None,
+        "schedule.ema": recipe.schedule.ema.enabled,
+        "input.batch_scale": recipe.input.batch_scale.enabled or recipe.input.multi_scale.enabled,
+    }
+    found = [
+        f"{name} ({field} is)" for field, name in unread_settings(recipe.student.config).items() if not said[field]
+    ]
+    return f"student: of its config the model is read, and not {', '.join(found)}" if found else ""
 
 
 def _tell(progress: Progress, text: str) -> None:

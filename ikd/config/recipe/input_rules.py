@@ -32,6 +32,8 @@ def _scale_faults(recipe: RecipeSections) -> Iterator[Fault]:
     if recipe.input.pad.enabled and not section.crop:
         rule = "must be true with input.pad, whose size a larger image would leave"
         yield (*place, "crop"), False, rule
+    elif recipe.input.mosaic.enabled and not section.crop:
+        yield (*place, "crop"), False, "must be true with input.mosaic, of which a window is cut in any case"
     if recipe.input.mosaic.enabled and section.scales:
         rule = "must be empty with input.mosaic, which is resized by a factor of multi_scale.ratio"
         yield (*place, "scales"), [list(one) for one in section.scales], rule

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ikd.detectors import build_detector, detector_config
+from ikd.detectors import build_detector, detector_config, unread_settings
 from ikd.detectors.test_input import own_test_input
 from ikd.errors import BadInput
 from ikd.trust import VARIABLE
@@ -71,3 +71,17 @@ def test_a_class_by_its_package_is_the_same_as_by_its_name() -> None:
     inline = [detector_config({**model, "type": f"mmdet.{model.type}"}, classes=CLASSES) for model in models]
     assert inline[0] == inline[1] == models[0]
     assert models[0].data_preprocessor.pad_size_divisor == 64
+
+
+def test_settings_beside_the_model_that_a_recipe_says_are_named(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "_base_ = 'mmdet::retinanet/retinanet_r18_fpn_1x_coco.py'\n"
+        "load_from = 'weights.pth'\ncustom_hooks = [dict(type='EMAHook'), dict(type='NumClassCheckHook')]\n"
+    )
+    assert unread_settings(str(file)) == {"student.checkpoint": "load_from", "schedule.ema": "EMAHook"}
+    assert unread_settings("mmdet::yolox/yolox_s_8xb8-300e_coco.py") == {
+        "input.batch_scale": "BatchSyncRandomResize",
+        "schedule.ema": "EMAHook",
+    }
+    assert unread_settings("ikd::rtmdet") == unread_settings({"type": "RetinaNet"}) == {}

@@ -151,7 +151,7 @@ def test_a_teacher_may_keep_classes_of_its_own(told: bool, tmp_path: Path) -> No
 
 def test_a_number_of_classes_that_nothing_says_is_that_of_the_config(tmp_path: Path) -> None:
     _, file = saved("retinanet_r18", tmp_path, THEIRS, told=False)
-    own = {**config_of("retinanet_r18"), "classes": "own"}
+    own: dict[str, Any] = {**config_of("retinanet_r18"), "classes": "own"}
     with pytest.raises(CheckpointError, match=r"says no classes.*overrides change it \(bbox_head\.num_classes\)"):
         load_teacher(Teacher(**own), file, OURS)
     teacher: Any = load_teacher(Teacher(**own, overrides={"bbox_head.num_classes": len(THEIRS)}), file, OURS)

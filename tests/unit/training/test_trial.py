@@ -26,6 +26,7 @@ from ikd.training import (
     prepare,
     run_trial,
 )
+from ikd.training.trial import _said_of_unread
 from tests.marks import some
 
 Build = Callable[..., Recipe]
@@ -333,6 +334,23 @@ def test_missing_data_is_refused(tiny_recipe: Build, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"data\.train\.annotations: must be a COCO json file, but .* is not there"):
         run(tiny_recipe(data__root=str(tmp_path)), tmp_path / "trial")
     assert not (tmp_path / "trial").exists()
+
+
+def test_the_files_of_a_data_set_are_named_in_place_of_those_that_are_not_there(
+    tiny_recipe: Build, tiny_data: Path, tmp_path: Path
+) -> None:
+    wrong = {"data__train": {"annotations": "annotations/instances_train2017.json", "images": "images"}}
+    with pytest.raises(BadInput, match=rf"is not there; in {tiny_data} are .*train\.json, val\.json"):
+        run(tiny_recipe(**wrong), tmp_path / "trial")
+
+
+def test_what_of_the_students_config_is_not_read_is_told_once(tiny_recipe: Build) -> None:
+    config = "mmdet::yolox/yolox_s_8xb8-300e_coco.py"
+    recipe = tiny_recipe().with_values({"student.config": config})
+    said = _said_of_unread(recipe)
+    assert said.endswith("and not BatchSyncRandomResize (input.batch_scale is), EMAHook (schedule.ema is)")
+    assert not _said_of_unread(recipe.with_values({"schedule.ema.enabled": True, "input.batch_scale.enabled": True}))
+    assert not _said_of_unread(tiny_recipe())
 
 
 def test_a_data_set_without_boxes_is_refused(tiny_recipe: Build, tiny_data: Path, tmp_path: Path) -> None:

@@ -163,6 +163,10 @@ ONLINE = ADVERSARIAL | {"attack__store": "online"}
             PAD | {"input__multi_scale": {"enabled": True, "crop": False}},
             r"multi_scale\.crop: must be true with input\.pad",
         ),
+        (
+            {"input__mosaic__enabled": True, "input__multi_scale": {"enabled": True, "crop": False}},
+            r"multi_scale\.crop: must be true with input\.mosaic",
+        ),
         ({"input__batch_scale__ratio": [2.0, 0.5]}, r"batch_scale\.ratio: must be the smallest, then the largest"),
         (
             {"input__mosaic__enabled": True, "input__multi_scale": {"enabled": True, "scales": [[64, 64]]}},
