@@ -13,7 +13,7 @@ from ikd.config.document import Document, Location, parse_scalar, printable, rea
 from ikd.config.paths import from_here, is_recipe_path, looked_up, recipe_in_place, runner_in_place
 from ikd.config.recipe.fields import as_json, unknown_field
 from ikd.config.recipe.recipe import VALUES, Recipe, checked_recipe, replaced
-from ikd.config.recipe.replacing import without_idle_arguments
+from ikd.config.replacing import without_idle_arguments
 from ikd.config.runner import Runner
 from ikd.config.section import validate
 from ikd.config.space.checks import unsearchable

@@ -12,11 +12,11 @@ from typing import Any
 from ikd.config.document import Document, Location
 from ikd.config.recipe.effective import effective
 from ikd.config.recipe.fields import as_json, assign, unknown_field
-from ikd.config.recipe.replacing import without_idle_arguments
 from ikd.config.recipe.rules import problems_between
 from ikd.config.recipe.sections import ANCHORS, RecipeSections
 from ikd.config.recipe.stages import stage_ends
 from ikd.config.recipe.terms import STUDENT_ALONE
+from ikd.config.replacing import without_idle_arguments
 from ikd.config.section import validate
 from ikd.errors import BadInput, ConfigError, Problem
 
@@ -152,7 +152,7 @@ def replaced(recipe: Recipe, values: Mapping[str, Any], source: str = VALUES) ->
         raise ConfigError([Problem(source, name, None, rule) for name, rule in refused.items()])
     given: dict[str, Any] = {}
     for name, value in values.items():
-        assign(given, name, value)
+        assign(given, name, as_json(value))
     data = without_idle_arguments(recipe.as_dict(), given)
     for name, value in values.items():
         assign(data, name, as_json(value))

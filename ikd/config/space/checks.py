@@ -215,7 +215,8 @@ def _value_problems(space: SpaceSections, name: str, recipe: Recipe, document: D
         legal = itertools.chain(pairs, _existing(space, name, fed) if rules else ())
         if any(not _tried(recipe, pair, fields)[0] for pair in legal):
             continue
-        if not rules and not epochs and (why := _never_drawn(space, name, recipe, fed)):
+        listed = space.parameters[name].grid() is not None  # of a range an end may go where what lies within does not
+        if listed and not rules and not epochs and (why := _never_drawn(space, name, recipe, fed)):
             rules = [f"can never be drawn, as no configuration with it goes: {why}"]
         for rule in rules:
             yield document.problem(("parameters", name), value, rule)

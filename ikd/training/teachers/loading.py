@@ -95,7 +95,7 @@ def _refuse_other_classes(checkpoint: Checkpoint, classes: Sequence[str]) -> Non
     except CheckpointError as error:
         holds = set(classes) <= set(checkpoint.classes or ())
         way = "class_map: {} takes the rows of ours" if holds else "a class_map says which of theirs stand for ours"
-        raise CheckpointError(f"{error}; {way}, and classes: own does where only maps are compared") from error
+        raise type(error)(f"{error}; {way}, and classes: own does where only maps are compared") from error
 
 
 def _names_of(teacher: Teacher, checkpoint: Checkpoint, field: str) -> Sequence[str]:

@@ -268,7 +268,7 @@ PLACES = {
     "student": ({"student__checkpoint": "{file}"}, r"student\.checkpoint: .*its backbone alone serves any classes"),
     "teacher": (
         {"teachers__available": {"big": {"config": "ikd::retinanet_r18", "arguments": SMALL, "checkpoint": "{file}"}}},
-        r"teachers\.available\.big\.checkpoint: .*class_map says which of its classes are yours",
+        r"teachers\.available\.big\.checkpoint: .*class_map says which of theirs stand for ours",
     ),
 }
 

@@ -82,7 +82,7 @@ def test_students_of_other_necks_learn_from_a_retinanet(config: str, host: str, 
 
 
 def test_modules_that_are_not_there_are_refused(plain: Recipe) -> None:
-    message = r"^distill\.taps\.student: RetinaNet has no module called 'neck\.fpn_convs\.9'; nearest: neck\.fpn_convs"
+    message = r"distill\.taps\.student: RetinaNet has no module called 'neck\.fpn_convs\.9'; nearest: neck\.fpn_convs"
     with pytest.raises(BadInput, match=message):
         stepped(plain.with_values({"distill.taps.student": ["neck.fpn_convs.9"]}), tiny("retinanet_r18"))
     with pytest.raises(ConfigError, match=r"distill\.taps: should be 'auto', 'outputs' or 'encoder', but got 'neck'"):
@@ -90,7 +90,7 @@ def test_modules_that_are_not_there_are_refused(plain: Recipe) -> None:
     for value in (3, ["neck.fpn_convs.0.conv"], None):
         with pytest.raises(ConfigError, match=r"distill\.taps: must be auto, outputs or encoder, or a mapping"):
             plain.with_values({"distill.taps": value})
-    with pytest.raises(BadInput, match=r"^distill\.taps\.teacher: RetinaNet cannot be read at bbox_head.*: only"):
+    with pytest.raises(BadInput, match=r"distill\.taps\.teacher: RetinaNet cannot be read at bbox_head.*: only"):
         stepped(plain.with_values({"distill.taps.teacher": ["bbox_head.retina_cls"]}), tiny("retinanet_r18"))
     with pytest.raises(ConfigError, match=r"distill\.taps\.student: must name at least one module, and none twice"):
         plain.with_values({"distill.taps.student": ["neck", "neck"]})

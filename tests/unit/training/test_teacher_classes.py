@@ -74,7 +74,7 @@ def test_a_class_map_of_one_class_renames_it_where_no_head_could_know_two(tmp_pa
     teacher: Any = load_teacher(Teacher(**named), tmp_path / "crowd.pth", ["walker"])
     assert weights_sha256(teacher) == weights_sha256(whole)
     assert not any(one.requires_grad for one in teacher.parameters())
-    with pytest.raises(BadInput, match=r"class_map.*'walker'.*but got 'human'"):
+    with pytest.raises(BadInput, match=r"class_map.* one of the checkpoint .*but got 'walker: human'"):
         load_teacher(Teacher(**{**named, "class_map": {"walker": "human"}}), tmp_path / "crowd.pth", ["walker"])
 
 
