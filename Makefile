@@ -46,8 +46,9 @@ demo: $(DONE)
 clean-demo:
 	rm -rf .demo "$${IKD_HOME:-$$HOME/ikd}/sweeps/demo"
 
+# Files go in order, as those of a few long tests (contracts, e2e) come first and not last, when one process would wait for the other.
 test: lint
-	$(PY) -m pytest -n 2 --dist loadfile -m "not slow and not fault" --durations=10 $(PYTEST_ARGS)
+	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not fault" --durations=10 $(PYTEST_ARGS)
 
 # A slow machine may miss a deadline once; both outcomes are printed. What fails twice fails.
 test-faults: $(DONE)
