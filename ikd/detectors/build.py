@@ -16,6 +16,7 @@ from torch import nn
 
 from ikd.detectors.kinds.crowd import learn_without_crowds
 from ikd.detectors.kinds.dino import read_as_published
+from ikd.detectors.kinds.first import put_first
 from ikd.detectors.kinds.text import NAMES, name_classes, reads_text, settle
 from ikd.detectors.pretrained import refuse_unread
 from ikd.detectors.semantic import learn_without_maps
@@ -138,8 +139,7 @@ def freeze(detector: nn.Module) -> nn.Module:
     detector.eval()
     detector.requires_grad_(False)
     if not isinstance(detector, Frozen):
-        kind: Any = type(detector)
-        detector.__class__ = frozen_class(kind)
+        put_first(Frozen, detector)
     return detector
 
 
@@ -150,12 +150,6 @@ class Frozen(nn.Module):
         """Do nothing."""
         del mode
         return self
-
-
-@functools.cache
-def frozen_class(of: Any) -> Any:
-    """Return the class of the frozen detectors of a class, which has its name."""
-    return type(of.__name__, (Frozen, of), {"__module__": of.__module__})
 
 
 def has_masks(detector: Any) -> bool:
@@ -194,8 +188,8 @@ def weights_sha256(detector: nn.Module) -> str:
     return digest.hexdigest()
 
 
-LIBRARIES = r"(mmdet|mmcv|mmengine)\.|torch\.functional$"
-"""Modules that warn a person of what only their authors can mend: their own older names, and torch's meshgrid."""
+LIBRARIES = r"(mmdet|mmcv|mmengine)\."
+"""Modules that warn a person of what only their authors can mend, as their own older names."""
 
 
 @contextlib.contextmanager

@@ -54,7 +54,10 @@ HINTS = (
         "it predicts panoptic maps, and no boxes: take a Mask R-CNN, or let it be a teacher",
     ),
     (r"No module named 'torchvision'", "torchvision comes with pip install 'ikd[gpu]'"),
-    (r"KeyError: 'text'|has no attribute 'text'", "it reads a text with each image, which ikd does not give"),
+    (
+        r"KeyError: 'text'|has no attribute 'text'",
+        "it was told of no classes to look for: leave its classes at data, or say them by class_map",
+    ),
 )
 """Pattern in what was raised and where, and the way out."""
 _OPS = str(Path(ops.__file__).parent)
