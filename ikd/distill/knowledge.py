@@ -13,7 +13,7 @@ from torch import Tensor
 from ikd.distill.functional import Targets
 from ikd.distill.prototypes.relation import Relations
 from ikd.distill.prototypes.term import PrototypeTerm
-from ikd.distill.recording import recorded
+from ikd.distill.recording import Call, recorded
 from ikd.distill.response import ScoreHeads
 from ikd.distill.response.places import SeenHead
 
@@ -25,11 +25,11 @@ class SeenInstances:
     """What one loss of the student left behind.
 
     Attributes:
-        sampled: of a student of two stages, what its sampler made of each image; else empty.
+        sampled: of a student of two stages, the calls of its sampler, one an image; else empty.
         scores: for the response loss; None without it.
     """
 
-    sampled: list[Any] = field(default_factory=list)
+    sampled: list[Call] = field(default_factory=list)
     scores: SeenHead | None = None
 
 
@@ -84,7 +84,8 @@ class Knowledge:
             maps: of the levels that are distilled.
             targets: boxes of the truth.
         """
-        instances = sampled_targets(seen.sampled, targets) if self._sampler is not None else targets
+        sampled = [call.result for call in seen.sampled]
+        instances = sampled_targets(sampled, targets) if self._sampler is not None else targets
         relations = self._term.compare(*maps, instances)
         return Known(instances, relations, self._term.reliability(relations))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, NamedTuple
 
 from torch import nn
 
@@ -34,11 +34,12 @@ def expect_one_loss(found: bool) -> None:
         raise RuntimeError("a capture takes exactly one student.loss(...)")
 
 
-class HasTargets(Protocol):
-    """What keeps what a head's `get_targets` was called with, and what it returned."""
+class Call(NamedTuple):
+    """One call of a method: its arguments, lists copied as mmdet joins theirs in place, and what it returned."""
 
-    targets: tuple[Any, ...] | None
-    asked: tuple[tuple[Any, ...], dict[str, Any]] | None
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    result: Any
 
 
 @contextlib.contextmanager
@@ -54,29 +55,18 @@ def around(owner: Any, method: str, call: Callable[..., Any]) -> Iterator[None]:
             setattr(owner, method, outer)
 
 
-def recorded(owner: Any, method: str, into: list[Any]) -> contextlib.AbstractContextManager[None]:
-    """Append what a method of an object returns while the block lasts."""
+def recorded(owner: Any, method: str, into: list[Call]) -> contextlib.AbstractContextManager[None]:
+    """Append the calls of a method of an object while the block lasts."""
 
     def record(compute: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        found = compute(*args, **kwargs)
-        into.append(found)
-        return found
+        asked = tuple(map(kept, args)), {name: kept(value) for name, value in kwargs.items()}
+        result = compute(*args, **kwargs)
+        into.append(Call(*asked, result))
+        return result
 
     return around(owner, method, record)
 
 
-def own_targets(head: Any, seen: HasTargets) -> contextlib.AbstractContextManager[None]:
-    """Record what `head.get_targets` is called with and returns while the block lasts."""
-
-    def record(compute: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        seen.asked = tuple(map(kept, args)), {name: kept(value) for name, value in kwargs.items()}
-        targets = compute(*args, **kwargs)
-        seen.targets = tuple(targets)
-        return targets
-
-    return around(head, "get_targets", record)
-
-
 def kept(argument: Any) -> Any:
-    """Return an argument of `get_targets` so that a head does not join its levels in place."""
+    """Return an argument so that a method does not join its levels in place."""
     return list(argument) if isinstance(argument, list) else argument

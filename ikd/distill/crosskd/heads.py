@@ -109,10 +109,10 @@ class CrossHeads:
         """
         method = ROWS[type(self._student).__name__].targets
         with tower_features(self._student, self._row, self.position) as seen:
-            with recorded(self._student, method, seen.results):
+            with recorded(self._student, method, seen.calls):
                 yield seen
         levels = len(self._student.prior_generator.strides)
-        expect_one_loss(bool(seen.results) and len(seen.maps[0]) == levels)
+        expect_one_loss(bool(seen.calls) and len(seen.maps[0]) == levels)
 
     def losses(self, seen: Seen, teacher_features: Sequence[Tensor]) -> dict[str, Tensor]:
         """Return the weighted losses by name.
@@ -128,7 +128,7 @@ class CrossHeads:
         taught, crossed = self._predictions(seen, teacher_features)
         with torch.autocast(teacher_features[0].device.type, enabled=False):
             theirs, ours = (self._read(outputs) for outputs in (taught, crossed))
-            assigned = assignment(self._student, seen.results, len(ours.logits))
+            assigned = assignment(self._student, seen.calls, len(ours.logits))
             found = crosskd(ours, theirs, assigned, **self._settings, overlap=self._row.overlap, mean=self.mean)
         names = {"quality": self._row.quality}
         return {f"loss_crosskd_{names.get(part, part)}": value for part, value in found.items()}

@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ikd.distill.crosskd.rows import CrossRow
+from ikd.distill.recording import Call
 
 
 @dataclass
@@ -20,13 +21,13 @@ class Seen:
     Attributes:
         maps: of each tower, classification first, per level [N, C, H, W] where the heads cross, before the activation;
             at position 0 once, of the neck.
-        results: what the calls returned by which the head's own loss labels places.
+        calls: by which the head's own loss labels places.
         importance: of cells, for losses of maps; CrossKD tells them nothing.
         instances: of images, likewise.
     """
 
     maps: list[list[Tensor]] = field(default_factory=list)
-    results: list[Any] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
     importance: Sequence[Tensor] = ()
     instances: Sequence[Tensor] | None = None
 

@@ -3,30 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ikd.distill.recording import expect_one_loss, outputs_of, recorded
+from ikd.distill.response.places import SeenHead, dense_capture
 from ikd.distill.response.terms import TERMS
-from ikd.distill.views.heads import ROWS, assignment, dense_view_of, locations, said_by, strides_of
+from ikd.distill.views.heads import assignment, dense_view_of, locations, said_by, strides_of
 from ikd.errors import refuse
-
-
-@dataclass
-class SeenOutputs:
-    """What one loss of the student left behind.
-
-    Attributes:
-        outputs: of its head's forward, maps a level of each kind.
-        results: of the calls by which its loss labels places.
-    """
-
-    outputs: list[Any] = field(default_factory=list)
-    results: list[Any] = field(default_factory=list)
 
 
 class ResponseTerms:
@@ -56,20 +42,12 @@ class ResponseTerms:
         """Names of the terms."""
         return tuple(self._terms)
 
-    @contextlib.contextmanager
-    def capture(self) -> Iterator[SeenOutputs]:
-        """Collect one `student.loss(...)`, so that the student's head need not run twice.
-
-        Raises:
-            RuntimeError: no loss was computed inside the block, or more than one.
-        """
-        seen, head = SeenOutputs(), self._student
-        with outputs_of(head, seen.outputs), recorded(head, ROWS[type(head).__name__].targets, seen.results):
-            yield seen
-        expect_one_loss(len(seen.outputs) == 1 and bool(seen.results))
+    def capture(self) -> contextlib.AbstractContextManager[SeenHead]:
+        """Collect one `student.loss(...)`, so that the student's head need not run twice; see `dense_capture`."""
+        return dense_capture(self._student)
 
     def losses(
-        self, seen: SeenOutputs, teacher_features: Sequence[Tensor], objects: Sequence[Tensor]
+        self, seen: SeenHead, teacher_features: Sequence[Tensor], objects: Sequence[Tensor]
     ) -> dict[str, Tensor]:
         """Return the weighted losses by name, `loss_TERM_PART`, float32 scalars.
 
@@ -81,7 +59,7 @@ class ResponseTerms:
         with torch.autocast(teacher_features[0].device.type, enabled=False):
             theirs = said_by(self._teacher, teacher_features)
             ours = locations(self._student, seen.outputs[0])
-            assigned = assignment(self._student, seen.results, len(ours.logits), objects)
+            assigned = assignment(self._student, seen.calls, len(ours.logits), objects)
             return {
                 f"loss_{name}_{part}": value
                 for name, term in self._terms.items()

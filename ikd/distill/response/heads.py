@@ -10,14 +10,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ikd.distill.functional import Targets
-from ikd.distill.losses.imitation.frs import richness_of
 from ikd.distill.losses.imitation.masked import mean_over_cells
 from ikd.distill.losses.imitation.pfi import disagreement_of
 from ikd.distill.losses.vkd import ClassReduction
 from ikd.distill.losses.weights import Reduction
-from ikd.distill.response.objects import picked, positives_of, rank_divergence
+from ikd.distill.response.objects import positives_of, rank_divergence
 from ikd.distill.response.pairing import dense_head, dense_pair
-from ikd.distill.response.places import SeenHead, dense_capture, places_of, taught_logits
+from ikd.distill.response.places import SeenHead, dense_capture, places_of
+from ikd.distill.views import place_logits
+from ikd.distill.views.heads import locations, maps_of, said_by, surest_of
 
 
 class ScoreHeads:
@@ -175,15 +176,16 @@ class ScoredHeads:
 
     def losses(self, seen: SeenHead, teacher_features: Sequence[Tensor]) -> dict[str, Tensor]:
         """Return `loss_frs_cls`, weighted, a float32 scalar, and leave the importance of cells in `seen`."""
-        taught = taught_logits(self._teacher, teacher_features)
-        seen.importance = [richness_of(level) for level in taught]
+        theirs = said_by(self._teacher, teacher_features)
+        seen.importance = surest_of(theirs)
         if self._student is None:
             return {}
         parts = []
-        with torch.autocast(taught[0].device.type, enabled=False):
-            for ours, theirs, richness in zip(seen.logits, taught, seen.importance, strict=True):
-                entropy = F.binary_cross_entropy_with_logits(ours.float(), theirs.sigmoid(), reduction="none")
-                parts.append(mean_over_cells(entropy, richness) / (theirs.shape[1] if self.mean else 1))
+        with torch.autocast(teacher_features[0].device.type, enabled=False):
+            ours, wanted = place_logits(locations(self._student, seen.outputs[0])), place_logits(theirs).sigmoid()
+            entropy = F.binary_cross_entropy_with_logits(ours, wanted, reduction="none")
+            for level, richness in zip(maps_of(entropy, theirs.levels), seen.importance, strict=True):
+                parts.append(mean_over_cells(level, richness) / (level.shape[1] if self.mean else 1))
         return {"loss_frs_cls": self.w_cls * torch.stack(parts).sum()}
 
 
@@ -219,13 +221,14 @@ class RankedHeads:
 
     def losses(self, seen: SeenHead, teacher_features: Sequence[Tensor]) -> dict[str, Tensor]:
         """Return `loss_rmpfi_rank`, weighted, a float32 scalar, and leave the importance of cells in `seen`."""
-        assert seen.targets is not None
-        taught = taught_logits(self._teacher, teacher_features)
-        ours = [level.float() for level in seen.logits]
-        seen.importance = [disagreement_of(*pair) for pair in zip(ours, taught, strict=True)]
-        positives = positives_of(self._student, seen.targets, ours)
-        scores = [picked(side, positives, self._student.num_classes) for side in (ours, taught)]
-        with torch.autocast(taught[0].device.type, enabled=False):
+        theirs = said_by(self._teacher, teacher_features)
+        with torch.autocast(teacher_features[0].device.type, enabled=False):
+            ours = locations(self._student, seen.outputs[0])
+            sides = [place_logits(one) for one in (ours, theirs)]
+            levels = (maps_of(side, ours.levels) for side in sides)
+            seen.importance = [disagreement_of(*level) for level in zip(*levels, strict=True)]
+            positives = positives_of(self._student, seen.calls, ours)
+            scores = [side.flatten(0, 1)[positives.places, positives.labels] for side in sides]
             ranked = rank_divergence(scores[0], scores[1], positives.objects, positives.count)
         return {"loss_rmpfi_rank": self.w_rank * ranked}
 

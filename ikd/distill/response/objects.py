@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ikd.distill.views.heads import assignment, flat, labels_of
+from ikd.distill.recording import Call
+from ikd.distill.views import Locations
+from ikd.distill.views.heads import assignment, labels_of, priors_of
 
 ONE_OBJECT_PX = 0.5
 """Boxes of one class in one image whose sides are less apart are one object: the head's own coding rounds them."""
-_BOXES = {"RetinaHead": 2, "RPNHead": 2, "GFLHead": 3, "ATSSHead": 3, "FCOSHead": 1}
-"""Where boxes stand in what `get_targets` returns, by the name of the head."""
 
 
 @dataclass(frozen=True)
@@ -35,44 +37,102 @@ class Positives:
 
 
 @torch.no_grad()
-def positives_of(head: Any, targets: Sequence[Any], logits: Sequence[Tensor]) -> Positives:
+def positives_of(head: Any, calls: Sequence[Call], said: Locations) -> Positives:
     """Return the positive places of a dense head, object by object.
 
     Args:
         head: of the student.
-        targets: what its `get_targets` returned.
-        logits: its class logits, [N, A K, H, W] a level.
+        calls: by which its loss labels places.
+        said: what it says.
     """
-    images = len(logits[0])
-    positive = assignment(head, [targets], images).positive
+    images = len(said.logits)
+    positive = assignment(head, calls, images).positive
     places = positive.flatten().nonzero().squeeze(1)
-    labels = labels_of(head, [targets], images).flatten()[places]
-    boxes, owners = _boxes(head, targets, logits)[places], places // positive.shape[1]
-    same = torch.cdist(boxes, boxes, p=torch.inf) < ONE_OBJECT_PX
+    labels = labels_of(head, calls, images).flatten()[places]
+    told, owners = _TOLD[type(head).__name__](head, calls, said)[places], places // positive.shape[1]
+    same = torch.cdist(told, told, p=torch.inf) < ONE_OBJECT_PX
     same &= (owners[:, None] == owners) & (labels[:, None] == labels)
     first = same.to(torch.uint8).argmax(dim=1) if len(places) else places
     found, objects = torch.unique(first, return_inverse=True)
     return Positives(places, labels, objects, len(found))
 
 
-def _boxes(head: Any, targets: Sequence[Any], logits: Sequence[Tensor]) -> Tensor:
-    """Return the box that each place of all images has to predict, [N M, 4] in input pixels."""
-    name, images = type(head).__name__, len(logits[0])
-    given = [level.reshape(images, -1, 4).float() for level in targets[_BOXES[name]]]
-    if name == "FCOSHead" and head.norm_on_bbox:
-        given = [level * stride for level, stride in zip(given, head.strides, strict=True)]
-    boxes = torch.cat(given, dim=1).flatten(0, 1)
-    if name != "FCOSHead" and (name == "GFLHead" or head.reg_decoded_bbox):
-        return boxes
-    sizes = [level.shape[2:] for level in logits]
-    priors = torch.cat(head.prior_generator.grid_priors(sizes, device=boxes.device))
-    decoded: Tensor = head.bbox_coder.decode(priors.repeat(images, 1), boxes)
+def _levels(calls: Sequence[Call], said: Locations, at: int) -> Tensor:
+    """Return what the only call returned at a place, [N M, 4]."""
+    levels = calls[0].result[at]
+    return torch.cat([one.reshape(len(said.logits), -1, 4).float() for one in levels], dim=1).flatten(0, 1)
+
+
+def _as_they_are(head: Any, calls: Sequence[Call], said: Locations, *, at: int) -> Tensor:
+    del head
+    return _levels(calls, said, at)
+
+
+def _from_anchors(head: Any, calls: Sequence[Call], said: Locations, *, at: int) -> Tensor:
+    coded = _levels(calls, said, at)
+    if type(head).__name__ != "DDODHead" and head.reg_decoded_bbox:
+        return coded
+    return _decoded(head, said, coded, priors_of(head.prior_generator, said.levels, coded))
+
+
+def _from_points(head: Any, calls: Sequence[Call], said: Locations, *, at: int) -> Tensor:
+    distances = _levels(calls, said, at)
+    if type(head).__name__ == "FCOSHead" and head.norm_on_bbox:
+        strides = torch.cat([distances.new_full((level.places, 1), level.stride) for level in said.levels])
+        distances = distances * strides.repeat(len(said.logits), 1)
+    assert said.centres is not None
+    return _decoded(head, said, distances, said.centres)
+
+
+def _decoded(head: Any, said: Locations, coded: Tensor, priors: Tensor) -> Tensor:
+    decoded: Tensor = head.bbox_coder.decode(priors.repeat(len(said.logits), 1), coded)
     return decoded
 
 
-def picked(logits: Sequence[Tensor], positives: Positives, num_classes: int) -> Tensor:
-    """Return the logit of each positive place for its class, [P], of maps [N, A K, H, W] a level."""
-    return flat(logits, num_classes).flatten(0, 1)[positives.places, positives.labels]
+def _at_foreground(head: Any, calls: Sequence[Call], said: Locations) -> Tensor:
+    """Read YOLOX's boxes, which are there of positives alone."""
+    del head
+    rows = []
+    for call in calls:
+        mask, boxes = call.result[0], call.result[3].float()
+        rows.append(boxes.new_zeros(len(mask), 4).masked_scatter(mask[:, None].expand(-1, 4), boxes))
+    return torch.cat(rows)
+
+
+def _by_number(head: Any, calls: Sequence[Call], said: Locations) -> Tensor:
+    """Read PAA's numbers of objects, an image each: [N M, 1]; what it takes away again is positive no more."""
+    del head
+    given = [_given(call) for call in calls]
+    numbers = said.logits.new_zeros(len(calls), said.logits.shape[1])
+    for row, (places, objects) in zip(numbers, given, strict=True):
+        row[places] = objects.to(row.dtype)
+    return numbers.flatten()[:, None]
+
+
+def _given(call: Call) -> tuple[Tensor, Tensor]:
+    """Return the first positives and their objects, which mmdet hands to `paa_reassign` by position."""
+    return call.args[4], call.args[5]
+
+
+_TOLD: Mapping[str, Callable[[Any, Sequence[Call], Locations], Tensor]] = MappingProxyType(
+    {
+        "ATSSHead": partial(_from_anchors, at=3),
+        "DDODHead": partial(_from_anchors, at=3),
+        "FCOSHead": partial(_from_points, at=1),
+        "GFLHead": partial(_as_they_are, at=3),
+        "LDHead": partial(_as_they_are, at=3),
+        "PAAHead": _by_number,
+        "RPNHead": partial(_from_anchors, at=2),
+        "RTMDetHead": partial(_as_they_are, at=3),
+        "RTMDetSepBNHead": partial(_as_they_are, at=3),
+        "RetinaHead": partial(_from_anchors, at=2),
+        "TOODHead": partial(_as_they_are, at=3),
+        "VFNetHead": partial(_from_points, at=2),
+        "YOLOXHead": _at_foreground,
+    }
+)
+"""What tells objects of one class and image apart, [N M, D], by the name of the head: the box that each place has to
+predict, in input pixels, or the number of its object."""
 
 
 def rank_divergence(student: Tensor, teacher: Tensor, objects: Tensor, count: int) -> Tensor:

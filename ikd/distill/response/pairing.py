@@ -8,10 +8,11 @@ from typing import Any
 from torch import nn
 
 from ikd.distill.crosskd.fit import SAME_PLACES, check_alike
+from ikd.distill.views.heads import ROWS
 from ikd.errors import BadInput
 
-DENSE = ("ATSSHead", "FCOSHead", "GFLHead", "RPNHead", "RetinaHead")
-"""Heads whose first output is a map of class logits a level, one sigmoid for each anchor and class."""
+DENSE = (*ROWS, "RPNHead")
+"""Heads that score every place of the pyramid in a way that is known."""
 
 
 def has_two_stages(detector: Any) -> bool:
@@ -43,7 +44,7 @@ def dense_head(method: str, detector: Any, role: str) -> Any:
     head: Any = (
         getattr(detector, "rpn_head", None) if has_two_stages(detector) else getattr(detector, "bbox_head", None)
     )
-    if _name(head) not in DENSE or not head.use_sigmoid_cls:
+    if _name(head) not in DENSE or not getattr(head, "use_sigmoid_cls", True):
         found = "no dense head" if head is None else f"a {_name(head)}"
         softmax = " with a softmax" if _name(head) in DENSE else ""
         raise BadInput(

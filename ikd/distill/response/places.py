@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from ikd.distill.functional import Targets
 from ikd.distill.losses.vkd import ClassReduction, over_classes, sigmoid_divergence, softmax_divergence
 from ikd.distill.prototypes.relation import painted
-from ikd.distill.recording import expect_one_loss, own_targets
+from ikd.distill.recording import Call, expect_one_loss, outputs_of, recorded
 from ikd.distill.response.pairing import dense_pair, has_two_stages, region_pair
-from ikd.distill.views.heads import assignment, flat
+from ikd.distill.views import place_logits
+from ikd.distill.views.heads import assignment, levels_of, locations, row_of, said_by
 
 
 @dataclass
@@ -23,20 +24,16 @@ class SeenHead:
     """What one loss of the student left behind.
 
     Attributes:
-        logits: of a dense head one map a level, [N, A K, H, W]; of an RoI head [R, K + 1], once.
-        boxes: of a dense head what it says of boxes, [N, A d, H, W] a level.
-        targets: what the head's own `get_targets` returned; None until it ran.
-        asked: what that was called with, arguments and keywords.
+        outputs: of a dense head what its forward returned, maps a level of each kind; of an RoI head logits [R, K + 1].
+        calls: by which the head's own loss labels places.
         regions: of an RoI head, [R, 5]: index of the image and corners in input pixels.
         importance: per level of the teacher's dense head, [N, H, W]; what the map losses are told, where they ask.
         reliability: of each place, [N, M] or [R], in 0..1 as prototypes say; None where nobody asked them.
         instances: boxes of each image, [n, 4] in input pixels, which map losses take for its objects; None leaves them.
     """
 
-    logits: list[Tensor] = field(default_factory=list)
-    boxes: list[Tensor] = field(default_factory=list)
-    targets: tuple[Any, ...] | None = None
-    asked: tuple[tuple[Any, ...], dict[str, Any]] | None = None
+    outputs: list[Any] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
     regions: Tensor | None = None
     importance: list[Tensor] = field(default_factory=list)
     reliability: Tensor | None = None
@@ -102,12 +99,11 @@ class Cells:
         self, seen: SeenHead, features: Sequence[Tensor], temperature: float, class_reduction: ClassReduction
     ) -> Divergences:
         """Compare sigmoids class by class; see `Divergences`."""
-        assert seen.targets is not None
-        taught, classes = taught_logits(self._teacher, features), self._teacher.num_classes
-        with torch.autocast(taught[0].device.type, enabled=False):
-            apart = sigmoid_divergence(flat(seen.logits, classes), flat(taught, classes), temperature)
+        with torch.autocast(features[0].device.type, enabled=False):
+            ours, theirs = locations(self._student, seen.outputs[0]), said_by(self._teacher, features)
+            apart = sigmoid_divergence(place_logits(ours), place_logits(theirs), temperature)
             values = over_classes(apart, 2, class_reduction)
-            assigned = assignment(self._student, [seen.targets], len(values))
+            assigned = assignment(self._student, seen.calls, len(values))
             return Divergences(values, assigned.weight != 0, assigned.positive, assigned.count)
 
     def weights(self, seen: SeenHead, instances: Targets, reliability: Tensor) -> Tensor:
@@ -119,12 +115,11 @@ class Cells:
             reliability: of each of them, [n] in 0..1.
         """
         found = []
-        for level in seen.logits:
-            size = (level.shape[2], level.shape[3])
+        for level in levels_of(self._student, seen.outputs[0][0]):
+            size = (level.height, level.width)
             covered = painted(torch.ones_like(reliability), instances, size) > 0
             cells = torch.where(covered, painted(reliability, instances, size), 1.0)  # [N, H, W]
-            anchors = level.shape[1] // self._teacher.num_classes
-            found.append(cells[..., None].expand(*cells.shape, anchors).flatten(1))
+            found.append(cells[..., None].expand(*cells.shape, level.anchors).flatten(1))
         return torch.cat(found, dim=1)
 
 
@@ -149,34 +144,34 @@ class Regions:
         seen = SeenHead()
 
         def keep_regions(module: nn.Module, inputs: tuple[Any, ...]) -> None:
-            if not seen.logits:  # where masks share the extractor they come after
+            if not seen.outputs:  # where masks share the extractor they come after
                 seen.regions = inputs[1].detach()
 
         def keep_logits(module: nn.Module, inputs: tuple[Any, ...], outputs: tuple[Any, ...]) -> None:
-            seen.logits.append(outputs[0])
+            seen.outputs.append(outputs[0])
 
         hooks = [
             self._student.bbox_roi_extractor.register_forward_pre_hook(keep_regions),
             self._student.bbox_head.register_forward_hook(keep_logits),
         ]
         try:
-            with own_targets(self._student.bbox_head, seen):
+            with recorded(self._student.bbox_head, "get_targets", seen.calls):
                 yield seen
         finally:
             for hook in hooks:
                 hook.remove()
-        expect_one_loss(seen.targets is not None and len(seen.logits) == 1)
+        expect_one_loss(len(seen.calls) == 1 and len(seen.outputs) == 1)
 
     def divergences(
         self, seen: SeenHead, features: Sequence[Tensor], temperature: float, class_reduction: ClassReduction
     ) -> Divergences:
         """Compare softmaxes over the classes and the background; see `Divergences`."""
-        assert seen.targets is not None
         assert seen.regions is not None
         with torch.no_grad():
             given = tuple(feature.float() for feature in features)
             taught = self._teacher._bbox_forward(given, seen.regions)["cls_score"].float()
-        ours, labels, weights = seen.logits[0].float(), *seen.targets[:2]
+        ours = seen.outputs[0].float()
+        labels, weights = seen.calls[0].result[:2]
         with torch.autocast(ours.device.type, enabled=False):
             values = over_classes(softmax_divergence(ours, taught, temperature), 1, class_reduction)
         counted = weights != 0
@@ -193,35 +188,18 @@ class Regions:
             instances: the regions with an object, as the student's own sampler has them, image by image.
             reliability: of each of them, [n] in 0..1.
         """
-        assert seen.targets is not None
-        positive = self._positive(seen.targets[0])
+        positive = self._positive(seen.calls[0].result[0])
         return reliability.new_ones(len(positive)).masked_scatter(positive, reliability)
 
 
 @contextlib.contextmanager
 def dense_capture(head: Any) -> Iterator[SeenHead]:
-    """Collect class logits, boxes and targets of one `student.loss(...)`, whose dense head this is.
+    """Collect what a dense head says in one `student.loss(...)`, and by which calls that loss labels its places.
 
     Raises:
         RuntimeError: no loss was computed inside the block, or more than one.
     """
     seen = SeenHead()
-
-    def keep(module: nn.Module, inputs: tuple[Any, ...], outputs: tuple[Any, ...]) -> None:
-        seen.logits.extend(outputs[0])
-        seen.boxes.extend(outputs[1])
-
-    hook = head.register_forward_hook(keep)
-    try:
-        with own_targets(head, seen):
-            yield seen
-    finally:
-        hook.remove()
-    expect_one_loss(seen.targets is not None and len(seen.logits) == len(head.prior_generator.strides))
-
-
-@torch.no_grad()
-def taught_logits(head: Any, features: Sequence[Tensor]) -> list[Tensor]:
-    """Return the class logits of a frozen dense head for the outputs of its neck: float32 [N, A K, H, W] a level."""
-    levels = len(head.prior_generator.strides)
-    return [level.float() for level in head(tuple(feature.float() for feature in features[:levels]))[0]]
+    with outputs_of(head, seen.outputs), recorded(head, row_of(head).targets, seen.calls):
+        yield seen
+    expect_one_loss(len(seen.outputs) == 1 and bool(seen.calls))

@@ -6,11 +6,10 @@ import contextlib
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from ikd.distill.response.places import SeenHead
-from ikd.distill.views.heads import dense_view_of, said_by
+from ikd.distill.views.heads import dense_view_of, said_by, surest_of
 
 
 class SurestCells:
@@ -39,11 +38,5 @@ class SurestCells:
 
     def losses(self, seen: SeenHead, teacher_features: Sequence[Tensor]) -> dict[str, Tensor]:
         """Return no loss, and leave the scores of cells in `seen`, [N, H, W] a level of the teacher's head."""
-        said = said_by(self._teacher, teacher_features)
-        surest = said.logits.sigmoid().amax(dim=-1)
-        by_level = torch.split(surest, [level.places for level in said.levels], dim=1)
-        seen.importance = [
-            one.reshape(len(one), level.height, level.width, level.anchors).amax(dim=3)
-            for one, level in zip(by_level, said.levels, strict=True)
-        ]
+        seen.importance = surest_of(said_by(self._teacher, teacher_features))
         return {}

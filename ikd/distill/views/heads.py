@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ikd.distill.views.locations import Assignment, Level, Locations
+from ikd.distill.recording import Call
+from ikd.distill.views.locations import Assignment, Level, Locations, place_logits
 from ikd.errors import refuse
 
 _SURE = 1e-6
@@ -25,15 +26,17 @@ class DenseRow:
 
     Attributes:
         read: of the head, its outputs and its levels, gives the view.
-        targets: the method whose results say what the student's loss makes of its places.
-        labelled: of the head, the results of its calls, and the number of images, gives labels and weights, [N, M].
+        targets: the method whose calls say what the student's loss makes of its places.
+        labelled: of the head, these calls, and the number of images, gives labels and weights, [N, M].
         one_each: an image without positives counts as one, as in the head's own loss.
+        coded: what it says of boxes are offsets from anchors, the second of its outputs.
     """
 
     read: Callable[[Any, Sequence[Maps], Sequence[Level]], Locations]
-    labelled: Callable[[Any, Sequence[Any], int], tuple[Tensor, Tensor]]
+    labelled: Callable[[Any, Sequence[Call], int], tuple[Tensor, Tensor]]
     targets: str = "get_targets"
     one_each: bool = True
+    coded: bool = False
 
 
 def strides_of(head: Any) -> list[float]:
@@ -57,29 +60,53 @@ def flat(maps: Maps, size: int) -> Tensor:
     return joined if joined.dtype == torch.float64 else joined.float()
 
 
+def maps_of(values: Tensor, levels: Sequence[Level]) -> list[Tensor]:
+    """Bring [N, M, size] to levels of [N, A size, H, W], as `flat` had them."""
+    parts = torch.split(values, [level.places for level in levels], dim=1)
+    return [
+        one.reshape(len(one), level.height, level.width, -1).permute(0, 3, 1, 2)
+        for one, level in zip(parts, levels, strict=True)
+    ]
+
+
 def locations(head: Any, outputs: Sequence[Maps]) -> Locations:
     """Return what a dense head says.
 
     Args:
-        head: of a class in `ROWS`.
+        head: of a class in `ROWS`, or an RPN's.
         outputs: of its forward: maps a level of each kind.
     """
-    return ROWS[type(head).__name__].read(head, outputs, levels_of(head, outputs[0]))
+    return row_of(head).read(head, outputs, levels_of(head, outputs[0]))
 
 
-def assignment(head: Any, results: Sequence[Any], images: int, objects: Sequence[Tensor] | None = None) -> Assignment:
+def regressed(head: Any, outputs: Sequence[Maps], said: Locations) -> Tensor:
+    """Return what a dense head says of boxes in units of its own, [N, M, 4]: an anchor's offsets, or strides.
+
+    Args:
+        head: of a class in `ROWS`, or an RPN's.
+        outputs: of its forward.
+        said: what `locations` makes of them.
+    """
+    if row_of(head).coded:
+        return flat(outputs[1], 4)
+    assert said.centres is not None
+    sides = [said.centres - said.boxes[..., :2], said.boxes[..., 2:] - said.centres]
+    return torch.cat(sides, dim=-1) / _strides(said.levels, said.boxes)
+
+
+def assignment(head: Any, calls: Sequence[Call], images: int, objects: Sequence[Tensor] | None = None) -> Assignment:
     """Return what a student's loss made of its places.
 
     Args:
         head: of a class in `ROWS`, or an RPN's.
-        results: of the calls of its row's `targets` during one loss.
+        calls: of its row's `targets` during one loss.
         images: N.
         objects: boxes of the truth, [G, 4] an image.
     """
     from mmdet.utils import reduce_mean  # mmdet only where a detector exists
 
-    row = _row_of(head)
-    labels, weights = row.labelled(head, results, images)
+    row = row_of(head)
+    labels, weights = row.labelled(head, calls, images)
     weight = (weights != 0).float()
     positive = (labels >= 0) & (labels < head.num_classes) & (weight > 0)
     counts = positive.sum(dim=1).float()
@@ -87,18 +114,18 @@ def assignment(head: Any, results: Sequence[Any], images: int, objects: Sequence
     return Assignment(weight, positive, reduce_mean(count).clamp(min=1), objects)
 
 
-def labels_of(head: Any, results: Sequence[Any], images: int) -> Tensor:
+def labels_of(head: Any, calls: Sequence[Call], images: int) -> Tensor:
     """Return the class that each place has to predict, [N, M]; arguments as of `assignment`."""
-    return _row_of(head).labelled(head, results, images)[0]
+    return row_of(head).labelled(head, calls, images)[0]
 
 
-def _row_of(head: Any) -> DenseRow:
-    """Return the row of a head; an RPN labels its places as a RetinaNet does."""
+def row_of(head: Any) -> DenseRow:
+    """Return the row of a head; an RPN speaks and labels its places as a RetinaNet does."""
     name = type(head).__name__
     return ROWS["RetinaHead" if name == "RPNHead" else name]
 
 
-def _priors(generator: Any, levels: Sequence[Level], like: Tensor, **how: Any) -> Tensor:
+def priors_of(generator: Any, levels: Sequence[Level], like: Tensor, **how: Any) -> Tensor:
     """Return anchors or points of all levels, [M, 4] or [M, 2] in input pixels, of the type of `like`."""
     sizes = [(level.height, level.width) for level in levels]
     return torch.cat(generator.grid_priors(sizes, dtype=like.dtype, device=like.device, **how))
@@ -122,7 +149,7 @@ def _decoded(head: Any, priors: Tensor, coded: Tensor) -> Tensor:
 
 def _by_anchors(head: Any, outputs: Sequence[Maps], levels: Sequence[Level], *, quality: bool) -> Locations:
     coded = flat(outputs[1], 4)
-    priors = _priors(head.prior_generator, levels, coded)
+    priors = priors_of(head.prior_generator, levels, coded)
     return Locations(
         flat(outputs[0], head.cls_out_channels),
         _decoded(head, priors, coded),
@@ -140,7 +167,7 @@ def _by_points(
     coded = flat(outputs[-1] if generator == "fcos_prior_generator" else outputs[1], 4)
     if type(head).__name__ == "FCOSHead" and head.norm_on_bbox and head.training:
         coded = coded * _strides(levels, coded)
-    points = _priors(getattr(head, generator), levels, coded)
+    points = priors_of(getattr(head, generator), levels, coded)
     return Locations(
         flat(outputs[0], head.cls_out_channels),
         _decoded(head, points, coded),
@@ -153,7 +180,7 @@ def _by_points(
 def _by_bins(head: Any, outputs: Sequence[Maps], levels: Sequence[Level]) -> Locations:
     bins = flat(outputs[1], 4 * (head.reg_max + 1)).view(len(outputs[1][0]), -1, 4, head.reg_max + 1)
     reach = (bins.softmax(dim=3) * torch.arange(bins.shape[3], device=bins.device)).sum(dim=3)
-    centres = _middles(_priors(head.prior_generator, levels, bins))
+    centres = _middles(priors_of(head.prior_generator, levels, bins))
     return Locations(
         flat(outputs[0], head.cls_out_channels),
         _decoded(head, centres, reach * _strides(levels, reach)),
@@ -168,35 +195,36 @@ def _aligned(head: Any, outputs: Sequence[Maps], levels: Sequence[Level]) -> Loc
     """Read TOOD, which says probabilities, and boxes in strides."""
     boxes = flat(outputs[1], 4)
     sure = flat(outputs[0], head.cls_out_channels).clamp(_SURE, 1 - _SURE)
-    centres = _middles(_priors(head.prior_generator, levels, boxes))
+    centres = _middles(priors_of(head.prior_generator, levels, boxes))
     return Locations(sure.logit(), boxes * _strides(levels, boxes), levels=levels, centres=centres)
 
 
 def _by_objectness(head: Any, outputs: Sequence[Maps], levels: Sequence[Level]) -> Locations:
     coded = flat(outputs[1], 4)
-    priors = _priors(head.prior_generator, levels, coded, with_stride=True)
+    priors = priors_of(head.prior_generator, levels, coded, with_stride=True)
     return Locations(
         flat(outputs[0], head.cls_out_channels),
         head._bbox_decode(priors, coded),
         quality=flat(outputs[2], 1).squeeze(2),
         levels=levels,
         centres=priors[:, :2],
+        conditional=True,
     )
 
 
-def _at(head: Any, results: Sequence[Any], images: int, *, first: int) -> tuple[Tensor, Tensor]:
+def _at(head: Any, calls: Sequence[Call], images: int, *, first: int) -> tuple[Tensor, Tensor]:
     """Read labels and weights, a level each, at the places `first` and after it."""
     del head
     labels, weights = (
-        torch.cat([level.reshape(images, -1) for level in part], dim=1) for part in results[0][first : first + 2]
+        torch.cat([level.reshape(images, -1) for level in part], dim=1) for part in calls[0].result[first : first + 2]
     )
     return labels, weights
 
 
-def _labels_alone(head: Any, results: Sequence[Any], images: int) -> tuple[Tensor, Tensor]:
+def _labels_alone(head: Any, calls: Sequence[Call], images: int) -> tuple[Tensor, Tensor]:
     """Read labels a level of FCOS and VFNet; the weights of the latter are those of all levels in one."""
-    labels = [level.reshape(images, -1) for level in results[0][0]]
-    given = results[0][1] if type(head).__name__ == "VFNetHead" else None
+    labels = [level.reshape(images, -1) for level in calls[0].result[0]]
+    given = calls[0].result[1] if type(head).__name__ == "VFNetHead" else None
     joined = torch.cat(labels, dim=1)
     if not isinstance(given, Tensor):
         return joined, torch.ones_like(joined)
@@ -204,32 +232,43 @@ def _labels_alone(head: Any, results: Sequence[Any], images: int) -> tuple[Tenso
     return joined, torch.cat([part.view(images, -1) for part in parts], dim=1)
 
 
-def _reassigned(head: Any, results: Sequence[Any], images: int) -> tuple[Tensor, Tensor]:
+def _reassigned(head: Any, calls: Sequence[Call], images: int) -> tuple[Tensor, Tensor]:
     """Read PAA's second assignment, an image each."""
     del head, images
-    return torch.stack([one[0] for one in results]), torch.stack([one[1] for one in results])
+    return torch.stack([one.result[0] for one in calls]), torch.stack([one.result[1] for one in calls])
 
 
-def _foreground(head: Any, results: Sequence[Any], images: int) -> tuple[Tensor, Tensor]:
-    """Read YOLOX's mask, an image each; every place counts."""
+def _foreground(head: Any, calls: Sequence[Call], images: int) -> tuple[Tensor, Tensor]:
+    """Read YOLOX's masks and scores wanted at positives, an image each; every place counts.
+
+    Those scores are overlaps: 0 of a box that overlaps nothing, whose class the object of the same box says.
+    """
     del images
-    masks = torch.stack([one[0] for one in results])
-    return torch.where(masks, 0, head.num_classes), torch.ones_like(masks)
+    rows = []
+    for call in calls:
+        mask, scores, _, boxes, *_ = call.result
+        objects = call.args[4]  # as its loss has it, by position
+        same = (boxes[:, None] == objects.bboxes.to(boxes)).all(dim=2)
+        by_box = objects.labels[same.to(torch.uint8).argmax(dim=1)] if len(boxes) else objects.labels[:0]
+        classes = torch.where(scores.amax(dim=1) > 0, scores.argmax(dim=1), by_box)
+        rows.append(torch.full_like(mask, head.num_classes, dtype=torch.long).masked_scatter(mask, classes))
+    labels = torch.stack(rows)
+    return labels, torch.ones_like(labels)
 
 
 _SECOND = partial(_at, first=1)
 _DISTANCES = partial(_by_points, quality=False)
 ROWS: Mapping[str, DenseRow] = MappingProxyType(
     {
-        "ATSSHead": DenseRow(partial(_by_anchors, quality=True), _SECOND),
-        "DDODHead": DenseRow(partial(_by_anchors, quality=True), _SECOND, targets="get_cls_targets"),
+        "ATSSHead": DenseRow(partial(_by_anchors, quality=True), _SECOND, coded=True),
+        "DDODHead": DenseRow(partial(_by_anchors, quality=True), _SECOND, targets="get_cls_targets", coded=True),
         "FCOSHead": DenseRow(partial(_by_points, quality=True), _labels_alone, one_each=False),
         "GFLHead": DenseRow(_by_bins, _SECOND),
         "LDHead": DenseRow(_by_bins, _SECOND),
-        "PAAHead": DenseRow(partial(_by_anchors, quality=True), _reassigned, targets="paa_reassign"),
+        "PAAHead": DenseRow(partial(_by_anchors, quality=True), _reassigned, targets="paa_reassign", coded=True),
         "RTMDetHead": DenseRow(_DISTANCES, _SECOND),
         "RTMDetSepBNHead": DenseRow(_DISTANCES, _SECOND),
-        "RetinaHead": DenseRow(partial(_by_anchors, quality=False), partial(_at, first=0)),
+        "RetinaHead": DenseRow(partial(_by_anchors, quality=False), partial(_at, first=0), coded=True),
         "TOODHead": DenseRow(_aligned, _SECOND),
         "VFNetHead": DenseRow(partial(_DISTANCES, generator="fcos_prior_generator"), _labels_alone),
         "YOLOXHead": DenseRow(_by_objectness, _foreground, targets="_get_targets_single", one_each=False),
@@ -260,12 +299,18 @@ def dense_view_of(where: str, detector: Any, role: str, rule: str = "must be bet
     return head
 
 
+def surest_of(said: Locations) -> list[Tensor]:
+    """Return how sure a head is of each cell, the highest score over its anchors and classes, [N, H, W] a level."""
+    highest = place_logits(said).amax(dim=2, keepdim=True).sigmoid()
+    return [one.amax(dim=1) for one in maps_of(highest, said.levels)]
+
+
 @torch.no_grad()
 def said_by(teacher: Any, features: Sequence[Tensor]) -> Locations:
     """Return what the frozen dense head of a teacher says, in float32.
 
     Args:
-        teacher: head of a class in `ROWS`.
+        teacher: head of a class in `ROWS`, or an RPN's.
         features: outputs of its neck, [N, C, H, W] a level; those after the levels of the head are not looked at.
     """
     levels = len(teacher.prior_generator.strides)

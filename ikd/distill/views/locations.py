@@ -40,6 +40,7 @@ class Locations:
         levels: finest first; empty for sets.
         centres: [M, 2] or [N, M, 2] in input pixels.
         softmax: the classes exclude one another.
+        conditional: classes are learned where objects are alone, so that logits say nothing elsewhere without quality.
         sizes: [N, 4], width, height, width, height of each image in pixels; None where boxes are shares of it already.
         deltas: [N, M, K, 4] what an RoI head says of the box of each class, coded; K is 1 where it is the same for all.
     """
@@ -51,6 +52,7 @@ class Locations:
     levels: Sequence[Level] = ()
     centres: Tensor | None = None
     softmax: bool = False
+    conditional: bool = False
     sizes: Tensor | None = None
     deltas: Tensor | None = None
 
@@ -76,6 +78,11 @@ def unassigned(teacher: Locations) -> Assignment:
     with torch.no_grad():
         highest = teacher.logits.sigmoid().amax(dim=-1)
     return Assignment(torch.ones_like(highest), torch.zeros_like(highest, dtype=torch.bool), highest.sum().clamp(min=1))
+
+
+def place_logits(one: Locations) -> Tensor:
+    """Return logits of what a head says of the classes of every place, [N, M, K]: joint ones where it takes these."""
+    return joint_logits(one) if one.conditional else one.logits
 
 
 def joint_logits(one: Locations) -> Tensor:

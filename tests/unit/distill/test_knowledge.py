@@ -91,12 +91,11 @@ def test_a_region_counts_by_its_own_reliability_and_background_whole() -> None:
     student.eval()
     heads = response(student, teacher)
     images, samples = batch(BOXES)
-    sampled: list[Any] = []
     knowledge = Knowledge(student, term(16), heads, couples=False)
     torch.manual_seed(3)
     with knowledge.capture() as seen:
         student.loss(images, samples)
-    sampled, scores = seen.sampled, seen.scores
+    sampled, scores = [call.result for call in seen.sampled], seen.scores
     assert scores is not None
     counts = [len(one.pos_priors) for one in sampled]
     assert len(counts) == 2
@@ -114,7 +113,7 @@ def test_a_region_counts_by_its_own_reliability_and_background_whole() -> None:
     with torch.no_grad():
         features = teacher.extract_feat(images)
         taught = teacher.roi_head._bbox_forward(features, scores.regions)["cls_score"]
-        log_q, log_p = ((side / 2).log_softmax(dim=1) for side in (scores.logits[0], taught))
+        log_q, log_p = ((side / 2).log_softmax(dim=1) for side in (scores.outputs[0], taught))
         divergence = 4 * (log_p.exp() * (log_p - log_q)).mean(dim=1)
     expected = (divergence * scores.reliability).mean()
     assert heads.losses(scores, features)["loss_prototypes_response"].item() == pytest.approx(expected.item(), rel=1e-4)
@@ -130,8 +129,9 @@ def test_a_cell_counts_by_the_most_reliable_box_over_it() -> None:
     targets = Targets(boxes, [torch.tensor([0, 1]), torch.zeros(0).long()], (96, 96))
     heads.weigh(seen, targets, torch.tensor([0.25, 0.75]))
     assert seen.reliability is not None
-    height, width = seen.logits[0].shape[2:]
-    anchors = seen.logits[0].shape[1] // 3
+    finest_logits = seen.outputs[0][0][0]
+    height, width = finest_logits.shape[2:]
+    anchors = finest_logits.shape[1] // 3
     finest = seen.reliability[:, : height * width * anchors].view(2, height, width, anchors)
     assert (finest[0, 0, 0] == 0.75).all()
     assert (finest[0, 4, 4] == 0.25).all()
@@ -152,7 +152,7 @@ def test_instances_of_two_stages_are_the_regions_that_the_student_samples(name: 
     truth = Targets(
         [one.gt_instances.bboxes for one in samples], [one.gt_instances.labels for one in samples], (96, 96)
     )
-    found = sampled_targets(seen.sampled, truth)
+    found = sampled_targets([call.result for call in seen.sampled], truth)
     assert [len(one) for one in found.boxes] >= [len(one) for one in truth.boxes]
     assert all(len(boxes) == len(labels) for boxes, labels in zip(found.boxes, found.labels, strict=True))
     assert all(set(labels.tolist()) <= {0, 1, 2} for labels in found.labels)

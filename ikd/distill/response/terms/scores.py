@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ikd.distill.losses.crosskd import crosskd_classification
 from ikd.distill.losses.vkd import ClassReduction, over_classes, sigmoid_divergence, softmax_divergence
-from ikd.distill.views import Assignment, Locations, joint_logits
+from ikd.distill.views import Assignment, Locations, joint_logits, place_logits
 from ikd.distill.views.boxes import giou_distance
 from ikd.distill.views.distances import quality_loss
 
@@ -78,7 +78,7 @@ def vkd(
 ) -> dict[str, Tensor]:
     """Return T^2 KL of the sigmoids, or of a softmax where the heads have one, over the count: `cls`; 0 at equality."""
     divergence = softmax_divergence if student.softmax else sigmoid_divergence
-    sides = [side.logits.flatten(0, 1) for side in (student, teacher)]
+    sides = [place_logits(side).flatten(0, 1) for side in (student, teacher)]
     found = over_classes(divergence(sides[0], sides[1], temperature), 1, class_reduction)
     return {"cls": weight * (found * (assigned.weight != 0).flatten()).sum() / assigned.count}
 
