@@ -181,6 +181,7 @@ def test_a_sweep_recorded_before_is_shown(interrupted: Path) -> None:
     assert alike(record_sweep.told(status.trials), before)
 
 
+@pytest.mark.slow
 def test_a_sweep_interrupted_before_goes_on_as_it_would_have(interrupted: Path) -> None:
     """The open trial goes on from its checkpoint, nothing that ended runs again, and the next proposals are equal."""
     result = run_sweep(

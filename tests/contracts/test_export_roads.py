@@ -107,6 +107,7 @@ def map_of(printed: str, kind: str = "bbox") -> float:
     return float(re.findall(rf"coco/{kind}_mAP: ([-\d.]+)", printed)[-1])
 
 
+@pytest.mark.slow
 def test_ikd_cannot_be_imported_there(run: Run, exported: Exported) -> None:
     code = "try:\n import ikd\nexcept ImportError as error:\n print(error)"
     assert run(exported.directory, ["-c", code]).strip() == "there is no ikd here"

@@ -60,6 +60,7 @@ def test_every_config_was_tried_and_most_pass() -> None:
     assert not [one for one in said if one.startswith("RAW") or "took more" in one], "all refusals are sentences"
 
 
+@pytest.mark.slow
 def test_some_are_what_the_table_says(tmp_path: Path) -> None:
     names = [
         "rtmdet/rtmdet-ins_tiny_8xb32-300e_coco.py",

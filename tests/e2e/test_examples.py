@@ -87,6 +87,7 @@ def test_a_finished_sweep_is_read(played_home: Path) -> None:
     assert (played_home / "report.html").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_the_notebook_reads_a_sweep(played_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from nbclient import NotebookClient
 
@@ -115,6 +116,7 @@ def test_the_notebook_is_stored_without_results() -> None:
 
 
 @pytest.mark.parametrize(("package", "name"), some([("own_detector", "rtmdet"), ("own_loss", "huber")], 1))
+@pytest.mark.slow
 def test_the_packages_of_the_examples_register(package: str, name: str, tmp_path: Path) -> None:
     code = {
         "own_loss": "from ikd.distill import check_loss; check_loss('huber')",

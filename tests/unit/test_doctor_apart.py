@@ -43,6 +43,7 @@ def test_a_process_that_dies_is_a_failed_check(end: str, detail: str, monkeypatc
     assert gpu.advice
 
 
+@pytest.mark.slow
 def test_the_real_one_looks_from_where_it_is_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "json.py").write_text("raise RuntimeError('the wrong one')")

@@ -91,6 +91,7 @@ def test_spectra_say_what_each_augmentation_changes(pair: Pair, tmp_path: Path) 
         analyze_fourier(pair, tmp_path, images=0)
 
 
+@pytest.mark.slow
 def test_the_whole_frequencies_give_the_ap_of_validation(pair: Pair, tmp_path: Path) -> None:
     found = checked(analyze_frequency(pair, tmp_path), "frequency", tmp_path)
     usual = judged(pair.student(), pair.recipe, pair.files).metrics["bbox_mAP"]
@@ -121,6 +122,7 @@ def test_heat_maps_of_oneself_are_alike(pair: Pair, tmp_path: Path) -> None:
         analyze_heatmaps(pair, tmp_path, count=0)
 
 
+@pytest.mark.slow
 def test_perturbed_photographs_are_harder(pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     attacks = []
 

@@ -191,6 +191,7 @@ def played(seed: int, *_: Any) -> dict[str, dict[str, float]]:
     return {name: {"accuracy": 90.0 + seed, "excluded": 50.0, "included": 60.0} for name in names}
 
 
+@pytest.mark.slow
 def test_the_analysis_gives_means_over_seeds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

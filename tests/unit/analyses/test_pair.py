@@ -23,6 +23,7 @@ def copied(trained: Trained, folder: Path, **values: Any) -> Path:
     return target
 
 
+@pytest.mark.slow
 def test_a_trial_has_its_own_teacher(home: Path, trained: Trained) -> None:
     pair = find_pair("mine", 2)
     assert pair.name == "trial 2 of mine"

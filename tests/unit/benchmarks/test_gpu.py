@@ -69,6 +69,7 @@ def test_a_section_that_fails_is_told_and_the_rest_goes_on(tmp_path: Path) -> No
     assert found["sound"]["ms"] == 1.0
 
 
+@pytest.mark.slow
 def test_without_a_gpu_it_is_refused_with_the_way_out() -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")

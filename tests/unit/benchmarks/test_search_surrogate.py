@@ -42,6 +42,7 @@ def test_noise_has_the_pooled_covariance_of_the_repeats() -> None:
         noise_factor([training((1.0, 2.0), 0)])
 
 
+@pytest.mark.slow
 def test_a_smooth_function_is_learnt_and_noise_is_not() -> None:
     recording = made(noise=0.0005)
     quality = leave_one_out(recording)

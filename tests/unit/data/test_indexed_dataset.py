@@ -216,6 +216,7 @@ def latin(folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("locale", some(["latin", "C"], 1))
+@pytest.mark.slow
 def test_labels_and_images_are_the_same_under_any_locale(locale: str, tmp_path: Path) -> None:
     content = plain()
     content["categories"][0]["name"], content["categories"][1]["name"] = "Läuse", "Größe 図"

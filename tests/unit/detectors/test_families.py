@@ -107,6 +107,7 @@ def ask(folder: Path, entry: str, module: str) -> subprocess.CompletedProcess[st
     return subprocess.run(command, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_the_family_of_another_package_is_built_from_a_recipe_and_tapped(tmp_path: Path) -> None:
     asked = ask(tmp_path, "toy = toy_det:FAMILY", TOY)
     assert asked.returncode == 0, asked.stderr

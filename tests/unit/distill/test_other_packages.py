@@ -101,6 +101,7 @@ print(run_trial(recipe, directory=Path("trial")).metrics["loss/toy"])
 """
 
 
+@pytest.mark.slow
 def test_a_recipe_trains_with_the_loss(tiny_recipe: Build, tiny_data: Path, tmp_path: Path) -> None:
     small = {"base_channels": 4, "neck_channels": 16, "levels": 3}
     teacher = {"config": "ikd::retinanet_r18", "arguments": {**small, "base_channels": 8}}

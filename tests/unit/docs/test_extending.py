@@ -101,6 +101,7 @@ def test_an_example_touches_as_few_files_as_it_says(chapter: str, files: int) ->
     assert sum(map(is_check, found)) == 1
 
 
+@pytest.mark.slow
 def test_the_examples_work(tree: Path) -> None:
     """All in one tree and one process, since importing mmdet takes longer than all of them."""
     found = [block for chapter in CHAPTERS for block in blocks(chapter)]

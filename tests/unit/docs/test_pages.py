@@ -30,11 +30,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_site_is_built_without_a_warning_and_asks_no_other_host(site: Path) -> None:
     assert len(list(site.rglob("*.html"))) > 20
     assert list(fetched(site)) == []
 
 
+@pytest.mark.slow
 def test_formulas_are_drawn_without_a_script(site: Path) -> None:
     pages = list((site / "mathematics").glob("*.html"))
     texts = [page.read_text(encoding="utf-8") for page in pages]

@@ -175,6 +175,7 @@ def modulated(features: Tensor, offset: Tensor, mask: Tensor, weight: Tensor) ->
     return mmcv.ops.modulated_deform_conv2d(features, offset, mask, weight, None, 1, 1)
 
 
+@pytest.mark.slow
 def test_offsets_of_a_finer_map_are_read_by_the_steps_of_the_output() -> None:
     """What the compiled kernel does and DyHead relies on: the first numbers of an image, in the output's shape."""
     features, weight = draw(2, 2, 3, 2), draw(2, 2, 3, 3, seed=1)

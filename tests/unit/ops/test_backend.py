@@ -37,6 +37,7 @@ def undecided(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
+@pytest.mark.slow
 def test_plain_kernels_make_every_detector_importable_and_nothing_is_printed() -> None:
     script = """
         import ikd.ops, sys

@@ -11,6 +11,8 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
+from tests.marks import some
+
 ZOO = Path(mmdet.__file__).parent / ".mim" / "configs"
 
 
@@ -32,11 +34,14 @@ def batch(detector: nn.Module, count: int, *, training: bool) -> dict[str, objec
 
 @pytest.mark.parametrize(
     ("name", "offsets"),
-    [
-        ("reppoints/reppoints-moment_r50_fpn-gn_head-gn_1x_coco.py", "reppoints_pts_init_out"),
-        ("dcn/mask-rcnn_r50-dconv-c3-c5_fpn_1x_coco.py", "conv_offset"),
-        ("dcnv2/mask-rcnn_r50-mdconv-c3-c5_fpn_1x_coco.py", "conv_offset"),
-    ],
+    some(
+        [
+            ("reppoints/reppoints-moment_r50_fpn-gn_head-gn_1x_coco.py", "reppoints_pts_init_out"),
+            ("dcn/mask-rcnn_r50-dconv-c3-c5_fpn_1x_coco.py", "conv_offset"),
+            ("dcnv2/mask-rcnn_r50-mdconv-c3-c5_fpn_1x_coco.py", "conv_offset"),
+        ],
+        1,
+    ),
 )
 def test_deformable_detectors_train_and_predict(name: str, offsets: str) -> None:
     torch.manual_seed(0)

@@ -59,6 +59,7 @@ def test_the_ends_of_a_long_name_are_kept() -> None:
     assert plain("short") == "short"
 
 
+@pytest.mark.slow
 def test_odd_names_of_classes_and_files_break_no_picture(recipe: Recipe, tmp_path: Path) -> None:
     names = ["<b>&.png", "日本/ü$x$.png", "x" * 200 + ".png", "a b%20.png"]
     every = [(label, BOX) for label in range(len(ODD))]
@@ -78,7 +79,7 @@ def test_odd_names_of_classes_and_files_break_no_picture(recipe: Recipe, tmp_pat
     assert list(measures["ap_by_class"]) == ODD, "figures have the names as they are"
 
 
-@pytest.mark.parametrize("count", some([300, 1, 80], 2))
+@pytest.mark.parametrize("count", some([1, 300, 80], 1))
 def test_charts_of_many_classes_stay_in_bounds(count: int, recipe: Recipe, tmp_path: Path) -> None:
     classes = [f"class number {label}" for label in range(count)]
     truths = [(label, BOX) for label in range(count) for _ in range(1 + label % 2)]
@@ -97,7 +98,7 @@ def test_where_not_all_classes_fit_those_with_most_objects_are_shown() -> None:
 
 @pytest.mark.parametrize(
     ("truths", "found"),
-    [({"a.png": []}, {}), ({"a.png": [(0, BOX)]}, {}), ({"a.png": []}, {"a.png": [(1, BOX, 0.9)]})],
+    some([({"a.png": []}, {}), ({"a.png": [(0, BOX)]}, {}), ({"a.png": []}, {"a.png": [(1, BOX, 0.9)]})], 1),
     ids=["nothing at all", "nothing found", "nothing there"],
 )
 def test_with_nothing_to_see_there_are_pictures_all_the_same(

@@ -68,6 +68,7 @@ def test_the_same_student_gives_the_same_bytes(painted: Pictured, trained: Train
         assert (again.folder / name).read_bytes() == (painted.folder / name).read_bytes(), name
 
 
+@pytest.mark.slow
 def test_without_a_teacher_there_is_neither_its_panel_nor_its_matrix(trained: Trained, tmp_path: Path) -> None:
     made = Painter().paint(trained.recipe, trained.copied(tmp_path / "0"))
     assert [str(one.relative_to(made.folder)) for one in files_of(made.folder)] == [
@@ -79,6 +80,7 @@ def test_without_a_teacher_there_is_neither_its_panel_nor_its_matrix(trained: Tr
     assert made.missing == ()
 
 
+@pytest.mark.slow
 def test_a_trial_trained_alone_is_shown_beside_the_teacher_of_the_base(trained: Trained, tmp_path: Path) -> None:
     made = Painter().paint(trained.recipe, trained.copied(tmp_path / "0"), base=trained.taught())
     measures = read_measures(made.folder)
@@ -94,6 +96,7 @@ def test_a_trial_trained_alone_is_shown_beside_the_teacher_of_the_base(trained: 
         pytest.param(lambda folder: folder / "text.pth", r"text.pth", marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.slow
 def test_a_teacher_that_cannot_be_loaded_is_left_out_with_a_line(
     checkpoint: object, says: str, trained: Trained, tmp_path: Path
 ) -> None:

@@ -161,6 +161,7 @@ class TestOnDemand:
 
 
 class TestAtTheEnd:
+    @pytest.mark.slow
     def test_anchors_and_the_chosen_training_get_pictures(self, folder: SweepFolder, trained: Trained) -> None:
         trial(folder, 1).joinpath("best.pth").write_bytes(b"torn")
         result, said = go_on(trained)

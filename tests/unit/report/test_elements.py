@@ -12,6 +12,7 @@ from ikd.report.build import GROUPS, elements_of
 from ikd.report.parts import Chart, Element, Table
 from ikd.report.source import Source
 from ikd.sweep import ledger, objectives_apart, rungs_of, sweep_status
+from tests.marks import some
 
 EMPTY = ("detections", "front")
 """Elements that a usual sweep without costs and pictures has nothing for."""
@@ -137,6 +138,7 @@ def test_parallel_lines_leave_out_what_does_not_exist(source: Source, elements: 
     assert "does not exist in that trial" in elements["parallel"].lead
 
 
+@pytest.mark.slow
 def test_a_search_with_costs_has_a_front(tmp_path: Path) -> None:
     play(tmp_path, "costly", played_space(8, costs=["gflops"], scheduler={"none": {}}))
     source = Source(sweep_status("costly", home=tmp_path))
@@ -173,6 +175,7 @@ def test_a_sweep_that_has_only_begun_shows_its_curve(begun_home: Path) -> None:
     assert not found["importance"].parts
 
 
+@pytest.mark.slow
 def test_a_smaller_objective_can_be_the_better(tmp_path: Path) -> None:
     play(tmp_path, "least", played_space(8, objective={"metric": "bbox_AP50", "mode": "min"}, scheduler={"none": {}}))
     source = Source(sweep_status("least", home=tmp_path))
@@ -184,6 +187,7 @@ def test_a_smaller_objective_can_be_the_better(tmp_path: Path) -> None:
     assert "told of bbox_mAP alone" in found["classes"].lead
 
 
+@pytest.mark.slow
 def test_teachers_in_sequence_and_choices_that_are_lists(tmp_path: Path) -> None:
     """Values that no dictionary takes as keys, and that may be written in two ways."""
     shared = {"config": "ikd::retinanet_r18", "recipe": "drawn_r18_teacher"}
@@ -203,7 +207,7 @@ def test_teachers_in_sequence_and_choices_that_are_lists(tmp_path: Path) -> None
     assert any("a -> b" in cell or "a, b" in cell for cell in words), words
 
 
-@pytest.mark.parametrize("scheduler", [{"pbt": {"interval_epochs": 2}}, {"median": {}}, {"hyperband": {}}])
+@pytest.mark.parametrize("scheduler", some([{"pbt": {"interval_epochs": 2}}, {"median": {}}, {"hyperband": {}}], 1))
 def test_every_scheduler_is_told_of(tmp_path: Path, scheduler: dict[str, Any]) -> None:
     parameters = {"distill.fgd.alpha": {"log_uniform": [1e-4, 1e-2]}}
     play(tmp_path, "s", played_space(6, parameters=parameters, anchors=["paper"], scheduler=scheduler))
@@ -212,6 +216,7 @@ def test_every_scheduler_is_told_of(tmp_path: Path, scheduler: dict[str, Any]) -
     assert found["rungs"].lead
 
 
+@pytest.mark.slow
 def test_a_full_factorial_with_repeats(tmp_path: Path) -> None:
     parameters = {"distill.host": {"choice": ["fgd", "mgd"]}, "adversarial.enabled": {"choice": [True, False]}}
     space = played_space(
@@ -225,6 +230,7 @@ def test_a_full_factorial_with_repeats(tmp_path: Path) -> None:
     assert "4 configurations have finished, 4 of them with more than one seed" in found["finalists"].lead
 
 
+@pytest.mark.slow
 def test_a_recipe_whose_own_value_is_not_searched_says_so(tmp_path: Path) -> None:
     """0.08 lies in the range, but on no step of it."""
     parameters = {

@@ -79,6 +79,7 @@ def test_every_chart_is_drawn_and_nothing_is_asked_of_the_network(
     assert (int(light[0]) > 128) is (scheme == "dark"), f"{ink} can be read on a {scheme} page"
 
 
+@pytest.mark.slow
 def test_a_change_to_dark_is_followed(browser: Any, played_home: Path, tmp_path: Path) -> None:
     page = write_report("whole", tmp_path / "x.html", home=played_home)[0]
     tab, faults = opened(browser, page, width=400)

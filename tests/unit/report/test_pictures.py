@@ -55,6 +55,7 @@ def elements(source: Source) -> dict[str, Element]:
     return {one.key: one for one in elements_of(source)}
 
 
+@pytest.mark.slow
 def test_all_pictures_stand_in_the_page_within_its_room(pictured: Source) -> None:
     found = [part for part in elements(pictured)["detections"].parts if isinstance(part, Picture)]
     assert len(found) == 8 + len(NAMES)

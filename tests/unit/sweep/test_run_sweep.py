@@ -97,6 +97,7 @@ def test_workers_train_every_anchor_and_sequence(recipe: Recipe) -> None:
 
 
 @pytest.mark.usefixtures("ray_running")
+@pytest.mark.slow
 def test_no_more_lies_on_the_disk_than_the_dry_run_says(recipe: Recipe) -> None:
     folder, runner = sweep_folder("s").path, {"keep_top": 1}
     folder.mkdir(parents=True)

@@ -85,6 +85,7 @@ def test_only_multiples_before_the_end_are_kept(pair: Pair, tmp_path: Path, inte
     assert all(same(tmp_path / name, pair.source / name) for name in kept)
 
 
+@pytest.mark.slow
 def test_unchanged_it_is_the_sources_own_continuation(pair: Pair, tmp_path: Path) -> None:
     found = run(pair.recipe, tmp_path, adopt=pair.source / "epoch-2.pth")
     assert found == {3: pair.reports[3]}

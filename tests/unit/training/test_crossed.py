@@ -61,6 +61,7 @@ def kept(file: Path) -> dict[str, torch.Tensor]:
     return content
 
 
+@pytest.mark.slow
 def test_the_connector_is_trained_and_a_stopped_trial_goes_on_as_it_would_have(crossing: Build, tmp_path: Path) -> None:
     whole = run_trial(crossing(), directory=tmp_path / "whole")
     assert whole.metrics["loss/crosskd_cls"] > 0

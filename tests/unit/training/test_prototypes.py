@@ -106,6 +106,7 @@ def test_they_are_chosen_anew_when_it_is_time(
     assert refreshed == expected
 
 
+@pytest.mark.slow
 def test_a_trial_killed_between_refreshes_goes_on_as_it_would_have(
     known: Build, tmp_path: Path, refreshed: Refreshed
 ) -> None:
@@ -313,6 +314,7 @@ class TestFeaturesOfTheTeacher:
         monkeypatch.setattr(prototypes._Instances, "_features", note)
         return sides
 
+    @pytest.mark.slow
     def test_one_training_looks_and_others_find_them(
         self, known: Build, tmp_path: Path, looks: list[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -151,6 +151,7 @@ class TestDecoder:
         with pytest.raises(BadInput, match=r"distill\.icd\.heads: must be a divisor of distill\.icd\.dims \(16\)"):
             conditional(distill__icd__heads=3)
 
+    @pytest.mark.slow
     def test_a_decoder_and_a_stage_without_one(self, conditional: Build, tmp_path: Path) -> None:
         """Schedule and momentum of the student go on into a stage that has no decoder, and back."""
         stages = [

@@ -85,7 +85,7 @@ def usual(simple: Build, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     return weights
 
 
-@pytest.mark.parametrize("option", some(ALIKE, 3))
+@pytest.mark.parametrize("option", some(ALIKE, 1))
 def test_each_option_acts_and_goes_on_as_if_it_had_not_stopped(
     simple: Build, usual: dict[str, Any], tmp_path: Path, option: str
 ) -> None:

@@ -285,6 +285,7 @@ class TestMaskingEnhancement:
             == self.recipe(staged, **follows, distill__dfmsd__beta=3e-5).fingerprint()
         ), "null is alpha"
 
+    @pytest.mark.slow
     def test_added_images_have_a_pass_and_a_loss_of_their_own(self, staged: Build, tmp_path: Path) -> None:
         def recipe(**changes: Any) -> Recipe:
             values = {"distill__host": "dfmsd", "distill__me__form": "added", "augment__crop__probability": 1.0}
@@ -381,6 +382,7 @@ def test_what_a_new_teacher_finds_of_the_average(
 
 
 @pytest.mark.parametrize("span", some(["stage", "whole"], 1))
+@pytest.mark.slow
 def test_groups_of_parameters_go_on_in_the_next_stage(staged: Build, tmp_path: Path, span: str) -> None:
     """Rates of all groups go on, or begin anew; stopped at any epoch the training is no other."""
     optimizer = {

@@ -127,6 +127,7 @@ def test_one_teacher_has_the_names_of_before(together: Build) -> None:
     assert recipe.fingerprint() == recipe.with_values({"teachers.together": False}).fingerprint()
 
 
+@pytest.mark.slow
 def test_a_training_stopped_and_resumed_equals_an_uninterrupted_one(together: Build, tmp_path: Path) -> None:
     """With an average of the student, and all that each teacher has of its own."""
     recipe = together(

@@ -50,7 +50,7 @@ def usual(tiny_recipe: Build, tmp_path_factory: pytest.TempPathFactory) -> Any:
     return content(trained(tiny_recipe(**PLAIN), tmp_path_factory.mktemp("usual"))[0], "model")
 
 
-@pytest.mark.parametrize("option", some(reversed(OPTIONS), 3))
+@pytest.mark.parametrize("option", some(reversed(OPTIONS), 1))
 def test_each_option_acts_and_goes_on_as_if_it_had_not_stopped(
     tiny_recipe: Build, usual: Any, tmp_path: Path, option: str
 ) -> None:

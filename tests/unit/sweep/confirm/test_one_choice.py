@@ -293,6 +293,7 @@ def test_the_tracker_is_told_the_same(known: Standing, study: SweepStudy, space:
     assert words[LUCKY] == "best seen"
 
 
+@pytest.mark.slow
 def test_mlflow_has_the_marks_of_the_last_choice(
     known: Standing,
     study: SweepStudy,

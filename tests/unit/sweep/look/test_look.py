@@ -17,6 +17,7 @@ from ikd.sweep import sweep_status
 from ikd.sweep.study.folder import COMPLETE, sweep_folder, write_files
 from ikd.sweep.study.study import SweepStudy
 from ikd.sweep.view.curve import plotted
+from tests.marks import some
 from tests.unit.sweep.conftest import OpenStudy, make_runner, make_space
 from tests.unit.sweep.player import Worker, conduct, play
 
@@ -197,7 +198,7 @@ def test_every_field_of_the_json_is_documented(made: Made) -> None:
     assert "storage" not in sheet["runner"]
 
 
-@pytest.mark.parametrize("columns", [80, 100])
+@pytest.mark.parametrize("columns", some([80, 100], 1))
 @pytest.mark.parametrize(
     "command", [["list"], ["status", "s"], ["show", "s"], ["show", "s", 2], ["compare", "s", 0, 2], ["recipe", "list"]]
 )

@@ -29,6 +29,7 @@ with ray_session(Runner()):
 """
 
 
+@pytest.mark.slow
 def test_workers_start_from_an_interpreter_with_a_space_in_its_path(tmp_path: Path) -> None:
     environment = tmp_path / "with space"
     environment.symlink_to(sys.prefix)

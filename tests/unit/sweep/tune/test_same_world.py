@@ -77,6 +77,7 @@ print(json.dumps({"driver": [import_path(), look()[1]], "worker": worker}))
 """
 
 
+@pytest.mark.slow
 def test_a_worker_imports_what_its_driver_does(trapped: Path) -> None:
     own = trapped / "own"
     own.mkdir()

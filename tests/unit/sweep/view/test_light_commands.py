@@ -12,6 +12,7 @@ import pytest
 import ikd.sweep
 from ikd.config import Recipe, SweepFiles
 from ikd.sweep.study.folder import sweep_folder, write_files
+from tests.marks import some
 from tests.unit.sweep.conftest import OpenStudy, make_runner, make_space
 from tests.unit.sweep.player import Worker, conduct, play
 
@@ -44,18 +45,21 @@ def played_sweep(recipe: Recipe, ikd_home: Path, open_study: OpenStudy) -> None:
 @pytest.mark.usefixtures("played_sweep")
 @pytest.mark.parametrize(
     ("command", "heavy", "shows"),
-    [
-        (["status", "mine"], HEAVY, "mine: 8 of 8 trials ended"),
-        (["list"], HEAVY, "8 of 8"),
-        (["show", "mine"], HEAVY, "objective"),
-        (["show", "mine", "2"], HEAVY, "differs from the recipe in"),
-        (["compare", "mine", "0", "2"], HEAVY, "differ in"),
-        (["recipe", "list"], NO_STUDY, "small_r18"),
-        (["recipe", "show", "small_r18"], NO_STUDY, "schedule.epochs: 9"),
-        (["--version"], NO_STUDY, "ikd "),
-        (["space", "show", "search_spaces/ikd.yaml"], NO_STUDY, "sampler"),
-        (["--help"], NO_STUDY, "status"),
-    ],
+    some(
+        [
+            (["status", "mine"], HEAVY, "mine: 8 of 8 trials ended"),
+            (["list"], HEAVY, "8 of 8"),
+            (["show", "mine"], HEAVY, "objective"),
+            (["show", "mine", "2"], HEAVY, "differs from the recipe in"),
+            (["compare", "mine", "0", "2"], HEAVY, "differ in"),
+            (["recipe", "list"], NO_STUDY, "small_r18"),
+            (["recipe", "show", "small_r18"], NO_STUDY, "schedule.epochs: 9"),
+            (["--version"], NO_STUDY, "ikd "),
+            (["space", "show", "search_spaces/ikd.yaml"], NO_STUDY, "sampler"),
+            (["--help"], NO_STUDY, "status"),
+        ],
+        4,
+    ),
 )
 def test_what_only_shows_stays_light(command: list[str], heavy: set[str], shows: str) -> None:
     code = f"""
