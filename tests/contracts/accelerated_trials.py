@@ -103,13 +103,8 @@ def test_every_host(trial: Callable[..., Notes], host: str) -> None:
     check(trial(RETINA, RETINA, distill__host=host, **PLAIN))
 
 
-@pytest.mark.parametrize(
-    "mode",
-    [
-        pytest.param("extra_loss", id="extra loss"),
-        pytest.param("standardise_inputs", id="inputs", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["extra_loss", "standardise_inputs"])
 def test_stages_with_enhancement_and_alignment(trial: Callable[..., Notes], mode: str) -> None:
     late = [{"teacher": "t0"}, {"teacher": "t1", "set": {"adversarial.enabled": True}}]
     changes = {"distill__me__enabled": True, "distill__sfa": {"enabled": True, "mode": mode, "levels": [0, 1]}}

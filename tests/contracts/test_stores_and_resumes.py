@@ -279,6 +279,7 @@ def test_an_image_that_changes_under_a_training_is_no_other(seeing: Recipe, data
         TeacherBoxes(boxes).share(changed, (128, 128), 0.0)
 
 
+@pytest.mark.slow
 def test_boxes_of_before_are_believed_only_when_the_teacher_sees_them_again(seeing: Recipe, data: Path) -> None:
     """They were kept by id: the same export finds them, one that is numbered anew does not take another photo's."""
     _, file = kept(seeing)
@@ -311,6 +312,7 @@ def _write_by_id(file: Path, boxes: dict[int, Any]) -> None:
     assert boxes_by_id(file).keys() == boxes.keys()
 
 
+@pytest.mark.slow
 def test_perturbations_of_before_are_taken_over_once(seeing: Recipe, data: Path) -> None:
     store, _ = kept(seeing)
     before = _as_before(store, data, pictures(seeing))

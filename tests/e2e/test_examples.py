@@ -80,6 +80,7 @@ def test_the_space_from_python_fits_its_recipe() -> None:
     assert set(space.parameters) == set(example["PARAMETERS"])
 
 
+@pytest.mark.slow
 def test_a_finished_sweep_is_read(played_home: Path) -> None:
     text = run("read_sweep.py", "whole", "--report", "report.html", home=played_home)
     assert "Sweep('whole': complete, 20 of 20 trials ended)" in text

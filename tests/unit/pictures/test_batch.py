@@ -50,6 +50,7 @@ def test_a_student_alone_has_two_columns(drawn: Callable[[Recipe], tuple[Rows, l
         assert own.picture is not None
 
 
+@pytest.mark.slow
 def test_noise_crops_and_perturbations_are_told_and_only_they_differ(
     drawn: Callable[[Recipe], tuple[Rows, list[str]]], tiny_recipe: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

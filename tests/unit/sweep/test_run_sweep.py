@@ -77,6 +77,7 @@ def test_a_sweep_from_start_to_extension(recipe: Recipe, ikd_home: Path) -> None
 
 
 @pytest.mark.usefixtures("ray_running")
+@pytest.mark.slow
 def test_workers_train_every_anchor_and_sequence(recipe: Recipe) -> None:
     """The worker builds its recipe from an anchor's name or from values; another one than was proposed fails."""
     base = with_teachers(recipe.with_values({"schedule.epochs": 2}), "a", "b")

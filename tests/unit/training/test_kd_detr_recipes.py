@@ -34,6 +34,7 @@ def recipe(session_home: Path, tiny_data: Path, tmp_path: Path) -> Recipe:
     return base.with_values({"teachers.available": {"big": TEACHER | {"checkpoint": str(file)}}})
 
 
+@pytest.mark.slow
 def test_a_trial_goes_on_bit_equal_where_it_was_cut(recipe: Recipe, tmp_path: Path) -> None:
     whole = run_trial(recipe, directory=tmp_path / "whole", threads=1)
     assert whole.last_metrics["loss/kd_detr_specific_cls"] > 0

@@ -96,6 +96,7 @@ def brief(conditional: Build, tmp_path_factory: pytest.TempPathFactory) -> dict[
 
 
 class TestDecoder:
+    @pytest.mark.slow
     def test_it_goes_on_bit_for_bit_and_stays_behind(self, conditional: Build, tmp_path: Path) -> None:
         """Weights, and both moments of its own AdamW, after a stop in the middle."""
         recipe = conditional(schedule__epochs=3)

@@ -174,6 +174,7 @@ def test_the_schedule_spans_the_whole_or_each_stage(spans: dict[str, tuple[Path,
     assert rates["stage"][:2] == pytest.approx(rates["stage"][2:])
 
 
+@pytest.mark.slow
 def test_momentum_goes_on_with_a_whole_schedule_alone(staged: Build, tmp_path: Path) -> None:
     constant = {"type": "constant"}
     curves = {
@@ -349,6 +350,7 @@ def copied(module: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("between", some(["restart", "carry", "adopt"], 1))
+@pytest.mark.slow
 def test_what_a_new_teacher_finds_of_the_average(
     staged: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, between: str
 ) -> None:

@@ -33,6 +33,7 @@ def test_costs_are_in_every_report_and_change_nothing_else(tiny_recipe: Build, t
         assert rest == {name: value for name, value in without.items() if name not in timed}
 
 
+@pytest.mark.slow
 def test_a_searched_width_acts_on_every_exact_cost(tiny_recipe: Build, tmp_path: Path) -> None:
     """As a search space sets it: one argument of the student, by its dotted name."""
     base = tiny_recipe(schedule__epochs=1).student_alone()

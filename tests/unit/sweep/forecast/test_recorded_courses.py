@@ -30,6 +30,7 @@ def test_recordings_are_of_an_idle_machine() -> None:
     assert max(max(Recording.load_from(file).load) for file in FILES) < 4.0
 
 
+@pytest.mark.slow
 def test_a_quarter_of_the_way_the_forecast_is_near_the_truth(off: dict[str, float]) -> None:
     assert sum(abs(one) <= NEAR for one in off.values()) >= len(FILES) - 1, off
 

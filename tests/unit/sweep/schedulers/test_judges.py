@@ -14,6 +14,7 @@ from ikd.sweep.schedulers.asha import AshaJudge, Halving
 from ikd.sweep.schedulers.hyperband import HyperbandJudge
 from ikd.sweep.schedulers.judges import build_judge, expected_epochs
 from ikd.sweep.schedulers.median import MedianJudge
+from tests.marks import some
 from tests.unit.sweep.conftest import make_space, with_teachers
 
 
@@ -168,7 +169,7 @@ def test_hyperband_spans_the_whole_training_of_the_space(recipe: Recipe) -> None
     assert judge.sizes == (3, 5, 9)
 
 
-@pytest.mark.parametrize("factor", [2.0, 3.0, 4.0])
+@pytest.mark.parametrize("factor", some([3.0, 2.0, 4.0], 1))
 def test_as_many_go_on_as_expected_when_the_order_is_chance(factor: float) -> None:
     random, rivals, runs = np.random.default_rng(0), 6, 3000
     stopped = 0

@@ -58,7 +58,7 @@ def played_sweep(recipe: Recipe, ikd_home: Path, open_study: OpenStudy) -> None:
             (["space", "show", "search_spaces/ikd.yaml"], NO_STUDY, "sampler"),
             (["--help"], NO_STUDY, "status"),
         ],
-        4,
+        2,
     ),
 )
 def test_what_only_shows_stays_light(command: list[str], heavy: set[str], shows: str) -> None:
