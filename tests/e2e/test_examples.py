@@ -14,7 +14,6 @@ import pytest
 
 from benchmarks.report.played import play, played_space
 from ikd import load_recipe
-from tests.marks import some
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -116,7 +115,7 @@ def test_the_notebook_is_stored_without_results() -> None:
     assert all(not cell["outputs"] and cell["execution_count"] is None for cell in notebook.cells if "outputs" in cell)
 
 
-@pytest.mark.parametrize(("package", "name"), some([("own_detector", "rtmdet"), ("own_loss", "huber")], 1))
+@pytest.mark.parametrize(("package", "name"), [("own_detector", "rtmdet"), ("own_loss", "huber")])
 @pytest.mark.slow
 def test_the_packages_of_the_examples_register(package: str, name: str, tmp_path: Path) -> None:
     code = {

@@ -15,7 +15,7 @@ from ikd.distill.recording import Call, kept
 from ikd.distill.response.pairing import dense_pair
 from ikd.distill.response.places import SeenHead, dense_capture
 from ikd.distill.views import Locations, place_logits
-from ikd.distill.views.heads import assignment, locations, regressed, row_of
+from ikd.distill.views.heads import assignment, locations, outputs_for, regressed, row_of
 from ikd.errors import refuse
 
 if TYPE_CHECKING:
@@ -83,11 +83,9 @@ class InstanceHeads:
 
     def losses(self, seen: SeenHead, teacher_features: Sequence[Tensor]) -> dict[str, Tensor]:
         """Return `loss_gid_response`, weighted, a float32 scalar, and leave the instances in `seen`."""
-        features = [one.float() for one in teacher_features[: len(self._teacher.prior_generator.strides)]]
-        with torch.autocast(features[0].device.type, enabled=False):
+        with torch.autocast(teacher_features[0].device.type, enabled=False):
             ours = _Said(self._student, seen.outputs[0])
-            with torch.no_grad():
-                theirs = _Said(self._teacher, self._teacher(tuple(features)))
+            theirs = _Said(self._teacher, outputs_for(self._teacher, teacher_features))
             objects = self._instances(ours, theirs)
             seen.instances = [one.bboxes for one in objects]
             return {"loss_gid_response": self.w_response * self._response(ours, theirs, seen, objects)}

@@ -11,8 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ikd.distill.losses.imitation.frs import richness_of
 from ikd.distill.recording import Call
+from ikd.distill.views import labelled
 from ikd.distill.views.locations import Assignment, Level, Locations, place_logits
+from ikd.distill.views.priors import decoded, middles, priors_of, strides_at
 from ikd.errors import refuse
 
 _SURE = 1e-6
@@ -28,12 +31,15 @@ class DenseRow:
         read: of the head, its outputs and its levels, gives the view.
         targets: the method whose calls say what the student's loss makes of its places.
         labelled: of the head, these calls, and the number of images, gives labels and weights, [N, M].
+        told: of the head, these calls, and the view, gives what tells objects of one class and image apart, [N, M, D]:
+            the box that each place has to predict, in input pixels, or the number of its object.
         one_each: an image without positives counts as one, as in the head's own loss.
         coded: what it says of boxes are offsets from anchors, the second of its outputs.
     """
 
     read: Callable[[Any, Sequence[Maps], Sequence[Level]], Locations]
     labelled: Callable[[Any, Sequence[Call], int], tuple[Tensor, Tensor]]
+    told: Callable[[Any, Sequence[Call], Locations], Tensor]
     targets: str = "get_targets"
     one_each: bool = True
     coded: bool = False
@@ -91,7 +97,7 @@ def regressed(head: Any, outputs: Sequence[Maps], said: Locations) -> Tensor:
         return flat(outputs[1], 4)
     assert said.centres is not None
     sides = [said.centres - said.boxes[..., :2], said.boxes[..., 2:] - said.centres]
-    return torch.cat(sides, dim=-1) / _strides(said.levels, said.boxes)
+    return torch.cat(sides, dim=-1) / strides_at(said.levels, said.boxes)
 
 
 def assignment(head: Any, calls: Sequence[Call], images: int, objects: Sequence[Tensor] | None = None) -> Assignment:
@@ -125,37 +131,15 @@ def row_of(head: Any) -> DenseRow:
     return ROWS["RetinaHead" if name == "RPNHead" else name]
 
 
-def priors_of(generator: Any, levels: Sequence[Level], like: Tensor, **how: Any) -> Tensor:
-    """Return anchors or points of all levels, [M, 4] or [M, 2] in input pixels, of the type of `like`."""
-    sizes = [(level.height, level.width) for level in levels]
-    return torch.cat(generator.grid_priors(sizes, dtype=like.dtype, device=like.device, **how))
-
-
-def _middles(priors: Tensor) -> Tensor:
-    return priors if priors.shape[1] == 2 else (priors[:, :2] + priors[:, 2:]) / 2
-
-
-def _strides(levels: Sequence[Level], like: Tensor) -> Tensor:
-    """Return the stride of each place, [M, 1]."""
-    return torch.cat([like.new_full((level.places, 1), level.stride) for level in levels])
-
-
-def _decoded(head: Any, priors: Tensor, coded: Tensor) -> Tensor:
-    """Decode [N, M, 4] by the head's own coder."""
-    every = priors.expand(len(coded), *priors.shape).flatten(0, 1)
-    boxes: Tensor = head.bbox_coder.decode(every, coded.flatten(0, 1))
-    return boxes.view(coded.shape)
-
-
 def _by_anchors(head: Any, outputs: Sequence[Maps], levels: Sequence[Level], *, quality: bool) -> Locations:
     coded = flat(outputs[1], 4)
     priors = priors_of(head.prior_generator, levels, coded)
     return Locations(
         flat(outputs[0], head.cls_out_channels),
-        _decoded(head, priors, coded),
+        decoded(head, priors, coded),
         quality=flat(outputs[2], 1).squeeze(2) if quality else None,
         levels=levels,
-        centres=_middles(priors),
+        centres=middles(priors),
         softmax=not head.use_sigmoid_cls,
     )
 
@@ -166,11 +150,11 @@ def _by_points(
     """Read distances in pixels; FCOS says them in strides while it trains with `norm_on_bbox`."""
     coded = flat(outputs[-1] if generator == "fcos_prior_generator" else outputs[1], 4)
     if type(head).__name__ == "FCOSHead" and head.norm_on_bbox and head.training:
-        coded = coded * _strides(levels, coded)
+        coded = coded * strides_at(levels, coded)
     points = priors_of(getattr(head, generator), levels, coded)
     return Locations(
         flat(outputs[0], head.cls_out_channels),
-        _decoded(head, points, coded),
+        decoded(head, points, coded),
         quality=flat(outputs[2], 1).squeeze(2) if quality else None,
         levels=levels,
         centres=points,
@@ -180,10 +164,10 @@ def _by_points(
 def _by_bins(head: Any, outputs: Sequence[Maps], levels: Sequence[Level]) -> Locations:
     bins = flat(outputs[1], 4 * (head.reg_max + 1)).view(len(outputs[1][0]), -1, 4, head.reg_max + 1)
     reach = (bins.softmax(dim=3) * torch.arange(bins.shape[3], device=bins.device)).sum(dim=3)
-    centres = _middles(priors_of(head.prior_generator, levels, bins))
+    centres = middles(priors_of(head.prior_generator, levels, bins))
     return Locations(
         flat(outputs[0], head.cls_out_channels),
-        _decoded(head, centres, reach * _strides(levels, reach)),
+        decoded(head, centres, reach * strides_at(levels, reach)),
         bins=bins,
         levels=levels,
         centres=centres,
@@ -195,8 +179,8 @@ def _aligned(head: Any, outputs: Sequence[Maps], levels: Sequence[Level]) -> Loc
     """Read TOOD, which says probabilities, and boxes in strides."""
     boxes = flat(outputs[1], 4)
     sure = flat(outputs[0], head.cls_out_channels).clamp(_SURE, 1 - _SURE)
-    centres = _middles(priors_of(head.prior_generator, levels, boxes))
-    return Locations(sure.logit(), boxes * _strides(levels, boxes), levels=levels, centres=centres)
+    centres = middles(priors_of(head.prior_generator, levels, boxes))
+    return Locations(sure.logit(), boxes * strides_at(levels, boxes), levels=levels, centres=centres)
 
 
 def _by_objectness(head: Any, outputs: Sequence[Maps], levels: Sequence[Level]) -> Locations:
@@ -212,66 +196,57 @@ def _by_objectness(head: Any, outputs: Sequence[Maps], levels: Sequence[Level]) 
     )
 
 
-def _at(head: Any, calls: Sequence[Call], images: int, *, first: int) -> tuple[Tensor, Tensor]:
-    """Read labels and weights, a level each, at the places `first` and after it."""
-    del head
-    labels, weights = (
-        torch.cat([level.reshape(images, -1) for level in part], dim=1) for part in calls[0].result[first : first + 2]
-    )
-    return labels, weights
-
-
-def _labels_alone(head: Any, calls: Sequence[Call], images: int) -> tuple[Tensor, Tensor]:
-    """Read labels a level of FCOS and VFNet; the weights of the latter are those of all levels in one."""
-    labels = [level.reshape(images, -1) for level in calls[0].result[0]]
-    given = calls[0].result[1] if type(head).__name__ == "VFNetHead" else None
-    joined = torch.cat(labels, dim=1)
-    if not isinstance(given, Tensor):
-        return joined, torch.ones_like(joined)
-    parts = torch.split(given, [level.numel() for level in labels])
-    return joined, torch.cat([part.view(images, -1) for part in parts], dim=1)
-
-
-def _reassigned(head: Any, calls: Sequence[Call], images: int) -> tuple[Tensor, Tensor]:
-    """Read PAA's second assignment, an image each."""
-    del head, images
-    return torch.stack([one.result[0] for one in calls]), torch.stack([one.result[1] for one in calls])
-
-
-def _foreground(head: Any, calls: Sequence[Call], images: int) -> tuple[Tensor, Tensor]:
-    """Read YOLOX's masks and scores wanted at positives, an image each; every place counts.
-
-    Those scores are overlaps: 0 of a box that overlaps nothing, whose class the object of the same box says.
-    """
-    del images
-    rows = []
-    for call in calls:
-        mask, scores, _, boxes, *_ = call.result
-        objects = call.args[4]  # as its loss has it, by position
-        same = (boxes[:, None] == objects.bboxes.to(boxes)).all(dim=2)
-        by_box = objects.labels[same.to(torch.uint8).argmax(dim=1)] if len(boxes) else objects.labels[:0]
-        classes = torch.where(scores.amax(dim=1) > 0, scores.argmax(dim=1), by_box)
-        rows.append(torch.full_like(mask, head.num_classes, dtype=torch.long).masked_scatter(mask, classes))
-    labels = torch.stack(rows)
-    return labels, torch.ones_like(labels)
-
-
-_SECOND = partial(_at, first=1)
 _DISTANCES = partial(_by_points, quality=False)
+_SECOND = partial(labelled.at, first=1)
+_BOXES = partial(labelled.boxes_at, place=3)
 ROWS: Mapping[str, DenseRow] = MappingProxyType(
     {
-        "ATSSHead": DenseRow(partial(_by_anchors, quality=True), _SECOND, coded=True),
-        "DDODHead": DenseRow(partial(_by_anchors, quality=True), _SECOND, targets="get_cls_targets", coded=True),
-        "FCOSHead": DenseRow(partial(_by_points, quality=True), _labels_alone, one_each=False),
-        "GFLHead": DenseRow(_by_bins, _SECOND),
-        "LDHead": DenseRow(_by_bins, _SECOND),
-        "PAAHead": DenseRow(partial(_by_anchors, quality=True), _reassigned, targets="paa_reassign", coded=True),
-        "RTMDetHead": DenseRow(_DISTANCES, _SECOND),
-        "RTMDetSepBNHead": DenseRow(_DISTANCES, _SECOND),
-        "RetinaHead": DenseRow(partial(_by_anchors, quality=False), partial(_at, first=0), coded=True),
-        "TOODHead": DenseRow(_aligned, _SECOND),
-        "VFNetHead": DenseRow(partial(_DISTANCES, generator="fcos_prior_generator"), _labels_alone),
-        "YOLOXHead": DenseRow(_by_objectness, _foreground, targets="_get_targets_single", one_each=False),
+        "ATSSHead": DenseRow(
+            partial(_by_anchors, quality=True), _SECOND, partial(labelled.boxes_or_coded, place=3), coded=True
+        ),
+        "DDODHead": DenseRow(
+            partial(_by_anchors, quality=True),
+            _SECOND,
+            partial(labelled.coded_boxes, place=3),
+            targets="get_cls_targets",
+            coded=True,
+        ),
+        "FCOSHead": DenseRow(
+            partial(_by_points, quality=True),
+            labelled.labels_alone,
+            partial(labelled.reached_boxes, place=1),
+            one_each=False,
+        ),
+        "GFLHead": DenseRow(_by_bins, _SECOND, _BOXES),
+        "LDHead": DenseRow(_by_bins, _SECOND, _BOXES),
+        "PAAHead": DenseRow(
+            partial(_by_anchors, quality=True),
+            labelled.reassigned,
+            labelled.numbers,
+            targets="paa_reassign",
+            coded=True,
+        ),
+        "RTMDetHead": DenseRow(_DISTANCES, _SECOND, _BOXES),
+        "RTMDetSepBNHead": DenseRow(_DISTANCES, _SECOND, _BOXES),
+        "RetinaHead": DenseRow(
+            partial(_by_anchors, quality=False),
+            partial(labelled.at, first=0),
+            partial(labelled.boxes_or_coded, place=2),
+            coded=True,
+        ),
+        "TOODHead": DenseRow(_aligned, _SECOND, _BOXES),
+        "VFNetHead": DenseRow(
+            partial(_DISTANCES, generator="fcos_prior_generator"),
+            labelled.labels_alone,
+            partial(labelled.reached_boxes, place=2),
+        ),
+        "YOLOXHead": DenseRow(
+            _by_objectness,
+            labelled.foreground,
+            labelled.foreground_boxes,
+            targets="_get_targets_single",
+            one_each=False,
+        ),
     }
 )
 """The dense heads that losses between heads can read."""
@@ -301,8 +276,7 @@ def dense_view_of(where: str, detector: Any, role: str, rule: str = "must be bet
 
 def surest_of(said: Locations) -> list[Tensor]:
     """Return how sure a head is of each cell, the highest score over its anchors and classes, [N, H, W] a level."""
-    highest = place_logits(said).amax(dim=2, keepdim=True).sigmoid()
-    return [one.amax(dim=1) for one in maps_of(highest, said.levels)]
+    return [richness_of(level) for level in maps_of(place_logits(said), said.levels)]
 
 
 @torch.no_grad()
@@ -311,8 +285,21 @@ def said_by(teacher: Any, features: Sequence[Tensor]) -> Locations:
 
     Args:
         teacher: head of a class in `ROWS`, or an RPN's.
+        features: outputs of its neck; see `outputs_for`.
+    """
+    with torch.autocast(features[0].device.type, enabled=False):
+        return locations(teacher, outputs_for(teacher, features))
+
+
+@torch.no_grad()
+def outputs_for(teacher: Any, features: Sequence[Tensor]) -> Sequence[Maps]:
+    """Return what the forward of a teacher's frozen dense head returns, in float32.
+
+    Args:
+        teacher: head of a class in `ROWS`, or an RPN's.
         features: outputs of its neck, [N, C, H, W] a level; those after the levels of the head are not looked at.
     """
     levels = len(teacher.prior_generator.strides)
     with torch.autocast(features[0].device.type, enabled=False):
-        return locations(teacher, teacher(tuple(one.float() for one in features[:levels])))
+        outputs: Sequence[Maps] = teacher(tuple(one.float() for one in features[:levels]))
+    return outputs

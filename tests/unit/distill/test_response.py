@@ -159,10 +159,14 @@ def any_twins(kind: str) -> tuple[Any, Any]:
     """Return a student and a teacher of equal weights, both normalising by running statistics."""
     if kind not in CONFIGS:
         return twins(kind)
-    student = detector_of(kind, 2).train()
+    return with_running_statistics(detector_of(kind, 2).train()), freeze(detector_of(kind, 2))
+
+
+def with_running_statistics(student: Any) -> Any:
+    """Return a student that trains but normalises as in use, so that a second loss of it is the first."""
     for one in student.modules():
         one.training = one.training and not isinstance(one, torch.nn.modules.batchnorm._BatchNorm)
-    return student, freeze(detector_of(kind, 2))
+    return student
 
 
 def enlarge(head: Any) -> None:
@@ -328,8 +332,7 @@ def test_vanilla_kd_as_host_and_as_term_is_one_loss(kind: str) -> None:
     given: dict[str, Any] = {"temperature": 2.0, "weight": 1.0, "class_reduction": "sum"}
     term = ResponseTerms(student, teacher, {"vkd": given})
     images, samples = batch(BOXES)
-    for one in student.modules():
-        one.training = one.training and not isinstance(one, torch.nn.modules.batchnorm._BatchNorm)
+    with_running_statistics(student)
     with term.capture() as seen:
         student.loss(images, samples)
     with torch.no_grad():

@@ -349,7 +349,7 @@ def copied(module: torch.nn.Module) -> dict[str, torch.Tensor]:
     return {name: value.clone() for name, value in module.state_dict().items()}
 
 
-@pytest.mark.parametrize("between", some(["restart", "carry", "adopt"], 1))
+@pytest.mark.parametrize("between", ["restart", "carry", "adopt"])
 @pytest.mark.slow
 def test_what_a_new_teacher_finds_of_the_average(
     staged: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, between: str
@@ -383,7 +383,7 @@ def test_what_a_new_teacher_finds_of_the_average(
         assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
 
 
-@pytest.mark.parametrize("span", some(["stage", "whole"], 1))
+@pytest.mark.parametrize("span", ["stage", "whole"])
 @pytest.mark.slow
 def test_groups_of_parameters_go_on_in_the_next_stage(staged: Build, tmp_path: Path, span: str) -> None:
     """Rates of all groups go on, or begin anew; stopped at any epoch the training is no other."""
