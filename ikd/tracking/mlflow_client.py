@@ -7,6 +7,8 @@ import importlib
 import logging
 import os
 import shlex
+import threading
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,8 @@ _HTTP_SETTINGS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
+_held: Counter[str] = Counter()  # by how many blocks a setting of ours is needed
+_holding = threading.Lock()
 
 
 def local_uri(home: Path) -> str:
@@ -85,14 +89,23 @@ def make_client(uri: str, artifacts: Path | None = None) -> Any:
 
 @contextlib.contextmanager
 def http_settings(uri: str) -> Iterator[None]:
-    """Set the environment that MLflow's HTTP client reads, where a person has not, while the block lasts."""
-    names = [name for name in _HTTP_SETTINGS if name not in os.environ] if uri.startswith("http") else []
-    os.environ.update({name: _HTTP_SETTINGS[name] for name in names})
+    """Set the environment that MLflow's HTTP client reads, where a person has not, while any such block lasts."""
+    if not uri.startswith("http"):
+        yield
+        return
+    with _holding:
+        names = [name for name in _HTTP_SETTINGS if _held[name] or name not in os.environ]
+        for name in names:
+            os.environ.setdefault(name, _HTTP_SETTINGS[name])
+        _held.update(names)
     try:
         yield
     finally:
-        for name in names:
-            os.environ.pop(name, None)
+        with _holding:
+            _held.subtract(names)
+            for name in names:
+                if not _held[name]:
+                    os.environ.pop(name, None)
 
 
 def plain_reason(error: Exception) -> str:

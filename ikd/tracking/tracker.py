@@ -128,7 +128,6 @@ class SpooledTracker:
         """Deliver what can be delivered within `timeout` seconds, keep the rest for the next start, and stop."""
         left = 0 if self._writer is None else self._writer.close(timeout)
         self._writer = None
-        self._sink.close()
         if left and self._spool is None:
             _log.warning("tracking: %d results of sweep %s never reached %s", left, self._sweep, self._sink.place)
         elif left:

@@ -18,6 +18,7 @@ from ikd.tracking.events import SAID, Event
 _log = logging.getLogger("ikd.tracking")
 
 ATTEMPTS = 3  # for an event that fails although the server answers
+THREAD = "ikd-tracking"
 GIVE_UP_SECONDS = 5.0  # close() waits no longer than this for a server that does not answer
 
 
@@ -40,7 +41,7 @@ class Sink(Protocol):
         """Take what tells the sweep from others of its name; called before the first event, contacts nobody."""
 
     def close(self) -> None:
-        """Undo what `open` did; called once nothing more is delivered."""
+        """Undo what `open` did; called by the thread that delivers, when it delivers nothing more."""
 
     def deliver(self, event: Event) -> None:
         """Write one event.
@@ -62,7 +63,7 @@ class Writer:
     process loses them; the next writer on the same file delivers them first.
 
     Args:
-        sink: the other side, opened; used by the thread only.
+        sink: the other side, opened; used by the thread only, which closes it.
         spool: the file for what could not be delivered yet; None keeps it in memory only.
         waits: seconds before the first and, at most, between later attempts; doubled in between.
     """
@@ -79,7 +80,7 @@ class Writer:
         self._hurry = False  # somebody waits: try now instead of waiting out the pause
         self._down_since: float | None = None
         self._read_spool()
-        self._thread = threading.Thread(target=self._run, name="ikd-tracking", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=THREAD, daemon=True)
         self._thread.start()
 
     def put(self, event: Event) -> None:
@@ -122,6 +123,12 @@ class Writer:
             return not self._pending
 
     def _run(self) -> None:
+        try:
+            self._deliver()
+        finally:
+            self._sink.close()  # not before: a request may hang for seconds after `close` has returned
+
+    def _deliver(self) -> None:
         attempts, wait = 0, self._waits[0]
         while (event := self._next()) is not None:
             outcome = self._attempt(event, attempts)
@@ -143,6 +150,8 @@ class Writer:
         try:
             self._sink.deliver(event)
         except Exception as error:  # whatever it is, it must not end the sweep
+            if self._stopping:  # close() keeps the event
+                return "down"
             fault = self._fault(error)
             if fault:
                 if self._down_since is None:

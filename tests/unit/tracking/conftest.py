@@ -11,6 +11,17 @@ from typing import Any
 import pytest
 
 from ikd.tracking.mlflow_client import make_client
+from ikd.tracking.writer import THREAD
+
+
+@pytest.fixture(autouse=True)
+def _no_writer_outlives_its_test() -> Iterator[None]:
+    """Wait for the threads of the test's trackers: what one still says would be read as the next test's."""
+    yield
+    for thread in threading.enumerate():
+        if thread.name == THREAD:
+            thread.join(60)
+            assert not thread.is_alive(), "a tracker was not closed"
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import threading
 import time
@@ -17,7 +18,7 @@ from ikd.files import append
 from ikd.tracking import open_tracker
 from ikd.tracking.events import Event
 from ikd.tracking.tracker import SPOOL
-from ikd.tracking.writer import Writer
+from ikd.tracking.writer import THREAD, Writer
 from tests.unit.tracking.tell import METRICS, make_tracker, runs_by_trial, steps, tell_trial
 
 NOTICEABLE_SECONDS = 1.0
@@ -30,6 +31,7 @@ class BadServer:
 
     def __init__(self, answer: bytes | None) -> None:
         self._answer, self._held = answer, list[socket.socket]()
+        self.asked = threading.Event()
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.uri = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -41,6 +43,7 @@ class BadServer:
                 connection, _ = self._socket.accept()
             except OSError:
                 return
+            self.asked.set()
             if self._answer is None:
                 self._held.append(connection)
                 continue
@@ -49,6 +52,8 @@ class BadServer:
                 connection.sendall(self._answer)
 
     def close(self) -> None:
+        if not self._thread.is_alive():
+            return
         self._socket.shutdown(socket.SHUT_RDWR)  # wakes accept(), which close() does not
         self._thread.join()
         for one in (self._socket, *self._held):
@@ -85,6 +90,23 @@ def test_no_call_waits_for_a_bad_server_and_nothing_is_lost(bad_server: BadServe
     assert len(runs) == 1 + TRIALS
     assert {run.info.status for run in runs.values()} == {"FINISHED"}
     assert all(steps(client, runs[str(number)]) == list(EPOCHS) for number in range(TRIALS))
+
+
+@pytest.mark.parametrize("bad_server", ["hangs"], indirect=True)
+def test_a_request_that_outlives_its_tracker_is_the_last(
+    bad_server: BadServer, home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It keeps the settings of the sweep: MLflow's own would ask seven times more, and say so each time."""
+    tracker = open_tracker(bad_server.uri, home=home)
+    tracker.start_sweep("demo", tags={}, params={})
+    assert bad_server.asked.wait(60)
+    tracker.close(timeout=0)
+    assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "0"
+    bad_server.close()
+    (thread,) = (one for one in threading.enumerate() if one.name == THREAD)
+    thread.join(60)
+    assert "MLFLOW_HTTP_REQUEST_MAX_RETRIES" not in os.environ
+    assert [record.name for record in caplog.records] == ["ikd.tracking"], "what was not delivered, and no more"
 
 
 def test_a_driver_that_dies_between_the_metrics_and_the_tags_of_a_batch(

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from ikd.tracking import open_tracker
+from ikd.tracking.mlflow_client import http_settings
 from ikd.tracking.tracker import SPOOL
 from tests.unit.tracking.tell import make_tracker, runs_by_trial, steps, tell_trial
 
@@ -149,6 +150,17 @@ def test_http_settings_last_as_long_as_the_sweep_is_told(tmp_path: Path, monkeyp
     tracker.close(timeout=0)
     assert "MLFLOW_HTTP_REQUEST_MAX_RETRIES" not in os.environ
     assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "77"
+
+
+def test_http_settings_last_as_long_as_any_sweep_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", raising=False)
+    first, second = http_settings("http://127.0.0.1:1"), http_settings("http://127.0.0.1:2")
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "0"
+    second.__exit__(None, None, None)
+    assert "MLFLOW_HTTP_REQUEST_MAX_RETRIES" not in os.environ
 
 
 def test_a_deleted_experiment_is_told(home: Path, client: Any, caplog: pytest.LogCaptureFixture) -> None:
