@@ -76,7 +76,7 @@ class Assignment(NamedTuple):
 def unassigned(teacher: Locations) -> Assignment:
     """Return the assignment of images or heads without one: every place counts, the teacher's scores are the count."""
     with torch.no_grad():
-        highest = teacher.logits.sigmoid().amax(dim=-1)
+        highest = place_logits(teacher).sigmoid().amax(dim=-1)
     return Assignment(torch.ones_like(highest), torch.zeros_like(highest, dtype=torch.bool), highest.sum().clamp(min=1))
 
 

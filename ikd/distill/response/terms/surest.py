@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ikd.distill.losses.crosskd import focused_entropy
-from ikd.distill.views import Assignment, Locations
+from ikd.distill.views import Assignment, Locations, place_logits
 from ikd.distill.views.boxes import giou_distance
 
 
@@ -24,18 +24,18 @@ def dense_teacher(
     r"""Return `cls`, `box` and, where both heads have one, `quality`.
 
     R are the `ratio` places of the batch with the highest teacher scores, S the sum of these. Scores follow the
-    teacher's on R and 0 elsewhere, with a squared focal factor, over S; boxes and qualities are means over R. The
-    assignment is not read.
+    teacher's on R and 0 elsewhere, with a squared focal factor, over S; boxes and qualities are means over R. Scores
+    of YOLOX are those of class and objectness together. The assignment is not read.
 
     References:
         Zhou et al., Dense Teacher, ECCV 2022; `Megvii-BaseDetection/DenseTeacher`.
     """
     del assigned
-    wanted = teacher.logits.detach().sigmoid().flatten(0, 1)
+    wanted = place_logits(teacher).detach().sigmoid().flatten(0, 1)
     highest = wanted.amax(dim=1)
     surest = highest.topk(max(1, int(ratio * len(highest)))).indices
     target = torch.zeros_like(wanted).index_copy(0, surest, wanted[surest])
-    ours = student.logits.flatten(0, 1)
+    ours = place_logits(student).flatten(0, 1)
     boxes = [side.flatten(0, 1)[surest] for side in (student.boxes, teacher.boxes.detach())]
     found = {
         "cls": w_cls * focused_entropy(ours, target, 2).sum() / highest[surest].sum().clamp(min=1e-6),

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ikd.distill.response import TERMS, Assignment, Level
+from ikd.distill.response import TERMS, Assignment, Level, Locations
 from ikd.distill.views import joint_logits, unassigned
 from ikd.errors import BadInput
 from tests.unit.distill.response import reference
@@ -96,6 +96,22 @@ def test_joint_scores() -> None:
     entropy = F.binary_cross_entropy_with_logits(sides[0], wanted, reduction="none")
     assert float(entropy.sum()) == near(139.2406621)
     assert float((entropy * (sides[0].sigmoid() - wanted).abs()).sum()) == near(28.95463368)
+
+
+@pytest.mark.parametrize("name", ["dense_teacher", "vkd"])
+def test_scores_of_a_head_whose_classes_are_conditional_are_joint_ones(name: str) -> None:
+    """Where no object is, YOLOX's class logits are untrained: they alone say nothing of how sure a place is."""
+    sides = [replace(reference.head(side, quality=True), conditional=True) for side in ("student", "teacher")]
+    joint = [replace(side, logits=joint_logits(side), quality=None, conditional=False) for side in sides]
+    apart = [replace(side, conditional=False) for side in sides]
+
+    def losses(pair: list[Locations]) -> dict[str, float]:
+        terms = TERMS[name]()(pair[0], pair[1], reference.assigned())
+        return {key: float(value) for key, value in terms.items() if key != "quality"}
+
+    assert losses(sides) == {key: near(value) for key, value in losses(joint).items()}
+    assert losses(sides)["cls"] != near(losses(apart)["cls"])
+    torch.testing.assert_close(unassigned(sides[1]).count, unassigned(joint[1]).count)
 
 
 def test_queries() -> None:
