@@ -6,7 +6,8 @@ import dataclasses
 import difflib
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import pydantic
 from pydantic import Field
@@ -125,23 +126,30 @@ def _written(document: Document, location: tuple[str | int, ...]) -> Location:
 
 def _nearest(cls: type[Section], location: Location) -> str:
     """Suggest the field that was probably meant."""
-    owner: Any = cls
+    owners: list[Any] = [cls]
     for part in location[:-1]:
-        if getattr(owner, "__origin__", None) is dict:  # free keys, each with the same kind of section
-            owner = _section_of(owner.__args__[1])
-            continue
-        field = getattr(owner, "model_fields", {}).get(part)
-        free = field is not None and getattr(field.annotation, "__origin__", None) is dict
-        owner = None if field is None else field.annotation if free else _section_of(field.annotation)
-    names = list(getattr(owner, "model_fields", {}))
+        owners = [member for owner in owners for below in _below(owner, part) for member in _members(below)]
+    sections = [owner for owner in owners if isinstance(owner, type) and issubclass(owner, Section)]
+    names = list(dict.fromkeys(name for section in sections for name in section.model_fields))
     found = difflib.get_close_matches(str(location[-1]), names, n=1, cutoff=0.5)
     if found:
         return f"; did you mean {found[0]!r}?"
     return f"; the fields are {', '.join(names)}" if names else ""
 
 
-def _section_of(annotation: Any) -> Any:
-    if isinstance(annotation, type) and issubclass(annotation, Section):
-        return annotation
-    members = [arg for arg in getattr(annotation, "__args__", ()) if isinstance(arg, type) and issubclass(arg, Section)]
-    return members[0] if len(members) == 1 else None
+def _below(owner: Any, part: str | int) -> list[Any]:
+    """Return what `part` of an annotation is annotated with: a field, a value under a free key, an element."""
+    if isinstance(owner, type) and issubclass(owner, Section):
+        return [owner.model_fields[str(part)].annotation] if part in owner.model_fields else []
+    if get_origin(owner) is dict:
+        return [get_args(owner)[1]]
+    return [get_args(owner)[0]] if get_origin(owner) in (list, tuple) and isinstance(part, int) else []
+
+
+def _members(annotation: Any) -> list[Any]:
+    """Return the kinds that a value may be of, each without its marks."""
+    if get_origin(annotation) is Annotated:
+        return _members(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return [member for one in get_args(annotation) for member in _members(one)]
+    return [annotation]

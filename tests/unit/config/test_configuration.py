@@ -136,6 +136,10 @@ class TestRecipe:
         ("text", "message"),
         [
             ("base: drawn_r18\ndistil: {}\n", r"file\.yaml:2: distil: is not a field here; did you mean 'distill'\?"),
+            (
+                "base: drawn_r18\nteachers: {sequence: [{teacher: x, shar: 0.3}]}\n",
+                r":2: teachers\.sequence\[0\]\.shar: is not a field here; did you mean 'share'\?",
+            ),
             ("base: drawn_r18\nseed: -1\n", r":2: seed: should be greater than or equal to 0, but got -1"),
             ("base: drawn_r18\nschedule:\n  epochs: 1.5\n", r":3: schedule\.epochs: .*valid integer.*, but got 1\.5"),
             (
