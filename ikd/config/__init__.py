@@ -15,7 +15,7 @@ from ikd.config.recipe.hosts import HOSTS
 from ikd.config.recipe.images import OPERATIONS, CopyPaste, Cutout, Input, Joint
 from ikd.config.recipe.mixing import BatchScale, MixUp, Mosaic, MultiScale, Pad, Photometric
 from ikd.config.recipe.recipe import Recipe, StagePlan
-from ikd.config.recipe.responses import RESPONSES
+from ikd.config.recipe.responses import HOSTS_BESIDE, RESPONSES
 from ikd.config.recipe.schedule import Ema, Schedule
 from ikd.config.recipe.sections import (
     ANCHORS,
@@ -71,6 +71,7 @@ __all__ = [
     "BUILDER_KEYWORDS",
     "DRAWN",
     "HOSTS",
+    "HOSTS_BESIDE",
     "LATER",
     "LOSSES",
     "MAX_EPS",

@@ -29,6 +29,7 @@ class Seen:
     Attributes:
         maps: the student's, where it is read.
         heads: for what the host compares of predictions.
+        beside: for what stands beside it, one by one.
         predicted: for response terms between dense heads.
         asked: for those between DETRs.
         instances: for prototypes.
@@ -36,6 +37,7 @@ class Seen:
 
     maps: Sequence[Tensor] = ()
     heads: Any = None
+    beside: Sequence[Any] = ()
     predicted: Any = None
     asked: Any = None
     instances: SeenInstances | None = None
@@ -68,7 +70,8 @@ class Lesson(nn.Module):
         self.host = nn.ModuleList(terms.host[1]) if terms.host else None
         self.alignment = nn.ModuleList(terms.alignment.values()) if terms.alignment else None
         self.adversarial = nn.ModuleList(terms.adversarial) if terms.adversarial is not None else None
-        self.connectors = terms.heads.connectors if isinstance(terms.heads, (CrossHeads, CrossRegions)) else None
+        crossing = [one for one in (terms.heads, *terms.beside) if isinstance(one, (CrossHeads, CrossRegions))]
+        self.connectors = crossing[0].connectors if crossing else None  # the host or beside it, never both
         self.decoder = terms.decoder
         self.prototypes = terms.prototypes
         self.knowledge = (
@@ -120,6 +123,7 @@ class Lesson(nn.Module):
             if taps is not None and self.reader.reads_maps:
                 seen.maps = stack.enter_context(taps.capture())
             seen.heads = stack.enter_context(terms.heads.capture()) if terms.heads else None
+            seen.beside = [stack.enter_context(one.capture()) for one in terms.beside]
             seen.predicted = stack.enter_context(terms.predictions.capture()) if terms.predictions else None
             seen.asked = stack.enter_context(terms.queries.capture()) if terms.queries else None
             seen.instances = stack.enter_context(self.knowledge.capture()) if self.knowledge else None
@@ -163,6 +167,8 @@ class Lesson(nn.Module):
         if terms.heads is not None and seen.heads is not None:
             found = terms.heads.losses(seen.heads, outputs)
             losses |= {name: self.host_share * value for name, value in found.items()}
+        for one, its in zip(terms.beside, seen.beside, strict=True):
+            losses |= one.losses(its, outputs)
         if terms.predictions is not None and seen.predicted is not None:
             losses |= terms.predictions.losses(seen.predicted, outputs, targets.boxes)
         if terms.queries is not None and seen.asked is not None:

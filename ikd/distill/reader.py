@@ -65,8 +65,8 @@ class Reader:
     def features(self, batch: Tensor, sizes: list[tuple[int, int]]) -> Maps:
         """Return the teacher's maps at the FPN convolutions and its neck's outputs; empty where nothing reads them."""
         terms = self._terms
-        reads = terms.heads or terms.predictions or terms.queries
-        if not self.reads_maps and reads is None and not terms.confident:
+        reads = terms.heads or terms.beside or terms.predictions or terms.queries
+        if not self.reads_maps and not reads and not terms.confident:
             return [], []
         with ExitStack() as stack:
             tapped = stack.enter_context(self.teacher_taps.capture()) if self.teacher_taps else []

@@ -45,6 +45,7 @@ class Terms:
         response: loss of the class scores that prototypes weigh; None where there is none.
         labels: how the student's own loss on photographs without labels counts; None where there are none.
         soft: loss towards the teacher's boxes as soft targets, of all images; None where there is none.
+        beside: what else compares the two heads' predictions as a host would, beside the host.
         predictions: losses between what dense heads predict, beside the host; None where there are none.
         queries: loss between what two DETRs say of the same queries; None where there is none.
         coupled: prototypes act within the host.
@@ -74,6 +75,7 @@ class Terms:
     response: ScoreHeads | None = None
     labels: LabelTerm | None = None
     soft: SoftTargets | None = None
+    beside: Sequence[Between] = ()
     predictions: ResponseTerms | None = None
     queries: QueryTerm | None = None
     coupled: bool = False
@@ -99,7 +101,9 @@ class Terms:
     @property
     def between_heads(self) -> list[str]:
         """Names of the response terms."""
-        return [*(self.predictions.names if self.predictions else ()), *([self.queries.name] if self.queries else ())]
+        beside = [one.name for one in self.beside]
+        found = [*beside, *(self.predictions.names if self.predictions else ())]
+        return [*found, *([self.queries.name] if self.queries else ())]
 
 
 NOTHING = Terms()

@@ -29,17 +29,15 @@ from ikd.sweep.training import training_of
 from ikd.tracking import check_tracking
 
 FITTING = (
-    *(
-        "teachers.sequence",
-        "teachers.together",
-        "distill.host",
-        "distill.crosskd.position",
-        "distill.levels",
-        "distill.match",
-    ),
+    *("teachers.sequence", "teachers.together", "distill.host"),
+    *("distill.crosskd.position", "distill.levels", "distill.match"),
     *("distill.sfa.levels", "distill.agreement.enabled", "adversarial.enabled", "attack.loss", "validate"),
-    *("input.copy_paste.enabled", "input.copy_paste.by", "distill.labels.form"),
-    *("distill.crosskd.w_cls", "distill.crosskd.roi.w_cls"),  # each of heads that the other does not go with
+    *("input.copy_paste.enabled", "input.copy_paste.by", "distill.labels.form", "distill.response.crosskd.position"),
+    *(  # weights of dense heads and of two stages, each of which the other does not go with
+        f"{section}.{name}"
+        for section in ("distill.crosskd", "distill.response.crosskd")
+        for name in ("w_cls", "roi.w_cls")
+    ),
     *(name for name in field_names() if name.startswith("distill.response.") and name.endswith(".enabled")),
 )
 """Fields whose choices must fit the detectors or the data, besides the recipe itself."""

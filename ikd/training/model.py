@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from ikd.config import HOSTS, Recipe, StagePlan, compares_maps, sees_unlabelled
+from ikd.config import HOSTS, HOSTS_BESIDE, Recipe, StagePlan, compares_maps, sees_unlabelled
 from ikd.data import DataFiles
 from ikd.detectors import base_anchors, build_detector, has_masks, inherit, load_weights
 from ikd.distill import (
@@ -121,13 +121,18 @@ def _begin_at(student: Any, weights: str, classes: Sequence[str]) -> None:
 def _terms(recipe: Recipe, files: DataFiles, student: Any, teacher: Any, beside: Sequence[Any] = ()) -> Terms:
     """Return what is distilled from one teacher; `beside` are the others that look at the same batch."""
     distill, host = recipe.distill, recipe.distill.host
+    reduction = "mean" if distill.reduction == "variance" else distill.reduction  # of maps, where a host compares those
     if host != "none" and HOSTS[host].between_heads:
-        reduction = "mean" if distill.reduction == "variance" else distill.reduction  # of maps, where it compares those
         heads = between(host, student, teacher, **getattr(distill, host).model_dump(), reduction=reduction)
     else:
         heads = None
+    others = {name: getattr(distill.response, name) for name in distill.response.active if name in HOSTS_BESIDE}
     between_heads = Terms(
         heads=heads,
+        beside=tuple(
+            between(name, student, teacher, beside=True, **section.model_dump(), reduction=reduction)
+            for name, section in others.items()
+        ),
         predictions=_predictions(recipe, student, teacher),
         queries=_queries(recipe, student, teacher),
         labels=_labels(recipe, student),
@@ -304,7 +309,7 @@ def _predictions(recipe: Recipe, student: Any, teacher: Any) -> ResponseTerms | 
         BadInput: the two heads cannot be compared by one of them.
     """
     section = recipe.distill.response
-    terms = {name: getattr(section, name) for name in section.active if name != QueryTerm.name}
+    terms = {name: getattr(section, name) for name in section.active if name not in (*HOSTS_BESIDE, QueryTerm.name)}
     chosen = {name: term.model_dump(include=set(term.hyperparameters())) for name, term in terms.items()}
     return ResponseTerms(student, teacher, chosen) if chosen else None
 

@@ -53,7 +53,8 @@ class CrossKd(Term):
     position: Annotated[int, Field(ge=0)] = 3
     """Tower convolution after which the student's feature crosses over (i); 0 is the neck's output.
 
-    RTMDet and YOLOX have two: 1 suits them. TOOD has no towers, and takes 0 alone. Of two stages the pyramid crosses.
+    RTMDet and YOLOX have two: 1 suits them. TOOD has no towers, and takes 0 alone. Of two stages the pyramid crosses
+    over, whatever this says.
     """
     connector: Literal["auto", "always"] = "auto"
     """A trained 1x1 convolution for each tower, or for the pyramid of two stages, brings the student to the teacher's

@@ -21,16 +21,25 @@ def prediction_faults(recipe: RecipeSections) -> Iterator[Fault]:
     response, labels = recipe.distill.response, recipe.distill.labels
     for name in response.active:
         yield from _weight_faults(("distill", "response", name), getattr(response, name))
+        if name == recipe.distill.host:
+            yield (
+                ("distill", "response", name, "enabled"),
+                True,
+                f"must be false with distill.host {name}, the same loss",
+            )
     if labels.enabled and labels.form != "hard":
         yield from _weight_faults(("distill", "labels", "soft"), labels.soft)
 
 
 def _weight_faults(place: tuple[str, ...], term: Section) -> Iterator[Fault]:
     """Yield a term that is on and all of whose weights are 0: it costs what it always does, and teaches nothing."""
-    weights = loss_weights(type(term))
+    weights = [name for name in loss_weights(type(term)) if "." not in name]
     if weights and not any(getattr(term, name) for name in weights):
         others = f", or another weight of {'.'.join(place)} must be," if len(weights) > 1 else ""
         yield (*place, weights[0]), getattr(term, weights[0]), f"must be above 0{others} for the term to act"
+    for name in type(term).model_fields:
+        if isinstance(below := getattr(term, name), Section):  # of detectors that the others are not for
+            yield from _weight_faults((*place, name), below)
 
 
 def _label_faults(recipe: RecipeSections) -> Iterator[Fault]:

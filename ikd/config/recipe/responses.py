@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from ikd.config.recipe.instance_hosts import CrossKd, Vkd
 from ikd.config.recipe.loss_section import Term
 from ikd.config.section import NonNegative, Positive, Probability, Section, Weight
 
@@ -111,14 +112,32 @@ class KdDetr(ResponseTerm):
     """The authors' form: classes by a divergence summed over queries, boxes over the sum of weights, however small."""
 
 
-RESPONSES: Mapping[str, type[ResponseTerm]] = {
+class VkdBeside(Vkd):
+    """Vanilla KD beside another host."""
+
+    enabled: bool = False
+    """Switch."""
+
+
+class CrossKdBeside(CrossKd):
+    """CrossKD beside another host, of dense heads or of two stages."""
+
+    enabled: bool = False
+    """Switch."""
+
+
+RESPONSES: Mapping[str, type[Term]] = {
     "bckd": Bckd,
     "logits": Logits,
     "ld": Ld,
     "dense_teacher": DenseTeacher,
     "kd_detr": KdDetr,
+    "vkd": VkdBeside,
+    "crosskd": CrossKdBeside,
 }
 """Response terms of a recipe, by name."""
+HOSTS_BESIDE = ("vkd", "crosskd")
+"""Those of them that are hosts too, and stand beside another."""
 
 
 class Response(Section):
@@ -134,6 +153,10 @@ class Response(Section):
     """The teacher's surest places."""
     kd_detr: KdDetr = KdDetr()
     """Queries that two DETRs both decode."""
+    vkd: VkdBeside = VkdBeside()
+    """Class scores at the same places or regions, where another host compares maps."""
+    crosskd: CrossKdBeside = CrossKdBeside()
+    """The student's features through the teacher's head, where another host compares maps."""
 
     @property
     def active(self) -> tuple[str, ...]:

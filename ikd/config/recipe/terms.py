@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag
 
 from ikd.config.recipe.hosts import HOSTS, Hosts
-from ikd.config.recipe.instance_hosts import CrossKd, CrossKdRoi, Vkd
+from ikd.config.recipe.instance_hosts import CrossKdRoi
 from ikd.config.recipe.labels import Labels, SoftLabels
 from ikd.config.recipe.loss_section import Term
 from ikd.config.recipe.responses import RESPONSES, Response
@@ -315,8 +315,6 @@ LOSSES: Mapping[str, type[Term]] = {**HOSTS, "adversarial": Adversarial}
 """The declarations of all losses, by their names."""
 RESPONSE_LOSSES: Mapping[str, type[Term]] = {
     **RESPONSES,
-    "vkd": Vkd,
-    "crosskd": CrossKd,
     "soft_labels": SoftLabels,
     "crosskd_roi": CrossKdRoi,
 }

@@ -17,7 +17,7 @@ Row = tuple[str, Callable[[Any], Any], str]
 _PRIORS = ("base_sizes", "scales", "ratios", "scale_major", "centers", "center_offset", "offset")
 
 
-def check_heads(student: nn.Module, teacher: nn.Module, *, position: int) -> CrossRow:
+def check_heads(student: nn.Module, teacher: nn.Module, *, position: int, section: str = "distill.crosskd") -> CrossRow:
     """Check that the teacher's head can go on from the student's features after `position` tower convolutions.
 
     The towers may differ in length, norm and width, and so may the pyramids.
@@ -26,6 +26,7 @@ def check_heads(student: nn.Module, teacher: nn.Module, *, position: int) -> Cro
         student: mmdet detector.
         teacher: mmdet detector.
         position: number of tower convolutions that the student runs itself; 0 is the neck's output.
+        section: where it was set, for messages.
 
     Returns:
         How CrossKD gets into the kind of head that both have.
@@ -40,7 +41,7 @@ def check_heads(student: nn.Module, teacher: nn.Module, *, position: int) -> Cro
         if not 0 <= position <= depth:
             why = f"the towers of the {role}'s {_name(head)} have {depth} convolutions"
             refuse(
-                "distill.crosskd.position",
+                f"{section}.position",
                 f"must be 0..{depth}, because {why}" if depth else f"must be 0, because a {_name(head)} has no towers",
                 position,
             )

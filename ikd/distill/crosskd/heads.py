@@ -62,6 +62,7 @@ class CrossHeads:
         connector: `auto` has one where the widths differ, as published; `always` everywhere.
         reduction: `published`, or `mean`: the classification over anchors and classes, the boxes over anchors. The GFL
             box loss and the centerness loss are means already.
+        section: where a person has set these, for messages.
 
     Raises:
         BadInput: the heads do not fit; see `check_heads`.
@@ -84,8 +85,9 @@ class CrossHeads:
         beta: float,
         connector: Connector,
         reduction: Reduction = "published",
+        section: str = "distill.crosskd",
     ) -> None:
-        self._row = check_heads(student, teacher, position=position)
+        self._row = check_heads(student, teacher, position=position, section=section)
         self._student: Any = student.bbox_head
         self._teacher: Any = teacher.bbox_head
         assert not any(parameter.requires_grad for parameter in teacher.parameters()), "freeze the teacher first"

@@ -13,10 +13,9 @@ ROI_HEADS = ("CascadeRoIHead", "DoubleHeadRoIHead", "DynamicRoIHead", "MaskScori
 """RoI heads whose loss samples regions and hands them to `bbox_loss`; subclasses only where listed."""
 BOX_HEADS = ("BBoxHead", "ConvFCBBoxHead", "DoubleConvFCBBoxHead", "Shared2FCBBoxHead", "Shared4Conv1FCBBoxHead")
 """Box heads that say class logits of a softmax and coded boxes."""
-METHOD = "distill.host crosskd"
 
 
-def check_regions(student: nn.Module, teacher: nn.Module) -> None:
+def check_regions(student: nn.Module, teacher: nn.Module, asked: str) -> None:
     """Check that the teacher's RoI head can look at regions of the student on the student's pyramid.
 
     The pyramids may differ in width.
@@ -24,11 +23,13 @@ def check_regions(student: nn.Module, teacher: nn.Module) -> None:
     Args:
         student: mmdet detector of two stages.
         teacher: mmdet detector of two stages.
+        asked: what a person has set, for messages.
 
     Raises:
         BadInput: an RoI head or box head that is not listed, or other stages, classes, strides or coded boxes.
     """
-    check_alike(METHOD, _roi_head(student, "student"), _roi_head(teacher, "teacher"), _SAME)
+    heads = [_roi_head(asked, detector, role) for detector, role in ((student, "student"), (teacher, "teacher"))]
+    check_alike(asked, heads[0], heads[1], _SAME)
 
 
 def widths(head: Any) -> int:
@@ -36,18 +37,18 @@ def widths(head: Any) -> int:
     return int(_first(head.bbox_roi_extractor).out_channels)
 
 
-def _roi_head(detector: Any, role: str) -> Any:
+def _roi_head(asked: str, detector: Any, role: str) -> Any:
     head, who = detector.roi_head, f"the {role}'s RoI head"
     if _name(head) not in ROI_HEADS:
-        refuse(METHOD, f"must be between detectors with one of {', '.join(ROI_HEADS)} ({who})", _name(head))
+        refuse(asked, f"must be between detectors with one of {', '.join(ROI_HEADS)} ({who})", _name(head))
     for one in _box_heads(head):
         if _name(one) not in BOX_HEADS:
-            refuse(METHOD, f"must be between RoI heads with one of {', '.join(BOX_HEADS)} ({who})", _name(one))
+            refuse(asked, f"must be between RoI heads with one of {', '.join(BOX_HEADS)} ({who})", _name(one))
         if getattr(one.loss_cls, "use_sigmoid", False) or one.custom_activation:
-            refuse(METHOD, f"must be between RoI heads that score with a softmax ({who})", _name(one.loss_cls))
+            refuse(asked, f"must be between RoI heads that score with a softmax ({who})", _name(one.loss_cls))
         if not (one.with_cls and one.with_reg):
             missing = "without classes" if one.with_reg else "without boxes"
-            refuse(METHOD, f"must be between RoI heads of classes and boxes ({who})", f"{_name(one)} {missing}")
+            refuse(asked, f"must be between RoI heads of classes and boxes ({who})", f"{_name(one)} {missing}")
     return head
 
 

@@ -63,6 +63,7 @@ class CrossRegions:
         w_reg: weight of the boxes.
         w_mask: weight of the masks; 0 leaves them out.
         temperature: T > 0.
+        asked: what a person has set, for messages.
 
     Raises:
         BadInput: the heads do not fit; see `check_regions`.
@@ -83,8 +84,9 @@ class CrossRegions:
         w_reg: float,
         w_mask: float,
         temperature: float,
+        asked: str = "distill.host crosskd",
     ) -> None:
-        check_regions(student, teacher)
+        check_regions(student, teacher, asked)
         assert not any(parameter.requires_grad for parameter in teacher.parameters()), "freeze the teacher first"
         self._student: Any = student.roi_head
         self._teacher: Any = teacher.roi_head

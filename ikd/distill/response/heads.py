@@ -39,6 +39,7 @@ class ScoreHeads:
         weight: w.
         class_reduction: `sum` over classes, or `mean`.
         reduction: `published`, or `mean` over the places that count.
+        asked: what a person has set, for messages; None is the host, or what a subclass stands for.
 
     Raises:
         BadInput: the two do not score the same places; see `ikd.distill.response.pairing`.
@@ -59,8 +60,9 @@ class ScoreHeads:
         weight: float,
         class_reduction: ClassReduction,
         reduction: Reduction = "published",
+        asked: str | None = None,
     ) -> None:
-        self._places = places_of(self.asked, student, teacher)
+        self._places = places_of(asked or self.asked, student, teacher)
         self.temperature, self.weight = temperature, weight
         self.class_reduction, self.mean = class_reduction, reduction == "mean"
 

@@ -62,19 +62,23 @@ def crossing(  # noqa: PLR0913 - the fields of its section
     w_reg: float,
     beta: float,
     reduction: Reduction,
+    asked: str,
 ) -> Between:
     """Return CrossKD between two dense heads, or between two RoI heads by the settings in `roi`.
 
     Raises:
         BadInput: one detector of one stage and one of two, heads that do not fit, or weights that would not act.
     """
-    check_stages("distill.host crosskd", student, teacher)
+    check_stages(asked, student, teacher)
+    section = asked.replace("host ", "")
     dense, usual = {"w_cls": w_cls, "w_reg": w_reg, "beta": beta}, SECTIONS["crosskd"]().model_dump()
     if has_two_stages(student):
-        _refuse_idle(dense, usual, "distill.crosskd", "between two stages distill.crosskd.roi acts")
-        return CrossRegions(student, teacher, connector=connector, **roi)
-    _refuse_idle(roi, usual["roi"], "distill.crosskd.roi", "between dense heads distill.crosskd itself acts")
-    return CrossHeads(student, teacher, position=position, connector=connector, reduction=reduction, **dense)
+        _refuse_idle(dense, usual, section, f"between two stages {section}.roi acts")
+        return CrossRegions(student, teacher, connector=connector, asked=asked, **roi)
+    _refuse_idle(roi, usual["roi"], f"{section}.roi", f"between dense heads {section} itself acts")
+    return CrossHeads(
+        student, teacher, position=position, connector=connector, reduction=reduction, section=section, **dense
+    )
 
 
 def _refuse_idle(given: Mapping[str, float], usual: Mapping[str, Any], where: str, why: str) -> None:
@@ -100,13 +104,16 @@ HEADS: Mapping[str, Callable[..., Between]] = {
 """What compares predictions, by the name of the host."""
 
 
-def between(name: str, student: nn.Module, teacher: nn.Module, **hyperparameters: Any) -> Between:
+def between(
+    name: str, student: nn.Module, teacher: nn.Module, *, beside: bool = False, **hyperparameters: Any
+) -> Between:
     """Return what compares the heads of two detectors.
 
     Args:
         name: of a host that reads predictions.
         student: mmdet detector.
         teacher: mmdet detector, frozen.
+        beside: it is a response term, beside another host.
         **hyperparameters: of the host, and `reduction`; those that act on maps alone are left to the loss of maps.
 
     Raises:
@@ -114,4 +121,5 @@ def between(name: str, student: nn.Module, teacher: nn.Module, **hyperparameters
     """
     make = HEADS[name]
     known = inspect.signature(make).parameters
+    hyperparameters["asked"] = f"distill.response.{name}" if beside else f"distill.host {name}"
     return make(student, teacher, **{key: value for key, value in hyperparameters.items() if key in known})

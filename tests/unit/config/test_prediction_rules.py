@@ -13,6 +13,8 @@ IDLE = {
     "response.ld": ("w", {"w": 0, "w_vlr": 0}),
     "response.dense_teacher": ("w_cls", {"w_cls": 0, "w_box": 0, "w_quality": 0}),
     "response.kd_detr": ("w_cls", {"w_cls": 0, "w_l1": 0, "w_giou": 0}),
+    "response.vkd": ("weight", {"weight": 0}),
+    "response.crosskd": ("w_cls", {"w_cls": 0, "w_reg": 0}),
     "labels.soft": ("w_cls", {"w_cls": 0, "w_box": 0}),
 }
 

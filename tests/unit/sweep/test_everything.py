@@ -103,7 +103,7 @@ def test_every_method_is_a_choice(everything: SweepFiles) -> None:
     weights = {name for name in loss_weights() if name.split(".")[1] not in set(HOSTS) - OURS}
     elsewhere = (
         *("distill.response.ld.", "distill.response.kd_detr.", "distill.response.dense_teacher.w_quality"),
-        *("distill.crosskd.roi.", "distill.labels.soft."),
+        *("distill.crosskd.roi.", "distill.response.crosskd.roi.", "distill.labels.soft."),
     )
     assert {name for name in weights if not name.startswith(elsewhere)} <= set(parameters)
 

@@ -16,9 +16,8 @@ from ikd.training.model import build_model
 from ikd.training.teachers.loading import model_config
 
 ROOT = Path(__file__).resolve().parents[3]
-OF_DENSE = {name for name in loss_weights() if name.startswith("distill.response.")} - {
-    name for name in loss_weights() if name.startswith("distill.response.kd_detr.")
-}
+OTHERS = ("distill.response.kd_detr.", "distill.response.crosskd.roi.")
+OF_DENSE = {name for name in loss_weights() if name.startswith("distill.response.") and not name.startswith(OTHERS)}
 UNSEARCHED = {"distill.response.dense_teacher.w_quality", "distill.crosskd.roi.w_mask"}
 """Of qualities, which GFL has none of, and of masks."""
 

@@ -61,21 +61,23 @@ def _allowed(section: type[Section], name: str, value: Any) -> bool:
     return True
 
 
+CROSSING = ("position", "connector", "roi")
+"""Fields of CrossKD that say what goes through the teacher's head; see below."""
 FIELDS = [
     (name, field, value)
     for name, section in SECTIONS.items()
     for field in section.model_fields
+    if field not in ("enabled", *BESIDE, *CROSSING)
     for value in others(section, field)
-    if field not in ("enabled", *BESIDE)
 ]
 
 
 def test_the_sections_are_those_of_a_recipe() -> None:
-    assert {"bckd", "ld", "logits", "dense_teacher", "kd_detr"} <= set(SECTIONS)
+    assert {"bckd", "ld", "logits", "dense_teacher", "kd_detr", "vkd", "crosskd"} == set(SECTIONS)
     assert all(RESPONSE_LOSSES[name] is section for name, section in SECTIONS.items())
     tried = {(name, field) for name, field, _ in FIELDS}
     every = {(name, field) for name, section in SECTIONS.items() for field in section.model_fields}
-    assert {field for _, field in every - tried} == {"enabled", *BESIDE}
+    assert {field for _, field in every - tried} == {"enabled", *BESIDE, *CROSSING}
 
 
 def _inputs(name: str) -> Iterator[tuple[Any, Any, Any]]:
