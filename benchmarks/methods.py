@@ -33,14 +33,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ikd.config import HOSTS, LOSSES, RESPONSES, Recipe, load_recipe, loss_weights
+from ikd.config import HOSTS, HOSTS_BESIDE, LOSSES, RESPONSES, Recipe, load_recipe, loss_weights
 
 METRICS = ("bbox_mAP", "bbox_APs", "bbox_APm", "bbox_APl")
 STUDENTS = {"r18": ("small_dfmsd",), "rtmdet": ("small_rtmdet", "small_rtmdet_from_swin")}
 """Recipes of a student: one table each."""
 WEIGHTS = {name: [one for one in loss_weights(section) if "." not in one] for name, section in HOSTS.items()}
 """Of each host; those in a section below (CrossKD's between two stages) act between other students."""
-TERMS = {name: loss_weights(section) for name, section in RESPONSES.items()}
+TERMS = {name: loss_weights(section) for name, section in RESPONSES.items() if name not in HOSTS_BESIDE}
 SUMMED = tuple(name for name, section in LOSSES.items() if section.summed)
 """Sums over a map: carried to small maps at full strength they drown the detection loss."""
 CHOICE_SEED = 100
