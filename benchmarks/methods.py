@@ -252,6 +252,8 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="train nothing, print what is there")
     options = parser.parse_args()
     values: Values = {"data.root": options.data} | ({"schedule.epochs": options.epochs} if options.epochs else {})
+    if options.to:
+        options.to.parent.mkdir(parents=True, exist_ok=True)  # now, not when the first training is over
     results = finished(options.to)
     for name in [options.recipe] if options.recipe else STUDENTS[options.student]:
         recipe = load_recipe(name, values)
