@@ -102,9 +102,10 @@ def test_a_request_that_outlives_its_tracker_is_the_last(
     assert bad_server.asked.wait(60)
     tracker.close(timeout=0)
     assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "0"
-    bad_server.close()
     (thread,) = (one for one in threading.enumerate() if one.name == THREAD)
+    bad_server.close()
     thread.join(60)
+    assert not thread.is_alive()
     assert "MLFLOW_HTTP_REQUEST_MAX_RETRIES" not in os.environ
     assert [record.name for record in caplog.records] == ["ikd.tracking"], "what was not delivered, and no more"
 
