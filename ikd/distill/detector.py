@@ -280,17 +280,17 @@ class DistillDetector(BaseModel):
         batch = self.canvas({"inputs": images, "data_samples": data[SAMPLES]})
         taught = [lesson.reader.features(batch["inputs"], sizes_of(images)) for lesson in self.lessons]
         with ignored(self.student, acts=section.ignores):
-            own, more = self._clean_losses(batch, taught, [None] * len(taught))
+            own, more = self._clean_losses(batch, taught, [None] * len(taught), labelled=False)
         weight = section.weight * self.labels_share if boxes_in(batch["data_samples"]) else 0.0
         found = averaged([(terms, count), (more, len(images))])
         return found | weighed(own, weight) if section.hard else found
 
     def _clean_losses(
-        self, clean: Batch, taught: Sequence[Maps], before: Sequence[Before | None]
+        self, clean: Batch, taught: Sequence[Maps], before: Sequence[Before | None], *, labelled: bool = True
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the student's own losses of a batch, and those of the terms on clean images."""
         with ExitStack() as stack:
-            seen = [stack.enter_context(lesson.capture()) for lesson in self.lessons]
+            seen = [stack.enter_context(lesson.capture(labelled=labelled)) for lesson in self.lessons]
             said = stack.enter_context(self.terms.soft.capture()) if self.terms.soft else None
             losses = dict(self.student.loss(clean["inputs"], self._truth(clean)))
         terms: dict[str, Any] = {}

@@ -116,8 +116,8 @@ class Lesson(nn.Module):
         return {name: times(loss, self.weight) for name, loss in named.items()}
 
     @contextmanager
-    def capture(self) -> Iterator[Seen]:
-        """Collect one `student.loss(...)`."""
+    def capture(self, *, labelled: bool = True) -> Iterator[Seen]:
+        """Collect one `student.loss(...)`, of images with labels or with the teacher's boxes."""
         terms, seen, taps = self.terms, Seen(), self.reader.student_taps
         with ExitStack() as stack:
             if taps is not None and self.reader.reads_maps:
@@ -127,6 +127,9 @@ class Lesson(nn.Module):
             seen.predicted = stack.enter_context(terms.predictions.capture()) if terms.predictions else None
             seen.asked = stack.enter_context(terms.queries.capture()) if terms.queries else None
             seen.instances = stack.enter_context(self.knowledge.capture()) if self.knowledge else None
+            for one in (seen.heads, *seen.beside, seen.predicted):
+                if hasattr(one, "labelled"):
+                    one.labelled = labelled
             yield seen
 
     def losses(

@@ -21,7 +21,7 @@ from ikd.distill.losses.crosskd import align_scale
 from ikd.distill.losses.weights import Reduction
 from ikd.distill.recording import expect_one_loss, recorded
 from ikd.distill.views.heads import ROWS, assignment, locations
-from ikd.distill.views.locations import Locations
+from ikd.distill.views.locations import Locations, counted_by_scores
 
 Connector = Literal["auto", "always"]
 Outputs = Sequence[Sequence[Tensor]]
@@ -131,6 +131,7 @@ class CrossHeads:
         with torch.autocast(teacher_features[0].device.type, enabled=False):
             theirs, ours = (self._read(outputs) for outputs in (taught, crossed))
             assigned = assignment(self._student, seen.calls, len(ours.logits))
+            assigned = assigned if seen.labelled else counted_by_scores(assigned, theirs)
             found = crosskd(ours, theirs, assigned, **self._settings, overlap=self._row.overlap, mean=self.mean)
         names = {"quality": self._row.quality}
         return {f"loss_crosskd_{names.get(part, part)}": value for part, value in found.items()}

@@ -24,12 +24,14 @@ class Seen:
         calls: by which the head's own loss labels places.
         importance: of cells, for losses of maps; CrossKD tells them nothing.
         instances: of images, likewise.
+        labelled: boxes of the images are the truth, not the teacher's.
     """
 
     maps: list[list[Tensor]] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
     importance: Sequence[Tensor] = ()
     instances: Sequence[Tensor] | None = None
+    labelled: bool = True
 
 
 @contextlib.contextmanager

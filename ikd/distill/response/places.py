@@ -15,7 +15,7 @@ from ikd.distill.losses.vkd import ClassReduction, over_classes, sigmoid_diverge
 from ikd.distill.prototypes.relation import painted
 from ikd.distill.recording import Call, expect_one_loss, outputs_of, recorded
 from ikd.distill.response.pairing import dense_pair, has_two_stages, region_pair
-from ikd.distill.views import place_logits
+from ikd.distill.views import counted_by_scores, place_logits
 from ikd.distill.views.heads import assignment, levels_of, locations, row_of, said_by
 
 
@@ -30,6 +30,7 @@ class SeenHead:
         importance: per level of the teacher's dense head, [N, H, W]; what the map losses are told, where they ask.
         reliability: of each place, [N, M] or [R], in 0..1 as prototypes say; None where nobody asked them.
         instances: boxes of each image, [n, 4] in input pixels, which map losses take for its objects; None leaves them.
+        labelled: boxes of the images are the truth, not the teacher's.
     """
 
     outputs: list[Any] = field(default_factory=list)
@@ -38,6 +39,7 @@ class SeenHead:
     importance: list[Tensor] = field(default_factory=list)
     reliability: Tensor | None = None
     instances: list[Tensor] | None = None
+    labelled: bool = True
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,7 @@ class Cells:
             apart = sigmoid_divergence(place_logits(ours), place_logits(theirs), temperature)
             values = over_classes(apart, 2, class_reduction)
             assigned = assignment(self._student, seen.calls, len(values))
+            assigned = assigned if seen.labelled else counted_by_scores(assigned, theirs)
             return Divergences(values, assigned.weight != 0, assigned.positive, assigned.count)
 
     def weights(self, seen: SeenHead, instances: Targets, reliability: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from ikd.config import HOSTS, HOSTS_BESIDE, Recipe, load_recipe
 from ikd.data import DataFiles
 from ikd.detectors import build_detector, freeze
 from ikd.distill.detector import DistillDetector
+from ikd.distill.labels import LabelTerm
 from ikd.distill.response import ResponseTerms, between
 from ikd.distill.terms import Terms
 from ikd.errors import BadInput, ConfigError
@@ -28,12 +29,16 @@ def losses(**terms: dict[str, Any]) -> dict[str, Tensor]:
 
 
 def losses_of(model: DistillDetector) -> dict[str, Tensor]:
-    images, samples = batch(BOXES)
+    assert model.lessons[0].reader.reads_maps or model.lessons[0].reader.student_taps is None
+    return model.losses(pixels_of(BOXES))
+
+
+def pixels_of(boxes: Any) -> dict[str, Any]:
+    images, samples = batch(boxes)
     pixels = [(one * 20 + 100).clamp(0, 255).byte() for one in images]
     for sample in samples:
         sample.set_metainfo({"ori_shape": (SIDE, SIDE), "scale_factor": (1.0, 1.0)})
-    assert model.lessons[0].reader.reads_maps or model.lessons[0].reader.student_taps is None
-    return model.losses({"inputs": pixels, "data_samples": copy.deepcopy(samples)})
+    return {"inputs": pixels, "data_samples": copy.deepcopy(samples)}
 
 
 def test_terms_come_beside_the_losses_of_the_student() -> None:
@@ -136,6 +141,28 @@ def test_it_is_refused_beside_itself(name: str) -> None:
         ConfigError, match=rf"distill\.response\.{name}\.enabled: must be false with distill\.host {name}"
     ):
         load_recipe("small_r18", given)
+
+
+@pytest.mark.parametrize("name", ["vkd", "crosskd", "bckd"])
+def test_how_many_boxes_photographs_have_scales_no_term(name: str) -> None:
+    """Of the teacher's boxes a threshold chooses the labels; it must not choose the weight of what compares heads."""
+
+    def part(boxes: list[Any]) -> float:
+        student, teacher = pair("GFLHead")
+        if name == "bckd":
+            terms = Terms(predictions=ResponseTerms(student, teacher, {"bckd": {}}), labels=LabelTerm(0.0, False))
+        else:
+            position = {"position": 1} if name == "crosskd" else {}
+            settings = HOSTS[name]().model_dump() | position
+            one = between(name, student, teacher, **settings, reduction="published")
+            terms = Terms(heads=one, labels=LabelTerm(0.0, False))
+        data, more = pixels_of(BOXES), pixels_of(boxes)
+        data |= {"unlabelled": more["inputs"], "unlabelled_samples": more["data_samples"]}
+        found = DistillDetector(student, teacher, terms).losses(data)
+        return sum(value.item() for key, value in found.items() if key.startswith(f"loss_{name}"))
+
+    many, none = part(BOXES), part([[] for _ in BOXES])
+    assert none == pytest.approx(many, rel=0.05)
 
 
 def terms_of(recipe: Recipe) -> Terms:
