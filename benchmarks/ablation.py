@@ -133,8 +133,6 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--to", type=Path, help="results file, to go on from")
     options = parser.parse_args()
-    if options.to:
-        options.to.parent.mkdir(parents=True, exist_ok=True)  # now, not when the first training is over
     results = finished(options.to)
     from ikd.training import prepare
 

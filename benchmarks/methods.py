@@ -137,7 +137,9 @@ def measure(recipe: Recipe) -> dict[str, float]:
 
 
 def finished(file: Path | None) -> Results:
-    """Return the finished trainings of a results file; none where there is no such file yet."""
+    """Return the finished trainings of a results file; none where there is no such file yet, but now its folder."""
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)  # now, not when the first training is over
     found: Results = json.loads(file.read_text()) if file is not None and file.is_file() else {}
     return found
 
@@ -252,8 +254,6 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="train nothing, print what is there")
     options = parser.parse_args()
     values: Values = {"data.root": options.data} | ({"schedule.epochs": options.epochs} if options.epochs else {})
-    if options.to:
-        options.to.parent.mkdir(parents=True, exist_ok=True)  # now, not when the first training is over
     results = finished(options.to)
     for name in [options.recipe] if options.recipe else STUDENTS[options.student]:
         recipe = load_recipe(name, values)

@@ -144,7 +144,6 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--table", action="store_true", help="train nothing, print what is there")
     options = parser.parse_args()
-    options.to.parent.mkdir(parents=True, exist_ok=True)
     results, every = finished(options.to), {}
     for seed in range(options.seeds):
         for percent in options.shares:
