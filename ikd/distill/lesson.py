@@ -127,8 +127,9 @@ class Lesson(nn.Module):
             seen.predicted = stack.enter_context(terms.predictions.capture()) if terms.predictions else None
             seen.asked = stack.enter_context(terms.queries.capture()) if terms.queries else None
             seen.instances = stack.enter_context(self.knowledge.capture()) if self.knowledge else None
-            for one in (seen.heads, *seen.beside, seen.predicted):
-                if hasattr(one, "labelled"):
+            scores = seen.instances.scores if seen.instances else None
+            for one in (seen.heads, *seen.beside, seen.predicted, scores):
+                if one is not None:
                     one.labelled = labelled
             yield seen
 

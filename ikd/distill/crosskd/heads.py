@@ -20,8 +20,8 @@ from ikd.distill.crosskd.towers import Seen, tower_features, upper
 from ikd.distill.losses.crosskd import align_scale
 from ikd.distill.losses.weights import Reduction
 from ikd.distill.recording import expect_one_loss, recorded
-from ikd.distill.views.heads import ROWS, assignment, locations
-from ikd.distill.views.locations import Locations, counted_by_scores
+from ikd.distill.views.heads import ROWS, counted, locations
+from ikd.distill.views.locations import Locations
 
 Connector = Literal["auto", "always"]
 Outputs = Sequence[Sequence[Tensor]]
@@ -130,8 +130,7 @@ class CrossHeads:
         taught, crossed = self._predictions(seen, teacher_features)
         with torch.autocast(teacher_features[0].device.type, enabled=False):
             theirs, ours = (self._read(outputs) for outputs in (taught, crossed))
-            assigned = assignment(self._student, seen.calls, len(ours.logits))
-            assigned = assigned if seen.labelled else counted_by_scores(assigned, theirs)
+            assigned = counted(self._student, seen, len(ours.logits), theirs)
             found = crosskd(ours, theirs, assigned, **self._settings, overlap=self._row.overlap, mean=self.mean)
         names = {"quality": self._row.quality}
         return {f"loss_crosskd_{names.get(part, part)}": value for part, value in found.items()}

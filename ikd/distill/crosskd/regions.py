@@ -26,12 +26,14 @@ class SeenRegions:
         sampled: of each box head in a row, mmdet's sampling results, one an image.
         importance: of cells, for losses of maps; CrossKD tells them nothing.
         instances: of images, likewise.
+        labelled: boxes of the images are the truth, not the teacher's; what counts are regions all the same.
     """
 
     pyramids: list[Sequence[Tensor]] = field(default_factory=list)
     sampled: list[Sequence[Any]] = field(default_factory=list)
     importance: Sequence[Tensor] = ()
     instances: Sequence[Tensor] | None = None
+    labelled: bool = True
 
 
 class CrossRegions:

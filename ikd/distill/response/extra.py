@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from ikd.distill.response.places import SeenHead, dense_capture
 from ikd.distill.response.terms import TERMS
-from ikd.distill.views import counted_by_scores
-from ikd.distill.views.heads import assignment, dense_view_of, locations, said_by, strides_of
+from ikd.distill.views.heads import counted, dense_view_of, locations, said_by, strides_of
 from ikd.errors import refuse
 
 
@@ -60,8 +59,7 @@ class ResponseTerms:
         with torch.autocast(teacher_features[0].device.type, enabled=False):
             theirs = said_by(self._teacher, teacher_features)
             ours = locations(self._student, seen.outputs[0])
-            assigned = assignment(self._student, seen.calls, len(ours.logits), objects)
-            assigned = assigned if seen.labelled else counted_by_scores(assigned, theirs)
+            assigned = counted(self._student, seen, len(ours.logits), theirs, objects)
             return {
                 f"loss_{name}_{part}": value
                 for name, term in self._terms.items()

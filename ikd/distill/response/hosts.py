@@ -23,8 +23,11 @@ from ikd.errors import refuse
 class SeenLosses(Protocol):
     """What a loss of the student left behind, and what losses of maps are told.
 
-    `importance` of cells is a level of the teacher each; `instances` are boxes that they take for an image's objects.
+    `labelled` is set by who knows whether boxes of the images are the truth or the teacher's. `importance` of cells is
+    a level of the teacher each; `instances` are boxes that they take for an image's objects.
     """
+
+    labelled: bool
 
     @property
     def importance(self) -> Sequence[Tensor]: ...  # noqa: D102
@@ -63,6 +66,7 @@ def crossing(  # noqa: PLR0913 - the fields of its section
     beta: float,
     reduction: Reduction,
     asked: str,
+    section: str,
 ) -> Between:
     """Return CrossKD between two dense heads, or between two RoI heads by the settings in `roi`.
 
@@ -70,7 +74,6 @@ def crossing(  # noqa: PLR0913 - the fields of its section
         BadInput: one detector of one stage and one of two, heads that do not fit, or weights that would not act.
     """
     check_stages(asked, student, teacher)
-    section = asked.replace("host ", "")
     dense, usual = {"w_cls": w_cls, "w_reg": w_reg, "beta": beta}, SECTIONS["crosskd"]().model_dump()
     if has_two_stages(student):
         _refuse_idle(dense, usual, section, f"between two stages {section}.roi acts")
@@ -121,5 +124,7 @@ def between(
     """
     make = HEADS[name]
     known = inspect.signature(make).parameters
-    hyperparameters["asked"] = f"distill.response.{name}" if beside else f"distill.host {name}"
-    return make(student, teacher, **{key: value for key, value in hyperparameters.items() if key in known})
+    term = f"distill.response.{name}"
+    asked, section = (term, term) if beside else (f"distill.host {name}", f"distill.{name}")
+    given = {**hyperparameters, "asked": asked, "section": section}
+    return make(student, teacher, **{key: value for key, value in given.items() if key in known})

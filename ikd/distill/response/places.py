@@ -15,8 +15,8 @@ from ikd.distill.losses.vkd import ClassReduction, over_classes, sigmoid_diverge
 from ikd.distill.prototypes.relation import painted
 from ikd.distill.recording import Call, expect_one_loss, outputs_of, recorded
 from ikd.distill.response.pairing import dense_pair, has_two_stages, region_pair
-from ikd.distill.views import counted_by_scores, place_logits
-from ikd.distill.views.heads import assignment, levels_of, locations, row_of, said_by
+from ikd.distill.views import place_logits
+from ikd.distill.views.heads import counted, levels_of, locations, row_of, said_by
 
 
 @dataclass
@@ -105,8 +105,7 @@ class Cells:
             ours, theirs = locations(self._student, seen.outputs[0]), said_by(self._teacher, features)
             apart = sigmoid_divergence(place_logits(ours), place_logits(theirs), temperature)
             values = over_classes(apart, 2, class_reduction)
-            assigned = assignment(self._student, seen.calls, len(values))
-            assigned = assigned if seen.labelled else counted_by_scores(assigned, theirs)
+            assigned = counted(self._student, seen, len(values), theirs)
             return Divergences(values, assigned.weight != 0, assigned.positive, assigned.count)
 
     def weights(self, seen: SeenHead, instances: Targets, reliability: Tensor) -> Tensor:

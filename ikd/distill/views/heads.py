@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from torch import Tensor
 from ikd.distill.losses.imitation.frs import richness_of
 from ikd.distill.recording import Call
 from ikd.distill.views import labelled
-from ikd.distill.views.locations import Assignment, Level, Locations, place_logits
+from ikd.distill.views.locations import Assignment, Level, Locations, place_logits, unassigned
 from ikd.distill.views.priors import decoded, middles, priors_of, strides_at
 from ikd.errors import refuse
 
@@ -118,6 +118,35 @@ def assignment(head: Any, calls: Sequence[Call], images: int, objects: Sequence[
     counts = positive.sum(dim=1).float()
     count = counts.clamp(min=1).sum() if row.one_each else counts.sum()
     return Assignment(weight, positive, reduce_mean(count).clamp(min=1), objects)
+
+
+class Labelling(Protocol):
+    """What one loss of the student left behind of how it labels places."""
+
+    @property
+    def calls(self) -> Sequence[Call]: ...  # noqa: D102
+
+    @property
+    def labelled(self) -> bool: ...  # noqa: D102
+
+
+def counted(
+    head: Any, seen: Labelling, images: int, theirs: Locations, objects: Sequence[Tensor] | None = None
+) -> Assignment:
+    """Return what a student's loss made of its places, with a count that suits sums over all of them.
+
+    Of images with the teacher's boxes that is what its scores add up to. How many of its boxes are sure enough to be
+    labels is a threshold's choice: divided by their places, a sum would be as large as these are few.
+
+    Args:
+        head: of a class in `ROWS`, or an RPN's.
+        seen: its `targets` calls, and whether boxes of the images are the truth.
+        images: N.
+        theirs: what the teacher says of the images.
+        objects: boxes of the truth, [G, 4] an image.
+    """
+    found = assignment(head, seen.calls, images, objects)
+    return found if seen.labelled else found._replace(count=unassigned(theirs).count)
 
 
 def labels_of(head: Any, calls: Sequence[Call], images: int) -> Tensor:

@@ -80,15 +80,6 @@ def unassigned(teacher: Locations) -> Assignment:
     return Assignment(torch.ones_like(highest), torch.zeros_like(highest, dtype=torch.bool), highest.sum().clamp(min=1))
 
 
-def counted_by_scores(assigned: Assignment, teacher: Locations) -> Assignment:
-    """Return an assignment to boxes of the teacher's own, whose count is what the teacher's scores add up to.
-
-    How many of its boxes are sure enough to be labels is a threshold's choice: a sum over all places that was divided
-    by their places would be as large as that number is small.
-    """
-    return assigned._replace(count=unassigned(teacher).count)
-
-
 def place_logits(one: Locations) -> Tensor:
     """Return logits of what a head says of the classes of every place, [N, M, K]: joint ones where it takes these."""
     return joint_logits(one) if one.conditional else one.logits

@@ -20,6 +20,7 @@ from ikd.distill.losses.imitation.rkd import RKD
 from ikd.distill.prototypes import Prototypes, PrototypeTerm
 from ikd.distill.response import ReliableScores, ScoreHeads, between
 from ikd.distill.terms import Terms
+from ikd.distill.views.heads import said_by
 from ikd.errors import BadInput
 from tests.unit.distill.heads import BOXES, FAMILIES, batch, pair, tiny, two_stages
 
@@ -66,6 +67,25 @@ def test_every_loss_is_there_and_pulls_on_the_student(kind: str) -> None:
     for name, loss in found.items():
         gradients = torch.autograd.grad(loss, weights, retain_graph=True, allow_unused=True)
         assert sum(float(one.abs().sum()) for one in gradients if one is not None) > 0, name
+
+
+@pytest.mark.parametrize("photographs", [False, True])
+def test_of_photographs_the_response_loss_counts_scores(photographs: bool) -> None:
+    """Without a box it would divide by 1 there, and by that on labelled images."""
+    student, teacher = pair("RetinaHead")
+    lesson = DistillDetector(student, teacher, terms_of("RetinaHead", student, teacher)).lessons[0]
+    images, samples = batch([[] for _ in BOXES])
+    with lesson.capture(labelled=not photographs) as seen:
+        student.loss(images, samples)
+    made = lesson.terms.response
+    assert made is not None
+    assert seen.instances is not None
+    assert seen.instances.scores is not None
+    with torch.no_grad():
+        maps = teacher.extract_feat(images)
+        divisor = made._places.divergences(seen.instances.scores, maps, 2.0, "mean").divisor.item()
+        scores = said_by(teacher.bbox_head, maps).logits.sigmoid().amax(dim=2).sum().item()
+    assert divisor == pytest.approx(max(1.0, scores) if photographs else float(len(BOXES)))
 
 
 @pytest.mark.parametrize("kind", ["RetinaHead", "FasterRCNN"])

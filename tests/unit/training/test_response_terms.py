@@ -29,7 +29,7 @@ def losses(**terms: dict[str, Any]) -> dict[str, Tensor]:
 
 
 def losses_of(model: DistillDetector) -> dict[str, Tensor]:
-    assert model.lessons[0].reader.reads_maps or model.lessons[0].reader.student_taps is None
+    assert model.lessons[0].reader.student_taps is None
     return model.losses(pixels_of(BOXES))
 
 
